@@ -1,0 +1,82 @@
+# `make` alone says what there is. Each target does its own set-up, with nothing but Python and PyPI.
+#   make test PYTHON=python3.12      another Python for the environment
+#   make test VENV=/path/to/venv     another place for it
+
+PYTHON ?= python3
+VENV   ?= .venv
+# Held to the version the recorded figures were measured with; `make lock TORCH=...` moves it.
+TORCH  ?= 2.13.0
+
+BIN     := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEV     := $(VENV)/.installed-dev
+
+# What `make quickstart` trains: one command, one place to change it.
+QUICKSTART = fit --config configs/tuned/qlora.yaml --config configs/offline.yaml \
+	--data.n_train 1000 --data.n_test 1000
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install install-dev quickstart lint format type test slow test-all lock build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(RUNTIME) ## an environment in .venv with what running takes, pinned by requirements.lock
+
+install-dev: $(DEV) ## the same with the tools of the checks, pinned by requirements-dev.lock
+
+quickstart: $(RUNTIME) ## train QLoRA offline on a small subset and print its row
+	$(BIN)/python -m peft_lightning $(QUICKSTART)
+
+lint: $(DEV) ## ruff: rules and format, nothing is changed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV) ## ruff: mend what can be mended and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(DEV) ## mypy, strict
+	$(BIN)/mypy
+
+test: $(DEV) ## the fast tests, at most five minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(DEV) ## the slow tests: killed and fresh processes, the wheel
+	$(BIN)/python -m pytest -m slow
+
+test-all: $(DEV) ## every test
+	$(BIN)/python -m pytest
+
+lock: ## choose the newest versions that setup.cfg allows and write both lock files
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python scripts/lock.py --torch $(TORCH)
+	rm -rf build/lock
+
+build: $(DEV) ## the wheel, in dist/
+	rm -rf build/lib build/bdist.* dist
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## remove what the targets made, the environment and the runs excepted
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find peft_lightning configs scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "peft-lightning needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=python3.11 ..." >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "no environment without the venv module (Debian, Ubuntu: apt install python3-venv)" >&2; \
+		rm -f $(BIN)/python; exit 1; }
+
+# Editable without build isolation: setuptools is in the lock (torch needs it), so nothing unpinned is fetched.
+$(RUNTIME): requirements.lock setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.lock
+	@touch $@
