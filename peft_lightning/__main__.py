@@ -1,0 +1,70 @@
+"""python -m peft_lightning: dispatches on the first word, and turns what a user can get wrong into one line."""
+
+import sys
+from typing import NoReturn
+
+from peft_lightning import __version__
+from peft_lightning.errors import UserError
+
+COMMANDS = ("fit", "validate", "test", "predict")
+
+HELP = f"""\
+peft-lightning {__version__}: which fine-tuning method should I use, on my data and my GPU?
+
+  python -m peft_lightning fit --config configs/qlora.yaml        train, measure, test, record
+  python -m peft_lightning fit --config ... --ckpt_path last      go on where a killed run stopped
+  python -m peft_lightning test|validate --config RUN_DIR/config.yaml --ckpt_path best|last|FILE
+  python -m peft_lightning predict --config RUN_DIR/config.yaml --ckpt_path best \\
+      --data.predict_file reviews.txt [--output out.jsonl]
+  tensorboard --logdir lightning_logs                             watch
+
+recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml: the published study's, whole
+           configs/tuned/*.yaml: the same methods, learning rate chosen for each on validation
+overlays   a further --config states differences only; configs/offline.yaml needs no download
+overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1
+
+  python -m peft_lightning fit --help      every setting, with its default
+  --version                                print the version
+  --debug                                  show the traceback behind a one-line error
+"""
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the process as a user's mistake ends: one line, exit code 2.
+
+    Args:
+        message: What is wrong and how to mend it; line breaks are folded.
+    """
+    print(f"peft_lightning: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command of the command line.
+
+    Args:
+        arguments: The words after the program's name; those of this process if not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return
+    if words[0] == "--version":
+        print(__version__)
+        return
+    if words[0] not in COMMANDS:
+        fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
+    from peft_lightning.cli import run_command
+
+    try:
+        run_command(words)
+    except UserError as error:
+        if debug:
+            raise
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

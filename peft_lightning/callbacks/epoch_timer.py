@@ -1,0 +1,133 @@
+"""How long training took: the device synchronised, evaluation left out, kept across a resume."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from peft_lightning.callbacks.devices import synchronise
+
+
+class EpochTimer(Callback):
+    """Measures the seconds of training per epoch and in all, of evaluation, and from the process's start to step 1."""
+
+    section = "time"
+
+    def __init__(self) -> None:
+        self.epoch_s: list[float] = []
+        self.startup_s: float | None = None
+        self.eval_s = 0.0
+        self._current_s = 0.0
+        self._samples = 0
+        self._steps = 0
+        self._since: float | None = None
+        self._eval_since: float | None = None
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training so far, evaluation left out."""
+        return sum(self.epoch_s) + self._current_s + (time.perf_counter() - self._since if self._since else 0.0)
+
+    def figures(self) -> Mapping[str, Any]:
+        """Returns the record's ``time`` section."""
+        train_s = self.train_s
+        return {
+            "startup_s": self.startup_s,
+            "train_s": train_s or None,
+            "epoch_s": list(self.epoch_s),
+            "eval_s": self.eval_s or None,
+            "steps": self._steps,
+            "samples_per_s": self._samples / train_s if train_s else None,
+        }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        synchronise(trainer)
+        self._since = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Reads, once, how long the process took to get here."""
+        if self.startup_s is None:
+            self.startup_s = time.time() - psutil.Process().create_time()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts steps and examples."""
+        self._steps = trainer.global_step
+        self._samples += len(batch["labels"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the training clock."""
+        self._pause(trainer)
+        self._start_evaluation(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the training clock again."""
+        self._end_evaluation(trainer)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._since = time.perf_counter()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the evaluation clock."""
+        self._start_evaluation(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the evaluation clock."""
+        self._end_evaluation(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes an epoch's account and logs it."""
+        self._pause(trainer)
+        self.epoch_s.append(self._current_s)
+        self._current_s = 0.0
+        for logger in trainer.loggers:
+            logger.log_metrics({"time/epoch_s": self.epoch_s[-1]}, step=trainer.global_step)
+        self._since = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self._pause(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the seconds counted so far."""
+        running = time.perf_counter() - self._since if self._since else 0.0
+        return {
+            "epoch_s": list(self.epoch_s),
+            "current_s": self._current_s + running,
+            "eval_s": self.eval_s,
+            "startup_s": self.startup_s,
+            "samples": self._samples,
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting where a killed run stopped.
+
+        Args:
+            state_dict: What ``state_dict`` returned.
+        """
+        self.epoch_s = list(state_dict["epoch_s"])
+        self._current_s = state_dict["current_s"]
+        self.eval_s = state_dict["eval_s"]
+        self.startup_s = state_dict["startup_s"]
+        self._samples = state_dict["samples"]
+        self._steps = state_dict["steps"]
+
+    def _pause(self, trainer: Trainer) -> None:
+        synchronise(trainer)
+        if self._since is not None:
+            self._current_s += time.perf_counter() - self._since
+        self._since = None
+
+    def _start_evaluation(self, trainer: Trainer) -> None:
+        synchronise(trainer)
+        self._eval_since = time.perf_counter()
+
+    def _end_evaluation(self, trainer: Trainer) -> None:
+        synchronise(trainer)
+        if self._eval_since is not None:
+            self.eval_s += time.perf_counter() - self._eval_since
+        self._eval_since = None

@@ -1,0 +1,130 @@
+"""How much memory a run took: peaks of training and of evaluation apart; on a CPU the resident memory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from peft_lightning.callbacks.devices import cuda_device
+
+GIB = 2**30
+
+
+class GPUMemory(Callback):
+    """Measures peak memory in GiB as torch's allocator counts it, and what of it is weights, gradients and optimiser.
+
+    A figure that the device does not have stays null: there is no allocator to ask on a CPU, where the resident
+    memory of the process is sampled after every step and reported under its own name.
+    """
+
+    section = "memory"
+
+    def __init__(self) -> None:
+        self._peaks: dict[str, int] = {}
+        self._parts: dict[str, int] = {}
+        self._paged_bytes = 0
+        self._process = psutil.Process()
+
+    def figures(self) -> Mapping[str, Any]:
+        """Returns the record's ``memory`` section."""
+        figures: dict[str, float] = {name: count / GIB for name, count in (self._peaks | self._parts).items()}
+        peak = self._peaks.get("train_peak_allocated_gib")
+        if peak is not None and self._parts:
+            # What is allocated at the peak beyond these is activations and workspaces; paged optimiser state is no
+            # part of it, because it lies outside the allocator.
+            figures["activations_gib"] = (peak + self._paged_bytes - sum(self._parts.values())) / GIB
+        return figures
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts a training phase."""
+        self._reset(trainer)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Measures weights and gradients once, when all gradients are there."""
+        if "gradients_gib" not in self._parts:
+            parameters = list(pl_module.parameters())
+            self._parts["weights_gib"] = sum(_bytes(tensor) for tensor in [*parameters, *pl_module.buffers()])
+            self._parts["gradients_gib"] = sum(_bytes(p.grad) for p in parameters if p.grad is not None)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measures the optimiser's state once, and samples the resident memory on a CPU."""
+        if "optimizer_gib" not in self._parts and trainer.global_step > 0:
+            states = [state for optimizer in trainer.optimizers for state in _state_tensors(optimizer)]
+            self._parts["optimizer_gib"] = sum(_bytes(state) for state in states)
+            self._paged_bytes = sum(_bytes(state) for state in states if getattr(state, "is_paged", False))
+        if cuda_device(trainer) is None:
+            self._raise_peak("train_peak_rss_gib", self._process.memory_info().rss)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends a training phase."""
+        self._read_training(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the next training phase."""
+        self._read_evaluation(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends the last training phase and logs the peaks."""
+        self._read_training(trainer)
+        figures = {f"memory/{name}": value for name, value in self.figures().items() if "peak" in name}
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts an evaluation phase."""
+        self._reset(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends an evaluation phase."""
+        self._read_evaluation(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the peaks so far."""
+        return {"peaks": dict(self._peaks), "parts": dict(self._parts), "paged_bytes": self._paged_bytes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a killed run's peaks.
+
+        Args:
+            state_dict: What ``state_dict`` returned.
+        """
+        self._peaks = dict(state_dict["peaks"])
+        self._parts = dict(state_dict["parts"])
+        self._paged_bytes = state_dict["paged_bytes"]
+
+    def _read_training(self, trainer: Trainer) -> None:
+        device = cuda_device(trainer)
+        if device is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._raise_peak("train_peak_allocated_gib", torch.cuda.max_memory_allocated(device))
+            self._raise_peak("train_peak_reserved_gib", torch.cuda.max_memory_reserved(device))
+        self._reset(trainer)
+
+    def _read_evaluation(self, trainer: Trainer) -> None:
+        device = cuda_device(trainer)
+        if device is not None:
+            self._raise_peak("eval_peak_allocated_gib", torch.cuda.max_memory_allocated(device))
+            self._raise_peak("eval_peak_reserved_gib", torch.cuda.max_memory_reserved(device))
+        self._reset(trainer)
+
+    def _reset(self, trainer: Trainer) -> None:
+        device = cuda_device(trainer)
+        if device is not None:
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def _raise_peak(self, name: str, count: int) -> None:
+        self._peaks[name] = max(count, self._peaks.get(name, 0))
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _state_tensors(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    values = [value for state in optimizer.state.values() for value in state.values()]
+    return [value for value in values if isinstance(value, torch.Tensor)]

@@ -1,0 +1,68 @@
+"""The prediction for every test example, so that methods can be compared review by review."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from peft_lightning.runs.files import atomic_file
+
+
+class Predictions(Callback):
+    """Writes one Parquet row an example: its row in the source's split, label, prediction, probabilities."""
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self._batches: list[dict[str, torch.Tensor]] = []
+
+    def write_to(self, path: Path) -> None:
+        """Says where the predictions go.
+
+        Args:
+            path: The Parquet file.
+        """
+        self.path = path
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts afresh."""
+        self._batches = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps a batch's predictions."""
+        self._batches.append(
+            {
+                "index": batch["index"].cpu(),
+                "label": batch["labels"].cpu(),
+                "probabilities": outputs["logits"].float().softmax(dim=-1).cpu(),
+            }
+        )
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the file, in the order of the source's split."""
+        if self.path is None or not trainer.is_global_zero or not self._batches:
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
+        order = columns["index"].argsort(stable=True)
+        probabilities = columns["probabilities"][order]
+        table = {
+            "index": columns["index"][order].numpy(),
+            "label": columns["label"][order].numpy(),
+            "prediction": probabilities.argmax(dim=-1).numpy(),
+        }
+        for number in range(probabilities.shape[1]):
+            table[f"probability_{number}"] = probabilities[:, number].contiguous().numpy()
+        with atomic_file(self.path) as file:
+            pq.write_table(pa.table(table), file)
+        self._batches = []

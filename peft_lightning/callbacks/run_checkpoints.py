@@ -1,0 +1,99 @@
+"""A run's two checkpoints: the best by validation accuracy, and the last, from which a killed run goes on."""
+
+import os
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from peft_lightning.errors import UserError
+from peft_lightning.runs.directory import RunDirectory
+
+
+class RunCheckpoints(Checkpoint):
+    """Writes ``best.ckpt`` and ``last.ckpt`` after every validation, and ``last.ckpt`` every N steps between.
+
+    A step that ends an epoch is not saved by itself: the validation that follows is, and a run killed in between
+    repeats the steps since the checkpoint before, bit for bit. ``best.ckpt`` holds the trained weights, which is what
+    one ships; ``last.ckpt`` holds all that is needed to go on.
+
+    Args:
+        every_n_steps: Optimiser steps between two writings of ``last.ckpt``; 0 writes it after validations only.
+        monitor: The metric that says which checkpoint is best; the higher the better.
+    """
+
+    def __init__(self, every_n_steps: int = 200, monitor: str = "val/acc") -> None:
+        if every_n_steps < 0:
+            raise UserError(f"checkpoint.every_n_steps is {every_n_steps}: 0 or more optimiser steps")
+        self.every_n_steps = every_n_steps
+        self.monitor = monitor
+        self.best_score: float | None = None
+        self.best_step: int | None = None
+        self._saved_step = 0
+        self._run: RunDirectory | None = None
+
+    def write_to(self, run: RunDirectory) -> None:
+        """Says where the checkpoints go.
+
+        Args:
+            run: The run's directory.
+        """
+        self._run = run
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Writes ``last.ckpt`` where it is due."""
+        step = trainer.global_step
+        due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step
+        if due and not trainer.is_last_batch:
+            self._save_last(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes ``best.ckpt`` if the score is a new best, and ``last.ckpt`` in any case."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or self._run is None:
+            return
+        score = trainer.callback_metrics.get(self.monitor)
+        if score is None:
+            raise UserError(f"checkpoint.monitor {self.monitor!r} is not measured: use val/acc, val/f1 or val/auroc")
+        if self.best_score is None or float(score) > self.best_score:
+            self.best_score, self.best_step = float(score), trainer.global_step
+            trainer.save_checkpoint(self._run.best, weights_only=True)
+        self._save_last(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes ``last.ckpt`` where no validation ended the training."""
+        if self._saved_step != trainer.global_step:
+            self._save_last(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the best score so far."""
+        return {"best_score": self.best_score, "best_step": self.best_step, "saved_step": self._saved_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on comparing with the best score so far.
+
+        Args:
+            state_dict: What ``state_dict`` returned.
+        """
+        # A run that starts from another's checkpoint has no best of its own yet.
+        if self._run is not None and self._run.best.exists():
+            self.best_score = state_dict["best_score"]
+            self.best_step = state_dict["best_step"]
+        self._saved_step = state_dict["saved_step"]
+
+    def _save_last(self, trainer: Trainer) -> None:
+        if self._run is None:
+            return
+        self._saved_step = trainer.global_step
+        trainer.save_checkpoint(self._run.last, weights_only=False)
+
+
+def checkpoint_bytes(run: RunDirectory) -> int | None:
+    """Returns the size of the best checkpoint, or of the last where no validation chose one.
+
+    Args:
+        run: The run's directory.
+    """
+    path = next((path for path in (run.best, run.last) if path.exists()), None)
+    return os.path.getsize(path) if path is not None else None

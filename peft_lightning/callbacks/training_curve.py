@@ -1,0 +1,73 @@
+"""The training curve: loss, learning rate and gradient norm, every ``log_every_n_steps`` optimiser steps."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn.utils import get_total_norm
+
+
+class TrainingCurve(Callback):
+    """Logs the mean loss since the last point, the learning rate, and the gradient norm before clipping.
+
+    It logs by itself, before the checkpoint of the same step is written, and keeps its running sum in that
+    checkpoint: Lightning's own step logging comes after it, and a resumed run would lose the point.
+    """
+
+    def __init__(self) -> None:
+        self._loss_sum: torch.Tensor | None = None
+        self._batches = 0
+        self._logged_step = 0
+        self._gradient_norm: torch.Tensor | None = None
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Measures the gradient norm where a point is due."""
+        if self._is_due(trainer, trainer.global_step + 1):
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            self._gradient_norm = get_total_norm(gradients)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Adds the loss, and logs a point where one is due; the loss stays on the device until then."""
+        loss = outputs["loss"].detach()
+        # Lightning divides the loss by the number of accumulated batches; the curve shows it undivided.
+        loss = loss.float() * trainer.accumulate_grad_batches
+        self._loss_sum = loss if self._loss_sum is None else self._loss_sum.to(loss.device) + loss
+        self._batches += 1
+        step = trainer.global_step
+        if step == self._logged_step or not self._is_due(trainer, step):
+            return
+        mean = float(self._loss_sum) / self._batches
+        figures = {
+            "train/loss": mean,
+            "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+        }
+        if self._gradient_norm is not None:
+            figures["train/gradient_norm"] = float(self._gradient_norm)
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=step)
+        pl_module.log("train/loss", mean, prog_bar=True, logger=False)
+        self._loss_sum, self._batches, self._logged_step = None, 0, step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the sum since the last point."""
+        loss_sum = None if self._loss_sum is None else self._loss_sum.cpu()
+        return {"loss_sum": loss_sum, "batches": self._batches, "logged_step": self._logged_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on with the sum.
+
+        Args:
+            state_dict: What ``state_dict`` returned.
+        """
+        self._loss_sum = state_dict["loss_sum"]
+        self._batches = state_dict["batches"]
+        self._logged_step = state_dict["logged_step"]
+
+    @staticmethod
+    def _is_due(trainer: Trainer, step: int) -> bool:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return step > 0 and step % every == 0

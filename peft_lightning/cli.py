@@ -1,0 +1,203 @@
+"""The command line: LightningCLI, with recipes that merge and errors that end in one line."""
+
+import argparse
+import errno
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.commands import COMMANDS
+from peft_lightning.commands.command import Command, Settings
+from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.errors import UserError
+from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from peft_lightning.runs.files import explain
+
+# What launches a command is no part of the run's configuration.
+LAUNCHING = ("config", "ckpt_path", "test_after_fit", "output")
+# Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
+DECIDED = {"weights_only", "verbose", "return_predictions"}
+
+
+class PeftLightningCLI(LightningCLI):
+    """LightningCLI for TextClassifier and IMDbDataModule.
+
+    Args:
+        arguments: The command's word and what follows it, with one ``--config``.
+        files: The files that this configuration was merged from.
+    """
+
+    command: Command
+
+    def __init__(self, arguments: list[str], files: list[Path]) -> None:
+        self._files = files
+        self._word = arguments[0]
+        strict = {"exit_on_error": False, "allow_abbrev": False}
+        super().__init__(
+            TextClassifier,
+            IMDbDataModule,
+            save_config_callback=None,
+            seed_everything_default=42,
+            trainer_defaults={
+                # Validation of an untrained model measures nothing and costs time before the first step.
+                "num_sanity_val_steps": 0,
+                # Lightning counts PEFT's frozen copies and packed 4-bit weights as they lie; ParameterCount does not.
+                "enable_model_summary": False,
+                # The training sampler shards by itself, aware of lengths; Lightning's would undo the grouping.
+                "use_distributed_sampler": False,
+            },
+            parser_kwargs={"prog": "python -m peft_lightning", **strict, self._word: dict(strict)},
+            args=arguments,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Returns the one command asked for: building the parsers of all four would cost a second at every start."""
+        return {self._word: LightningCLI.subcommands()[self._word] | DECIDED}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the checkpoints' settings, and gives the data module the model's tokeniser."""
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
+        parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
+        parser.link_arguments("model.revision", "data.revision")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--test_after_fit",
+                type=bool,
+                default=True,
+                help="Test the best checkpoint when training ends.",
+            )
+        if subcommand == "predict":
+            parser.add_argument(
+                "--output",
+                type=str | None,
+                default=None,
+                help="File for the predictions; the terminal if not given.",
+            )
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses the command line."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leaves the configuration alone: a checkpoint's settings never replace the user's."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Builds the Trainer with the command's callbacks and loggers."""
+        word = str(self.subcommand)
+        given = self._get(self.config_init, "trainer")
+        self.command = COMMANDS[word](
+            self._settings(word), self.model, self.datamodule, self._get(self.config_init, "checkpoint")
+        )
+        callbacks = [*_as_list(given["callbacks"]), *self.command.callbacks()]
+        plugins = [*_as_list(given["plugins"]), AtomicCheckpointIO()]
+        own = [logger for logger in _as_list(given["logger"]) if isinstance(logger, Logger)]
+        loggers = [*own, *self.command.loggers()]
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
+        except (MisconfigurationException, ImportError, ValueError) as error:
+            raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
+
+    def _settings(self, word: str) -> Settings:
+        config = self.config[word]
+        plain = yaml.safe_load(self._parser(word).dump(config, skip_unset=False, skip_link_targets=True))
+        options = {name: config.get(name) for name in ("test_after_fit", "output")}
+        return Settings(
+            config={name: value for name, value in plain.items() if name not in LAUNCHING},
+            files=self._files,
+            ckpt_path=config.get("ckpt_path"),
+            options=options,
+        )
+
+    def fit(self, model: LightningModule, **kwargs: Any) -> None:
+        """Trains."""
+        self.command.run(self.trainer)
+
+    def validate(self, model: LightningModule, **kwargs: Any) -> None:
+        """Measures a checkpoint on the validation split."""
+        self.command.run(self.trainer)
+
+    def test(self, model: LightningModule, **kwargs: Any) -> None:
+        """Measures a checkpoint on the test split."""
+        self.command.run(self.trainer)
+
+    def predict(self, model: LightningModule, **kwargs: Any) -> None:
+        """Labels the reviews of a file."""
+        self.command.run(self.trainer)
+
+
+def run_command(words: list[str]) -> None:
+    """Runs one of Lightning's commands.
+
+    Args:
+        words: The command's word and what follows it.
+
+    Raises:
+        UserError: The user can put right what went wrong.
+    """
+    _quieten()
+    named, rest = split_arguments(words[1:])
+    files = [find_config(name) for name in named]
+    config: dict[str, Any] = {}
+    for path in files:
+        config = merge(config, read_config(path))
+    config = merge(config, class_flags(rest)) if config else config
+    merged = ["--config", json.dumps(config, default=str)] if config else []
+    try:
+        PeftLightningCLI([words[0], *merged, *rest], files)
+    except argparse.ArgumentError as error:
+        raise UserError(_explain_argument(error, files)) from error
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise UserError(explain(error, Path(str(error.filename or "the run directory")))) from error
+        raise
+
+
+def _explain_argument(error: argparse.ArgumentError, files: list[Path]) -> str:
+    message = " ".join(str(error).split())
+    if not files and "model.method" in message and "required" in message:
+        return "no method: name a recipe, such as --config configs/lora.yaml"
+    source = f" (in {', '.join(map(str, files))} or the flags)" if files else ""
+    return f"{message}{source}"
+
+
+def _quieten() -> None:
+    """Silences what Lightning and its libraries say that no user of this program can act on."""
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.rank_zero",
+        "lightning.fabric",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*is smaller than the logging interval.*",
+        ".*No positive samples in targets.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,156 @@
+"""What the commands have in common: the settings they were given and the objects built from them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+
+from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.errors import UserError
+from peft_lightning.model.classifier import TextClassifier, compute_dtype
+from peft_lightning.runs.checkpoint_io import read_checkpoint
+from peft_lightning.runs.directory import RunDirectory, find_newest
+from peft_lightning.runs.identity import config_sha256
+from peft_lightning.runs.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command was asked for.
+
+    Args:
+        config: The resolved settings, plain values, as they are saved in ``config.yaml``.
+        files: The ``--config`` files, in order.
+        ckpt_path: ``best``, ``last``, a file, or None.
+        options: Values of the command's own flags.
+    """
+
+    config: dict[str, Any]
+    files: list[Path]
+    ckpt_path: str | None
+    options: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds ``lightning_logs``."""
+        return Path(self.config["trainer"]["default_root_dir"] or ".")
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the resolved configuration."""
+        return config_sha256(self.config)
+
+    @property
+    def run_path(self) -> Path | None:
+        """The run whose own ``config.yaml`` was named, if it was."""
+        folder = self.files[0].parent if self.files else None
+        return folder if folder is not None and (folder / "results.json").is_file() else None
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe: the first file's stem, or what the run of a ``config.yaml`` says."""
+        if self.run_path is not None:
+            return RunRecord.read(self.run_path / "results.json").recipe
+        if not self.files:
+            return "none"
+        path = self.files[0]
+        return f"tuned/{path.stem}" if path.parent.name == "tuned" else path.stem
+
+
+class Command(ABC):
+    """One word of the command line.
+
+    Args:
+        settings: What was asked for.
+        model: The module, not built yet.
+        data: The data module, not set up yet.
+        checkpoints: The writer of checkpoints, with its settings.
+    """
+
+    def __init__(
+        self, settings: Settings, model: TextClassifier, data: IMDbDataModule, checkpoints: RunCheckpoints
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.data = data
+        self.checkpoints = checkpoints
+        self.runs = RunDirectory(settings.root, model.method.name).runs
+
+    def callbacks(self) -> list[Callback]:
+        """Returns the callbacks that this command adds to the user's."""
+        return []
+
+    def loggers(self) -> list[Logger]:
+        """Returns the loggers that this command adds to the user's."""
+        return []
+
+    @abstractmethod
+    def run(self, trainer: Trainer) -> None:
+        """Runs the command.
+
+        Args:
+            trainer: The Trainer, with this command's callbacks and loggers.
+
+        Raises:
+            UserError: The user can put right what went wrong.
+        """
+
+    def set_up_data(self, stage: str) -> None:
+        """Reads the data, before anything is written.
+
+        Args:
+            stage: Lightning's name for what the data is for.
+        """
+        self.data.prepare_data()
+        self.data.setup(stage)
+
+    def build_model(self, trainer: Trainer, class_names: list[str]) -> None:
+        """Builds the model, before anything is written.
+
+        Args:
+            trainer: The Trainer, for its precision.
+            class_names: The classes, in the order of their numbers.
+        """
+        self.model.build(class_names, compute_dtype(str(trainer.precision)))
+        limit = self.model.max_tokens
+        if limit is not None and self.data.max_length > limit:
+            raise UserError(
+                f"--data.max_length {self.data.max_length}: {self.model.model_name_or_path} takes at most {limit} tokens"
+            )
+
+    def find_checkpoint(self) -> Path:
+        """Finds the checkpoint that ``--ckpt_path`` means.
+
+        Raises:
+            UserError: There is none.
+        """
+        asked = self.settings.ckpt_path
+        if asked is None:
+            raise UserError("which weights? say --ckpt_path best, last or a file")
+        if asked not in ("best", "last"):
+            return Path(asked)
+        run = self.settings.run_path or find_newest(self.runs, self.settings.sha256)
+        if run is None:
+            raise UserError(
+                f"--ckpt_path {asked}: no run of this very configuration in {self.runs}: name the run,"
+                " --config RUN_DIR/config.yaml, or a checkpoint file"
+            )
+        path = run / "checkpoints" / f"{asked}.ckpt"
+        if not path.is_file():
+            raise UserError(
+                f"--ckpt_path {asked}: {run} has no {path.name}: it was stopped before its first checkpoint"
+            )
+        return path
+
+
+def class_names_in(checkpoint: Path) -> list[str]:
+    """Returns the classes that a checkpoint was trained on.
+
+    Args:
+        checkpoint: The file.
+    """
+    return list(read_checkpoint(checkpoint)["peft_lightning"]["class_names"])

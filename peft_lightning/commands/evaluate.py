@@ -1,0 +1,71 @@
+"""test and validate: measure a checkpoint, and write that beside the run without touching its record."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+from lightning.pytorch import Callback, Trainer
+
+from peft_lightning.callbacks.predictions import Predictions
+from peft_lightning.commands.command import Command
+from peft_lightning.errors import UserError
+from peft_lightning.runs.checkpoint_io import read_checkpoint
+from peft_lightning.runs.files import explain, write_atomically
+
+
+class Evaluate(Command):
+    """Measures a checkpoint on one split, into a folder of its own: ``RUN_DIR/test_N`` or ``RUN_DIR/validate_N``."""
+
+    word: ClassVar[str]
+
+    def callbacks(self) -> list[Callback]:
+        """Returns the writer of predictions."""
+        self.predictions = Predictions()
+        return [self.predictions]
+
+    def run(self, trainer: Trainer) -> None:
+        """Measures, prints and writes the metrics."""
+        checkpoint = self.find_checkpoint()
+        self.set_up_data(self.word)
+        self.build_model(trainer, self.data.class_names)
+        # A checkpoint that does not fit is refused before a folder is made for its figures.
+        self.model.on_load_checkpoint(read_checkpoint(checkpoint))
+        folder = self._make_folder(checkpoint)
+        self.predictions.write_to(folder / "predictions.parquet")
+        entry = getattr(trainer, self.word)
+        metrics = entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+        result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
+        if trainer.is_global_zero:
+            write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
+            print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+            print(f"written to {folder}")
+
+    def _make_folder(self, checkpoint: Path) -> Path:
+        run = checkpoint.resolve().parent.parent
+        parent = run if (run / "results.json").is_file() else self.runs
+        number = 0
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            while True:
+                folder = parent / f"{self.word}_{number}"
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    number += 1
+                else:
+                    return folder
+        except OSError as error:
+            raise UserError(explain(error, parent)) from error
+
+
+class Test(Evaluate):
+    """Measures a checkpoint on the test split."""
+
+    __test__ = False  # not a test case, whatever its name tells pytest
+    word = "test"
+
+
+class Validate(Evaluate):
+    """Measures a checkpoint on the validation split."""
+
+    word = "validate"

@@ -1,0 +1,173 @@
+"""fit: train, measure, record, and test the best checkpoint at the end."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+
+from peft_lightning.callbacks.epoch_timer import EpochTimer
+from peft_lightning.callbacks.finite_loss import FiniteLoss
+from peft_lightning.callbacks.gpu_memory import GPUMemory
+from peft_lightning.callbacks.log_rewind import LogRewind
+from peft_lightning.callbacks.majority_class import MajorityClassWarning
+from peft_lightning.callbacks.parameter_count import ParameterCount
+from peft_lightning.callbacks.predictions import Predictions
+from peft_lightning.callbacks.rng_state import RNGState
+from peft_lightning.callbacks.run_recorder import RunRecorder
+from peft_lightning.callbacks.training_curve import TrainingCurve
+from peft_lightning.commands.command import Command
+from peft_lightning.errors import UserError
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from peft_lightning.runs.directory import RunDirectory, find_unfinished
+from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.history import History
+from peft_lightning.runs.hyperparameters import hyperparameters
+from peft_lightning.runs.record import RunRecord
+from peft_lightning.runs.row import as_text
+from peft_lightning.runs.tensorboard import RunTensorBoard
+
+# Lightning starts the processes of the other GPUs with this one's environment: they join its run.
+SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
+
+
+class Fit(Command):
+    """Trains in a directory of its own, or goes on in the directory of an unfinished run."""
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's record."""
+        return self.recorder.record
+
+    def callbacks(self) -> list[Callback]:
+        """Returns what watches a training run."""
+        settings = self.settings
+        self.directory = RunDirectory(settings.root, self.model.method.name)
+        record = RunRecord(
+            run_id=uuid.uuid4().hex,
+            recipe=settings.recipe,
+            config_sha256=settings.sha256,
+            method=self.model.method.name,
+            seed=torch.initial_seed(),
+            data_seed=self.data.seed,
+        )
+        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config))
+        self.predictions = Predictions()
+        self.rewind = LogRewind(self.directory)
+        return [
+            RNGState(),
+            FiniteLoss(),
+            EpochTimer(),
+            GPUMemory(),
+            ParameterCount(),
+            TrainingCurve(),
+            MajorityClassWarning(self.model.method.name),
+            self.predictions,
+            self.rewind,
+            self.recorder,
+        ]
+
+    def loggers(self) -> list[Logger]:
+        """Returns TensorBoard, unless the user turned logging off, and the history."""
+        history = History(self.directory)
+        if self.settings.config["trainer"]["logger"] in (None, True):
+            return [RunTensorBoard(self.directory), history]
+        return [history]
+
+    def run(self, trainer: Trainer) -> None:
+        """Trains and tests; everything a user can get wrong is found before a directory is made."""
+        resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
+        started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
+        self.set_up_data("fit")
+        self.build_model(trainer, self.data.class_names)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.fit(self.model, datamodule=self.data)
+            return
+        if started_from is not None:
+            self.model.on_load_checkpoint(started_from)
+        checkpoint = self._enter(trainer, resumed, started_from)
+        try:
+            self._train(trainer, checkpoint)
+            if self.settings.options["test_after_fit"]:
+                self._test(trainer)
+            self.recorder.finish(trainer)
+        finally:
+            self.directory.release()
+        if trainer.is_global_zero:
+            print(f"\n{as_text(self.record)}\n\nrun directory: {self.directory.path}")
+
+    def _enter(self, trainer: Trainer, resumed: Path | None, started_from: dict[str, Any] | None) -> Path | None:
+        """Makes or opens the run's directory, and returns the checkpoint to go on from."""
+        if not trainer.is_global_zero:
+            self.directory.join(Path(os.environ[SHARED_RUN]))
+        elif resumed is not None:
+            self._reopen(resumed)
+        else:
+            self.directory.create()
+            config = yaml.safe_dump(self.settings.config, sort_keys=False, allow_unicode=True)
+            write_atomically(self.directory.config, config.encode())
+            if started_from is not None:
+                # The run is resumable from its first moment on, whatever becomes of the other run's file.
+                AtomicCheckpointIO().save_checkpoint(started_from, self.directory.last)
+            self.record.write(self.directory.results)
+        os.environ[SHARED_RUN] = str(self.directory.path)
+        self.checkpoints.write_to(self.directory)
+        self.predictions.write_to(self.directory.path / "predictions.parquet")
+        return self.directory.last if self.directory.last.exists() else None
+
+    def _read_started_from(self) -> dict[str, Any]:
+        """Reads the checkpoint of another run to start from, if training can go on from it."""
+        path = Path(str(self.settings.ckpt_path))
+        if self.settings.ckpt_path == "best":
+            raise UserError("fit goes on from --ckpt_path last or a file; `best` is for test, validate and predict")
+        checkpoint = read_checkpoint(path)
+        if "optimizer_states" not in checkpoint:
+            raise UserError(f"{path} holds weights only, nothing to go on training with: use last.ckpt")
+        return checkpoint
+
+    def _reopen(self, path: Path) -> None:
+        self.directory.open(path)
+        earlier = RunRecord.read(self.directory.results)
+        dataset = self.data.description()
+        if earlier.dataset is not None and earlier.dataset.fingerprint != dataset["fingerprint"]:
+            self.directory.release()
+            raise UserError(f"the data of {path} has changed since it started: leave --ckpt_path out to train anew")
+        self.record.run_id, self.record.recipe = earlier.run_id, earlier.recipe
+        self.rewind.collect_leftovers()
+        if not self.directory.last.exists():
+            self.rewind.rewind({})
+            print(f"resuming {path}: it was stopped before its first checkpoint, so from the start")
+        else:
+            print(f"resuming {path} at step {read_checkpoint(self.directory.last)['global_step']}")
+
+    def _train(self, trainer: Trainer, checkpoint: Path | None) -> None:
+        with self._one_line_endings(trainer):
+            trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+
+    def _test(self, trainer: Trainer) -> None:
+        # Without a validation there is no best checkpoint: the weights are tested as training left them.
+        path = self.directory.best if self.directory.best.exists() else None
+        with self._one_line_endings(trainer):
+            trainer.test(self.model, datamodule=self.data, ckpt_path=path, weights_only=True, verbose=False)
+
+    @contextmanager
+    def _one_line_endings(self, trainer: Trainer) -> Iterator[None]:
+        """Turns Ctrl-C and a full GPU into a line that says how to go on."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the GPU ran out of memory at step {trainer.global_step}: halve --data.batch_size and double"
+                " --trainer.accumulate_grad_batches, or add --model.gradient_checkpointing true"
+                " --trainer.precision bf16-mixed"
+            ) from error
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into this, after the callbacks have seen it.
+            print(f"interrupted: go on in {self.directory.path} with the same command and --ckpt_path last")
+            raise SystemExit(130) from error

@@ -1,0 +1,52 @@
+"""predict: a label and the probabilities for every review of a file."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from peft_lightning.commands.command import Command, class_names_in
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import write_atomically
+
+
+class Predict(Command):
+    """Writes one JSON line a review, in the order of the file, to ``--output`` or to the terminal."""
+
+    def run(self, trainer: Trainer) -> None:
+        """Predicts and writes."""
+        if self.data.predict_file is None:
+            raise UserError("predict what? name a file of reviews, one a line: --data.predict_file reviews.txt")
+        checkpoint = self.find_checkpoint()
+        class_names = class_names_in(checkpoint)
+        self.set_up_data("predict")
+        self.build_model(trainer, class_names)
+        # Standard output is the predictions' alone.
+        batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], class_names))
+        output = self.settings.options["output"]
+        if output is None:
+            sys.stdout.writelines(lines)
+        else:
+            write_atomically(Path(output), "".join(lines).encode())
+            print(f"{len(lines)} predictions written to {output}", file=sys.stderr)
+
+
+def as_lines(batches: list[Tensor], class_names: list[str]) -> Iterator[str]:
+    """Words predictions as JSON lines.
+
+    Args:
+        batches: Probabilities, each (batch, classes).
+        class_names: The classes, in the order of their numbers.
+
+    Yields:
+        ``{"label": ..., "probabilities": {...}}``, a line a review.
+    """
+    for batch in batches:
+        for row in batch.tolist():
+            probabilities = {name: round(value, 6) for name, value in zip(class_names, row, strict=True)}
+            label = class_names[max(range(len(row)), key=row.__getitem__)]
+            yield json.dumps({"label": label, "probabilities": probabilities}, ensure_ascii=False) + "\n"

@@ -1,0 +1,303 @@
+"""One LightningModule for all methods: steps, metrics, optimiser. It never asks which method it holds."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from peft_lightning.errors import UserError
+from peft_lightning.methods import IA3 as IA3
+from peft_lightning.methods import FullFineTuning as FullFineTuning
+from peft_lightning.methods import LoRA as LoRA
+from peft_lightning.methods import Method
+from peft_lightning.methods import QLoRA as QLoRA
+from peft_lightning.model.backbones import Backbone
+from peft_lightning.model.architectures import longest_input
+from peft_lightning.model.checkpoint_keys import restore_refusal
+from peft_lightning.model.metrics import ClassificationMetrics
+from peft_lightning.model.optimizers import build_optimizer, build_schedule
+from peft_lightning.model.parameters import trainable_names
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+    from torch.optim import Optimizer
+
+Batch = dict[str, Tensor]
+CHECKPOINT_SCHEMA = 1
+
+
+class TextClassifier(LightningModule):
+    """A pretrained encoder with a classification head, fine-tuned by one method.
+
+    Args:
+        method: how the encoder is adapted: FullFineTuning, LoRA, QLoRA or IA3.
+        model_name_or_path: a hub id, a local folder, or `embedded` for the small backbone in the package.
+        revision: branch, tag or commit of a hub model.
+        attn_implementation: how attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, slower steps.
+        optimizer: AdamW in 32 bits, with 8-bit state, or with 8-bit state in memory that is paged to the host.
+        learning_rate: peak learning rate.
+        weight_decay: AdamW's decoupled weight decay; biases and norms are left out.
+        adam_beta1: decay of AdamW's first moment.
+        adam_beta2: decay of AdamW's second moment.
+        adam_epsilon: AdamW's term against division by zero.
+        schedule: how the learning rate falls after the warm-up.
+        warmup_ratio: share of all optimiser steps in which the learning rate rises from 0 to its peak.
+        label_smoothing: share of the target's probability that is spread over all classes, in [0, 1).
+        class_names: names for the classes, in the order of their numbers; the data's own if not given.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        model_name_or_path: str = "roberta-base",
+        revision: str | None = None,
+        attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa",
+        gradient_checkpointing: bool = False,
+        optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw",
+        learning_rate: float = 2e-5,
+        weight_decay: float = 0.0,
+        adam_beta1: float = 0.9,
+        adam_beta2: float = 0.999,
+        adam_epsilon: float = 1e-8,
+        schedule: Literal["linear", "cosine", "constant"] = "linear",
+        warmup_ratio: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        _require("learning_rate", learning_rate, 0 < learning_rate, "above 0")
+        _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
+        _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
+        _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
+        self.method = method
+        self.model_name_or_path = model_name_or_path
+        self.revision = revision
+        self.attn_implementation = attn_implementation
+        self.gradient_checkpointing = gradient_checkpointing
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.betas = (adam_beta1, adam_beta2)
+        self.adam_epsilon = adam_epsilon
+        self.schedule = schedule
+        self.warmup_ratio = warmup_ratio
+        self.label_smoothing = label_smoothing
+        self.class_names = class_names
+        # Checkpoints hold what is trained and nothing else; `on_load_checkpoint` compares the keys instead.
+        self.strict_loading = False
+        self.model: nn.Module | None = None
+        self.backbone_identity: dict[str, str | None] = {}
+        self._optimizer_notes: list[str] = []
+
+    @property
+    def notes(self) -> list[str]:
+        """What had to be chosen differently from what was asked."""
+        return [*self.method.notes, *self._optimizer_notes]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest text that the backbone takes, in tokens; None where its positions are not counted."""
+        return longest_input(self._built())
+
+    def build(self, class_names: list[str], compute_dtype: torch.dtype = torch.float32) -> None:
+        """Loads the backbone and adapts it; done once, before or by ``configure_model``.
+
+        Args:
+            class_names: the data's classes, in the order of their numbers.
+            compute_dtype: the type that 4-bit weights are dequantised to.
+
+        Raises:
+            UserError: the backbone, the method and the data do not go together.
+        """
+        if self.model is not None:
+            return
+        if self.class_names is not None and len(self.class_names) != len(class_names):
+            raise UserError(
+                f"model.class_names names {len(self.class_names)} classes and the data has {len(class_names)}:"
+                f" {', '.join(class_names)}"
+            )
+        self.class_names = self.class_names or list(class_names)
+        backbone = Backbone(
+            self.model_name_or_path, self.revision, self.attn_implementation, compute_dtype=compute_dtype
+        )
+        pretrained = self.method.load_backbone(backbone, len(self.class_names))
+        self.backbone_identity = backbone.identity()
+        if self.gradient_checkpointing:
+            if not pretrained.supports_gradient_checkpointing:
+                raise UserError(
+                    f"{self.model_name_or_path} cannot recompute its activations:"
+                    " leave --model.gradient_checkpointing out"
+                )
+            pretrained.gradient_checkpointing_enable({"use_reentrant": False})
+        self.model = self.method.adapt(pretrained)
+        # Lightning warns of modules in eval mode, which from_pretrained leaves all of them in.
+        self.model.train()
+        classes = len(self.class_names)
+        self.val_metrics = ClassificationMetrics(classes)
+        self.test_metrics = ClassificationMetrics(classes)
+
+    def configure_model(self) -> None:
+        """Builds the model for the data that the Trainer was given, where that has not been done."""
+        if self.model is None:
+            datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.build(datamodule.class_names, compute_dtype(str(self.trainer.precision)))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores the classes.
+
+        Args:
+            batch: `input_ids` and `attention_mask`, both (batch, length).
+
+        Returns:
+            Logits, (batch, classes).
+        """
+        if self.model is None:
+            raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
+        output = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        logits: Tensor = output.logits
+        return logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Computes the training loss, and does nothing else: whoever runs a step can capture it.
+
+        Args:
+            batch: `input_ids`, `attention_mask` (batch, length) and `labels` (batch).
+
+        Returns:
+            The mean cross entropy, a scalar.
+        """
+        return F.cross_entropy(self(batch).float(), batch["labels"], label_smoothing=self.label_smoothing)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the loss of a training batch."""
+        return self.loss(batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Scores a validation batch."""
+        return self._evaluate(batch, self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation metrics."""
+        self._log_metrics(self.val_metrics.compute_and_reset("val"))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Scores a test batch."""
+        return self._evaluate(batch, self.test_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the test metrics."""
+        self._log_metrics(self.test_metrics.compute_and_reset("test"))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the classes' probabilities, (batch, classes)."""
+        probabilities: Tensor = self(batch).float().softmax(dim=-1)
+        return probabilities
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Builds the optimiser and its schedule over all steps of the run."""
+        steps = self._optimizer_steps()
+        optimizer, note = build_optimizer(
+            self.optimizer,
+            [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad],
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            betas=self.betas,
+            eps=self.adam_epsilon,
+            device=self.device,
+        )
+        self._optimizer_notes = [note] if note else []
+        scheduler = build_schedule(
+            self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Drops the gradients, so that none take memory in validation."""
+        optimizer.zero_grad(set_to_none=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what is trained, and says what it belongs to."""
+        names = {f"model.{name}" for name in trainable_names(self._built())}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
+        checkpoint["peft_lightning"] = self._identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another backbone, method or set of weights.
+
+        Raises:
+            UserError: it is one.
+        """
+        names = trainable_names(self._built())
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
+        expected = {f"model.{name}": shapes[f"model.{name}"] for name in names}
+        refusal = restore_refusal(checkpoint, self._identity(), expected)
+        if refusal:
+            raise UserError(refusal)
+
+    def _evaluate(self, batch: Batch, metrics: ClassificationMetrics) -> Batch:
+        logits = self(batch).float()
+        metrics.update(logits, batch["labels"])
+        return {"logits": logits}
+
+    def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
+        """Logs an evaluation at the optimiser step it was made at; Lightning's own step is one behind."""
+        self.log_dict(metrics, prog_bar=True, logger=False)
+        for logger in self.trainer.loggers:
+            logger.log_metrics({name: float(value) for name, value in metrics.items()}, step=self.trainer.global_step)
+
+    def _built(self) -> nn.Module:
+        if self.model is None:
+            raise RuntimeError("the model is not built yet")
+        return self.model
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "schema": CHECKPOINT_SCHEMA,
+            "method": self.method.name,
+            "method_settings": _settings(self.method),
+            "backbone": dict(self.backbone_identity),
+            "class_names": list(self.class_names or []),
+        }
+
+    def _optimizer_steps(self) -> int:
+        """Counts the optimiser steps of the run.
+
+        Lightning's own estimate sets the loader up before a checkpoint's place in the order is known, and a resumed
+        run would start its epoch anew.
+        """
+        trainer = self.trainer
+        batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * max(trainer.max_epochs or 1, 1)
+        return min(steps, trainer.max_steps) if trainer.max_steps != -1 else steps
+
+
+def compute_dtype(precision: str) -> torch.dtype:
+    """Returns the type that a Trainer's precision computes in.
+
+    Args:
+        precision: Lightning's name, such as `bf16-mixed`.
+    """
+    if precision.startswith("bf16"):
+        return torch.bfloat16
+    return torch.float16 if precision.startswith("16") else torch.float32
+
+
+def _require(name: str, value: float, holds: bool, rule: str) -> None:
+    if not holds:
+        raise UserError(f"model.{name} is {value}: it must be {rule}")
+
+
+def _settings(method: Method) -> dict[str, Any]:
+    """Returns a method's arguments as plain values, which ``weights_only`` loading accepts."""
+    values = {name: getattr(method, name) for name in inspect.signature(type(method)).parameters}
+    return {name: list(value) if isinstance(value, list | tuple) else value for name, value in values.items()}

@@ -1,0 +1,86 @@
+"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import atomic_file
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the file and renames, so that a run killed while it saves still has its last checkpoint."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: What Lightning gathered.
+            path: The file.
+            storage_options: Not used.
+
+        Raises:
+            UserError: If the disk is full or the place cannot be written; the file keeps what it held.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch closes its archive on the way out, and that failure hides why the file could not be written.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint onto the CPU.
+
+        Args:
+            path: The file.
+            map_location: Where its tensors go.
+            weights_only: Not asked: it is always so, and nothing in the file can run.
+
+        Returns:
+            What was saved.
+
+        Raises:
+            UserError: If the file is missing, cut short, foreign, or would have to run code.
+        """
+        return read_checkpoint(Path(path), map_location)
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint's plain values and tensors, and nothing that would have to be executed.
+
+    Args:
+        path: The file.
+        map_location: Where its tensors go.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        UserError: If the file is missing, cut short, foreign, or would have to run code.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}: name a file, `best` or `last`")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is no checkpoint, or is cut short: use another one, such as last.ckpt or best.ckpt")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds objects that would have to run code, which is refused: only checkpoints of this project load"
+        ) from error
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): use another checkpoint") from error
+    if not isinstance(content, dict) or "peft_lightning" not in content:
+        raise UserError(f"{path} was not written by peft-lightning: only its own checkpoints can be loaded")
+    return content

@@ -1,0 +1,202 @@
+"""A run's directory, ``<root>/lightning_logs/<method>/version_N``: made once, held by one process, found again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import explain
+from peft_lightning.runs.record import RunRecord
+
+# A killed run's loader workers, which inherited its lock, notice within 5 s that their parent is gone.
+LOCK_PATIENCE_S = 10.0
+
+
+class RunDirectory:
+    """The directory of one run; it exists on disk only from ``create`` or ``open`` on.
+
+    Args:
+        root: The folder that holds ``lightning_logs``.
+        method: The method's name, which is the folder between.
+    """
+
+    def __init__(self, root: Path, method: str) -> None:
+        self.runs = root / "lightning_logs" / method
+        self._path: Path | None = None
+        self._lock: FileLock | None = None
+
+    @property
+    def path(self) -> Path:
+        """The directory itself."""
+        if self._path is None:
+            raise RuntimeError("the run directory is neither created nor opened yet")
+        return self._path
+
+    @property
+    def version(self) -> int:
+        """The number of the run among its method's."""
+        return int(self.path.name.removeprefix("version_"))
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def results(self) -> Path:
+        """The run record."""
+        return self.path / "results.json"
+
+    @property
+    def history(self) -> Path:
+        """Losses and metrics by step."""
+        return self.path / "history.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best validation accuracy."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / "last.ckpt"
+
+    def create(self) -> None:
+        """Makes the next free version's directory and holds it.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            version = max((number for number, _ in _versions(self.runs)), default=-1) + 1
+            while self._path is None:
+                candidate = self.runs / f"version_{version}"
+                try:
+                    candidate.mkdir()
+                except FileExistsError:  # another run took it in this very moment
+                    version += 1
+                else:
+                    self._path = candidate
+            self.checkpoints.mkdir()
+        except OSError as error:
+            raise UserError(explain(error, self.runs)) from error
+        self.hold()
+
+    def open(self, path: Path) -> None:
+        """Takes an existing run's directory and holds it.
+
+        Args:
+            path: The directory.
+
+        Raises:
+            UserError: If another process is still running in it.
+        """
+        self._path = path
+        self.hold()
+        self.checkpoints.mkdir(exist_ok=True)
+
+    def join(self, path: Path) -> None:
+        """Takes the directory that another process of the same run holds.
+
+        Args:
+            path: The directory.
+        """
+        self._path = path
+
+    def hold(self) -> None:
+        """Locks the directory for as long as this process lives; a killed process lets go by itself.
+
+        Raises:
+            UserError: If another process holds it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0.01)
+        except Timeout:
+            try:
+                lock.acquire(timeout=LOCK_PATIENCE_S)
+            except Timeout:
+                raise UserError(f"{self.path} is still running in another process: wait for it or stop it") from None
+        except OSError as error:
+            raise UserError(explain(error, self.path)) from error
+        self._lock = lock
+
+    def release(self) -> None:
+        """Lets go of the directory."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def append_only_files(self) -> Iterator[Path]:
+        """Yields the files that a run only ever appends to: TensorBoard's events and the history."""
+        yield from sorted(self.path.glob("events.out.tfevents.*"))
+        if self.history.exists():
+            yield self.history
+
+
+def find_unfinished(runs: Path, config_sha256: str) -> Path:
+    """Finds the newest run of a configuration that has not finished.
+
+    Args:
+        runs: The folder of a method's runs.
+        config_sha256: The configuration's hash.
+
+    Returns:
+        Its directory.
+
+    Raises:
+        UserError: If there is none.
+    """
+    finished: Path | None = None
+    for path, record in _runs_of(runs, config_sha256):
+        if record.status != "finished":
+            return path
+        finished = finished or path
+    if finished is not None:
+        raise UserError(
+            f"--ckpt_path last: the newest run of this configuration, {finished}, has finished: nothing to go on with"
+            " (leave --ckpt_path out to train anew)"
+        )
+    raise UserError(
+        f"--ckpt_path last: no unfinished run of this very configuration in {runs}: leave --ckpt_path out to start one"
+    )
+
+
+def find_newest(runs: Path, config_sha256: str) -> Path | None:
+    """Finds the newest run of a configuration, finished or not.
+
+    Args:
+        runs: The folder of a method's runs.
+        config_sha256: The configuration's hash.
+
+    Returns:
+        Its directory, or None.
+    """
+    return next((path for path, _ in _runs_of(runs, config_sha256)), None)
+
+
+def _versions(runs: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in runs.glob("version_*"):
+        number = path.name.removeprefix("version_")
+        if number.isdigit():
+            found.append((int(number), path))
+    return sorted(found, reverse=True)
+
+
+def _runs_of(runs: Path, config_sha256: str) -> Iterator[tuple[Path, RunRecord]]:
+    for _, path in _versions(runs):
+        results = path / "results.json"
+        if not results.is_file():
+            continue
+        record = RunRecord.read(results)
+        if record.config_sha256 == config_sha256:
+            yield path, record

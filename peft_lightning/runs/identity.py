@@ -1,0 +1,29 @@
+"""What makes two runs the same run: the hash of the resolved configuration."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Where a run lives and how it is watched does not change what it computes.
+WATCHING = {
+    "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
+    "data": {"cache_dir", "predict_file"},
+}
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """Hashes a resolved configuration, without what does not change the run.
+
+    Args:
+        config: The settings as ``config.yaml`` keeps them.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    kept: dict[str, Any] = {}
+    for section, value in config.items():
+        if isinstance(value, Mapping):
+            value = {key: item for key, item in value.items() if key not in WATCHING.get(section, ())}
+        kept[section] = value
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()

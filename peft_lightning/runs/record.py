@@ -1,0 +1,179 @@
+"""The run record: the one typed, versioned account of a run, ``results.json``. What was not measured is null."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import write_atomically
+
+SCHEMA = 1
+Status = Literal["running", "finished", "interrupted", "failed", "out_of_memory"]
+
+
+@dataclass
+class BackboneFigures:
+    """Which pretrained weights a run started from."""
+
+    name: str
+    revision: str | None
+    sha256: str
+    model_type: str
+
+
+@dataclass
+class DatasetFigures:
+    """Which texts a run trained, validated and tested on."""
+
+    source: str
+    fingerprint: str
+    n_train: int
+    n_val: int
+    n_test: int
+    max_length: int
+    truncated_share: float
+
+
+@dataclass
+class ParameterFigures:
+    """Parameter counts; ``total`` and the percentage are of the original model, without adapters."""
+
+    trainable: int
+    adapter: int
+    head: int
+    total: int
+    trainable_percent: float
+
+
+@dataclass
+class MemoryFigures:
+    """Memory in GiB; null where the run had no such device."""
+
+    weights_gib: float | None = None
+    gradients_gib: float | None = None
+    optimizer_gib: float | None = None
+    activations_gib: float | None = None
+    train_peak_allocated_gib: float | None = None
+    train_peak_reserved_gib: float | None = None
+    eval_peak_allocated_gib: float | None = None
+    eval_peak_reserved_gib: float | None = None
+    train_peak_rss_gib: float | None = None
+
+
+@dataclass
+class TimeFigures:
+    """Times in seconds; ``train_s`` leaves evaluation out, and holds over resumes."""
+
+    startup_s: float | None = None
+    train_s: float | None = None
+    epoch_s: list[float] = field(default_factory=list)
+    eval_s: float | None = None
+    steps: int | None = None
+    samples_per_s: float | None = None
+
+
+@dataclass
+class EnvironmentFigures:
+    """What a run ran on."""
+
+    python: str
+    torch: str
+    lightning: str
+    transformers: str
+    peft: str
+    bitsandbytes: str | None
+    device: str
+    precision: str
+    deterministic: bool
+    git: str | None
+
+
+@dataclass
+class RunRecord:
+    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback."""
+
+    run_id: str
+    recipe: str
+    config_sha256: str
+    method: str
+    seed: int
+    data_seed: int
+    schema: int = SCHEMA
+    status: Status = "running"
+    error: str | None = None
+    backbone: BackboneFigures | None = None
+    dataset: DatasetFigures | None = None
+    params: ParameterFigures | None = None
+    memory: MemoryFigures = field(default_factory=MemoryFigures)
+    time: TimeFigures = field(default_factory=TimeFigures)
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: str | None = None
+    predictions: str | None = None
+    checkpoint_bytes: int | None = None
+    environment: EnvironmentFigures | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Writes the record, whole or not at all.
+
+        Args:
+            path: The file, usually ``RUN_DIR/results.json``.
+        """
+        text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
+        write_atomically(path, (text + "\n").encode())
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """Reads a record.
+
+        Args:
+            path: The file.
+
+        Raises:
+            UserError: If it is not a record of this version.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.get("schema") != SCHEMA:
+                raise UserError(
+                    f"{path} is a record of version {content.get('schema')}; this version of peft-lightning reads"
+                    f" version {SCHEMA}"
+                )
+            return _from_json(cls, content)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{path} is not a run record ({error}); delete it or restore the run") from error
+
+
+T = TypeVar("T")
+
+
+def _from_json(cls: type[T], content: Mapping[str, Any]) -> T:
+    """Builds a dataclass from its JSON, nested ones too, and refuses keys and types that it does not know."""
+    hints = typing.get_type_hints(cls)
+    unknown = set(content) - set(hints)
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    return cls(**{key: _checked(hints[key], value, key) for key, value in content.items()})
+
+
+def _checked(hint: Any, value: Any, key: str) -> Any:
+    options = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
+            return _from_json(option, value)
+        if typing.get_origin(option) is Literal:
+            if value in get_args(option):
+                return value
+        elif typing.get_origin(option) in (list, dict):
+            if isinstance(value, typing.get_origin(option)):
+                return value
+        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        elif isinstance(value, option) and isinstance(value, bool) == (option is bool):
+            return value
+    raise ValueError(f"{key} is {value!r}")

@@ -1,0 +1,257 @@
+"""What a user can get wrong ends in one line that names the thing and the mend, exit code 2, and loses nothing."""
+
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+
+from peft_lightning.__main__ import main
+
+
+def refusal(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """Runs the program, checks that it ends as a user's mistake ends, and returns its one line."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    complaint = capfd.readouterr().err
+    assert "Traceback" not in complaint
+    lines = [line for line in complaint.splitlines() if line.startswith("peft_lightning: error: ")]
+    assert len(lines) == 1, complaint
+    assert complaint.splitlines()[-1] == lines[0]
+    return lines[0].removeprefix("peft_lightning: error: ")
+
+
+def runs() -> list[Path]:
+    """The run directories in the working directory."""
+    return sorted(Path().glob("lightning_logs/*/version_*"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--model.learning_rat", "1"], ["learning_rat"]),
+        (["--model.method=LoRa"], ["LoRa"]),
+        (["--model.method.r", "many"], ["r", "many", "int"]),
+        (["--data.n_train", "few"], ["n_train", "few", "int"]),
+        (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
+        (["--data.n_train", "60"], ["n_train", "60", "64"]),
+        (["--data.n_test", "33"], ["n_test", "33", "32"]),
+        (["--data.text_column", "body"], ["body", "text", "label"]),
+        (["--data.source", "nowhere/at/all"], ["nowhere/at/all"]),
+        (["--model.model_name_or_path", "."], ["."]),
+        (["--model.method.target_modules", "[nonsense]"], ["nonsense", "query"]),
+        (["--model.class_names", "[a, b, c]"], ["class_names", "3", "2"]),
+        (["--trainer.accelerator", "tpu"], ["--trainer", "torch_xla"]),
+        (["--data.max_length", "600"], ["max_length", "600", "512"]),
+        (["--config", "configs/lorra.yaml"], ["configs/lorra.yaml", "configs/lora.yaml"]),
+        (["--ckpt_path", "last"], ["last", "no unfinished run"]),
+        (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
+    ],
+)
+def test_a_mistake_in_the_settings(
+    extra: list[str], words: list[str], tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal([*tiny_fit, *extra], capfd)
+    for word in words:
+        assert word in line
+    assert runs() == []
+
+
+def test_an_unknown_key_in_a_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("data: {n_trian: 5}\n")
+    line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
+    assert "n_trian" in line
+    assert "mine.yaml" in line
+
+
+@pytest.mark.parametrize("words", [["fitt"], ["fit"], ["test", "--config", "configs/lora.yaml"], ["predict"]])
+def test_a_command_that_says_too_little(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    line = refusal(words, capfd)
+    assert any(hint in line for hint in ("fit, validate, test, predict", "--config", "--ckpt_path"))
+
+
+def damage(reviews: Path, what: str) -> None:
+    """Makes the training file, or the test file, of a folder of reviews bad."""
+    train, test = reviews / "train.jsonl", reviews / "test.jsonl"
+    if what == "empty file":
+        train.write_text("")
+    if what == "missing column":
+        train.write_text('{"text": "good", "stars": 3}\n')
+    if what == "one class":
+        train.write_text("".join(json.dumps({"text": f"good {n}", "label": 1}) + "\n" for n in range(64)))
+    if what == "unseen label":
+        test.write_text(test.read_text() + json.dumps({"text": "so-so", "label": 7}) + "\n")
+    if what == "not UTF-8":
+        train.write_bytes(train.read_bytes() + b'{"text": "caf\xe9", "label": 1}\n')
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("empty file", ["train.jsonl", "empty"]),
+        ("missing column", ["train.jsonl", "label", "stars"]),
+        ("one class", ["one class"]),
+        ("unseen label", ["7"]),
+        ("not UTF-8", ["train.jsonl", "UTF-8"]),
+    ],
+)
+def test_a_mistake_in_the_data(
+    what: str, words: list[str], tiny_fit: list[str], reviews: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damage(reviews, what)
+    line = refusal(tiny_fit, capfd)
+    for word in words:
+        assert word in line
+    assert runs() == []
+
+
+def test_a_hub_that_cannot_be_reached(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*args: Any, **kwargs: Any) -> NoReturn:
+        raise AssertionError(f"a request was attempted: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    for setting in (["--model.model_name_or_path", "roberta-base"], ["--data.source", "imdb"]):
+        line = refusal([*tiny_fit, *setting], capfd)
+        assert setting[1] in line
+        assert "configs/offline.yaml" in line
+
+
+class Payload:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("ran.txt").absolute(),)
+
+
+def test_a_checkpoint_that_is_none_of_ours(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    main(tiny_fit)
+    (run,) = runs()
+    good = (run / "checkpoints/best.ckpt").read_bytes()
+    Path("short.ckpt").write_bytes(good[: len(good) // 2])
+    Path("damaged.ckpt").write_bytes(good[:2000] + bytes(64) + good[2064:])
+    Path("pickle.ckpt").write_bytes(pickle.dumps(Payload()))
+    torch.save({"peft_lightning": Payload()}, "posing.ckpt")
+    torch.save({"state_dict": {}}, "foreign.ckpt")
+    before = (run / "results.json").read_bytes()
+    for name in ("short", "damaged", "pickle", "posing", "foreign"):
+        line = refusal(["test", "--config", f"{run}/config.yaml", "--ckpt_path", f"{name}.ckpt"], capfd)
+        assert f"{name}.ckpt" in line
+    assert not Path("ran.txt").exists()
+    assert (run / "results.json").read_bytes() == before
+    assert list(run.glob("test_*")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (["--model.method.lora_alpha", "8"], "lora_alpha"),
+        (["--model.method.r", "4"], "r"),
+        (["--model.method", "IA3"], "ia3"),
+    ],
+)
+def test_a_checkpoint_of_another_method(
+    change: list[str], word: str, tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    main(tiny_fit)
+    (run,) = runs()
+    checkpoint = str(run / "checkpoints/best.ckpt")
+    line = refusal(["test", *tiny_fit[1:], *change, "--ckpt_path", checkpoint], capfd)
+    assert word in line
+    assert "config.yaml of its run" in line
+
+
+def test_a_checkpoint_of_another_backbone(
+    tiny_fit: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from peft_lightning.model.locations import locate
+
+    other = tmp_path / "other"
+    shutil.copytree(locate("embedded"), other)
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(other / "model.safetensors")
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name] + 1}, other / "model.safetensors", metadata={"format": "pt"})
+    main(tiny_fit)
+    (run,) = runs()
+    words = ["test", "--config", f"{run}/config.yaml", "--ckpt_path", "best", "--model.model_name_or_path", str(other)]
+    line = refusal(words, capfd)
+    assert "backbone" in line
+    assert str(other) in line
+
+
+def test_weights_cannot_be_trained_on_from(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    main(tiny_fit)
+    (run,) = runs()
+    line = refusal([*tiny_fit, "--ckpt_path", str(run / "checkpoints/best.ckpt")], capfd)
+    assert "last.ckpt" in line
+    assert runs() == [run]
+
+
+def test_a_place_that_cannot_be_written(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("not a folder")
+    line = refusal([*tiny_fit, "--trainer.default_root_dir", "file/inside"], capfd)
+    assert "file/inside" in line
+    assert "--trainer.default_root_dir" in line
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    # One epoch of steps that hardly move, then a learning rate that no weight survives.
+    Path("exploding.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Explode(Callback):\n"
+        "    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):\n"
+        "        if trainer.global_step == 6:\n"
+        "            for p in pl_module.parameters():\n"
+        "                p.data.fill_(float('nan'))\n"
+    )
+    sys.path.insert(0, os.getcwd())
+    try:
+        words = [*tiny_fit, "--trainer.max_epochs", "2", "--checkpoint.every_n_steps", "1"]
+        line = refusal([*words, "--trainer.callbacks+=exploding.Explode"], capfd)
+    finally:
+        sys.path.remove(os.getcwd())
+    assert "NaN" in line
+    assert "--model.learning_rate" in line
+    (run,) = runs()
+    kept = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert kept["global_step"] == 6
+    assert all(bool(torch.isfinite(value).all()) for value in kept["state_dict"].values())
+    record = json.loads((run / "results.json").read_text())
+    assert record["status"] == "failed"
+    assert "NaN" in record["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount the small file system that is to fill up")
+def test_a_full_disk_keeps_the_last_good_checkpoint(tiny_fit: list[str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a file system")
+    try:
+        # The first checkpoint fits; the best one beside it and the copy that replaces the first do not.
+        words = [*tiny_fit, "--trainer.default_root_dir", str(disk), "--checkpoint.every_n_steps", "2"]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        program = [sys.executable, "-m", "peft_lightning", *words]
+        ended = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 2, ended.stderr
+        assert ended.stderr.splitlines()[-1].startswith("peft_lightning: error: no space left")
+        assert "Traceback" not in ended.stderr
+        (run,) = disk.glob("lightning_logs/lora/version_*")
+        assert not list(run.rglob("*.partial"))
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,46 @@
+"""How pytest is wired: set before anything imports torch, and inherited by child processes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+# No test may ask a network for anything, whatever the machine has cached.
+os.environ["HF_HUB_OFFLINE"] = "1"
+# Rust threads and forked data loader workers do not go together; tokenizers says so on every fork.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# At the size of the tests' models a second thread costs more than it brings, and sums keep one order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+GOOD = ("a warm and funny film", "the cast is a joy", "I would see it again", "every scene earns its place")
+BAD = ("a dull and clumsy film", "the cast is a bore", "I left before the end", "no scene earns its place")
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """A folder with a train and a test file: 64 and 32 short reviews of two classes."""
+    folder = tmp_path / "reviews"
+    folder.mkdir()
+    for split, count in (("train", 64), ("test", 32)):
+        rows = [
+            {"text": f"{(BAD, GOOD)[n % 2][n // 2 % 4]}, said viewer {n}" + " indeed" * (n % 5), "label": n % 2}
+            for n in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def tiny_fit(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words of a `fit` that takes a second, in an empty working directory with a cache of its own."""
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return [
+        *("fit", "--config", "configs/lora.yaml", "--config", "configs/offline.yaml"),
+        *("--data.source", str(reviews), "--data.n_train", "32", "--data.n_val", "16", "--data.n_test", "16"),
+        *("--data.max_length", "32", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
+        *("--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"),
+    ]

@@ -1,0 +1,82 @@
+"""The program, with one more callback: at the place that DIE_AT names it sends its own process SIGKILL.
+
+Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import Checkpoint
+
+from peft_lightning.__main__ import main
+from peft_lightning.commands.fit import Fit
+from peft_lightning.runs import checkpoint_io
+
+PLACE, _, NUMBER = os.environ["DIE_AT"].partition(":")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DieInTime(Callback):
+    """Dies before Lightning's own bookkeeping and before checkpoints of the same moment are written."""
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        if PLACE == "before_saving_step" and trainer.global_step == int(NUMBER):
+            die()
+
+    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        if PLACE == "in_step" and trainer.global_step == int(NUMBER):
+            die()
+
+    def on_validation_batch_start(self, trainer: Any, *args: Any) -> None:
+        if PLACE == "in_validation" and trainer.current_epoch == int(NUMBER):
+            die()
+
+    def on_train_epoch_end(self, trainer: Any, *args: Any) -> None:
+        if PLACE == "at_epoch_end" and trainer.current_epoch == int(NUMBER):
+            die()
+
+    def on_test_batch_start(self, *args: Any) -> None:
+        if PLACE == "in_test":
+            die()
+
+
+class DieLate(Checkpoint):
+    """Dies after the checkpoints of the same moment are written."""
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        if PLACE == "after_saving_step" and trainer.global_step == int(NUMBER):
+            die()
+
+    def on_validation_end(self, trainer: Any, *args: Any) -> None:
+        if PLACE == "after_validation" and trainer.current_epoch == int(NUMBER):
+            die()
+
+
+def die_while_saving(path: Path, number: int) -> None:
+    """Dies when a part of the given checkpoint's bytes is on disk."""
+    real = checkpoint_io.torch.save
+    seen = {"count": 0}
+
+    def save(content: Any, file: Any) -> None:
+        real(content, file)
+        file.flush()
+        seen["count"] += Path(file.name).name.startswith(str(path))
+        if seen["count"] == number:
+            os.truncate(file.name, os.path.getsize(file.name) // 2)
+            die()
+
+    checkpoint_io.torch.save = save
+
+
+original = Fit.callbacks
+Fit.callbacks = lambda self: [DieInTime(), *original(self), DieLate()]  # type: ignore[method-assign]
+if PLACE == "while_saving":
+    die_while_saving(Path("last.ckpt"), int(NUMBER))
+main(sys.argv[1:])

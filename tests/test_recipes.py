@@ -1,0 +1,128 @@
+import contextlib
+import copy
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peft_lightning.__main__ import main
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in ("offline.yaml",))
+LORA = {"model": {"method": {"class_path": "peft_lightning.methods.LoRA", "init_args": {"target_modules": ["query"]}}}}
+
+
+def parsed(*words: str) -> dict[str, Any]:
+    """What the command line makes of the words, as `--print_config` says it."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as ended:
+        main(["fit", *words, "--print_config"])
+    assert ended.value.code == 0
+    config: dict[str, Any] = yaml.safe_load(printed.getvalue())
+    return config
+
+
+def test_every_recipe_parses() -> None:
+    seen = 0
+    for path in RECIPES:
+        config = parsed("--config", str(path))
+        offline = parsed("--config", str(path), "--config", "configs/offline.yaml")
+        assert config["trainer"]["max_epochs"] == 3
+        assert offline["model"]["model_name_or_path"] == offline["data"]["source"] == "embedded"
+        assert offline["model"]["method"] == config["model"]["method"]
+        seen += 1
+    assert seen == 8
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_a_recipe_is_complete(path: Path) -> None:
+    stated = yaml.safe_load(path.read_text())
+    method = stated["model"]["method"]
+    assert method["class_path"].rsplit(".", 1)[0] == "peft_lightning.methods"
+    assert {"learning_rate", "schedule", "warmup_ratio", "optimizer", "gradient_checkpointing"} <= stated[
+        "model"
+    ].keys()
+    assert {"source", "n_train", "n_test", "max_length", "batch_size", "seed"} <= stated["data"].keys()
+    assert {"max_epochs", "precision", "devices"} <= stated["trainer"].keys()
+
+
+@pytest.mark.parametrize("name", ["full", "lora", "qlora", "ia3"])
+def test_the_study_s_recipes_are_as_published(name: str) -> None:
+    config = parsed("--config", f"configs/{name}.yaml")
+    assert config["seed_everything"] == 42
+    assert config["model"]["model_name_or_path"] == "roberta-base"
+    assert config["model"]["learning_rate"] == 2e-5
+    assert config["data"] | {"source": "imdb", "n_train": 3000, "n_test": 2000} == config["data"]
+    assert (config["data"]["max_length"], config["data"]["batch_size"]) == (256, 8)
+
+
+def test_recipes_differ_in_nothing_but_the_method_and_its_optimiser() -> None:
+    configs = [parsed("--config", f"configs/{name}.yaml") for name in ("full", "lora", "qlora", "ia3")]
+    for config in configs:
+        del config["model"]["method"], config["model"]["optimizer"]
+    assert all(config == configs[0] for config in configs)
+
+
+def test_another_class_starts_without_the_old_one_s_arguments() -> None:
+    merged = merge(LORA, {"model": {"method": {"class_path": "IA3"}}})
+    assert merged["model"]["method"] == {"class_path": "IA3"}
+    flagged = parsed("--config", "configs/lora.yaml", "--model.method=IA3")
+    assert flagged["model"]["method"]["init_args"]["target_modules"] is None
+    filed = parsed("--config", "configs/lora.yaml", "--config", "configs/ia3.yaml")
+    assert filed["model"]["method"]["init_args"]["target_modules"] is None
+
+
+def test_the_same_class_keeps_its_arguments() -> None:
+    merged = merge(LORA, {"model": {"method": {"class_path": "LoRA", "init_args": {"r": 4}}}})
+    assert merged["model"]["method"]["init_args"] == {"target_modules": ["query"], "r": 4}
+    flagged = parsed("--config", "configs/lora.yaml", "--model.method=LoRA", "--model.method.r=4")
+    assert (
+        flagged["model"]["method"]["init_args"] | {"r": 4, "lora_alpha": 32} == flagged["model"]["method"]["init_args"]
+    )
+
+
+def test_merging_leaves_the_recipe_alone() -> None:
+    before = copy.deepcopy(LORA)
+    merge(LORA, {"model": {"method": {"init_args": {"target_modules": ["key"]}}}})
+    assert before == LORA
+
+
+def test_flags_beat_files_wherever_they_stand() -> None:
+    config = parsed("--data.n_train", "7", "--config", "configs/lora.yaml", "--config=configs/offline.yaml")
+    assert config["data"]["n_train"] == 7
+
+
+def test_config_options_are_taken_out() -> None:
+    assert split_arguments(["--config", "a", "--x=1", "-c", "b", "--config=c"]) == (["a", "b", "c"], ["--x=1"])
+    with pytest.raises(UserError, match="names no file"):
+        split_arguments(["--config"])
+
+
+@pytest.mark.parametrize(
+    "words", [["--model.method=IA3"], ["--model.method", "IA3"], ["--model.method.class_path=IA3"]]
+)
+def test_class_flags_are_found(words: list[str]) -> None:
+    assert class_flags(words) == {"model": {"method": {"class_path": "IA3"}}}
+    assert class_flags(["--model.method.r=3"]) == {}
+
+
+def test_a_recipe_that_is_not_there_comes_from_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config("configs/lora.yaml").read_text() == (CONFIGS / "lora.yaml").read_text()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/lora.yaml").write_text("data: {}")
+    assert read_config(find_config("configs/lora.yaml")) == {"data": {}}
+    with pytest.raises(UserError, match=r"configs/qlora\.yaml"):
+        find_config("configs/qloar.yaml")
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b""])
+def test_a_file_that_is_no_recipe_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"odd\.yaml"):
+        read_config(path)
