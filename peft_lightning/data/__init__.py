@@ -1,0 +1,1 @@
+"""Labelled text: where it comes from, which of it is used, how it becomes batches."""

@@ -1,0 +1,246 @@
+"""What Lightning asks for, in order: labelled reviews are found, chosen, tokenised and batched."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
+from peft_lightning.data.loader import ResumableDataLoader
+from peft_lightning.data.reviews import PadToLongest, TokenisedReviews
+from peft_lightning.data.sampling import draw_test, draw_training_and_validation
+from peft_lightning.data.sources import fingerprint, prepare, read_corpus, read_texts
+from peft_lightning.data.token_cache import TokenCache
+from peft_lightning.data.tokenisation import check_tokenizer
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class IMDbDataModule(LightningDataModule):
+    """Reviews with their sentiment: IMDb (Maas et al. 2011), or any labelled texts in its place.
+
+    Args:
+        source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), a dataset on the
+            hub as `owner/name`, a folder like aclImdb or with train and test files, or one file (.parquet,
+            .csv, .tsv, .jsonl). A source without a test split is split by `seed`: a stratified fifth is for
+            testing.
+        text_column: column of the texts.
+        label_column: column of the labels, which may be whole numbers or words, of two or more classes.
+        n_train: reviews to train on, a stratified subset of the training split; by default all that `n_val`
+            leaves.
+        n_val: reviews to validate on, out of the training split too and drawn first; by default 1,000, or a
+            tenth of the training split if that is less.
+        n_test: reviews to test on, a stratified subset of the test split; all of it by default.
+        seed: picks the subsets, and nothing else.
+        max_length: tokens a review is cut to, the special ones included.
+        batch_size: reviews in a training batch.
+        eval_batch_size: reviews in a batch for validation, testing and prediction.
+        num_workers: processes that prepare batches; 0 prepares them in the training process.
+        cache_dir: folder that keeps tokenised reviews; `~/.cache/peft_lightning` by default.
+        predict_file: what `predict` reads: a .txt file with one review a line, or a table with the text
+            column.
+        model_name_or_path: the model whose tokenizer is used; follows from the model.
+        revision: branch, tag or commit of a model on the hub; follows from the model.
+    """
+
+    num_labels: int
+    class_names: list[str]
+    majority_share: float
+    train: TokenisedReviews
+    val: TokenisedReviews
+    test: TokenisedReviews
+    predict: TokenisedReviews
+
+    def __init__(
+        self,
+        source: str = "imdb",
+        text_column: str = "text",
+        label_column: str = "label",
+        n_train: int | None = None,
+        n_val: int | None = None,
+        n_test: int | None = None,
+        seed: int = 42,
+        max_length: int = 256,
+        batch_size: int = 8,
+        eval_batch_size: int = 32,
+        num_workers: int = 0,
+        cache_dir: str | None = None,
+        predict_file: str | None = None,
+        model_name_or_path: str = "roberta-base",
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("n_train", n_train, 1),
+            ("n_val", n_val, 1),
+            ("n_test", n_test, 1),
+            ("seed", seed, 0),
+            ("max_length", max_length, 8),
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"{name} {value} is too small: --data.{name} takes {least} or more")
+        if text_column == label_column:
+            raise UserError(f"text_column and label_column are both {text_column!r}: name two columns")
+        self.source = source
+        self.text_column = text_column
+        self.label_column = label_column
+        self.n_train = n_train
+        self.n_val = n_val
+        self.n_test = n_test
+        self.seed = seed
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.cache_dir = cache_dir
+        self.predict_file = predict_file
+        self.model_name_or_path = model_name_or_path
+        self.revision = revision
+        self._pad_token_id: int
+        self._description: dict[str, Any] | None = None
+
+    def prepare_data(self) -> None:
+        """Download a source that is on the hub."""
+        # Lightning calls this before any stage, and predict reads nothing but its own file.
+        if self.trainer is None or not self.trainer.predicting:
+            prepare(self.source)
+
+    def setup(self, stage: str) -> None:
+        """Read and tokenise what a stage needs; a second call finds it done.
+
+        Args:
+            stage: `fit`, `validate` and `test` all get the three subsets, which the record describes
+                together; `predict` gets the texts of `predict_file`.
+
+        Raises:
+            UserError: the data or the arguments cannot be used.
+        """
+        if stage == "predict":
+            if not hasattr(self, "predict"):
+                self.predict = self._read_predict_file()
+        elif self._description is None:
+            self._read_subsets()
+
+    def description(self) -> dict[str, Any]:
+        """What the run record keeps of the data.
+
+        Returns:
+            `source`, `fingerprint` (a SHA-256 over the texts and classes of the three subsets), `n_train`,
+            `n_val`, `n_test`, `max_length` (tokens) and `truncated_share` (of all their reviews).
+        """
+        if self._description is None:
+            raise RuntimeError("description() before setup()")
+        return dict(self._description)
+
+    def train_dataloader(self) -> ResumableDataLoader:
+        """Training batches, grouped by length, in an order that follows from torch's seed and the epoch alone."""
+        rank, world_size = self._share()
+        order = LengthGroupedBatchSampler(
+            self.train.lengths, self.batch_size, torch.initial_seed() % 2**64, rank, world_size
+        )
+        return ResumableDataLoader(self.train, order, **self._loading())
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Validation batches, the longest reviews first."""
+        return self._evaluation_loader(self.val)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Test batches, the longest reviews first."""
+        return self._evaluation_loader(self.test)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Batches without labels, in the order of the file."""
+        return DataLoader(self.predict, batch_size=self.eval_batch_size, generator=torch.Generator(), **self._loading())
+
+    def _evaluation_loader(self, reviews: TokenisedReviews) -> DataLoader[Any]:
+        return DataLoader(
+            reviews,
+            batch_sampler=LengthSortedBatchSampler(reviews.lengths, self.eval_batch_size, *self._share()),
+            persistent_workers=self.num_workers > 0,
+            # Every iteration draws a seed for workers: not from the global generator, which dropout uses.
+            generator=torch.Generator(),
+            **self._loading(),
+        )
+
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "collate_fn": PadToLongest(self._pad_token_id),
+            "num_workers": self.num_workers,
+            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        }
+
+    def _read_subsets(self) -> None:
+        tokenizer = self._tokenizer()
+        corpus = read_corpus(self.source, self.text_column, self.label_column, self.seed)
+        train, val = draw_training_and_validation(corpus.train.labels, self.n_train, self.n_val, self.seed)
+        chosen = {
+            "train": corpus.train.take(train),
+            "val": corpus.train.take(val),
+            "test": corpus.test.take(draw_test(corpus.test.labels, self.n_test, self.seed)),
+        }
+        for name, split in chosen.items():
+            setattr(self, name, self._tokenised(split.texts, split.rows, tokenizer, split.labels))
+        self.class_names = corpus.class_names
+        self.num_labels = len(corpus.class_names)
+        self.majority_share = float(np.bincount(chosen["val"].labels).max() / len(val))
+        truncated = torch.cat([reviews.tokens.truncated for reviews in (self.train, self.val, self.test)])
+        self._description = {
+            "source": self.source,
+            "fingerprint": fingerprint(corpus.class_names, chosen.values()),
+            "n_train": len(self.train),
+            "n_val": len(self.val),
+            "n_test": len(self.test),
+            "max_length": self.max_length,
+            "truncated_share": truncated.double().mean().item(),
+        }
+        self._announce(self._description)
+
+    def _read_predict_file(self) -> TokenisedReviews:
+        if self.predict_file is None:
+            raise UserError("predict needs reviews: name their file with --data.predict_file reviews.txt")
+        path = Path(self.predict_file).expanduser()
+        if not path.is_file():
+            raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
+        texts = read_texts(path, self.text_column)
+        return self._tokenised(texts, np.arange(len(texts)), self._tokenizer())
+
+    def _tokenised(
+        self,
+        texts: list[str],
+        rows: NDArray[np.int64],
+        tokenizer: "PreTrainedTokenizerBase",
+        labels: NDArray[np.int64] | None = None,
+    ) -> TokenisedReviews:
+        tokens = TokenCache(self.cache_dir).tokenise(texts, tokenizer, self.max_length)
+        classes = None if labels is None else torch.from_numpy(labels)
+        return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
+
+    def _tokenizer(self) -> "PreTrainedTokenizerBase":
+        from peft_lightning.model.backbones import load_tokenizer
+
+        tokenizer = load_tokenizer(self.model_name_or_path, self.revision)
+        check_tokenizer(tokenizer, self.max_length)
+        self._pad_token_id = int(tokenizer.pad_token_id)
+        return tokenizer
+
+    def _share(self) -> tuple[int, int]:
+        """Which of how many processes this is."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    @rank_zero_only
+    def _announce(self, description: dict[str, Any]) -> None:
+        print(
+            "data: {source}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to test; "
+            "{truncated_share:.1%} are longer than {max_length} tokens and cut".format(**description),
+            flush=True,
+        )

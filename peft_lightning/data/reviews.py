@@ -1,0 +1,95 @@
+"""Tokenised reviews as examples, and examples as batches."""
+
+from typing import TypedDict
+
+import torch
+from torch.utils.data import Dataset
+
+from peft_lightning.data.tokenisation import TokenisedTexts
+
+
+class Example(TypedDict):
+    """One review.
+
+    Attributes:
+        input_ids: its token ids, int32, shape (tokens,).
+        label: its class, or None where it is to be predicted.
+        index: its row in the split or file it comes from.
+    """
+
+    input_ids: torch.Tensor
+    label: int | None
+    index: int
+
+
+class TokenisedReviews(Dataset[Example]):
+    """Reviews ready for the model.
+
+    Args:
+        tokens: their token ids, n reviews.
+        index: row of each in the split or file it comes from, int64, shape (n,).
+        labels: class of each, int64, shape (n,); None where they are to be predicted.
+    """
+
+    def __init__(self, tokens: TokenisedTexts, index: torch.Tensor, labels: torch.Tensor | None = None) -> None:
+        self.tokens = tokens
+        self.index = index
+        self.labels = labels
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each review."""
+        lengths: list[int] = self.tokens.lengths.tolist()
+        return lengths
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, position: int) -> Example:
+        # A list is iterated until IndexError, which slicing a tensor would not raise.
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        start, end = self.tokens.offsets[position : position + 2].tolist()
+        return Example(
+            input_ids=self.tokens.input_ids[start:end],
+            label=None if self.labels is None else int(self.labels[position]),
+            index=int(self.index[position]),
+        )
+
+
+class PadToLongest:
+    """Makes a batch out of examples, as wide as the longest of them.
+
+    Args:
+        pad_token_id: the id that fills the rest.
+    """
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
+        """Pad on the right.
+
+        Args:
+            examples: B of them, the longest with T tokens.
+
+        Returns:
+            `input_ids` and `attention_mask`, int64, shape (B, T); `index` and, unless the examples are to be
+            predicted, `labels`, int64, shape (B,).
+        """
+        width = max(len(example["input_ids"]) for example in examples)
+        input_ids = torch.full((len(examples), width), self.pad_token_id)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, example in enumerate(examples):
+            length = len(example["input_ids"])
+            input_ids[row, :length] = example["input_ids"]
+            attention_mask[row, :length] = 1
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "index": torch.tensor([example["index"] for example in examples]),
+        }
+        labels = [example["label"] for example in examples if example["label"] is not None]
+        if labels:
+            batch["labels"] = torch.tensor(labels)
+        return batch

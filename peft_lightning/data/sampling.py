@@ -1,0 +1,119 @@
+"""Seeded, stratified subsets: which rows are trained on, validated on and tested on.
+
+Every draw has a generator of its own, made from `data.seed` and the name of the draw, so no draw moves another and
+the global random number generators are neither read nor advanced.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peft_lightning.errors import UserError
+
+Positions = NDArray[np.int64]
+Labels = NDArray[np.int64]
+
+
+class Draw(IntEnum):
+    """What is drawn with one seed; the numbers are part of what a seed means and must not change."""
+
+    HELD_OUT = 0
+    VALIDATION = 1
+    TRAINING = 2
+    TEST = 3
+
+
+def stratified_order(labels: Labels, seed: int, draw: Draw) -> Positions:
+    """Order the rows so that every prefix holds the classes in proportion.
+
+    The j-th row of a class of size N comes at (j - 1/2) / N, which is the apportionment of Webster and
+    Sainte-Laguë: unlike the largest remainder's its subsets are nested, so that a larger `n_train` only adds rows.
+
+    Args:
+        labels: class of each row, shape (n,).
+        seed: the seed of the subsets.
+        draw: what is drawn.
+
+    Returns:
+        All positions, shape (n,).
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, int(draw)]))
+    order = generator.permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[order] == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return order[np.argsort(place, kind="stable")].astype(np.int64)
+
+
+def hold_out(labels: Labels, n: int, seed: int) -> tuple[Positions, Positions]:
+    """Part rows that came without a test split.
+
+    Args:
+        labels: class of each row.
+        n: number of rows to hold out.
+        seed: the seed of the subsets.
+
+    Returns:
+        Positions of the remaining and of the held-out rows, each ascending.
+    """
+    order = stratified_order(labels, seed, Draw.HELD_OUT)
+    return np.sort(order[n:]), np.sort(order[:n])
+
+
+def draw_training_and_validation(
+    labels: Labels, n_train: int | None, n_val: int | None, seed: int
+) -> tuple[Positions, Positions]:
+    """Draw the validation rows out of a training split first, then the training rows out of what remains.
+
+    Args:
+        labels: class of each row of the training split.
+        n_train: number of rows to train on; None takes all that validation leaves.
+        n_val: number of rows to validate on; None is the smaller of 1,000 and a tenth of the split.
+        seed: the seed of the subsets.
+
+    Returns:
+        Positions of the training and of the validation rows, each ascending; the latter do not depend on
+        `n_train`.
+
+    Raises:
+        UserError: the split is too small for both.
+    """
+    size = len(labels)
+    held = min(1000, max(1, size // 10)) if n_val is None else n_val
+    if n_train is not None and n_train > size:
+        raise UserError(
+            f"n_train {n_train} is beyond the data: the training split has {size} rows; lower --data.n_train"
+        )
+    if held + (n_train or 1) > size:
+        wanted = "at least 1" if n_train is None else str(n_train)
+        raise UserError(
+            f"n_train {wanted} and n_val {held} together are more than the {size} rows of the training "
+            "split: lower --data.n_train or --data.n_val"
+        )
+    validation = np.sort(stratified_order(labels, seed, Draw.VALIDATION)[:held])
+    remaining = np.setdiff1d(np.arange(size), validation)
+    training = remaining[stratified_order(labels[remaining], seed, Draw.TRAINING)[:n_train]]
+    return np.sort(training), validation
+
+
+def draw_test(labels: Labels, n_test: int | None, seed: int) -> Positions:
+    """Draw the test rows.
+
+    Args:
+        labels: class of each row of the test split.
+        n_test: number of rows to test on; None takes all.
+        seed: the seed of the subsets.
+
+    Returns:
+        Positions of the test rows, ascending.
+
+    Raises:
+        UserError: the split is too small.
+    """
+    if n_test is not None and n_test > len(labels):
+        raise UserError(
+            f"n_test {n_test} is beyond the data: the test split has {len(labels)} rows; lower --data.n_test"
+        )
+    return np.sort(stratified_order(labels, seed, Draw.TEST)[:n_test])

@@ -1,0 +1,98 @@
+"""Where labelled text comes from: the hub, a folder, a file, the embedded corpus."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from peft_lightning.data.sampling import hold_out
+from peft_lightning.data.sources.corpus import Corpus, RawSplit, Split, fingerprint
+from peft_lightning.data.sources.folder import read_folder
+from peft_lightning.data.sources.hub import download, read_hub
+from peft_lightning.data.sources.labels import class_numbers
+from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts
+from peft_lightning.errors import UserError
+
+__all__ = ["Corpus", "Split", "fingerprint", "is_on_hub", "prepare", "read_corpus", "read_texts"]
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# The share that becomes the test split where a source has none.
+_HELD_OUT_SHARE = 5
+
+
+def read_corpus(source: str, text_column: str, label_column: str, seed: int) -> Corpus:
+    """Read a training and a test split.
+
+    A source without a test split is split by `seed`: a stratified fifth of its rows becomes the test split.
+
+    Args:
+        source: `imdb`, `embedded`, a hub dataset as `owner/name`, a folder, or a file. A path that exists
+            comes before a hub dataset of the same name; `imdb` and `embedded` are never paths (write `./imdb`).
+        text_column: name of the column of texts.
+        label_column: name of the column of labels.
+        seed: the seed of the split.
+
+    Returns:
+        Both splits and the names of the classes, which the training split decides.
+
+    Raises:
+        UserError: the source does not exist or cannot be used.
+    """
+    train, test = _read(source, text_column, label_column)
+    train_classes, test_classes, class_names = class_numbers(train, test)
+    whole = Split(train.texts, train_classes, np.arange(len(train.texts)))
+    if test is None or test_classes is None:
+        remaining, held = hold_out(train_classes, max(1, len(train.texts) // _HELD_OUT_SHARE), seed)
+        return Corpus(whole.take(remaining), whole.take(held), class_names)
+    return Corpus(whole, Split(test.texts, test_classes, np.arange(len(test.texts))), class_names)
+
+
+def is_on_hub(source: str) -> bool:
+    """Whether a source is a dataset on the hub and no path.
+
+    Args:
+        source: as in `read_corpus`.
+    """
+    if source in ("imdb", "embedded"):
+        return source == "imdb"
+    path = Path(source).expanduser()
+    return not path.exists() and path.suffix not in TABLE_SUFFIXES and bool(_HUB_ID.fullmatch(source))
+
+
+def prepare(source: str) -> None:
+    """Download a source that is on the hub; others need nothing.
+
+    Args:
+        source: as in `read_corpus`.
+
+    Raises:
+        UserError: the hub cannot be reached or has no such dataset.
+    """
+    if is_on_hub(source):
+        download(source)
+
+
+def _read(source: str, text_column: str, label_column: str) -> tuple[RawSplit, RawSplit | None]:
+    if source == "embedded":
+        return _read_embedded("train"), _read_embedded("test")
+    if is_on_hub(source):
+        return read_hub(source, text_column, label_column)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return read_folder(path, text_column, label_column)
+    if not path.exists():
+        raise UserError(
+            f"data source {source} does not exist: name a folder, a file, 'imdb', 'embedded' or a hub dataset "
+            "as owner/name"
+        )
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise UserError(f"{source} has no known format: use one of {', '.join(TABLE_SUFFIXES)}")
+    return read_table(path, text_column, label_column), None
+
+
+def _read_embedded(split: Literal["train", "test"]) -> RawSplit:
+    from peft_lightning.data.embedded import load_split
+
+    texts, labels = load_split(split)
+    return RawSplit(f"the embedded corpus ({split})", texts, list(labels), ["negative", "positive"])

@@ -1,0 +1,93 @@
+"""Labels as people write them become class numbers."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peft_lightning.data.sources.corpus import RawSplit
+from peft_lightning.errors import UserError
+
+# 1.0 is how a table with a missing label somewhere writes 1.
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
+
+
+def class_numbers(
+    train: RawSplit, test: RawSplit | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, list[str]]:
+    """Number the classes: whole numbers and named labels in their order, words in the alphabet's.
+
+    Args:
+        train: the training split, which decides what classes there are.
+        test: the test split, if there is one.
+
+    Returns:
+        The classes of the training rows, those of the test rows, and the names of the classes.
+
+    Raises:
+        UserError: there is one class only, a label is no class, or the test split has a label that training
+            lacks.
+    """
+    names = train.label_names
+    spelled = _spelled(train, names)
+    numeric = names is None and all(_WHOLE_NUMBER.fullmatch(label) for label in spelled)
+    if numeric:
+        spelled = [_canonical(label) for label in spelled]
+    present = set(spelled)
+    if names is not None:
+        class_names = [name for name in names if name in present]
+    else:
+        class_names = sorted(present, key=int if numeric else None)
+    if len(class_names) < 2:
+        raise UserError(
+            f"{train.name} has one class only ({class_names[0]!r}): a classifier needs two or more; "
+            "is --data.label_column right?"
+        )
+    number = {name: i for i, name in enumerate(class_names)}
+    train_classes = np.array([number[label] for label in spelled], dtype=np.int64)
+    if test is None:
+        return train_classes, None, class_names
+
+    test_spelled = _spelled(test, test.label_names or names)
+    if numeric:
+        test_spelled = [_canonical(label) for label in test_spelled]
+    for row, label in enumerate(test_spelled):
+        if label not in number:
+            raise UserError(
+                f"row {row + 1} of {test.name} has the label {label!r}, which training never had "
+                f"(it has {_listed(class_names)}): remove those rows or mend the label"
+            )
+    return train_classes, np.array([number[label] for label in test_spelled], dtype=np.int64), class_names
+
+
+def _spelled(split: RawSplit, names: Sequence[str] | None) -> list[str]:
+    return [_spelling(label, row, split.name, names) for row, label in enumerate(split.labels)]
+
+
+def _spelling(label: object, row: int, split_name: str, names: Sequence[str] | None) -> str:
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if isinstance(label, int):
+        if names is None:
+            return str(label)
+        if 0 <= label < len(names):
+            return names[label]
+    if isinstance(label, str):
+        return label.strip()
+    raise UserError(
+        f"row {row + 1} of {split_name} has the label {label!r}, which is no class: "
+        "labels are whole numbers, words or true and false"
+    )
+
+
+def _canonical(label: str) -> str:
+    match = _WHOLE_NUMBER.fullmatch(label)
+    return str(int(match[1])) if match else label
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown}, … ({len(names)} in all)"

@@ -1,0 +1,187 @@
+"""Texts in files: Parquet, CSV, TSV, JSON Lines, and plain text with one review a line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peft_lightning.data.sources.corpus import RawSplit, checked_split, checked_texts, numbered_rows
+from peft_lightning.data.sources.text_files import read_lines, read_utf8
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    values: Mapping[str, Sequence[object]]
+    label_names: Mapping[str, list[str]]
+
+
+def read_table(path: Path, text_column: str, label_column: str) -> RawSplit:
+    """Read labelled texts.
+
+    Args:
+        path: a file whose suffix says its format: .parquet, .csv, .tsv, .jsonl, or .json for JSON Lines or one
+            list.
+        text_column: name of the column of texts.
+        label_column: name of the column of labels.
+
+    Returns:
+        The rows in the file's order.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or has a row without text or label.
+    """
+    columns = _read_columns(path, {text_column: "text_column", label_column: "label_column"})
+    return checked_split(
+        str(path),
+        columns.values[text_column],
+        columns.values[label_column],
+        label_names=columns.label_names.get(label_column),
+    )
+
+
+def read_texts(path: Path, text_column: str) -> list[str]:
+    """Read the texts to predict on.
+
+    Args:
+        path: a table as in `read_table`, whose labels are not looked at, or a .txt file with one text a line.
+        text_column: name of the column of texts in a table.
+
+    Returns:
+        The texts: the i-th is the i-th row or line of the file.
+
+    Raises:
+        UserError: the file cannot be read, lacks the column, has no rows, or has one without text.
+    """
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        texts = _read_columns(path, {text_column: "text_column"}).values[text_column]
+        row_name = numbered_rows(str(path))
+    elif path.suffix.lower() == ".txt":
+        texts = read_lines(path)
+
+        def row_name(position: int) -> str:
+            return f"line {position + 1} of {path}"
+    else:
+        raise UserError(
+            f"{path} has no known format: use one of {', '.join(TABLE_SUFFIXES)} or .txt with one text a line"
+        )
+    if not texts:
+        raise UserError(f"{path} has no rows: there is nothing to predict")
+    return checked_texts(texts, row_name)
+
+
+def _read_columns(path: Path, columns: Mapping[str, str]) -> _Columns:
+    """Read some columns; `columns` maps each name to the setting it comes from."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: check the path")
+    if suffix in (".jsonl", ".json"):
+        return _read_json(path, columns)
+    return _read_arrow(path, columns)
+
+
+def _read_json(path: Path, columns: Mapping[str, str]) -> _Columns:
+    rows = _json_rows(path)
+    there = list(dict.fromkeys(name for row in rows for name in row))
+    _require_columns(path, columns, there)
+    return _Columns({name: [row.get(name) for row in rows] for name in columns}, {})
+
+
+def _json_rows(path: Path) -> list[dict[str, object]]:
+    lines = read_lines(path)
+    if not lines:
+        raise UserError(f"{path} is empty: give it labelled texts or name another file")
+    rows: list[Any] = []
+    # A file that is one list, as many programs write .json.
+    is_list = path.suffix.lower() == ".json" and lines[0].lstrip().startswith("[")
+    for number, line in enumerate(["\n".join(lines)] if is_list else lines, 1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"line {number} of {path} is not JSON ({error}): write one object a line") from error
+        rows += value if is_list else [value]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise UserError(f"row {number} of {path} is no JSON object: write one object with named columns a line")
+    return rows
+
+
+def _read_arrow(path: Path, columns: Mapping[str, str]) -> _Columns:
+    import pyarrow as pa
+
+    try:
+        table = _parquet(path, columns) if path.suffix.lower() == ".parquet" else _delimited(path, columns)
+    except (pa.ArrowException, OSError) as error:
+        # The rest of such a message quotes the row, which may be a whole review.
+        reason = str(error).split("\n")[0][:150].rstrip()
+        raise UserError(f"cannot read {path} ({reason}): mend or re-export the file") from error
+    values = {name: _values(path, table.column(name)) for name in columns}
+    return _Columns(values, _class_label_names(table.schema))
+
+
+def _parquet(path: Path, columns: Mapping[str, str]) -> "pa.Table":
+    import pyarrow.parquet as pq
+
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty: give it labelled texts or name another file")
+    _require_columns(path, columns, pq.read_schema(path).names)
+    return pq.read_table(path, columns=list(columns))
+
+
+def _delimited(path: Path, columns: Mapping[str, str]) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    content = read_utf8(path).encode()
+    if not content.strip():
+        raise UserError(f"{path} is empty: give it labelled texts or name another file")
+    table = pa_csv.read_csv(
+        pa.BufferReader(content),
+        # One block, so that no review is too long for it, and one thread, so that errors tell the row.
+        pa_csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1)),
+        pa_csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True),
+        # Everything is text: "NA" and "2001" are reviews like any other, and labels are looked at later.
+        pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
+    )
+    _require_columns(path, columns, table.column_names)
+    return table
+
+
+def _require_columns(path: Path, columns: Mapping[str, str], there: Sequence[str]) -> None:
+    for name, setting in columns.items():
+        if there.count(name) > 1:
+            raise UserError(f"{path} has the column {name!r} twice: rename one of them")
+        if name not in there:
+            raise UserError(
+                f"{path} has no column {name!r} (it has {', '.join(map(repr, there))}): name it with --data.{setting}"
+            )
+
+
+def _values(path: Path, column: "pa.ChunkedArray") -> list[object]:
+    import pyarrow as pa
+
+    try:
+        values: list[object] = column.to_pylist()
+    except UnicodeDecodeError:
+        for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist(), 1):
+            try:
+                (raw or b"").decode()
+            except UnicodeDecodeError as error:
+                raise UserError(f"row {row} of {path} is not UTF-8: convert it before writing the file") from error
+        raise
+    return values
+
+
+def _class_label_names(schema: "pa.Schema") -> dict[str, list[str]]:
+    """The names of labels that `datasets` keeps in the metadata of the Parquet files it writes."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}

@@ -1,0 +1,43 @@
+"""Plain text, which must be UTF-8."""
+
+from pathlib import Path
+
+from peft_lightning.errors import UserError
+
+
+def read_utf8(path: Path) -> str:
+    """Read a text file, with or without a byte order mark.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: it cannot be read or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror
+        raise UserError(f"cannot read {path} ({reason}): check the path and its permissions") from error
+    try:
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path} is not UTF-8 (line {line}, byte {error.start}): convert it, "
+            "for instance with iconv -f latin1 -t utf-8"
+        ) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a text file; blank ones after the last line with text are left out.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: it cannot be read or is not UTF-8.
+    """
+    # Not splitlines(): it also splits at characters that reviews contain, such as U+0085.
+    text = read_utf8(path).rstrip()
+    return [line.removesuffix("\r") for line in text.split("\n")] if text else []

@@ -1,0 +1,113 @@
+"""Tokenised texts on disk, found again by their content."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+
+from peft_lightning.data.tokenisation import TokenisedTexts, tokenise, tokenised_key
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def default_cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/peft_lightning`, or `~/.cache/peft_lightning`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "peft_lightning"
+
+
+class TokenCache:
+    """Keeps tokenised texts, each set in one safetensors file.
+
+    A file that is damaged is made anew, and processes may share the folder: a file appears whole or not at all.
+
+    Args:
+        folder: where the files are; None is the user's cache folder, which may be missing or unwritable: then
+            nothing is kept, and a warning says so.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self._may_fail = folder is None
+        self._folder = Path(folder).expanduser() if folder else default_cache_dir()
+
+    def tokenise(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> TokenisedTexts:
+        """Read what is kept of these texts, or tokenise them and keep it.
+
+        Args:
+            texts: the texts.
+            tokenizer: the tokenizer of the model.
+            max_length: most tokens of a text, the special ones included.
+
+        Returns:
+            The token ids of the texts.
+
+        Raises:
+            UserError: the folder that was asked for cannot be written.
+        """
+        path = self._folder / f"{tokenised_key(texts, tokenizer, max_length)}.safetensors"
+        kept = _read(path)
+        if kept is not None:
+            return kept
+        self._check_writable()
+        made = tokenise(texts, tokenizer, max_length)
+        try:
+            _write(path, made)
+        except OSError as error:
+            self._refuse(error)
+        return made
+
+    def _check_writable(self) -> None:
+        """Find out before the work is done, where the folder was asked for."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            if not self._may_fail:
+                self._refuse(error)
+
+    def _refuse(self, error: OSError) -> None:
+        reason = f"cannot keep tokenised texts in {self._folder} ({error.strerror})"
+        if not self._may_fail:
+            raise UserError(f"{reason}: choose another folder with --data.cache_dir") from error
+        rank_zero_warn(f"{reason}: they are made anew in every run; choose a folder with --data.cache_dir")
+
+
+def _read(path: Path) -> TokenisedTexts | None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            content = TokenisedTexts(*map(file.get_tensor, ("input_ids", "offsets", "full_lengths")))
+            checksum = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None
+    return content if checksum == _checksum(content) else None
+
+
+def _write(path: Path, content: TokenisedTexts) -> None:
+    from safetensors.torch import save
+
+    data = save(vars(content).copy(), metadata={"sha256": _checksum(content)})
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem[:16]}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _checksum(content: TokenisedTexts) -> str:
+    digest = hashlib.sha256()
+    tensors: tuple[torch.Tensor, ...] = (content.input_ids, content.offsets, content.full_lengths)
+    for tensor in tensors:
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,168 @@
+"""Texts become token ids, once: all of them in one flat array, with the place where each begins."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Enough to keep the tokenizer's threads busy, little enough to hold the lists of a batch in memory.
+_TEXTS_AT_ONCE = 1000
+# transformers writes 10**30 where a tokenizer does not say how much its model can take.
+_NO_LIMIT = 10**6
+
+
+@dataclass(frozen=True)
+class TokenisedTexts:
+    """Token ids of texts, with the special tokens, cut to `max_length`.
+
+    Args:
+        input_ids: the ids of all texts, one after the other, int32, shape (tokens,).
+        offsets: where each text begins, and the end, int64, shape (n + 1,).
+        full_lengths: tokens of each text before it was cut, int32, shape (n,).
+    """
+
+    input_ids: torch.Tensor
+    offsets: torch.Tensor
+    full_lengths: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.full_lengths)
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """Tokens of each text, int64, shape (n,)."""
+        return self.offsets.diff()
+
+    @property
+    def truncated(self) -> torch.Tensor:
+        """Which texts were cut, bool, shape (n,)."""
+        return self.full_lengths > self.lengths
+
+
+def tokenise(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> TokenisedTexts:
+    """Turn texts into token ids; no random number generator is touched.
+
+    Args:
+        texts: the texts, n of them.
+        tokenizer: the tokenizer of the model.
+        max_length: most tokens of a text, the special ones included.
+
+    Returns:
+        The token ids of the n texts.
+    """
+    pieces: list[np.ndarray[Any, np.dtype[np.int32]]] = []
+    full_lengths: list[int] = []
+    encode = _encode_fast if tokenizer.is_fast else _encode_slow
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        for ids, full_length in encode(list(texts[start : start + _TEXTS_AT_ONCE]), tokenizer, max_length):
+            pieces.append(np.asarray(ids, dtype=np.int32))
+            full_lengths.append(full_length)
+    offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    return TokenisedTexts(
+        torch.from_numpy(np.concatenate([np.empty(0, np.int32), *pieces])),
+        torch.from_numpy(offsets),
+        torch.tensor(full_lengths, dtype=torch.int32),
+    )
+
+
+def _encode_fast(
+    texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> Iterator[tuple[list[int], int]]:
+    # What is cut off comes back as further rows of the same text: one pass tells its whole length too.
+    encoded = tokenizer(
+        texts,
+        truncation=True,
+        max_length=max_length,
+        return_overflowing_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    special = tokenizer.num_special_tokens_to_add()
+    rows: list[list[list[int]]] = [[] for _ in texts]
+    for text, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
+        rows[text].append(ids)
+    for of_text in rows:
+        yield of_text[0], sum(len(ids) - special for ids in of_text) + special
+
+
+def _encode_slow(
+    texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> Iterator[tuple[list[int], int]]:
+    for text in texts:
+        full_length = len(tokenizer(text, verbose=False)["input_ids"])
+        yield tokenizer(text, truncation=True, max_length=max_length)["input_ids"], full_length
+
+
+def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
+    """Refuse a tokenizer that cannot pad, and a length that its model cannot take.
+
+    Args:
+        tokenizer: the tokenizer of the model.
+        max_length: most tokens of a text.
+
+    Raises:
+        UserError: the tokenizer has no pad token, or says that its model takes fewer tokens.
+    """
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} has no pad token, so reviews cannot share a batch: "
+            "choose an encoder such as roberta-base"
+        )
+    limit = tokenizer.model_max_length
+    if max_length > limit and limit < _NO_LIMIT:
+        raise UserError(
+            f"max_length {max_length} is beyond the {limit} tokens that {tokenizer.name_or_path} takes: "
+            f"use --data.max_length {limit} or less"
+        )
+
+
+def tokenised_key(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> str:
+    """Tell what `tokenise` would return from what it returns for anything else.
+
+    Args:
+        texts: the texts.
+        tokenizer: the tokenizer of the model.
+        max_length: most tokens of a text.
+
+    Returns:
+        A SHA-256, in hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for part in (_identity(tokenizer), str(max_length), *texts):
+        content = part.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _identity(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """All that decides the ids; where the tokenizer was loaded from does not."""
+    import tokenizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        state = json.loads(backend.to_str())
+        # What the last call asked for, not what the tokenizer is.
+        state["truncation"] = state["padding"] = None
+    else:
+        state = {"vocabulary": tokenizer.get_vocab(), "settings": tokenizer.init_kwargs}
+    return json.dumps(
+        {
+            "class": type(tokenizer).__name__,
+            "library": tokenizers.__version__,
+            "special_tokens": tokenizer.special_tokens_map,
+            "truncation_side": tokenizer.truncation_side,
+            "state": state,
+        },
+        sort_keys=True,
+        default=str,
+    )

@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from peft_lightning.data import embedded
+from peft_lightning.data.sources import is_on_hub, read_corpus
+from peft_lightning.data.sources.corpus import Split, fingerprint
+from peft_lightning.errors import UserError
+
+Write = Callable[[str, str | bytes], Path]
+
+
+def rows(n: int) -> str:
+    return "text,label\n" + "".join(f"review {i},{'abc'[i % 3]}\n" for i in range(n))
+
+
+def test_a_single_file_is_split_stratified_by_the_seed(write: Write) -> None:
+    path = str(write("reviews.csv", rows(150)))
+    corpus = read_corpus(path, "text", "label", seed=1)
+    assert np.bincount(corpus.test.labels).tolist() == [10, 10, 10]
+    assert sorted([*corpus.train.rows, *corpus.test.rows]) == list(range(150))
+    assert corpus.test.texts == [f"review {row}" for row in corpus.test.rows]
+    assert corpus.class_names == ["a", "b", "c"]
+    again, other = (read_corpus(path, "text", "label", seed) for seed in (1, 2))
+    assert again.test.texts == corpus.test.texts != other.test.texts
+
+
+def test_a_folder_with_a_train_file_only_is_split_too(write: Write) -> None:
+    folder = write("only/train.csv", rows(15)).parent
+    assert len(read_corpus(str(folder), "text", "label", 0).test.texts) == 3
+
+
+def test_the_embedded_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The beginning of the same corpus: composing all of it takes seconds.
+    monkeypatch.setattr(embedded, "load_split", partial(embedded.load_split, n=100))
+    corpus = read_corpus("embedded", "text", "label", 0)
+    assert corpus.class_names == ["negative", "positive"]
+    assert not set(corpus.train.texts) & set(corpus.test.texts)
+
+
+@pytest.mark.parametrize(
+    ("source", "on_hub"),
+    [
+        ("imdb", True),
+        ("cornell-movie-review-data/rotten_tomatoes", True),
+        ("embedded", False),
+        ("./imdb", False),
+        ("../shared/imdb", False),
+        ("/data/imdb", False),
+        ("data/reviews.csv", False),
+        ("a/b/c", False),
+    ],
+)
+def test_what_looks_like_a_dataset_on_the_hub(source: str, on_hub: bool) -> None:
+    assert is_on_hub(source) == on_hub
+
+
+def test_a_path_that_exists_comes_before_the_hub(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("owner/name/train.csv", rows(15))
+    monkeypatch.chdir(tmp_path)
+    assert not is_on_hub("owner/name")
+
+
+def test_sources_that_do_not_exist_or_have_no_format(write: Write) -> None:
+    with pytest.raises(UserError, match=r"data source /nowhere/reviews does not exist: name a folder"):
+        read_corpus("/nowhere/reviews", "text", "label", 0)
+    with pytest.raises(UserError, match=r"reviews.xlsx has no known format"):
+        read_corpus(str(write("reviews.xlsx", "x")), "text", "label", 0)
+
+
+def test_the_fingerprint_tells_texts_and_classes_apart() -> None:
+    def split(texts: list[str], labels: list[int]) -> Split:
+        return Split(texts, np.array(labels), np.arange(len(texts)))
+
+    base = [split(["ab", "c"], [0, 1])]
+    prints = [
+        fingerprint(["n", "p"], splits)
+        for splits in (base, [split(["a", "bc"], [0, 1])], [split(["ab", "c"], [1, 0])], [*base, split([], [])])
+    ]
+    assert len({*prints, fingerprint(["p", "n"], base)}) == 5
+    assert fingerprint(["n", "p"], base) == prints[0]

@@ -1,0 +1,53 @@
+from typing import Any
+
+import datasets
+import pytest
+
+from peft_lightning.data.sources.hub import read_hub
+from peft_lightning.errors import UserError
+
+
+def dataset(name: str | None, rows: dict[str, list[Any]]) -> datasets.Dataset:
+    names = ["neg", "pos"]
+    label = datasets.ClassLabel(names=names) if name else datasets.Value("string")
+    return datasets.Dataset.from_dict(rows, datasets.Features({"text": datasets.Value("string"), "label": label}))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str | None], datasets.DatasetDict]:
+    """What the hub has; the libraries' own reading of it needs a network."""
+    there: dict[tuple[str, str | None], datasets.DatasetDict] = {}
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: there[name, configuration])
+    return there
+
+
+def test_imdb_is_the_hubs_with_its_class_names(hub: dict[Any, Any]) -> None:
+    rows = {"text": ["bad", "good"], "label": [0, 1]}
+    hub["stanfordnlp/imdb", "plain_text"] = datasets.DatasetDict(
+        train=dataset("label", rows),
+        test=dataset("label", rows),
+        unsupervised=dataset("label", {"text": ["?"], "label": [-1]}),
+    )
+    train, test = read_hub("imdb", "text", "label")
+    assert (train.texts, train.labels, train.label_names) == (["bad", "good"], [0, 1], ["neg", "pos"])
+    assert test is not None
+
+
+def test_another_dataset_is_tested_on_its_validation_split(hub: dict[Any, Any]) -> None:
+    hub["owner/name", None] = datasets.DatasetDict(
+        train=dataset(None, {"text": ["a", "b"], "label": ["x", "y"]}),
+        validation=dataset(None, {"text": ["c"], "label": ["x"]}),
+    )
+    train, test = read_hub("owner/name", "text", "label")
+    assert train.label_names is None
+    assert test is not None
+    assert test.texts == ["c"]
+    with pytest.raises(UserError, match=r"owner/name \(train\) has no column 'review' \(it has 'text', 'label'\)"):
+        read_hub("owner/name", "review", "label")
+
+
+def test_without_a_network_the_line_names_the_offline_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot load stanfordnlp/imdb .*--config configs/offline.yaml") as caught:
+        read_hub("imdb", "text", "label")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,241 @@
+import os
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import SequentialSampler
+
+from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.errors import UserError
+
+Make = Callable[..., IMDbDataModule]
+
+
+@pytest.fixture
+def make(reviews_folder: Path, tokenizer_folder: str, tmp_path: Path) -> Make:
+    def make(**arguments: Any) -> IMDbDataModule:
+        defaults: dict[str, Any] = {
+            "source": str(reviews_folder),
+            "model_name_or_path": tokenizer_folder,
+            "cache_dir": str(tmp_path / "cache"),
+            "max_length": 24,
+        }
+        return IMDbDataModule(**{**defaults, **arguments})
+
+    return make
+
+
+def indices(loader: Any) -> list[list[int]]:
+    return [batch["index"].tolist() for batch in loader]
+
+
+def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make(n_train=40, n_val=20, n_test=16)
+    data.setup("fit")
+    data.setup("test")
+    assert (data.num_labels, data.class_names, data.majority_share) == (2, ["0", "1"], 0.75)
+    assert [len(part) for part in (data.train, data.val, data.test)] == [40, 20, 16]
+    truncated = sum(int(part.tokens.truncated.sum()) for part in (data.train, data.val, data.test))
+    description = data.description()
+    assert description.pop("fingerprint")
+    assert description == {
+        "source": data.source,
+        "n_train": 40,
+        "n_val": 20,
+        "n_test": 16,
+        "max_length": 24,
+        "truncated_share": pytest.approx(truncated / 76),
+    }
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert "40 reviews to train on, 20 to validate, 16 to test" in lines[0]
+    assert f"{truncated / 76:.1%}" in lines[0]
+
+
+def test_batches_hold_the_rows_they_say(make: Make, reviews_folder: Path, tokenizer: Any) -> None:
+    import pandas as pd
+
+    data = make(n_train=41, batch_size=8)
+    data.setup("fit")
+    rows = pd.read_parquet(reviews_folder / "train.parquet")
+    batches = list(data.train_dataloader())
+    assert [len(batch["index"]) for batch in batches].count(8) == len(batches) - 1 == 5
+    for batch in batches:
+        for ids, mask, label, row in zip(
+            *map(batch.get, ("input_ids", "attention_mask", "labels", "index")), strict=True
+        ):
+            text = rows["text"][int(row)]
+            assert ids[mask.bool()].tolist() == tokenizer(text, truncation=True, max_length=24)["input_ids"]
+            assert set(ids[~mask.bool()].tolist()) <= {tokenizer.pad_token_id}
+            assert label == rows["label"][int(row)]
+        assert batch["attention_mask"].sum(1).max() == batch["input_ids"].shape[1]
+
+
+def test_subsets_follow_from_the_data_seed_and_the_order_from_torchs(make: Make) -> None:
+    def orders(data_seed: int, torch_seed: int) -> tuple[set[int], list[list[int]]]:
+        data = make(n_train=40, seed=data_seed)
+        torch.manual_seed(torch_seed)
+        data.setup("fit")
+        return set(data.train.index.tolist()), indices(data.train_dataloader())
+
+    rows, order = orders(1, 1)
+    assert orders(1, 1) == (rows, order)
+    assert orders(1, 2)[0] == rows
+    assert orders(1, 2)[1] != order
+    assert orders(2, 1)[0] != rows
+
+
+def test_the_order_depends_on_the_seed_not_on_how_much_chance_was_used(make: Make) -> None:
+    data = make()
+    data.setup("fit")
+    torch.manual_seed(5)
+    expected = indices(data.train_dataloader())
+    torch.manual_seed(5)
+    torch.rand(100)
+    assert indices(data.train_dataloader()) == expected
+
+
+def test_no_global_generator_is_touched(make: Make) -> None:
+    before = torch.get_rng_state()
+    data = make()
+    data.setup("fit")
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        list(loader)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_give_the_same_batches(make: Make) -> None:
+    alone, shared = make(), make(num_workers=2)
+    for data in (alone, shared):
+        data.setup("fit")
+    assert indices(shared.train_dataloader()) == indices(alone.train_dataloader())
+    assert indices(shared.val_dataloader()) == indices(alone.val_dataloader())
+
+
+def test_evaluation_covers_every_row_longest_first(make: Make) -> None:
+    data = make(eval_batch_size=7)
+    data.setup("validate")
+    widths = [batch["input_ids"].shape[1] for batch in data.test_dataloader()]
+    assert widths == sorted(widths, reverse=True)
+    assert sorted(chain(*indices(data.test_dataloader()))) == list(range(40))
+    assert sorted(chain(*indices(data.val_dataloader()))) == data.val.index.tolist()
+
+
+def test_the_fingerprint_follows_the_chosen_texts(make: Make) -> None:
+    prints = []
+    for arguments in ({}, {"max_length": 16}, {"seed": 3}, {"n_test": 39}):
+        data = make(**arguments)
+        data.setup("fit")
+        prints.append(data.description()["fingerprint"])
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_predict_reads_its_file_alone_in_the_files_order(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.txt"
+    path.write_text("the film is dull and slow and never fine\ngood\na plot\n")
+    data = make(source="/nowhere", predict_file=str(path), eval_batch_size=2)
+    data.prepare_data()
+    data.setup("predict")
+    batches = list(data.predict_dataloader())
+    assert indices(batches) == [[0, 1], [2]]
+    assert all("labels" not in batch for batch in batches)
+
+
+@pytest.mark.parametrize(
+    ("predict_file", "message"),
+    [(None, "--data.predict_file"), ("/nowhere/a.txt", "predict_file /nowhere/a.txt does not exist")],
+)
+def test_predict_without_a_file(make: Make, predict_file: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(predict_file=predict_file).setup("predict")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_train": 0}, "n_train 0 is too small: --data.n_train takes 1 or more"),
+        ({"n_val": -1}, "n_val -1 is too small"),
+        ({"n_test": 0}, "n_test 0 is too small"),
+        ({"seed": -1}, "seed -1 is too small"),
+        ({"max_length": 7}, "max_length 7 is too small: --data.max_length takes 8 or more"),
+        ({"batch_size": 0}, "batch_size 0 is too small"),
+        ({"eval_batch_size": 0}, "eval_batch_size 0 is too small"),
+        ({"num_workers": -1}, "num_workers -1 is too small"),
+        ({"label_column": "text"}, "text_column and label_column are both 'text'"),
+    ],
+)
+def test_arguments_out_of_range(make: Make, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_train": 101}, "n_train 101 is beyond the data: the training split has 100 rows"),
+        ({"n_train": 95}, "n_train 95 and n_val 10 together are more than the 100 rows"),
+        ({"n_test": 41}, "n_test 41 is beyond the data: the test split has 40 rows"),
+        ({"max_length": 65}, "max_length 65 is beyond the 64 tokens"),
+        ({"text_column": "review"}, "has no column 'review'"),
+    ],
+)
+def test_data_that_does_not_fit_the_arguments(make: Make, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(**arguments).setup("fit")
+
+
+def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: Path) -> None:
+    class Bag(LightningModule):
+        """The smallest model of the batches."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.EmbeddingBag(500, 2)
+
+        def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            logits = self.embedding(batch["input_ids"])
+            return torch.nn.functional.cross_entropy(logits, batch["labels"])
+
+        validation_step = test_step = training_step
+
+        def predict_step(self, batch: dict[str, torch.Tensor]) -> list[int]:
+            rows: list[int] = batch["index"].tolist()
+            return rows
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    path = tmp_path / "reviews.txt"
+    path.write_text("good\n" * 5)
+    data = make(eval_batch_size=2, n_train=20)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    model = Bag()
+    trainer.fit(model, data)
+    assert trainer.global_step == 2 * 3
+    trainer.test(model, data, verbose=False)
+    # Of a source on the hub nothing is asked: there is no network here.
+    to_predict = make(source="imdb", predict_file=str(path), eval_batch_size=2)
+    assert trainer.predict(model, to_predict) == [[0, 1], [2, 3], [4]]
+
+
+def test_no_sampler_invites_lightning_to_replace_it(make: Make) -> None:
+    """With overfit_batches Lightning rebuilds loaders whose sampler is not sequential, which would lose the order."""
+    data = make()
+    data.setup("fit")
+    assert isinstance(data.train_dataloader().sampler, SequentialSampler)
+
+
+@pytest.mark.skipif("PEFT_LIGHTNING_IMDB" not in os.environ, reason="PEFT_LIGHTNING_IMDB does not name the real IMDb")
+def test_real_imdb(make: Make) -> None:
+    data = make(source=os.environ["PEFT_LIGHTNING_IMDB"], n_train=300, n_val=100, n_test=200, max_length=64)
+    data.setup("fit")
+    assert torch.stack([data.train.labels.bincount(), data.test.labels.bincount()]).tolist() == [[150] * 2, [100] * 2]  # type: ignore[union-attr]
+    assert 0.9 < data.description()["truncated_share"] <= 1

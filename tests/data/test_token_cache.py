@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from peft_lightning.data import token_cache
+from peft_lightning.data.token_cache import TokenCache, default_cache_dir
+from peft_lightning.errors import UserError
+
+TEXTS = ["the film was good", "a dull plot", "never " * 50]
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_texts_are_tokenised_once(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    monkeypatch.setattr(token_cache, "tokenise", None)  # calling it would fail
+    second = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
+    assert [path.suffix for path in files(tmp_path)] == [".safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
+def test_a_damaged_file_is_made_anew(tokenizer: Any, tmp_path: Path, damage: str) -> None:
+    expected = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    (path,) = files(tmp_path)
+    whole = path.read_bytes()
+    damaged = {
+        "empty": b"",
+        "cut": whole[:-8],
+        "flipped": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "foreign": b"not a tensor file at all",
+    }[damage]
+    path.write_bytes(damaged)
+    again = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    assert torch.equal(again.input_ids, expected.input_ids)
+    assert torch.equal(again.full_lengths, expected.full_lengths)
+    assert path.read_bytes() == whole
+    assert files(tmp_path) == [path]
+
+
+def test_a_folder_that_was_asked_for_must_be_writable(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot keep tokenised texts in .*file/cache.*--data.cache_dir"):
+        TokenCache(str(tmp_path / "file" / "cache")).tokenise(TEXTS, tokenizer, 12)
+
+
+def test_without_the_users_cache_folder_it_works_and_says_so(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="choose a folder with --data.cache_dir"):
+        tokens = TokenCache().tokenise(TEXTS, tokenizer, 12)
+    assert len(tokens) == 3
+
+
+def test_a_full_disk_leaves_no_half_written_file(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    assert files(tmp_path) == []
+
+
+def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_cache_dir() == Path("/somewhere/peft_lightning")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache_dir() == Path("~/.cache/peft_lightning").expanduser()
+
+
+@pytest.mark.slow
+def test_two_processes_may_fill_one_folder_at_once(tokenizer: Any, tokenizer_folder: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from peft_lightning.data.token_cache import TokenCache\n"
+        "from peft_lightning.model.backbones import load_tokenizer\n"
+        f"texts = [f'the film {{i}}' for i in range(3000)]\n"
+        f"tokens = TokenCache({str(tmp_path)!r}).tokenise(texts, load_tokenizer({tokenizer_folder!r}), 12)\n"
+        "assert len(tokens) == 3000\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    assert [path.suffix for path in files(tmp_path)] == [".safetensors"]

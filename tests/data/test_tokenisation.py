@@ -1,0 +1,88 @@
+import itertools
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from peft_lightning.data.tokenisation import check_tokenizer, tokenise, tokenised_key
+from peft_lightning.errors import UserError
+
+TEXTS = ["the film was good", "a", "never " * 50, "the plot is dull and slow"]
+
+
+def test_ids_are_the_tokenizers_own_cut_to_max_length(tokenizer: Any) -> None:
+    tokens = tokenise(TEXTS, tokenizer, 12)
+    expected = tokenizer(TEXTS, truncation=True, max_length=12)["input_ids"]
+    ends = tokens.offsets.tolist()
+    assert [tokens.input_ids[a:b].tolist() for a, b in itertools.pairwise(ends)] == expected
+    assert tokens.input_ids.dtype == torch.int32
+
+
+def test_the_whole_length_of_what_is_cut_is_known(tokenizer: Any) -> None:
+    tokens = tokenise(TEXTS, tokenizer, 12)
+    whole = [len(ids) for ids in tokenizer(TEXTS)["input_ids"]]
+    assert tokens.full_lengths.tolist() == whole
+    assert tokens.truncated.tolist() == [length > 12 for length in whole]
+    assert any(tokens.truncated)
+    assert not all(tokens.truncated)
+
+
+def test_a_tokenizer_without_a_fast_version_gives_the_same(tokenizer: Any) -> None:
+    class Slow:
+        is_fast = False
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return tokenizer(*args, **kwargs)
+
+    fast, slow = tokenise(TEXTS, tokenizer, 12), tokenise(TEXTS, Slow(), 12)  # type: ignore[arg-type]
+    assert torch.equal(fast.input_ids, slow.input_ids)
+    assert torch.equal(fast.full_lengths, slow.full_lengths)
+
+
+def test_more_texts_than_are_encoded_at_once(tokenizer: Any) -> None:
+    tokens = tokenise([TEXTS[i % 4] for i in range(2001)], tokenizer, 12)
+    assert len(tokens) == 2001
+    assert tokens.full_lengths[2000] == tokens.full_lengths[0]
+
+
+def test_no_global_generator_is_touched(tokenizer: Any) -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    tokenised_key(TEXTS, tokenizer, 12)
+    tokenise(TEXTS, tokenizer, 12)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert np.random.get_state()[1].tolist() == before[2]  # type: ignore[index]
+
+
+def test_the_key_tells_apart_what_changes_the_ids_and_nothing_else(tokenizer: Any, tokenizer_folder: str) -> None:
+    from peft_lightning.model.backbones import load_tokenizer
+
+    key = tokenised_key(TEXTS, tokenizer, 12)
+    tokenizer(TEXTS, truncation=True, padding="max_length", max_length=20)
+    again = load_tokenizer(tokenizer_folder)
+    assert tokenised_key(TEXTS, tokenizer, 12) == tokenised_key(TEXTS, again, 12) == key
+    again.add_special_tokens({"additional_special_tokens": ["<film>"]})
+    others = [
+        tokenised_key(TEXTS, tokenizer, 13),
+        tokenised_key(TEXTS[:3], tokenizer, 12),
+        tokenised_key([TEXTS[0] + TEXTS[1], *TEXTS[2:]], tokenizer, 12),
+        tokenised_key(TEXTS, again, 12),
+    ]
+    assert len({key, *others}) == 5
+
+
+def test_a_length_beyond_the_model_is_refused(tokenizer: Any) -> None:
+    check_tokenizer(tokenizer, 64)
+    with pytest.raises(UserError, match=r"max_length 65 is beyond the 64 tokens .* --data.max_length 64"):
+        check_tokenizer(tokenizer, 65)
+
+
+def test_a_tokenizer_that_cannot_pad_is_refused(tokenizer_folder: str) -> None:
+    from peft_lightning.model.backbones import load_tokenizer
+
+    tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer.pad_token = None
+    with pytest.raises(UserError, match="has no pad token"):
+        check_tokenizer(tokenizer, 16)
