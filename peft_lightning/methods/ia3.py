@@ -1,0 +1,79 @@
+"""(IA)³: learned vectors that rescale activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
+
+from peft_lightning.errors import UserError
+from peft_lightning.methods.base import Method
+from peft_lightning.methods.injection import inject_adapters
+from peft_lightning.methods.targets import resolve_targets
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class IA3(Method):
+    """Train vectors that rescale keys, values and feed-forward inputs (Liu et al. 2022, arXiv:2205.05638).
+
+    Args:
+        target_modules: suffixes of the names of the layers whose output is rescaled; None is PEFT's choice.
+        feedforward_modules: those of `target_modules` whose input is rescaled instead; None is PEFT's choice.
+
+    Raises:
+        UserError: `feedforward_modules` are not all among `target_modules`.
+    """
+
+    name: ClassVar[str] = "ia3"
+
+    def __init__(
+        self,
+        target_modules: Sequence[str] | None = None,
+        feedforward_modules: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if target_modules is not None and not target_modules:
+            raise UserError("target_modules is empty; name the layers to adapt, or leave it out for PEFT's choice")
+        if feedforward_modules:
+            stray = [module for module in feedforward_modules if module not in (target_modules or ())]
+            if stray:
+                raise UserError(f"feedforward_modules {stray[0]!r} is not among target_modules; name it in both")
+        self.target_modules = target_modules
+        self.feedforward_modules = feedforward_modules
+
+    def adapt(self, model: PreTrainedModel) -> nn.Module:
+        """Freeze the encoder and put the vectors behind (in the feed-forward: before) its target layers.
+
+        Args:
+            model: what `load_backbone` returned.
+
+        Returns:
+            The PEFT model.
+
+        Raises:
+            UserError: the architecture has no such target layers, or PEFT has no choice for it.
+        """
+        from peft import IA3Config
+        from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+
+        targets, _ = resolve_targets(
+            model, self.target_modules, None, TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+        )
+        feedforward = self._feedforward(model, targets)
+        return inject_adapters(model, IA3Config(target_modules=targets, feedforward_modules=feedforward))
+
+    def _feedforward(self, model: PreTrainedModel, targets: list[str]) -> list[str]:
+        from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
+
+        if self.feedforward_modules is not None:
+            return list(self.feedforward_modules)
+        known = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(model.config.model_type)
+        if known is None:
+            raise UserError(
+                f"PEFT does not know the feed-forward layers of {model.config.model_type}; "
+                "use --model.method.feedforward_modules '[...]' with those among target_modules ([]: none)"
+            )
+        return [module for module in targets if module in known]

@@ -1,0 +1,45 @@
+"""Putting PEFT's adapters into a model, beside the head that is trained whole."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from peft_lightning.errors import UserError
+from peft_lightning.model.backbones import head_modules
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import PreTrainedModel
+
+
+def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
+    """Freeze the model, add the adapters that the configuration describes, and train the head whole.
+
+    Args:
+        model: what `load_backbone` returned; it is changed in place.
+        config: a PEFT configuration without task type and `modules_to_save`: both are set here.
+
+    Returns:
+        The PEFT model.
+
+    Raises:
+        UserError: PEFT, which goes by the ends of names, would train a module that is not the head.
+    """
+    from peft import TaskType, get_peft_model
+    from peft.utils import ModulesToSaveWrapper
+
+    head = head_modules(model)
+    config.task_type = TaskType.SEQ_CLS
+    config.modules_to_save = list(head)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        # PEFT asks transformers for a property that was renamed.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        adapted = get_peft_model(model, config)
+    wrapped = {name for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)}
+    if wrapped != set(head):
+        surprise = ", ".join(sorted(wrapped ^ set(head)))
+        raise UserError(f"{model.config.model_type}: PEFT takes its head to be other modules than it is ({surprise})")
+    return adapted

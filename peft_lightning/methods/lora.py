@@ -1,0 +1,96 @@
+"""LoRA: low-rank updates beside frozen weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from torch import nn
+
+from peft_lightning.errors import UserError
+from peft_lightning.methods.base import Method
+from peft_lightning.methods.injection import inject_adapters
+from peft_lightning.methods.targets import resolve_targets
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class LoRA(Method):
+    """Train a low-rank update B·A beside each target layer's weight (Hu et al. 2021, arXiv:2106.09685).
+
+    Args:
+        r: rank of the update.
+        lora_alpha: the update is multiplied by `lora_alpha / r`.
+        lora_dropout: probability of zeroing an input of the update, in [0, 1).
+        target_modules: suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
+            of the encoder; an architecture that lacks the default ones gets PEFT's own.
+        bias: which biases are trained too.
+        use_rslora: multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
+        use_dora: train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+
+    name: ClassVar[str] = "lora"
+
+    def __init__(
+        self,
+        r: int = 16,
+        lora_alpha: int = 32,
+        lora_dropout: float = 0.1,
+        target_modules: Sequence[str] | Literal["all-linear"] = ("query", "value"),
+        bias: Literal["none", "all", "lora_only"] = "none",
+        use_rslora: bool = False,
+        use_dora: bool = False,
+    ) -> None:
+        super().__init__()
+        if r <= 0:
+            raise UserError(f"r is {r}; a rank is at least 1")
+        if lora_alpha <= 0:
+            raise UserError(f"lora_alpha is {lora_alpha}; it must be above 0")
+        if not 0 <= lora_dropout < 1:
+            raise UserError(f"lora_dropout is {lora_dropout}; a probability of at least 0 and below 1 is needed")
+        if not target_modules:
+            raise UserError("target_modules is empty; name the layers to adapt, or all-linear")
+        self.r = r
+        self.lora_alpha = lora_alpha
+        self.lora_dropout = lora_dropout
+        self.target_modules = target_modules if isinstance(target_modules, str) else list(target_modules)
+        self.bias = bias
+        self.use_rslora = use_rslora
+        self.use_dora = use_dora
+
+    def adapt(self, model: PreTrainedModel) -> nn.Module:
+        """Freeze the encoder and put the low-rank updates beside its target layers.
+
+        Args:
+            model: what `load_backbone` returned.
+
+        Returns:
+            The PEFT model.
+
+        Raises:
+            UserError: the architecture has no such target layers.
+        """
+        from peft import LoraConfig
+        from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+        default = inspect.signature(type(self)).parameters["target_modules"].default
+        targets, note = resolve_targets(
+            model, self.target_modules, default, TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+        )
+        if note:
+            self.notes.append(note)
+        config = LoraConfig(
+            r=self.r,
+            lora_alpha=self.lora_alpha,
+            lora_dropout=self.lora_dropout,
+            target_modules=targets,
+            bias=self.bias,
+            use_rslora=self.use_rslora,
+            use_dora=self.use_dora,
+        )
+        return inject_adapters(model, config)

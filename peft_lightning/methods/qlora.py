@@ -1,0 +1,93 @@
+"""QLoRA: LoRA beside weights that are kept in four bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from peft_lightning.errors import UserError
+from peft_lightning.methods.lora import LoRA
+from peft_lightning.model.backbones import Backbone, head_modules, loading_notes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class QLoRA(LoRA):
+    """Train LoRA's updates beside weights quantised to four bits (Dettmers et al. 2023, arXiv:2305.14314).
+
+    Gradient checkpointing, which PEFT's `prepare_model_for_kbit_training` turns on, is not a part of it here.
+
+    Args:
+        r: rank of the update.
+        lora_alpha: the update is multiplied by `lora_alpha / r`.
+        lora_dropout: probability of zeroing an input of the update, in [0, 1).
+        target_modules: suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
+            of the encoder, as the paper advises; an architecture that lacks the default ones gets PEFT's own.
+        quant_type: four-bit data type: `nf4` (normal float, the paper's) or `fp4`.
+        use_double_quant: quantise the quantisation constants too (0.4 bit less per weight).
+        use_rslora: multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
+        use_dora: train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+
+    name: ClassVar[str] = "qlora"
+
+    def __init__(
+        self,
+        r: int = 8,
+        lora_alpha: int = 32,
+        lora_dropout: float = 0.05,
+        target_modules: Sequence[str] | Literal["all-linear"] = ("query", "key", "value"),
+        quant_type: Literal["nf4", "fp4"] = "nf4",
+        use_double_quant: bool = True,
+        use_rslora: bool = False,
+        use_dora: bool = False,
+    ) -> None:
+        # bitsandbytes casts the biases of 4-bit layers to the compute type: they cannot be trained.
+        super().__init__(
+            r, lora_alpha, lora_dropout, target_modules, bias="none", use_rslora=use_rslora, use_dora=use_dora
+        )
+        self.quant_type = quant_type
+        self.use_double_quant = use_double_quant
+
+    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
+        """Load the encoder with its linear layers in four bits; head, embeddings and norms stay in 32.
+
+        Args:
+            backbone: which encoder; its `compute_dtype` is the type the 4-bit weights are dequantised to.
+            num_labels: number of classes.
+
+        Returns:
+            The frozen model on the CPU, where it was quantised, so that every machine gets the same bits.
+
+        Raises:
+            UserError: bitsandbytes is missing, or the encoder cannot be loaded.
+        """
+        if find_spec("bitsandbytes") is None:
+            raise UserError("qlora needs bitsandbytes, which is not installed: pip install bitsandbytes")
+        from bitsandbytes.nn.modules import Linear4bit
+        from transformers import BitsAndBytesConfig
+
+        # Without names transformers guesses which module is the head, and a quantised head does not train.
+        trained_whole = head_modules(backbone.outline(num_labels))
+        model = backbone.load(
+            num_labels,
+            BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type=self.quant_type,
+                bnb_4bit_use_double_quant=self.use_double_quant,
+                bnb_4bit_compute_dtype=backbone.compute_dtype,
+                llm_int8_skip_modules=trained_whole,
+            ),
+        )
+        for module in model.modules():
+            if isinstance(module, Linear4bit):
+                # Else evaluation on an AVX512-BF16 CPU repacks the weights, and the next training step fails.
+                module.support_avx512bf16_for_cpu = False
+        model.requires_grad_(False)
+        self.notes += loading_notes(model)
+        return model

@@ -1,0 +1,84 @@
+"""Which linear layers of an architecture a method adapts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from peft_lightning.errors import UserError
+from peft_lightning.model.backbones import head_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ALL_LINEAR = "all-linear"
+
+
+def resolve_targets(
+    model: PreTrainedModel,
+    asked: Sequence[str] | str | None,
+    default: Sequence[str] | None,
+    mapping: Mapping[str, Sequence[str] | str],
+) -> tuple[list[str], str | None]:
+    """Find the layers to adapt: what was asked where it fits, else what PEFT adapts in this architecture.
+
+    Args:
+        model: the model to adapt.
+        asked: suffixes of layer names; `all-linear` for all of the encoder's; None for PEFT's choice.
+        default: the method's own default: where that is what was asked, PEFT's choice may stand in for it.
+        mapping: PEFT's choice by model type.
+
+    Returns:
+        The suffixes, and a note where they are not the ones asked for.
+
+    Raises:
+        UserError: what the user asked for is not there, or PEFT has no choice for this architecture.
+    """
+    layers = encoder_linear_layers(model)
+    if asked == ALL_LINEAR:
+        return layers, None
+    if isinstance(asked, str):
+        asked = [asked]
+    if asked:
+        unmatched = [target for target in asked if not _matches(target, layers)]
+        if not unmatched:
+            return list(asked), None
+        if default is None or list(asked) != list(default):
+            raise UserError(f"{model.config.model_type} has no linear layer {unmatched[0]!r}; {_offer(layers)}")
+    chosen = mapping.get(model.config.model_type)
+    if chosen is None or isinstance(chosen, str) or not all(_matches(target, layers) for target in chosen):
+        raise UserError(f"PEFT knows no default target layers for {model.config.model_type}; {_offer(layers)}")
+    if not asked:
+        return list(chosen), None
+    named, instead = ", ".join(asked), ", ".join(chosen)
+    return list(chosen), f"{model.config.model_type} lacks layers {named}: PEFT's choice {instead} is adapted"
+
+
+def encoder_linear_layers(model: PreTrainedModel) -> list[str]:
+    """The full names of all linear layers, 4-bit ones too, but for those that are trained whole anyway."""
+    head = tuple(f"{name}." for name in head_modules(model))
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not f"{name}.".startswith(head)
+    ]
+
+
+def _matches(target: str, layers: Sequence[str]) -> bool:
+    return any(layer == target or layer.endswith(f".{target}") for layer in layers)
+
+
+def _offer(layers: Sequence[str]) -> str:
+    tails = list(dict.fromkeys(_tail(layer) for layer in layers))
+    last = [tail.rpartition(".")[2] for tail in tails]
+    shortest = [name if last.count(name) == 1 else tail for tail, name in zip(tails, last, strict=True)]
+    return f"use --model.method.target_modules '[...]' with some of: {', '.join(shortest)}"
+
+
+def _tail(layer: str) -> str:
+    """What all layers of a stack have in common: the name after the last index."""
+    parts = layer.split(".")
+    indices = [position for position, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[indices[-1] + 1 :]) if indices else layer

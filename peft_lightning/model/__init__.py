@@ -1,0 +1,1 @@
+"""The pretrained backbone, the classifier around it, and what is trained of it."""

@@ -1,0 +1,80 @@
+"""Which modules of a loaded model are new: its classification head, and what its checkpoint did not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_NEWLY_INITIALISED = "_newly_initialised_modules"
+_LOADING_NOTES = "_loading_notes"
+# A checkpoint that fills less than half of the encoder is one of another architecture.
+_FOREIGN_SHARE = 0.5
+
+
+def take_stock(model: PreTrainedModel, info: dict[str, Any], name_or_path: str, notes: list[str]) -> None:
+    """Remember on the model which modules the checkpoint did not fill: they must be trained, never frozen.
+
+    Args:
+        model: a model just loaded.
+        info: transformers' loading info: missing and mismatched keys.
+        name_or_path: what the user asked for.
+        notes: what was already done differently from what was asked.
+
+    Raises:
+        UserError: the weights are those of another architecture.
+    """
+    missing = set(info["missing_keys"])
+    other_size = {key for key, *_ in info["mismatched_keys"]}
+    head = _head(model)
+    inside = {name for name in missing | other_size if not _belongs(name, head)}
+    encoder = [name for name, _ in model.base_model.named_parameters()]
+    wrong = sorted(other_size & inside)
+    if wrong or len(inside) > _FOREIGN_SHARE * len(encoder):
+        what = f"{wrong[0]} has another shape" if wrong else f"{len(inside)} of {len(encoder)} are missing"
+        raise UserError(f"{name_or_path}: the weights do not belong to its config.json ({what})")
+    new = sorted({name.rpartition(".")[0] for name in inside})
+    notes = list(notes)
+    if new:
+        notes.append(f"not in the checkpoint of {name_or_path}, so trained from scratch: {', '.join(new)}")
+    if other_size - inside:
+        notes.append(f"{name_or_path} holds a head for another number of classes: the head starts afresh")
+    setattr(model, _NEWLY_INITIALISED, new)
+    setattr(model, _LOADING_NOTES, notes)
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """The modules to train whatever the method: the classification head, and what the checkpoint lacked.
+
+    Args:
+        model: what `Backbone.load` returned.
+
+    Returns:
+        Full names, such as `["pre_classifier", "classifier"]` or `["classifier", "bert.pooler.dense"]`.
+    """
+    new: list[str] = getattr(model, _NEWLY_INITIALISED, [])
+    return _head(model) + new
+
+
+def loading_notes(model: nn.Module) -> list[str]:
+    """What had to be done differently from what was asked when the backbone was loaded, a sentence each."""
+    notes: list[str] = getattr(model, _LOADING_NOTES, [])
+    return list(notes)
+
+
+def _head(model: PreTrainedModel) -> list[str]:
+    return [
+        name
+        for name, child in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in child.parameters())
+    ]
+
+
+def _belongs(parameter_name: str, modules: Iterable[str]) -> bool:
+    return any(parameter_name.startswith(f"{module}.") for module in modules)

@@ -1,0 +1,159 @@
+"""Where a backbone lies (the hub, a folder, the package itself), and what to say when it does not."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from peft_lightning.errors import UserError
+
+EMBEDDED = "embedded"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PORTS = {"http": 80, "https": 443}
+_PATIENCE_S = 10.0
+_OFFLINE_WAY = "use --model.model_name_or_path DIR (a local folder) or --config configs/offline.yaml"
+
+
+def locate(name_or_path: str) -> str:
+    """Turn what a user wrote into what `from_pretrained` takes.
+
+    Args:
+        name_or_path: a hub id, a local folder, or `embedded`.
+
+    Returns:
+        The path of an existing folder, or the hub id unchanged.
+
+    Raises:
+        UserError: it is neither a folder nor possibly a hub id.
+    """
+    if name_or_path == EMBEDDED:
+        return str(EMBEDDED_FOLDER)
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return str(path)
+    if path.exists():
+        raise UserError(f"{name_or_path} is a file; --model.model_name_or_path takes the folder that holds a model")
+    if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
+        raise UserError(f"{name_or_path}: no such folder (and no hub id either); {_OFFLINE_WAY}")
+    return name_or_path
+
+
+def cache_alone(name_or_path: str) -> bool:
+    """Whether only the hub's cache can serve a model, because the hub does not answer.
+
+    huggingface_hub itself tries for half a minute, and again for each file.
+
+    Args:
+        name_or_path: what the user asked for.
+
+    Returns:
+        The value for `local_files_only`; False for a folder.
+    """
+    return not Path(locate(name_or_path)).is_dir() and not _hub_answers()
+
+
+def require_model_folder(name_or_path: str) -> None:
+    """Refuse a folder that is not one of a Hugging Face model.
+
+    Args:
+        name_or_path: what the user asked for; a hub id passes.
+
+    Raises:
+        UserError: there is no configuration in it.
+    """
+    folder = Path(locate(name_or_path))
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{name_or_path} is a PEFT adapter, not a model: name the folder of its backbone")
+    raise UserError(f"{name_or_path} has no config.json: it is not the folder of a Hugging Face model")
+
+
+def loading_error(name_or_path: str, revision: str | None, error: Exception) -> UserError:
+    """Say in one line why a configuration, a tokenizer or weights could not be loaded.
+
+    Args:
+        name_or_path: what the user asked for.
+        revision: the branch, tag or commit the user asked for.
+        error: what transformers or huggingface_hub raised.
+
+    Returns:
+        The error to raise instead.
+    """
+    if isinstance(error, UserError):
+        return error
+    causes = "".join(type(cause).__name__ + " " for cause in _chain(error))
+    if "GatedRepo" in causes:
+        return UserError(f"{name_or_path} is a gated hub model: accept its terms on the hub and log in (hf auth login)")
+    if "RevisionNotFound" in causes:
+        return UserError(f"{name_or_path} has no revision {revision!r} on the hub")
+    if "RepositoryNotFound" in causes:
+        return UserError(f"{name_or_path} is neither a local folder nor a model on the hub; {_OFFLINE_WAY}")
+    if any(sign in causes for sign in ("OfflineMode", "LocalEntryNotFound", "Connect", "Timeout", "NameResolution")):
+        from huggingface_hub.constants import HF_HUB_OFFLINE
+
+        why = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else "the hub cannot be reached"
+        return UserError(f"{name_or_path} is neither a local folder nor in the hub's cache, and {why}; {_OFFLINE_WAY}")
+    if "trust_remote_code" in str(error):
+        return UserError(f"{name_or_path} comes with Python code of its own, which is never run; choose another model")
+    return UserError(f"{name_or_path} cannot be loaded: {first_line(error)}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep load reports, progress bars of loading and retries off the screen: what matters is said in a line."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    hub_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@cache
+def _hub_answers() -> bool:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    endpoint = urlsplit(constants.ENDPOINT)
+    if getproxies() or endpoint.hostname is None or endpoint.scheme not in _PORTS:
+        return True
+    try:
+        with socket.create_connection(
+            (endpoint.hostname, endpoint.port or _PORTS[endpoint.scheme]), timeout=_PATIENCE_S
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+
+from peft_lightning.errors import UserError
+from peft_lightning.methods import QLoRA
+from peft_lightning.model.backbones import Backbone
+from tests.methods.tiny_backbones import CONFIGS
+
+GetBackbone = Callable[..., Backbone]
+NEW = {"bert": "bert.pooler.dense", "albert": "albert.pooler", "deberta-v2": "pooler.dense", "modernbert": "head.dense"}
+
+
+@pytest.mark.parametrize("model_type", CONFIGS)
+def test_encoder_is_quantised_and_what_is_new_is_not(model_type: str, tiny_backbone: GetBackbone) -> None:
+    model = QLoRA().load_backbone(tiny_backbone(model_type), num_labels=3)
+    quantised = {name for name, module in model.named_modules() if isinstance(module, Linear4bit)}
+    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    assert quantised
+    assert {name for name in linear - quantised if name.startswith(model.base_model_prefix)} <= {NEW.get(model_type)}
+    assert NEW.get(model_type) not in quantised
+    assert not [name for name in quantised if "classifier" in name]
+
+
+def test_options_reach_the_layers(tiny_backbone: GetBackbone) -> None:
+    backbone = replace(tiny_backbone(), compute_dtype=torch.bfloat16)
+    for double in (True, False):
+        model = QLoRA(quant_type="fp4", use_double_quant=double).load_backbone(backbone, num_labels=3)
+        layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
+        assert layer.compute_dtype is torch.bfloat16
+        assert layer.weight.quant_state.quant_type == "fp4"
+        assert layer.weight.quant_state.nested is double
+
+
+def test_nothing_but_the_adapters_and_the_head_requires_gradients(tiny_backbone: GetBackbone) -> None:
+    model = QLoRA().load_backbone(tiny_backbone(), num_labels=3)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.is_gradient_checkpointing
+
+
+def test_no_4bit_layer_repacks_its_weights_in_an_evaluation(tiny_backbone: GetBackbone) -> None:
+    model = QLoRA().load_backbone(tiny_backbone(), num_labels=3)
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
+
+
+def test_missing_bitsandbytes_is_one_line(tiny_backbone: GetBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "peft_lightning.methods.qlora.find_spec", lambda name: None if name == "bitsandbytes" else found(name)
+    )
+    with pytest.raises(UserError, match="pip install bitsandbytes"):
+        QLoRA().load_backbone(tiny_backbone(), num_labels=3)
