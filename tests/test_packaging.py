@@ -143,9 +143,7 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_wheel_carries_the_package_and_nothing_else(unpacked_wheel: Path):
     sources = {path.relative_to(ROOT) for path in [*PACKAGE.rglob("*.py"), *data_files()]}
-    expected = {
-        path if path.parts[0] == "peft_lightning" else Path("peft_lightning", path) for path in sources
-    }
+    expected = {path if path.parts[0] == "peft_lightning" else Path("peft_lightning", path) for path in sources}
     found = {path.relative_to(unpacked_wheel) for path in unpacked_wheel.rglob("*") if path.is_file()}
     found = {path for path in found if not path.parts[0].endswith(".dist-info")}
     assert sorted(found ^ expected) == []
@@ -162,9 +160,7 @@ def test_wheel_says_who_it_is(unpacked_wheel: Path):
 
 
 @pytest.mark.slow
-def test_wheel_runs_from_an_empty_directory(
-    unpacked_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_wheel_runs_from_an_empty_directory(unpacked_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(unpacked_wheel))
     where = "import peft_lightning; print(peft_lightning.__file__)"
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, capture_output=True, text=True)

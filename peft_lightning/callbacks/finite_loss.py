@@ -1,9 +1,11 @@
 """A loss that is no longer a number stops the run, before a checkpoint could keep the broken weights."""
 
+import math
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn.utils import get_total_norm
 
 from peft_lightning.errors import UserError
 
@@ -34,13 +36,15 @@ class FiniteLoss(Callback):
         self.check(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reads what was seen, before weights that may be broken are judged."""
+        """Reads what was seen, and looks at the weights, which may be broken before any loss shows it."""
         if trainer.state.fn == "fit":
             self.check(trainer)
+            self.check_weights(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuses to save broken weights."""
         self.check(trainer)
+        self.check_weights(trainer, pl_module)
 
     def check(self, trainer: Trainer) -> None:
         """Reads the flag.
@@ -52,10 +56,27 @@ class FiniteLoss(Callback):
             UserError: If a loss since the last look was not finite.
         """
         if self._all_finite is not None and not bool(self._all_finite):
-            raise UserError(
-                f"the loss became infinite or NaN between steps {self._checked_step} and {trainer.global_step}:"
-                " lower --model.learning_rate, clip with --trainer.gradient_clip_val 1.0 or use"
-                " --trainer.precision 32-true; the last good checkpoint is kept"
-            )
+            raise self._error("the loss", trainer)
         self._all_finite = None
         self._checked_step = trainer.global_step
+
+    def check_weights(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the weights: a gradient that is no number breaks them while the loss still is one.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module that is trained.
+
+        Raises:
+            UserError: If a trained weight is not finite.
+        """
+        trained = [parameter.detach() for parameter in pl_module.parameters() if parameter.requires_grad]
+        if trained and not bool(torch.isfinite(get_total_norm(trained, norm_type=math.inf))):
+            raise self._error("a weight", trainer)
+
+    def _error(self, what: str, trainer: Trainer) -> UserError:
+        return UserError(
+            f"{what} became infinite or NaN between steps {self._checked_step} and {trainer.global_step}:"
+            " lower --model.learning_rate, clip with --trainer.gradient_clip_val 1.0 or use"
+            " --trainer.precision 32-true; the last good checkpoint is kept"
+        )

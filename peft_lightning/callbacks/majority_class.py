@@ -22,7 +22,7 @@ class MajorityClassWarning(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the best accuracy."""
         accuracy = trainer.callback_metrics.get("val/acc")
-        if trainer.state.fn == "fit" and accuracy is not None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and accuracy is not None:
             self._best = max(float(accuracy), self._best or 0.0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -46,7 +46,7 @@ class RunCheckpoints(Checkpoint):
         """Writes ``last.ckpt`` where it is due."""
         step = trainer.global_step
         due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step
-        if due and not trainer.is_last_batch:
+        if due and _has_just_stepped(trainer, batch_idx) and not trainer.is_last_batch:
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,7 +59,8 @@ class RunCheckpoints(Checkpoint):
         if self.best_score is None or float(score) > self.best_score:
             self.best_score, self.best_step = float(score), trainer.global_step
             trainer.save_checkpoint(self._run.best, weights_only=True)
-        self._save_last(trainer)
+        if _has_just_stepped(trainer, trainer.fit_loop.batch_idx):
+            self._save_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes ``last.ckpt`` where no validation ended the training."""
@@ -87,6 +88,11 @@ class RunCheckpoints(Checkpoint):
             return
         self._saved_step = trainer.global_step
         trainer.save_checkpoint(self._run.last, weights_only=False)
+
+
+def _has_just_stepped(trainer: Trainer, batch_idx: int) -> bool:
+    """Tells whether no gradients are accumulated: no checkpoint keeps them. An epoch's last batch always steps."""
+    return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def checkpoint_bytes(run: RunDirectory) -> int | None:

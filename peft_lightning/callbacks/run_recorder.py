@@ -1,6 +1,7 @@
 """The one writer of a run's record."""
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peft_lightning.callbacks.measuring import Measuring
-from peft_lightning.callbacks.run_checkpoints import checkpoint_bytes
+from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
 from peft_lightning.runs.record import (
@@ -58,7 +59,8 @@ class RunRecorder(Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        if metrics.get("val/acc", 0.0) > self.record.metrics.get("val/acc", -1.0):
+        monitor = self._monitor(trainer)
+        if monitor in metrics and metrics[monitor] > self.record.metrics.get(monitor, -math.inf):
             self.record.metrics |= metrics
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,8 +113,15 @@ class RunRecorder(Callback):
         # The metrics are those of the best checkpoint; a run that starts from another's has none of its own yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
 
+    @staticmethod
+    def _monitor(trainer: Trainer) -> str:
+        """Returns the metric that chooses the best checkpoint."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        return next((callback.monitor for callback in callbacks if isinstance(callback, RunCheckpoints)), "val/acc")
+
     def _write(self, trainer: Trainer, status: Status) -> None:
-        if not trainer.is_global_zero:
+        # A fast development run leaves nothing behind, and has no directory to leave it in.
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         record = self.record
         record.status = status

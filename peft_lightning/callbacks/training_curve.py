@@ -19,6 +19,7 @@ class TrainingCurve(Callback):
         self._batches = 0
         self._logged_step = 0
         self._gradient_norm: torch.Tensor | None = None
+        self._learning_rate: float | None = None
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
@@ -27,6 +28,8 @@ class TrainingCurve(Callback):
         if self._is_due(trainer, trainer.global_step + 1):
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             self._gradient_norm = get_total_norm(gradients)
+            # The schedule moves on before the batch ends: this is the rate of the step itself.
+            self._learning_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -41,12 +44,9 @@ class TrainingCurve(Callback):
         if step == self._logged_step or not self._is_due(trainer, step):
             return
         mean = float(self._loss_sum) / self._batches
-        figures = {
-            "train/loss": mean,
-            "train/learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-        }
-        if self._gradient_norm is not None:
-            figures["train/gradient_norm"] = float(self._gradient_norm)
+        figures = {"train/loss": mean}
+        if self._gradient_norm is not None and self._learning_rate is not None:
+            figures |= {"train/learning_rate": self._learning_rate, "train/gradient_norm": float(self._gradient_norm)}
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=step)
         pl_module.log("train/loss", mean, prog_bar=True, logger=False)

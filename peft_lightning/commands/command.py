@@ -119,7 +119,8 @@ class Command(ABC):
         limit = self.model.max_tokens
         if limit is not None and self.data.max_length > limit:
             raise UserError(
-                f"--data.max_length {self.data.max_length}: {self.model.model_name_or_path} takes at most {limit} tokens"
+                f"--data.max_length {self.data.max_length}: {self.model.model_name_or_path}"
+                f" takes at most {limit} tokens"
             )
 
     def find_checkpoint(self) -> Path:

@@ -33,7 +33,9 @@ class Evaluate(Command):
         folder = self._make_folder(checkpoint)
         self.predictions.write_to(folder / "predictions.parquet")
         entry = getattr(trainer, self.word)
-        metrics = entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+        entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
+        # What the entry returns leaves out what is logged without a logger, which is all of it here.
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
         if trainer.is_global_zero:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())

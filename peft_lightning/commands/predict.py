@@ -20,6 +20,11 @@ class Predict(Command):
         """Predicts and writes."""
         if self.data.predict_file is None:
             raise UserError("predict what? name a file of reviews, one a line: --data.predict_file reviews.txt")
+        output = self.settings.options["output"]
+        if output is not None and not Path(output).absolute().parent.is_dir():
+            raise UserError(
+                f"--output {output}: there is no folder {Path(output).parent}: make it or name another file"
+            )
         checkpoint = self.find_checkpoint()
         class_names = class_names_in(checkpoint)
         self.set_up_data("predict")
@@ -27,7 +32,6 @@ class Predict(Command):
         # Standard output is the predictions' alone.
         batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], class_names))
-        output = self.settings.options["output"]
         if output is None:
             sys.stdout.writelines(lines)
         else:

@@ -22,6 +22,10 @@ from peft_lightning.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# Each new width makes a GPU's libraries choose kernels anew. roberta-base in bf16, batch 8, on one H200: steps 50
+# to 100 took 123 ms each with every width that came, 33 ms with multiples of 32.
+GPU_WIDTH_MULTIPLE = 32
+
 
 class IMDbDataModule(LightningDataModule):
     """Reviews with their sentiment: IMDb (Maas et al. 2011), or any labelled texts in its place.
@@ -43,6 +47,8 @@ class IMDbDataModule(LightningDataModule):
         batch_size: reviews in a training batch.
         eval_batch_size: reviews in a batch for validation, testing and prediction.
         num_workers: processes that prepare batches; 0 prepares them in the training process.
+        pad_to_multiple_of: batches are padded to their longest review, in tokens, rounded up to a multiple of
+            this; by default 32 on a GPU and 1 elsewhere.
         cache_dir: folder that keeps tokenised reviews; `~/.cache/peft_lightning` by default.
         predict_file: what `predict` reads: a .txt file with one review a line, or a table with the text
             column.
@@ -71,6 +77,7 @@ class IMDbDataModule(LightningDataModule):
         batch_size: int = 8,
         eval_batch_size: int = 32,
         num_workers: int = 0,
+        pad_to_multiple_of: int | None = None,
         cache_dir: str | None = None,
         predict_file: str | None = None,
         model_name_or_path: str = "roberta-base",
@@ -86,6 +93,7 @@ class IMDbDataModule(LightningDataModule):
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("num_workers", num_workers, 0),
+            ("pad_to_multiple_of", pad_to_multiple_of, 1),
         ):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: --data.{name} takes {least} or more")
@@ -102,6 +110,7 @@ class IMDbDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
+        self.pad_to_multiple_of = pad_to_multiple_of
         self.cache_dir = cache_dir
         self.predict_file = predict_file
         self.model_name_or_path = model_name_or_path
@@ -173,10 +182,12 @@ class IMDbDataModule(LightningDataModule):
         )
 
     def _loading(self) -> dict[str, Any]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        multiple = self.pad_to_multiple_of or (GPU_WIDTH_MULTIPLE if on_gpu else 1)
         return {
-            "collate_fn": PadToLongest(self._pad_token_id),
+            "collate_fn": PadToLongest(self._pad_token_id, multiple, self.max_length),
             "num_workers": self.num_workers,
-            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            "pin_memory": on_gpu,
         }
 
     def _read_subsets(self) -> None:
@@ -189,7 +200,7 @@ class IMDbDataModule(LightningDataModule):
             "test": corpus.test.take(draw_test(corpus.test.labels, self.n_test, self.seed)),
         }
         for name, split in chosen.items():
-            setattr(self, name, self._tokenised(split.texts, split.rows, tokenizer, split.labels))
+            setattr(self, name, self._tokenised(list(split.texts), split.rows, tokenizer, split.labels))
         self.class_names = corpus.class_names
         self.num_labels = len(corpus.class_names)
         self.majority_share = float(np.bincount(chosen["val"].labels).max() / len(val))

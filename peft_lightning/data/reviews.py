@@ -62,10 +62,14 @@ class PadToLongest:
 
     Args:
         pad_token_id: the id that fills the rest.
+        multiple: the width is rounded up to a multiple of this, but not beyond `max_length`.
+        max_length: tokens that reviews are cut to.
     """
 
-    def __init__(self, pad_token_id: int) -> None:
+    def __init__(self, pad_token_id: int, multiple: int = 1, max_length: int | None = None) -> None:
         self.pad_token_id = pad_token_id
+        self.multiple = multiple
+        self.max_length = max_length
 
     def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
         """Pad on the right.
@@ -77,7 +81,9 @@ class PadToLongest:
             `input_ids` and `attention_mask`, int64, shape (B, T); `index` and, unless the examples are to be
             predicted, `labels`, int64, shape (B,).
         """
-        width = max(len(example["input_ids"]) for example in examples)
+        longest = max(len(example["input_ids"]) for example in examples)
+        rounded = -(-longest // self.multiple) * self.multiple
+        width = rounded if self.max_length is None else max(longest, min(rounded, self.max_length))
         input_ids = torch.full((len(examples), width), self.pad_token_id)
         attention_mask = torch.zeros_like(input_ids)
         for row, example in enumerate(examples):

@@ -17,14 +17,17 @@ from peft_lightning.methods import FullFineTuning as FullFineTuning
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
-from peft_lightning.model.backbones import Backbone
 from peft_lightning.model.architectures import longest_input
+from peft_lightning.model.backbones import Backbone
 from peft_lightning.model.checkpoint_keys import restore_refusal
 from peft_lightning.model.metrics import ClassificationMetrics
 from peft_lightning.model.optimizers import build_optimizer, build_schedule
 from peft_lightning.model.parameters import trainable_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch.optim import Optimizer
 
@@ -72,7 +75,7 @@ class TextClassifier(LightningModule):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        _require("learning_rate", learning_rate, 0 < learning_rate, "above 0")
+        _require("learning_rate", learning_rate, learning_rate > 0, "above 0")
         _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
         _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
         _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
@@ -218,9 +221,16 @@ class TextClassifier(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Drops the gradients, so that none take memory in validation."""
-        optimizer.zero_grad(set_to_none=True)
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Steps, and drops the gradients at once: Lightning would keep them through the next forward pass."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is trained, and says what it belongs to."""
@@ -250,6 +260,8 @@ class TextClassifier(LightningModule):
     def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
         """Logs an evaluation at the optimiser step it was made at; Lightning's own step is one behind."""
         self.log_dict(metrics, prog_bar=True, logger=False)
+        if self.trainer.sanity_checking:
+            return
         for logger in self.trainer.loggers:
             logger.log_metrics({name: float(value) for name, value in metrics.items()}, step=self.trainer.global_step)
 
@@ -277,8 +289,11 @@ class TextClassifier(LightningModule):
         batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches) * max(trainer.max_epochs or 1, 1)
-        return min(steps, trainer.max_steps) if trainer.max_steps != -1 else steps
+        epochs = 1 if trainer.max_epochs is None else trainer.max_epochs
+        steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches) * epochs)
+        if trainer.max_steps == -1:
+            return steps
+        return trainer.max_steps if epochs == -1 else min(steps, trainer.max_steps)
 
 
 def compute_dtype(precision: str) -> torch.dtype:

@@ -197,6 +197,9 @@ def _runs_of(runs: Path, config_sha256: str) -> Iterator[tuple[Path, RunRecord]]
         results = path / "results.json"
         if not results.is_file():
             continue
-        record = RunRecord.read(results)
+        try:
+            record = RunRecord.read(results)
+        except UserError:  # of another version of the program, and so not this configuration's
+            continue
         if record.config_sha256 == config_sha256:
             yield path, record

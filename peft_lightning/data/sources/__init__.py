@@ -92,7 +92,7 @@ def _read(source: str, text_column: str, label_column: str) -> tuple[RawSplit, R
 
 
 def _read_embedded(split: Literal["train", "test"]) -> RawSplit:
-    from peft_lightning.data.embedded import load_split
+    from peft_lightning.data.embedded import CLASS_NAMES, EmbeddedReviews
 
-    texts, labels = load_split(split)
-    return RawSplit(f"the embedded corpus ({split})", texts, list(labels), ["negative", "positive"])
+    reviews = EmbeddedReviews(split)
+    return RawSplit(f"the embedded corpus ({split})", reviews, list(reviews.labels), list(CLASS_NAMES))

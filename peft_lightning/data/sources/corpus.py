@@ -23,7 +23,7 @@ class RawSplit:
     """
 
     name: str
-    texts: list[str]
+    texts: Sequence[str]
     labels: list[object]
     label_names: list[str] | None = None
 
@@ -38,7 +38,7 @@ class Split:
         rows: row of each text in the split it comes from, int64, shape (n,).
     """
 
-    texts: list[str]
+    texts: Sequence[str]
     labels: NDArray[np.int64]
     rows: NDArray[np.int64]
 
@@ -72,7 +72,7 @@ def fingerprint(class_names: Sequence[str], splits: Iterable[Split]) -> str:
     """
     digest = hashlib.sha256(json.dumps(class_names).encode())
     for split in splits:
-        digest.update(json.dumps([split.texts, split.labels.tolist()]).encode())
+        digest.update(json.dumps([list(split.texts), split.labels.tolist()]).encode())
     return digest.hexdigest()
 
 

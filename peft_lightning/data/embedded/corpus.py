@@ -1,0 +1,68 @@
+"""`load_split`: balanced reviews without a repetition, the same on every machine and version of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args, overload
+
+from peft_lightning.data.embedded.composer import Composer
+from peft_lightning.errors import UserError
+
+Split = Literal["train", "test"]
+
+CLASS_NAMES = ("negative", "positive")
+MAX_REVIEWS = 20_000
+
+
+class EmbeddedReviews(Sequence[str]):
+    """The reviews of a split, each composed when it is asked for: a run that needs 48 does not wait for 20,000.
+
+    Args:
+        split: `train` or `test`; they share no clause.
+        n: reviews, at most 20,000; a smaller number gives the beginning of a larger one.
+
+    Raises:
+        UserError: an unknown split, or more reviews than there are.
+    """
+
+    def __init__(self, split: Split, n: int = MAX_REVIEWS) -> None:
+        if split not in get_args(Split):
+            raise UserError(f"the embedded corpus has no split {split!r}: choose train or test")
+        if not 0 < n <= MAX_REVIEWS:
+            raise UserError(f"the embedded corpus has 1 to {MAX_REVIEWS} reviews in a split, not {n}")
+        self._composer = Composer(split)
+        self.labels = self._composer.labels(n)
+        """0 negative, 1 positive; they alternate in pairs of random order, so that every even `n` is balanced."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        return self._composer.review(row, self.labels[row])
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[row] for row in range(len(self)))
+
+
+def load_split(split: Split, n: int = MAX_REVIEWS) -> tuple[list[str], list[int]]:
+    """Composes the first `n` reviews of a split.
+
+    Args:
+        split: `train` or `test`.
+        n: reviews, at most 20,000.
+
+    Returns:
+        the reviews, and their labels: 0 negative, 1 positive.
+
+    Raises:
+        UserError: an unknown split, or more reviews than there are.
+    """
+    reviews = EmbeddedReviews(split, n)
+    return list(reviews), reviews.labels

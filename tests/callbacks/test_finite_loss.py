@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from peft_lightning.callbacks.finite_loss import FiniteLoss
+from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.errors import UserError
+from peft_lightning.runs.directory import RunDirectory
+from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("broken", [NAN, INF, -INF])
+def test_a_broken_loss_stops_the_run_at_the_next_point(broken: float, tmp_path: Path) -> None:
+    module = ScriptedModule(losses=[1, 1, 1, broken, 1, 1, 1, 1])
+    with pytest.raises(UserError, match=r"loss became infinite or NaN between steps 2 and 4.*--model\.learning_rate"):
+        trainer(tmp_path, FiniteLoss(), log_every_n_steps=2).fit(module, datamodule=ScriptedData(train=8))
+    assert module.batches == 4
+
+
+def test_a_loss_between_points_is_seen_before_anything_is_saved(tmp_path: Path, run: RunDirectory) -> None:
+    checkpoints = RunCheckpoints(every_n_steps=2)
+    checkpoints.write_to(run)
+    module = ScriptedModule(losses=[1, 1, 1, NAN, 1, 1, 1, 1], scores=[0.5])
+    with pytest.raises(UserError, match="NaN"):
+        trainer(tmp_path, FiniteLoss(), checkpoints, log_every_n_steps=100).fit(
+            module, datamodule=ScriptedData(train=8)
+        )
+    kept = torch.load(run.last, weights_only=True)
+    assert kept["global_step"] == 2
+    assert not run.best.exists()
+
+
+class Breaking(ScriptedModule):
+    """Its third gradient is no number; the losses all are."""
+
+    def on_after_backward(self) -> None:
+        if self.global_step == 2 and self.weight.grad is not None:
+            self.weight.grad.fill_(NAN)
+
+
+def test_weights_that_broke_are_neither_saved_nor_judged(tmp_path: Path, run: RunDirectory) -> None:
+    checkpoints = RunCheckpoints(every_n_steps=1)
+    checkpoints.write_to(run)
+    module = Breaking(scores=[0.5])
+    with pytest.raises(UserError, match=r"a weight became infinite or NaN"):
+        trainer(tmp_path, FiniteLoss(), checkpoints, log_every_n_steps=100).fit(
+            module, datamodule=ScriptedData(train=8)
+        )
+    kept = torch.load(run.last, weights_only=True)
+    assert kept["global_step"] == 2
+    assert bool(torch.isfinite(kept["state_dict"]["weight"]).all())
+
+
+def test_numbers_pass(tmp_path: Path) -> None:
+    trainer(tmp_path, FiniteLoss()).fit(ScriptedModule(losses=[1e30, -1e30, 0, 1]), datamodule=ScriptedData())

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from peft_lightning.callbacks.gpu_memory import GIB, GPUMemory
+from peft_lightning.runs.record import MemoryFigures
+from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
+
+
+class WithAdam(ScriptedModule):
+    """The frozen weights are no affair of the gradients and the optimiser."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW([self.weight])
+
+
+def test_on_a_cpu_there_is_resident_memory_and_no_gpu_figure(tmp_path: Path) -> None:
+    memory = GPUMemory()
+    watched = trainer(tmp_path, memory)
+    module = WithAdam()
+    watched.fit(module, datamodule=ScriptedData(test=[{"logits": torch.zeros(1, 2)}]))
+    watched.test(module, datamodule=ScriptedData(test=[{"logits": torch.zeros(1, 2)}]), verbose=False)
+    figures = MemoryFigures(**memory.figures())
+    assert figures.train_peak_rss_gib is not None
+    assert 0.05 < figures.train_peak_rss_gib < 64
+    assert figures.weights_gib == pytest.approx(4 * 8 / GIB)
+    assert figures.gradients_gib == pytest.approx(4 / GIB)
+    # Two moments and a step count.
+    assert figures.optimizer_gib == pytest.approx(3 * 4 / GIB)
+    for name in ("train_peak_allocated", "train_peak_reserved", "eval_peak_allocated", "eval_peak_reserved"):
+        assert getattr(figures, f"{name}_gib") is None
+    assert figures.activations_gib is None
+
+
+def test_a_resumed_run_keeps_the_higher_peak(tmp_path: Path) -> None:
+    memory = GPUMemory()
+    memory.load_state_dict({"peaks": {"train_peak_rss_gib": 100 * GIB}, "parts": {}, "paged_bytes": 0})
+    trainer(tmp_path, memory).fit(WithAdam(), datamodule=ScriptedData())
+    assert memory.figures()["train_peak_rss_gib"] == 100
+    assert memory.state_dict()["peaks"] == {"train_peak_rss_gib": 100 * GIB}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_the_peak_is_the_allocator_s(tmp_path: Path) -> None:
+    memory = GPUMemory()
+    trainer(tmp_path, memory, accelerator="gpu", devices=1).fit(WithAdam(), datamodule=ScriptedData(val=0))
+    figures = memory.figures()
+    assert 0 < figures["train_peak_allocated_gib"] <= figures["train_peak_reserved_gib"]
+    assert "train_peak_rss_gib" not in figures

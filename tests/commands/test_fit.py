@@ -1,0 +1,343 @@
+import csv
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from peft_lightning.__main__ import main
+from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.model.classifier import LoRA, TextClassifier
+from peft_lightning.model.locations import locate
+from peft_lightning.runs.record import RunRecord
+from tests.integration.offline_run import checkpoint, only_run, record, same
+
+RECORD = {
+    "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
+    " metrics history predictions checkpoint_bytes environment notes",
+    "backbone": "name revision sha256 model_type",
+    "dataset": "source fingerprint n_train n_val n_test max_length truncated_share",
+    "params": "trainable adapter head total trainable_percent",
+    "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
+    " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
+    "time": "startup_s train_s epoch_s eval_s steps samples_per_s",
+    "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
+}
+NULL_ON_A_CPU = {
+    "activations_gib",
+    "train_peak_allocated_gib",
+    "train_peak_reserved_gib",
+    "eval_peak_allocated_gib",
+    "eval_peak_reserved_gib",
+}
+METRICS = {"loss", "acc", "f1", "auroc"}
+
+
+def history(run: Path, name: str) -> dict[int, float]:
+    """The points of one curve in history.csv, by step."""
+    with (run / "history.csv").open() as file:
+        return {int(row["step"]): float(row["value"]) for row in csv.DictReader(file) if row["name"] == name}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What is in a folder, file by file."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def without_dropout(folder: Path) -> str:
+    """A copy of the embedded backbone that computes the same in training as in evaluation."""
+    shutil.copytree(locate("embedded"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": None}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_leaves_a_complete_record(tiny_fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(tiny_fit)
+    run = only_run(Path())
+    assert run == Path("lightning_logs/lora/version_0")
+    content = record(run)
+    for section, names in RECORD.items():
+        assert (content[section] if section else content).keys() == set(names.split()), section
+
+    assert (content["schema"], content["status"], content["error"]) == (1, "finished", None)
+    assert (content["recipe"], content["method"], content["seed"], content["data_seed"]) == ("lora", "lora", 42, 42)
+    assert len(content["run_id"]) == 32
+    assert len(content["config_sha256"]) == len(content["backbone"]["sha256"]) == 64
+    assert content["backbone"]["name"] == "embedded"
+    assert [content["dataset"][name] for name in ("n_train", "n_val", "n_test", "max_length")] == [32, 16, 16, 32]
+    params = content["params"]
+    assert params["trainable"] == params["adapter"] + params["head"]
+    assert params["trainable_percent"] == pytest.approx(100 * params["trainable"] / params["total"])
+
+    memory, time = content["memory"], content["time"]
+    assert {name for name, value in memory.items() if value is None} == NULL_ON_A_CPU
+    assert all(value > 0 for value in memory.values() if value is not None)
+    assert memory["train_peak_rss_gib"] > 0.1
+    assert memory["gradients_gib"] * 2**30 == 4 * params["trainable"]
+    assert time["steps"] == 4
+    assert len(time["epoch_s"]) == 1
+    assert 0 < time["epoch_s"][0] <= time["train_s"]
+    assert time["samples_per_s"] == pytest.approx(32 / time["train_s"])
+    assert time["startup_s"] > 0
+    assert time["eval_s"] > 0
+
+    assert content["metrics"].keys() == {f"{split}/{name}" for split in ("val", "test") for name in METRICS}
+    assert (run / content["history"]).is_file()
+    assert (run / content["predictions"]).is_file()
+    assert content["checkpoint_bytes"] == (run / "checkpoints/best.ckpt").stat().st_size
+    assert None not in [value for name, value in content["environment"].items() if name != "git"]
+    assert content["environment"]["device"]
+    assert list(run.rglob("*.partial")) == []
+
+    printed = capsys.readouterr().out
+    (row,) = [line for line in printed.splitlines() if line.startswith("lora ")]
+    assert f"{params['trainable']:,} ({params['trainable_percent']:.2f} %)" in row
+    assert "no GPU" in row
+    assert f"{100 * content['metrics']['test/acc']:.1f} %" in row
+    assert str(run) in printed
+
+
+def test_the_record_is_read_back_as_it_was_written(tiny_fit: list[str]) -> None:
+    main(tiny_fit)
+    run = only_run(Path())
+    RunRecord.read(run / "results.json").write(Path("again.json"))
+    assert Path("again.json").read_bytes() == (run / "results.json").read_bytes()
+
+
+def test_the_saved_configuration_is_the_same_run_again(tiny_fit: list[str]) -> None:
+    main(tiny_fit)
+    first = only_run(Path())
+    assert yaml.safe_load((first / "config.yaml").read_text())["data"]["n_train"] == 32
+    main(["fit", "--config", str(first / "config.yaml")])
+    second = first.with_name("version_1")
+    ours, theirs = record(first), record(second)
+    for part in ("config_sha256", "recipe", "metrics", "params", "dataset", "backbone"):
+        assert ours[part] == theirs[part], part
+    assert ours["run_id"] != theirs["run_id"]
+    assert (first / "config.yaml").read_bytes() == (second / "config.yaml").read_bytes()
+    states = [checkpoint(run / "checkpoints/best.ckpt")["state_dict"] for run in (first, second)]
+    assert same(*states)
+
+
+def test_a_second_fit_leaves_the_first_alone(tiny_fit: list[str]) -> None:
+    main(tiny_fit)
+    before = digests(Path("lightning_logs/lora/version_0"))
+    main(tiny_fit)
+    assert sorted(path.name for path in Path("lightning_logs/lora").iterdir()) == ["version_0", "version_1"]
+    assert digests(Path("lightning_logs/lora/version_0")) == before
+
+
+def test_history_follows_the_steps(tiny_fit: list[str]) -> None:
+    main([*tiny_fit, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "2"])
+    run = only_run(Path())
+    with (run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(steps)
+    assert all(math.isfinite(float(row["value"])) for row in rows)
+    assert len({(row["step"], row["name"]) for row in rows}) == len(rows)
+    for name in ("train/loss", "train/learning_rate", "train/gradient_norm"):
+        assert list(history(run, name)) == [2, 4, 6, 8], name
+    for name in METRICS:
+        assert list(history(run, f"val/{name}")) == [4, 8]
+        assert list(history(run, f"test/{name}")) == [8]
+    assert list(history(run, "time/epoch_s").values()) == record(run)["time"]["epoch_s"]
+
+
+def test_the_curve_shows_the_mean_loss_since_the_last_point(tiny_fit: list[str], reviews: Path, tmp_path: Path) -> None:
+    # Nothing is dropped and nothing moves: the losses can be computed again by other means.
+    backbone = without_dropout(tmp_path / "backbone")
+    still = ("--model.model_name_or_path", backbone, "--model.method.lora_dropout", "0")
+    main([*tiny_fit, *still, "--model.learning_rate", "1e-15", "--trainer.log_every_n_steps", "2"])
+    run = only_run(Path())
+    module = TextClassifier(
+        LoRA(r=16, lora_alpha=32, lora_dropout=0.0, target_modules=["query", "value"]), model_name_or_path=backbone
+    )
+    data = IMDbDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path=backbone)
+    data.setup("fit")
+    module.build(data.class_names)
+    module.load_state_dict(checkpoint(run / "checkpoints/best.ckpt")["state_dict"], strict=False)
+    torch.manual_seed(42)
+    with torch.no_grad():
+        losses = [float(module.loss(batch)) for batch in data.train_dataloader()]
+    assert len(losses) == 4
+    expected = {2: sum(losses[:2]) / 2, 4: sum(losses[2:]) / 2}
+    assert history(run, "train/loss") == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_best_checkpoint_is_the_one_that_is_recorded_and_tested(tiny_fit: list[str]) -> None:
+    main([*tiny_fit, "--trainer.max_epochs", "5", "--model.learning_rate", "1e-2", "--data.n_val", "24"])
+    run = only_run(Path())
+    accuracies = history(run, "val/acc")
+    assert len(set(accuracies.values())) > 1, "these settings must let the accuracy change"
+    best = max(accuracies, key=lambda step: accuracies[step])
+    assert checkpoint(run / "checkpoints/best.ckpt")["global_step"] == best
+    metrics = record(run)["metrics"]
+    for name in METRICS:
+        assert metrics[f"val/{name}"] == history(run, f"val/{name}")[best], name
+
+
+def test_another_monitor_chooses_the_checkpoint_and_its_figures(tiny_fit: list[str]) -> None:
+    rates = ("--trainer.max_epochs", "4", "--model.learning_rate", "3e-3")
+    main([*tiny_fit, *rates, "--checkpoint.monitor", "val/auroc"])
+    run = only_run(Path())
+    areas = history(run, "val/auroc")
+    best = max(areas, key=lambda step: areas[step])
+    accuracies = history(run, "val/acc")
+    assert accuracies[best] == accuracies[4], "these settings must leave the accuracy blind to what the area sees"
+    assert best > 4
+    assert checkpoint(run / "checkpoints/best.ckpt")["global_step"] == best
+    assert record(run)["metrics"]["val/auroc"] == areas[best]
+    assert record(run)["metrics"]["val/loss"] == history(run, "val/loss")[best]
+
+
+def test_every_test_example_has_one_prediction(tiny_fit: list[str], reviews: Path) -> None:
+    import pyarrow.parquet as pq
+
+    main([*tiny_fit, "--model.learning_rate", "1e-2"])
+    run = only_run(Path())
+    table = pq.read_table(run / "predictions.parquet").to_pydict()
+    assert table.keys() == {"index", "label", "prediction", "probability_0", "probability_1"}
+    assert table["index"] == sorted(set(table["index"]))
+    data = IMDbDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path="embedded")
+    data.setup("test")
+    assert table["index"] == sorted(int(data.test[n]["index"]) for n in range(len(data.test)))
+    rows = [json.loads(line) for line in (reviews / "test.jsonl").read_text().splitlines()]
+    assert table["label"] == [rows[index]["label"] for index in table["index"]]
+    right = [label == prediction for label, prediction in zip(table["label"], table["prediction"], strict=True)]
+    assert sum(right) / len(right) == pytest.approx(record(run)["metrics"]["test/acc"])
+    for prediction, negative, positive in zip(
+        table["prediction"], table["probability_0"], table["probability_1"], strict=True
+    ):
+        assert negative + positive == pytest.approx(1, abs=1e-6)
+        assert prediction == int(positive > negative)
+
+
+@pytest.mark.parametrize("recipe", ["lora", "qlora", "ia3"])
+def test_checkpoints_hold_what_is_trained_and_nothing_else(recipe: str, tiny_fit: list[str]) -> None:
+    main([word.replace("lora.yaml", f"{recipe}.yaml") for word in tiny_fit])
+    run = only_run(Path())
+    for name in ("best", "last"):
+        content = checkpoint(run / f"checkpoints/{name}.ckpt")
+        assert sum(tensor.numel() for tensor in content["state_dict"].values()) == record(run)["params"]["trainable"]
+        assert not [key for key in content["state_dict"] if "embeddings" in key or "original_module" in key]
+        assert ("optimizer_states" in content) == (name == "last")
+        assert content["peft_lightning"]["method"] == recipe
+        assert content["peft_lightning"]["class_names"] == ["0", "1"]
+
+
+def test_without_a_test_the_run_is_finished_all_the_same(
+    tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*tiny_fit, "--test_after_fit", "false"])
+    run = only_run(Path())
+    content = record(run)
+    assert content["status"] == "finished"
+    assert {name.partition("/")[0] for name in content["metrics"]} == {"val"}
+    assert content["predictions"] is None
+    assert not (run / "predictions.parquet").exists()
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lora ")]
+    assert row.rstrip().endswith("–")
+
+
+def test_a_fast_dev_run_leaves_nothing(tiny_fit: list[str]) -> None:
+    main([*tiny_fit, "--trainer.fast_dev_run", "true"])
+    assert list(Path().iterdir()) == []
+
+
+def test_what_helps_to_watch_can_be_turned_off(tiny_fit: list[str]) -> None:
+    main([*tiny_fit, "--trainer.logger", "false", "--trainer.default_root_dir", "elsewhere"])
+    run = only_run(Path("elsewhere"))
+    assert list(run.glob("events*")) == []
+    assert record(run)["status"] == "finished"
+    assert history(run, "train/loss")
+    main(tiny_fit)
+    assert record(only_run(Path()))["config_sha256"] == record(run)["config_sha256"]
+
+
+def hparams(run: Path) -> tuple[dict[str, Any], Any]:
+    """The settings in a run's HPARAMS tab, read as TensorBoard reads them, and the accumulator of the run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    data = HParamsPluginData()
+    data.ParseFromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    return dict(data.session_start_info.hparams.items()), events
+
+
+def test_tensorboard_shows_curves_the_row_and_comparable_settings(tiny_fit: list[str]) -> None:
+    main([*tiny_fit, "--trainer.max_epochs", "2"])
+    run = only_run(Path())
+    settings, events = hparams(run)
+    scalars = set(events.Tags()["scalars"])
+    assert {f"{split}/{name}" for split in ("val", "test") for name in METRICS} <= scalars
+    assert {"train/loss", "train/learning_rate", "train/gradient_norm", "time/epoch_s"} <= scalars
+    assert "memory/train_peak_rss_gib" in scalars
+    assert "memory/train_peak_allocated_gib" not in scalars
+    for name in ("train/loss", "val/acc"):
+        points = {event.step: event.value for event in events.Scalars(name)}
+        assert points == pytest.approx(history(run, name)), name
+    (panel,) = events.Tensors("run/text_summary")
+    text = panel.tensor_proto.string_val[0].decode()
+    assert "| lora | 33,154 (3.80 %) |" in text
+    assert f"{100 * record(run)['metrics']['test/acc']:.1f} %" in text
+    assert settings["method"].string_value == "LoRA"
+    assert settings["method/r"].number_value == 16
+    assert events.Scalars("test/acc")[-1].value == pytest.approx(record(run)["metrics"]["test/acc"])
+
+    main([word.replace("lora.yaml", "ia3.yaml") for word in tiny_fit])
+    others, _ = hparams(Path("lightning_logs/ia3/version_0"))
+    common = {name for name in settings if not name.startswith("method/")}
+    assert common == {name for name in others if not name.startswith("method/")}
+    assert {"method", "learning_rate", "batch_size", "seed", "n_train", "precision"} <= common
+
+
+def test_a_new_run_can_start_from_another_one_s_last_checkpoint(tiny_fit: list[str]) -> None:
+    main(tiny_fit)
+    first = only_run(Path())
+    before = digests(first)
+    main([*tiny_fit, "--trainer.max_epochs", "2", "--ckpt_path", str(first / "checkpoints/last.ckpt")])
+    assert digests(first) == before
+    second = first.with_name("version_1")
+    assert list(history(second, "train/loss")) == [5, 6, 7, 8]
+    content = record(second)
+    assert content["status"] == "finished"
+    assert content["run_id"] != record(first)["run_id"]
+    assert content["metrics"]["val/loss"] == history(second, "val/loss")[8]
+    assert checkpoint(second / "checkpoints/best.ckpt")["global_step"] == 8
+
+
+def test_weights_that_broke_in_the_last_step_replace_no_checkpoint(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The loss of that step was still a number; the weights after it are none.
+    Path("breaking.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Break(Callback):\n"
+        "    def on_after_backward(self, trainer, pl_module):\n"
+        "        if trainer.global_step == 7:\n"
+        "            for p in pl_module.parameters():\n"
+        "                if p.grad is not None:\n"
+        "                    p.grad.fill_(float('nan'))\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    with pytest.raises(SystemExit) as ended:
+        main([*tiny_fit, "--trainer.max_epochs", "2", "--trainer.callbacks+=breaking.Break"])
+    assert ended.value.code == 2
+    assert "NaN" in capfd.readouterr().err.splitlines()[-1]
+    run = only_run(Path())
+    assert record(run)["status"] == "failed"
+    for name in ("best", "last"):
+        content = checkpoint(run / f"checkpoints/{name}.ckpt")
+        assert content["global_step"] == 4
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in content["state_dict"].values())

@@ -1,0 +1,73 @@
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peft_lightning.runs.hyperparameters import hyperparameters
+from peft_lightning.runs.identity import config_sha256
+from tests.test_recipes import parsed
+
+WATCHED = {
+    ("trainer", "default_root_dir"),
+    ("trainer", "enable_progress_bar"),
+    ("trainer", "enable_model_summary"),
+    ("trainer", "logger"),
+    ("trainer", "profiler"),
+    ("data", "cache_dir"),
+    ("data", "predict_file"),
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    """The whole configuration of a recipe, as the command line makes it."""
+    return parsed("--config", "configs/lora.yaml")
+
+
+def paths(config: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every setting's place in a configuration."""
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from paths(value, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def changed(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """A copy with one setting changed."""
+    copied = copy.deepcopy(config)
+    node = copied
+    for name in path[:-1]:
+        node = node[name]
+    node[path[-1]] = "another value"
+    return copied
+
+
+def test_where_and_how_a_run_is_watched_is_left_out_and_everything_else_counts(config: dict[str, Any]) -> None:
+    del config["ckpt_path"], config["test_after_fit"]
+    ours = config_sha256(config)
+    assert len(ours) == 64
+    ignored = {path for path in paths(config) if config_sha256(changed(config, path)) == ours}
+    assert ignored == WATCHED
+    assert len(list(paths(config))) > 60
+
+
+def test_the_hash_is_of_the_settings_not_of_their_order_or_their_file(config: dict[str, Any]) -> None:
+    turned = {name: config[name] for name in reversed(list(config))}
+    assert config_sha256(turned) == config_sha256(config)
+    assert config_sha256(yaml.safe_load(yaml.safe_dump(config))) == config_sha256(config)
+
+
+def test_settings_shown_beside_the_figures_have_the_same_names_for_every_method(config: dict[str, Any]) -> None:
+    seen = [hyperparameters(parsed("--config", f"configs/{name}.yaml")) for name in ("full", "lora", "qlora", "ia3")]
+    common = [{name for name in settings if not name.startswith("method/")} for settings in seen]
+    assert all(names == common[0] for names in common)
+    assert [settings["method"] for settings in seen] == ["FullFineTuning", "LoRA", "QLoRA", "IA3"]
+    for settings in seen:
+        # TensorBoard draws axes of these types alone.
+        assert all(isinstance(value, bool | int | float | str) for value in settings.values())
+    assert seen[1]["learning_rate"] == config["model"]["learning_rate"]
+    assert Path(str(seen[1]["source"])).name == "imdb"
