@@ -13,7 +13,7 @@ DEV     := $(VENV)/.installed-dev
 
 # What `make quickstart` trains: one command, one place to change it.
 QUICKSTART = fit --config configs/tuned/qlora.yaml --config configs/offline.yaml \
-	--data.n_train 800 --data.n_val 200 --data.n_test 1000
+	--data.n_train 400 --data.n_val 100 --data.n_test 500
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

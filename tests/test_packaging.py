@@ -170,3 +170,26 @@ def test_wheel_runs_from_an_empty_directory(unpacked_wheel: Path, tmp_path: Path
     assert answer.returncode == 0, answer.stderr
     assert "fit" in answer.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_wheel_trains_tests_and_predicts_in_an_empty_directory(
+    unpacked_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(unpacked_wheel))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sizes = ["--data.n_train", "16", "--data.n_val", "8", "--data.n_test", "8", "--data.max_length", "32"]
+    recipe = ["--config", "configs/qlora.yaml", "--config", "configs/offline.yaml", "--trainer.max_epochs", "1"]
+    run = tmp_path / "lightning_logs" / "qlora" / "version_0"
+    (tmp_path / "reviews.txt").write_text("a joy\na bore\n")
+    predict = ["predict", "--config", str(run / "config.yaml"), "--data.predict_file", "reviews.txt"]
+    for words in (
+        ["fit", *recipe, *sizes],
+        ["test", "--config", str(run / "config.yaml"), "--ckpt_path", "best"],
+        [*predict, "--ckpt_path", "best", "--output", "out.jsonl"],
+    ):
+        command = [sys.executable, "-m", "peft_lightning", *words, "--trainer.accelerator", "cpu"]
+        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+    assert '"status": "finished"' in (run / "results.json").read_text()
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2

@@ -51,8 +51,11 @@ class RunRecorder(Callback):
         self._write(trainer, "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes down what was chosen differently from what was asked."""
+        """Says and writes down what was chosen differently from what was asked."""
         self.record.notes = list(pl_module.notes)  # type: ignore[arg-type]
+        if trainer.is_global_zero:
+            for note in self.record.notes:
+                print(f"note: {note}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the validation metrics of the best checkpoint."""
