@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -26,6 +27,12 @@ class Method(ABC):
         """Start without notes."""
         self.notes: list[str] = []
         """What had to be chosen differently from what was asked: printed and recorded."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments this method was made with, as plain values: what a checkpoint is compared by."""
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: list(value) if isinstance(value, list | tuple) else value for name, value in values.items()}
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Load the pretrained encoder in the form this method needs it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,8 +20,9 @@ from peft_lightning.model.architectures import longest_input
 from peft_lightning.model.backbones import Backbone
 from peft_lightning.model.checkpoint_keys import restore_refusal
 from peft_lightning.model.metrics import ClassificationMetrics
-from peft_lightning.model.optimizers import build_optimizer, build_schedule
+from peft_lightning.model.optimizers import build_optimizer, build_schedule, count_optimizer_steps
 from peft_lightning.model.parameters import trainable_names
+from peft_lightning.model.precision import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,8 @@ class TextClassifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Builds the optimiser and its schedule over all steps of the run."""
-        steps = self._optimizer_steps()
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        steps = count_optimizer_steps(self.trainer, len(datamodule.train_dataloader()))
         optimizer, note = build_optimizer(
             self.optimizer,
             [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad],
@@ -274,45 +275,12 @@ class TextClassifier(LightningModule):
         return {
             "schema": CHECKPOINT_SCHEMA,
             "method": self.method.name,
-            "method_settings": _settings(self.method),
+            "method_settings": self.method.settings,
             "backbone": dict(self.backbone_identity),
             "class_names": list(self.class_names or []),
         }
-
-    def _optimizer_steps(self) -> int:
-        """Counts the optimiser steps of the run.
-
-        Lightning's own estimate sets the loader up before a checkpoint's place in the order is known, and a resumed
-        run would start its epoch anew.
-        """
-        trainer = self.trainer
-        batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
-        limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        epochs = 1 if trainer.max_epochs is None else trainer.max_epochs
-        steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches) * epochs)
-        if trainer.max_steps == -1:
-            return steps
-        return trainer.max_steps if epochs == -1 else min(steps, trainer.max_steps)
-
-
-def compute_dtype(precision: str) -> torch.dtype:
-    """Returns the type that a Trainer's precision computes in.
-
-    Args:
-        precision: Lightning's name, such as `bf16-mixed`.
-    """
-    if precision.startswith("bf16"):
-        return torch.bfloat16
-    return torch.float16 if precision.startswith("16") else torch.float32
 
 
 def _require(name: str, value: float, holds: bool, rule: str) -> None:
     if not holds:
         raise UserError(f"model.{name} is {value}: it must be {rule}")
-
-
-def _settings(method: Method) -> dict[str, Any]:
-    """Returns a method's arguments as plain values, which ``weights_only`` loading accepts."""
-    values = {name: getattr(method, name) for name in inspect.signature(type(method)).parameters}
-    return {name: list(value) if isinstance(value, list | tuple) else value for name, value in values.items()}

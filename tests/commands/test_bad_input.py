@@ -236,13 +236,16 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount the small file system that is to fill up")
 def test_a_full_disk_keeps_the_last_good_checkpoint(tiny_fit: list[str], tmp_path: Path) -> None:
+    main(tiny_fit)
+    (run,) = runs()
+    best, last = ((run / f"checkpoints/{name}.ckpt").stat().st_size for name in ("best", "last"))
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={best + last + last // 2}", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False).returncode:
         pytest.skip("this machine lets nobody mount a file system")
     try:
-        # The first checkpoint fits; the best one beside it and the copy that replaces the first do not.
+        # The first checkpoint fits, and the best one beside it; what is to replace the first does not.
         words = [*tiny_fit, "--trainer.default_root_dir", str(disk), "--checkpoint.every_n_steps", "2"]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         program = [sys.executable, "-m", "peft_lightning", *words]

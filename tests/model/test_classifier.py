@@ -10,7 +10,8 @@ import torch
 from peft_lightning.__main__ import main
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, FullFineTuning, LoRA, Method, QLoRA
-from peft_lightning.model.classifier import TextClassifier, compute_dtype
+from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.model.precision import compute_dtype
 from tests.commands.test_fit import history
 from tests.integration.offline_run import checkpoint, only_run
 from tests.methods.tiny_backbones import batch, save_backbone
