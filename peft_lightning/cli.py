@@ -98,10 +98,19 @@ class PeftLightningCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint's settings never replace the user's."""
 
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise UserError(f"--seed_everything: {error}") from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the Trainer with the command's callbacks and loggers."""
         word = str(self.subcommand)
         given = self._get(self.config_init, "trainer")
+        for name, least in (("accumulate_grad_batches", 1), ("log_every_n_steps", 1), ("gradient_clip_val", 0)):
+            if given[name] is not None and given[name] < least:
+                raise UserError(f"trainer.{name} is {given[name]}: it must be at least {least}")
         self.command = COMMANDS[word](
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, "checkpoint")
         )
@@ -111,7 +120,7 @@ class PeftLightningCLI(LightningCLI):
         loggers = [*own, *self.command.loggers()]
         try:
             return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
-        except (MisconfigurationException, ImportError, ValueError) as error:
+        except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
             raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
 
     def _settings(self, word: str) -> Settings:
@@ -175,6 +184,8 @@ def _explain_argument(error: argparse.ArgumentError, files: list[Path]) -> str:
     message = " ".join(str(error).split())
     if not files and "model.method" in message and "required" in message:
         return "no method: name a recipe, such as --config configs/lora.yaml"
+    if "model.method" in message and "import path" in message:
+        message += "; the methods are FullFineTuning, LoRA, QLoRA and IA3"
     source = f" (in {', '.join(map(str, files))} or the flags)" if files else ""
     return f"{message}{source}"
 
@@ -192,7 +203,7 @@ def _quieten() -> None:
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is smaller than the logging interval.*",
-        ".*No positive samples in targets.*",
+        ".*No (positive|negative) samples in targets.*",
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -13,10 +13,17 @@ class MajorityClassWarning(Callback):
 
     Args:
         method: The method's name, which is its recipe's.
+        recipe: The recipe of the run; a tuned one is not recommended to itself.
     """
 
-    def __init__(self, method: str) -> None:
-        self._method = method
+    def __init__(self, method: str, recipe: str = "") -> None:
+        tuned = f"tuned/{method}"
+        self._mend = (
+            "train on more reviews or for more epochs, or try another --model.learning_rate"
+            if recipe == tuned
+            else f"try --config configs/{tuned}.yaml, whose learning rate was chosen for this method, or raise"
+            " --model.learning_rate"
+        )
         self._best: float | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -35,8 +42,7 @@ class MajorityClassWarning(Callback):
         if self._best <= share + margin:
             rank_zero_warn(
                 f"the best validation accuracy, {self._best:.3f}, is near the share of the most frequent class,"
-                f" {share:.3f}: the method has hardly learned; try --config configs/tuned/{self._method}.yaml, whose"
-                " learning rate was chosen for this method, or raise --model.learning_rate"
+                f" {share:.3f}: the method has hardly learned; {self._mend}"
             )
 
     def state_dict(self) -> dict[str, float | None]:

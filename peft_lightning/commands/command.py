@@ -106,7 +106,8 @@ class Command(ABC):
         Args:
             stage: Lightning's name for what the data is for.
         """
-        self.data.prepare_data()
+        if stage != "predict":  # which reads its own file and needs no download
+            self.data.prepare_data()
         self.data.setup(stage)
 
     def build_model(self, trainer: Trainer, class_names: list[str]) -> None:
@@ -144,7 +145,8 @@ class Command(ABC):
         path = run / "checkpoints" / f"{asked}.ckpt"
         if not path.is_file():
             raise UserError(
-                f"--ckpt_path {asked}: {run} has no {path.name}: it was stopped before its first checkpoint"
+                f"--ckpt_path {asked}: {run} has no {path.name}:"
+                " it was stopped before the first, or ran without a validation"
             )
         return path
 
@@ -155,4 +157,9 @@ def class_names_in(checkpoint: Path) -> list[str]:
     Args:
         checkpoint: The file.
     """
-    return list(read_checkpoint(checkpoint)["peft_lightning"]["class_names"])
+    class_names = read_checkpoint(checkpoint)["peft_lightning"].get("class_names")
+    if not class_names:
+        raise UserError(
+            f"{checkpoint} does not say which classes it was trained on: use best.ckpt or last.ckpt of a run"
+        )
+    return list(class_names)

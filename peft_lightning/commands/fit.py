@@ -67,7 +67,7 @@ class Fit(Command):
             GPUMemory(),
             ParameterCount(),
             TrainingCurve(),
-            MajorityClassWarning(self.model.method.name),
+            MajorityClassWarning(self.model.method.name, record.recipe),
             self.predictions,
             self.rewind,
             self.recorder,
@@ -85,6 +85,7 @@ class Fit(Command):
         resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
+        self._check_validation_interval(trainer)
         self.build_model(trainer, self.data.class_names)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.fit(self.model, datamodule=self.data)
@@ -120,6 +121,12 @@ class Fit(Command):
         self.checkpoints.write_to(self.directory)
         self.predictions.write_to(self.directory.path / "predictions.parquet")
         return self.directory.last if self.directory.last.exists() else None
+
+    def _check_validation_interval(self, trainer: Trainer) -> None:
+        """Refuses an interval that no epoch is long enough for; Lightning would, once the directory is made."""
+        interval, batches = trainer.val_check_interval, len(self.data.train_dataloader())
+        if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > batches:
+            raise UserError(f"trainer.val_check_interval is {interval} batches: an epoch has {batches}")
 
     def _read_started_from(self) -> dict[str, Any]:
         """Reads the checkpoint of another run to start from, if training can go on from it."""

@@ -76,9 +76,14 @@ class TextClassifier(LightningModule):
     ) -> None:
         super().__init__()
         _require("learning_rate", learning_rate, learning_rate > 0, "above 0")
+        _require("adam_beta1", adam_beta1, 0 <= adam_beta1 < 1, "at least 0 and below 1")
+        _require("adam_beta2", adam_beta2, 0 <= adam_beta2 < 1, "at least 0 and below 1")
+        _require("adam_epsilon", adam_epsilon, adam_epsilon > 0, "above 0")
         _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
         _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
         _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
+        if class_names is not None and len(set(class_names)) < len(class_names):
+            raise UserError(f"model.class_names names a class twice: {', '.join(class_names)}")
         self.method = method
         self.model_name_or_path = model_name_or_path
         self.revision = revision

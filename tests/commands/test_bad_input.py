@@ -1,5 +1,6 @@
 """What a user can get wrong ends in one line that names the thing and the mend, exit code 2, and loses nothing."""
 
+import io
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,7 +41,7 @@ def runs() -> list[Path]:
     ("extra", "words"),
     [
         (["--model.learning_rat", "1"], ["learning_rat"]),
-        (["--model.method=LoRa"], ["LoRa"]),
+        (["--model.method=LoRa"], ["LoRa", "QLoRA"]),
         (["--model.method.r", "many"], ["r", "many", "int"]),
         (["--data.n_train", "few"], ["n_train", "few", "int"]),
         (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
@@ -52,6 +54,15 @@ def runs() -> list[Path]:
         (["--model.class_names", "[a, b, c]"], ["class_names", "3", "2"]),
         (["--trainer.accelerator", "tpu"], ["--trainer", "torch_xla"]),
         (["--data.max_length", "600"], ["max_length", "600", "512"]),
+        (["--trainer.devices", "some"], ["--trainer", "devices"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "0", "at least 1"]),
+        (["--trainer.log_every_n_steps", "0"], ["log_every_n_steps", "at least 1"]),
+        (["--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
+        (["--trainer.val_check_interval", "100"], ["val_check_interval", "100", "4"]),
+        (["--model.adam_beta1", "2"], ["adam_beta1", "below 1"]),
+        (["--model.adam_epsilon", "-1"], ["adam_epsilon", "above 0"]),
+        (["--model.class_names", "[a, a]"], ["class_names", "twice"]),
+        (["--seed_everything", "-1"], ["--seed_everything", "-1"]),
         (["--config", "configs/lorra.yaml"], ["configs/lorra.yaml", "configs/lora.yaml"]),
         (["--ckpt_path", "last"], ["last", "no unfinished run"]),
         (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
@@ -127,6 +138,14 @@ def test_a_hub_that_cannot_be_reached(
         assert "configs/offline.yaml" in line
 
 
+def flipped(checkpoint: bytes) -> bytes:
+    """A checkpoint in which one bit of its largest tensor is another."""
+    with zipfile.ZipFile(io.BytesIO(checkpoint)) as archive:
+        largest = max(archive.infolist(), key=lambda record: record.file_size)
+    place = checkpoint.index(largest.filename.encode()) + 4096
+    return checkpoint[:place] + bytes([checkpoint[place] ^ 1]) + checkpoint[place + 1 :]
+
+
 class Payload:
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("ran.txt").absolute(),)
@@ -141,8 +160,11 @@ def test_a_checkpoint_that_is_none_of_ours(tiny_fit: list[str], capfd: pytest.Ca
     Path("pickle.ckpt").write_bytes(pickle.dumps(Payload()))
     torch.save({"peft_lightning": Payload()}, "posing.ckpt")
     torch.save({"state_dict": {}}, "foreign.ckpt")
+    torch.save({"state_dict": {}, "global_step": 0, "peft_lightning": 1}, "odd.ckpt")
+    # One bit of a weight: nothing but a checksum can tell.
+    Path("flipped.ckpt").write_bytes(flipped(good))
     before = (run / "results.json").read_bytes()
-    for name in ("short", "damaged", "pickle", "posing", "foreign"):
+    for name in ("short", "damaged", "pickle", "posing", "foreign", "odd", "flipped"):
         line = refusal(["test", "--config", f"{run}/config.yaml", "--ckpt_path", f"{name}.ckpt"], capfd)
         assert f"{name}.ckpt" in line
     assert not Path("ran.txt").exists()
