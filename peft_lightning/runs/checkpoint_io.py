@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,17 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise UserError(f"no checkpoint {path}: name a file, `best` or `last`")
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no checkpoint, or is cut short: use another one, such as last.ckpt or best.ckpt")
-    # torch does not look at the checksums that it writes, and a flipped bit would pass as a weight.
-    with zipfile.ZipFile(path) as archive:
-        if archive.testzip() is not None:
-            raise UserError(f"{path} is damaged (a checksum differs): use another checkpoint")
     try:
+        # torch does not look at the checksums that it writes, and a flipped bit would pass as a weight.
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise UserError(f"{path} is damaged (a checksum differs): use another checkpoint")
         content: Any = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} holds objects that would have to run code, which is refused: only checkpoints of this project load"
         ) from error
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}): use another checkpoint") from error
     if (
         not isinstance(content, dict)
