@@ -1,6 +1,6 @@
-"""Pretrains the embedded RoBERTa as a masked language model, on training and unlabelled reviews only.
+"""Pretrains the embedded RoBERTa on training and unlabelled reviews only: masked spans, and the words of a review.
 
-    python scripts/pretrain_backbone.py --reviews DIR --out OUT --layers 4 --hidden 256 --minutes 25
+    python scripts/pretrain_backbone.py --reviews DIR --out OUT --minutes 25 --compile
 
 `DIR` holds `train.parquet` and perhaps `unsupervised.parquet` (column `text`). Checkpoints, TensorBoard's files
 and the tokens go to `--run`; the same command again goes on where the last one stopped.
@@ -45,9 +45,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         help="folder for checkpoints and logs (lightning_logs/pretraining/<name of --out>)",
     )
-    add("--layers", type=int, default=2)
-    add("--hidden", type=int, default=128)
+    add("--layers", type=int, default=6)
+    add("--hidden", type=int, default=256)
     add("--heads", type=int, help="attention heads (default: 64 dimensions each)")
+    add("--feedforward", type=int, help="width of the feed-forward layers (default: 2 x hidden)")
     add("--vocab", type=int, default=8192, help="tokens, special ones included")
     add("--cased", action="store_true", help="tell upper from lower case")
     add("--minutes", type=float, default=4.0, help="time to train, without reading and tokenising")
@@ -56,12 +57,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         help="optimiser steps, instead of --minutes: repeats a run's length on any machine",
     )
-    add("--batch", type=int, default=256, help="rows of a step (even)")
-    add("--seq", type=int, default=256, help="tokens of a row, at most 512")
-    add("--long-every", type=int, default=8, help="every so many steps, rows twice as long (0: never)")
+    add("--batch", type=int, default=256, help="a step holds batch x seq tokens")
+    add("--seq", type=int, default=256, help="tokens of a row at most, up to 512")
+    add("--long-every", type=int, default=4, help="every so many epochs, rows twice as long (0: never)")
     add("--lr", type=float, default=2e-3, help="peak learning rate")
     add("--weight-decay", type=float, default=0.01)
-    add("--mask", type=float, default=0.2, help="share of the tokens to hide")
+    add("--mask", type=float, default=0.25, help="share of the tokens to hide")
+    add("--span", type=float, default=4.0, help="mean length of what is hidden in one piece, in tokens")
+    add("--bag-weight", type=float, default=0.2, help="what predicting a review's words from <s> counts for (0: off)")
+    add("--bag-power", type=float, default=0.35, help="how much more a rare word counts there (0: as any other)")
     add("--warmup", type=float, default=0.06, help="share of the run in which the learning rate rises")
     add("--dropout", type=float, default=0.0, help="while pretraining; 0.1 is written for those who fine-tune")
     add("--precision", default="bf16-mixed", help="Lightning's: bf16-mixed, 32-true, ...")
@@ -81,6 +85,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--vocab {args.vocab}: 256 bytes and the special tokens need at least 300")
     if args.hidden % (args.heads or max(1, args.hidden // 64)):
         parser.error(f"--hidden {args.hidden} is no multiple of the attention heads: set --heads")
+    if args.span < 1.0 or not 0.0 < args.mask < 1.0:
+        parser.error("--span is at least 1 token, --mask lies between 0 and 1")
+    args.feedforward = args.feedforward or 2 * args.hidden
     args.run = args.run or Path("lightning_logs") / "pretraining" / args.out.resolve().name
     return args
 
@@ -153,6 +160,7 @@ def reproducing(args: argparse.Namespace, steps: int) -> list[str]:
         "layers",
         "hidden",
         "heads",
+        "feedforward",
         "vocab",
         "batch",
         "seq",
@@ -160,6 +168,9 @@ def reproducing(args: argparse.Namespace, steps: int) -> list[str]:
         "lr",
         "weight_decay",
         "mask",
+        "span",
+        "bag_weight",
+        "bag_power",
     ):
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]

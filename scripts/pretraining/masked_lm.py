@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from pretraining.bag_of_words import BagOfWords
 from pretraining.bpe import BOS, EOS, MASK, MODEL_MAX_LENGTH, PAD, SPECIAL_TOKENS
-from pretraining.packing import PackedTokens, Ticks, derived_seed
+from pretraining.packing import Batch, ReviewBatches, Ticks, derived_seed
+from pretraining.unpadded_attention import NAME, register
 
 if TYPE_CHECKING:
     from transformers import RobertaConfig
@@ -19,16 +21,22 @@ LOG_EVERY = 50
 
 
 def roberta_config(
-    vocab: int, hidden: int, layers: int, heads: int | None = None, dropout: float = 0.0
+    vocab: int,
+    hidden: int,
+    layers: int,
+    heads: int | None = None,
+    dropout: float = 0.0,
+    feedforward: int | None = None,
 ) -> RobertaConfig:
-    """The shape of a small RoBERTa (Liu et al. 2019): its proportions, and room for 512 tokens.
+    """The shape of a small RoBERTa (Liu et al. 2019), with room for 512 tokens.
 
     Args:
         vocab: tokens in the vocabulary.
         hidden: width.
         layers: encoder layers.
         heads: attention heads; 64 dimensions each when not given.
-        dropout: of hidden states and attention, while pretraining.
+        dropout: of hidden states, while pretraining.
+        feedforward: width of the feed-forward layers; 4 x hidden when not given.
     """
     from transformers import RobertaConfig
 
@@ -37,9 +45,9 @@ def roberta_config(
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads or max(1, hidden // 64),
-        intermediate_size=4 * hidden,
+        intermediate_size=feedforward or 4 * hidden,
         hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
+        attention_probs_dropout_prob=0.0,
         max_position_embeddings=MODEL_MAX_LENGTH + PAD + 1,
         type_vocab_size=1,
         layer_norm_eps=1e-5,
@@ -49,36 +57,46 @@ def roberta_config(
     )
 
 
-def draw_masks(rows: Tensor, share: float, vocab: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Hides tokens as BERT does: of those chosen, 80 % become `<mask>`, 10 % another token, 10 % stay.
+def draw_masks(
+    tokens: Tensor, share: float, span: float, vocab: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hides spans of tokens (Joshi et al. 2020, SpanBERT).
 
-    The number per row is fixed: shapes stay static, and the device need not wait for the host.
+    Of those chosen 80 % become `<mask>`, 10 % another token, 10 % stay. Their number is fixed: shapes stay static,
+    and the device need not wait for the host.
 
     Args:
-        rows: token ids, shape (B, T).
-        share: share of a row's tokens to choose.
+        tokens: token ids, shape (T,).
+        share: share of the tokens to choose.
+        span: mean length of a span (geometric); 1 hides token by token, as BERT does. A span ends where a review does.
         vocab: tokens in the vocabulary.
-        generator: on the device of `rows`.
+        generator: on the device of `tokens`.
 
     Returns:
-        the rows to show (B, T), the chosen positions (B, K), and the tokens that stood there (B, K).
+        the tokens to show (T,), the chosen positions (K,), and what stood there (K,), -100 for what is not asked for.
     """
-    count = max(1, round(share * rows.shape[1]))
-    noise = torch.rand(rows.shape, device=rows.device, generator=generator)
-    noise = noise.masked_fill(rows < len(SPECIAL_TOKENS), -1.0)
-    positions = noise.topk(count, dim=1).indices
-    targets = rows.gather(1, positions)
-    dice = torch.rand(targets.shape, device=rows.device, generator=generator)
-    others = torch.randint(len(SPECIAL_TOKENS), vocab, targets.shape, device=rows.device, generator=generator)
-    shown = torch.where(dice < 0.8, torch.full_like(targets, MASK), torch.where(dice < 0.9, others, targets))
-    # A row of little but separators: what is special is neither hidden nor asked for.
-    special = targets < len(SPECIAL_TOKENS)
-    shown = torch.where(special, targets, shown)
-    return rows.scatter(1, positions, shown), positions, targets.masked_fill(special, -100)
+    count = max(1, round(share * len(tokens)))
+    special = tokens < len(SPECIAL_TOKENS)
+
+    def dice(size: int) -> Tensor:
+        return torch.rand(size, device=tokens.device, generator=generator)
+
+    # Every token draws the lot of its span: the spans with the highest lots are hidden.
+    spans = ((dice(len(tokens)) < 1.0 / span) | special).long().cumsum(0) - 1
+    lots = dice(len(tokens))[spans.clamp(min=0)].masked_fill(special, -1.0)
+    positions = lots.topk(count).indices
+    targets = tokens[positions]
+    kind = dice(count)
+    others = torch.randint(len(SPECIAL_TOKENS), vocab, targets.shape, device=tokens.device, generator=generator)
+    shown = torch.where(kind < 0.8, torch.full_like(targets, MASK), torch.where(kind < 0.9, others, targets))
+    # A batch of little but separators: what is special is neither hidden nor asked for.
+    asked = targets >= len(SPECIAL_TOKENS)
+    shown = torch.where(asked, shown, targets)
+    return tokens.scatter(0, positions, shown), positions, targets.masked_fill(~asked, -100)
 
 
 class MaskedLanguageModel(L.LightningModule):
-    """Predicts the hidden tokens of packed reviews.
+    """Predicts the hidden tokens of whole reviews, and from `<s>` the review's words.
 
     Args:
         config: RoBERTa's shape.
@@ -86,9 +104,12 @@ class MaskedLanguageModel(L.LightningModule):
         learning_rate: the peak.
         weight_decay: on matrices only.
         mask_share: share of the tokens that is hidden.
+        span: mean length of what is hidden in one piece, in tokens.
+        bag_weight: what the second task counts for beside the first; 0 leaves it out.
+        word_weights: what each word counts for in the second task, shape (vocabulary,).
         warmup: share of the run in which the rate rises; it then falls to 0 in a line.
         clip: largest norm of the gradient.
-        compiled: whether to compile the forward pass.
+        compiled: whether to compile the encoder's layers.
         seed: decides the masks.
     """
 
@@ -96,10 +117,13 @@ class MaskedLanguageModel(L.LightningModule):
         self,
         config: RobertaConfig,
         *,
-        data: PackedTokens,
+        data: ReviewBatches,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
-        mask_share: float = 0.2,
+        mask_share: float = 0.25,
+        span: float = 4.0,
+        bag_weight: float = 0.0,
+        word_weights: Tensor | None = None,
         warmup: float = 0.06,
         clip: float = 1.0,
         compiled: bool = False,
@@ -108,11 +132,20 @@ class MaskedLanguageModel(L.LightningModule):
         super().__init__()
         from transformers import RobertaForMaskedLM
 
+        register()
+        # Through the constructor the name would be written into the configuration that users load.
         self.model = RobertaForMaskedLM(config)
+        self.model.set_attn_implementation(NAME)
+        self.bag: BagOfWords | None = None
+        if bag_weight:
+            weights = torch.ones(config.vocab_size) if word_weights is None else word_weights
+            self.bag = BagOfWords(config.hidden_size, weights)
         self.data = data
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.mask_share = mask_share
+        self.span = span
+        self.bag_weight = bag_weight
         self.warmup = warmup
         self.clip = clip
         self.seed = seed
@@ -120,14 +153,23 @@ class MaskedLanguageModel(L.LightningModule):
         self.progress = 0.0
         self.recent_losses: list[float] = []
         self._loss_sum: Tensor | float | None = None
-        self._loss_of = torch.compile(self.loss, dynamic=False) if compiled else self.loss
+        if compiled:
+            for layer in self.model.roberta.encoder.layer:
+                layer.compile(dynamic=False)
 
-    def loss(self, shown: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of the hidden tokens; the vocabulary is scored at their positions alone."""
-        hidden = self.model.roberta(input_ids=shown).last_hidden_state
-        chosen = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
-        scores = self.model.lm_head(chosen)
-        return torch.nn.functional.cross_entropy(scores.flatten(0, 1).float(), targets.flatten())
+    def losses(self, batch: Batch, shown: Tensor, positions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cross-entropies of the hidden tokens and of the bag of words; each scored at its positions alone."""
+        hidden = self.model.roberta(
+            input_ids=shown[None],
+            position_ids=batch.positions[None],
+            boundaries=batch.boundaries,
+            longest=self.data.longest,
+        ).last_hidden_state[0]
+        scores = self.model.lm_head(hidden[positions])
+        masked = torch.nn.functional.cross_entropy(scores.float(), targets)
+        if self.bag is None:
+            return masked, None
+        return masked, self.bag(hidden, batch, self.model.roberta.embeddings.word_embeddings.weight)
 
     def rate(self) -> float:
         """The learning rate at this point of the run."""
@@ -135,21 +177,26 @@ class MaskedLanguageModel(L.LightningModule):
         falling = (1.0 - self.progress) / (1.0 - self.warmup)
         return self.learning_rate * max(0.0, min(rising, falling, 1.0))
 
-    def training_step(self, batch: int, batch_idx: int) -> Tensor:
+    def training_step(self, tick: int, batch_idx: int) -> Tensor:
         """One step; its rows and masks follow from the seed and the count of steps alone."""
         step = self.trainer.global_step
         rate = self.rate()
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
         generator = torch.Generator(device=self.device).manual_seed(derived_seed(self.seed, "masks", step))
+        batch = self.data.rows(step)
         shown, positions, targets = draw_masks(
-            self.data.rows(step), self.mask_share, self.model.config.vocab_size, generator
+            batch.tokens, self.mask_share, self.span, self.model.config.vocab_size, generator
         )
-        loss: Tensor = self._loss_of(shown, positions, targets)
+        loss, bag = self.losses(batch, shown, positions, targets)
         detached = loss.detach()
+        if bag is not None:
+            loss = loss + self.bag_weight * bag
         self._loss_sum = detached if self._loss_sum is None else self._loss_sum + detached
         if (step + 1) % LOG_EVERY == 0:
             self._log(step, rate)
+            if bag is not None:
+                self.log("train/bag_of_words_loss", bag.detach())
         return loss
 
     def _log(self, step: int, rate: float) -> None:
@@ -190,7 +237,7 @@ class MaskedLanguageModel(L.LightningModule):
         )
 
     def train_dataloader(self) -> DataLoader[int]:
-        """An endless count; see `PackedTokens`."""
+        """An endless count; see `ReviewBatches`."""
         return DataLoader(Ticks(), batch_size=None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

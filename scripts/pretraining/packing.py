@@ -1,15 +1,22 @@
-"""Packed batches cut from one row of tokens that lies on the device, each a pure function of seed and step."""
+"""Unpadded batches of whole reviews, each a pure function of seed and step."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from pretraining.bpe import BOS, EOS, MODEL_MAX_LENGTH
+from pretraining.bpe import BOS, EOS, MODEL_MAX_LENGTH, PAD
+
+# What is left of a review after cutting is worth a row of its own from this length on.
+_SHORTEST_REST = 8
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -29,56 +36,132 @@ class Ticks(IterableDataset[int]):
             tick += 1
 
 
-class PackedTokens:
-    """All tokens in one row; an epoch visits every window of it once, from another starting point each time.
-
-    A window holds two rows of `seq` tokens or one row of `2 * seq`, so that a long step costs as many tokens
-    as a short one. Nothing is stored between steps: a resumed run cuts the very same batches.
+class Batch(NamedTuple):
+    """The reviews of a step, one after another.
 
     Args:
-        tokens: token ids, shape (number of tokens,), on the device that trains.
-        seq: tokens in a row, special ones included.
-        batch: rows of a step.
-        long_every: every so many steps the rows are twice as long and half as many, so that the later
-            positions are learned too; 0 for never.
-        seed: decides the order.
+        tokens: token ids, each review between `<s>` and `</s>`, shape (T,).
+        positions: RoBERTa's position ids, which start anew with each review, shape (T,).
+        review: the number of a token's review within the batch, shape (T,).
+        boundaries: where the reviews begin, then T up to the end, int32, shape (N + 1,): the same N for every
+            batch, so that what was compiled for one fits all.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    review: Tensor
+    boundaries: Tensor
+
+
+class ReviewBatches:
+    """Batches as fine-tuning will see them: a row is one review from its `<s>` on, or a piece of a long one.
+
+    No row holds two reviews, so that `<s>` stands for something; no batch holds padding. Every epoch has another
+    order, every other epoch cuts the long reviews in other places. Nothing is stored between steps: a resumed run
+    gets the very same batches.
+
+    Args:
+        tokens: the reviews' token ids, each closed by `</s>`, shape (number of tokens,).
+        seq: tokens of a row at most, special ones included.
+        batch: a step holds `batch * seq` tokens.
+        long_every: in every so many-th epoch the rows may be twice as long, so that the later positions are
+            learned too; 0 for never.
+        seed: decides order and cuts.
+        device: where the batches are wanted.
 
     Raises:
         ValueError: there are too few tokens for one batch.
     """
 
-    def __init__(self, tokens: Tensor, seq: int, batch: int, long_every: int, seed: int) -> None:
+    def __init__(
+        self,
+        tokens: npt.NDArray[np.uint16],
+        seq: int,
+        batch: int,
+        long_every: int,
+        seed: int,
+        device: torch.device | None = None,
+    ) -> None:
         self.tokens = tokens
         self.seq = seq
-        self.batch = batch
+        self.size = batch * seq
         self.long_every = long_every if 2 * seq <= MODEL_MAX_LENGTH else 0
+        self.longest = 2 * seq if self.long_every else seq
         self.seed = seed
-        self.window = 2 * seq - 2
-        self.windows = (len(tokens) - self.window) // self.window
-        self.steps_per_epoch = self.windows // (batch // 2)
-        if batch % 2 or self.steps_per_epoch < 1:
-            raise ValueError(
-                f"{len(tokens)} tokens do not fill one batch of {batch} x {seq}: choose a smaller, even batch"
-            )
+        self.device = device or torch.device("cpu")
+        ends = np.flatnonzero(tokens == EOS)
+        self._starts = np.concatenate(([0], ends[:-1] + 1)).astype(np.int64)
+        self._lengths = ends - self._starts
+        # Every epoch has at least these tokens: with the longest rows there are the fewest separators, and the
+        # end of a long review may be too short for a row.
+        rows = np.maximum(1, self._lengths // (self.longest - 2))
+        lost = _SHORTEST_REST * (self._lengths > seq - 2)
+        self.steps_per_epoch = int((self._lengths - lost + 2 * rows).sum() // self.size)
+        # A row is some hundred tokens long; should there ever be more rows than this, the last ones share one.
+        self.most = min(self.size // 3, max(self.size // 48, 64))
+        if self.steps_per_epoch < 1:
+            raise ValueError(f"{len(tokens)} tokens do not fill one batch of {batch} x {seq}: choose a smaller batch")
         self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.long, device=tokens.device)
-        self._columns = torch.arange(self.window, device=tokens.device)
+        self._batches: tuple[Tensor, ...] = ()
+        self._builder = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[tuple[npt.NDArray[np.int32], ...]]] | None = None
 
-    def rows(self, step: int) -> Tensor:
-        """The rows of a step.
-
-        Returns:
-            token ids, shape (batch, seq), or (batch / 2, 2 seq) for a long step.
-        """
-        epoch, position = divmod(step, self.steps_per_epoch)
+    def rows(self, step: int) -> Batch:
+        """The batch of a step."""
+        epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
-            offset = int(torch.randint(self.window, (1,), generator=generator))
-            order = torch.randperm(self.windows, generator=generator) * self.window + offset
-            self._epoch, self._order = epoch, order.to(self.tokens.device)
-        units = self.batch // 2
-        starts = self._order[position * units : (position + 1) * units]
-        content = self.tokens[starts[:, None] + self._columns].long()
-        if not self.long_every or step % self.long_every != self.long_every - 1:
-            content = content[:, : 2 * (self.seq - 2)].reshape(self.batch, self.seq - 2)
-        return torch.nn.functional.pad(torch.nn.functional.pad(content, (1, 0), value=BOS), (0, 1), value=EOS)
+            built = self._next[1].result() if self._next and self._next[0] == epoch else self._build(epoch)
+            self._epoch, self._batches = epoch, tuple(torch.from_numpy(part).to(self.device) for part in built)
+            # While this epoch trains, a thread lays out the next one.
+            self._next = (epoch + 1, self._builder.submit(self._build, epoch + 1))
+        tokens, positions, review, boundaries = (part[index] for part in self._batches)
+        return Batch(tokens.long(), positions.long(), review.long(), boundaries)
+
+    def _cut(self, epoch: int, room: int, dice: np.random.Generator) -> tuple[npt.NDArray[np.int64], ...]:
+        """Where the epoch's rows start in `tokens`, and how long they are, in a new order."""
+        long = self._lengths > room
+        first = np.minimum(self._lengths, room)
+        if epoch % 2:
+            offset = dice.integers(2 * _SHORTEST_REST, max(room, 2 * _SHORTEST_REST + 1), len(first))
+            first = np.where(long, np.minimum(offset, room), first)
+        starts, lengths = [self._starts], [first]
+        done, left = first.copy(), np.flatnonzero(self._lengths - first > _SHORTEST_REST)
+        while len(left):
+            taken = np.minimum(self._lengths[left] - done[left], room)
+            starts.append(self._starts[left] + done[left])
+            lengths.append(taken)
+            done[left] += taken
+            left = left[self._lengths[left] - done[left] > _SHORTEST_REST]
+        start, length = np.concatenate(starts), np.concatenate(lengths)
+        order = dice.permutation(len(start))
+        return start[order], length[order]
+
+    def _build(self, epoch: int) -> tuple[npt.NDArray[np.int32], ...]:
+        """All batches of an epoch: tokens, positions, reviews, boundaries."""
+        dice = np.random.default_rng(derived_seed(self.seed, "order", epoch))
+        long = self.long_every and epoch % self.long_every == self.long_every - 1
+        starts, lengths = self._cut(epoch, (2 * self.seq if long else self.seq) - 2, dice)
+        widths = lengths + 2
+        ends = np.cumsum(widths)
+        row = np.repeat(np.arange(len(starts)), widths)
+        place = np.arange(len(row)) - (ends - widths)[row]
+        # Before a row's first token stands another's last one, or nothing: overwritten in the next two lines.
+        tokens = self.tokens[np.clip(starts[row] + place - 1, 0, len(self.tokens) - 1)].astype(np.int32)
+        tokens[ends - widths] = BOS
+        tokens[ends - 1] = EOS
+        steps = min(self.steps_per_epoch, len(tokens) // self.size)
+        used = steps * self.size
+        tokens, place, row = tokens[:used], place[:used], row[:used]
+        begins = np.concatenate(([True], row[1:] != row[:-1]))
+        # A row that two batches share is two rows; the second keeps its positions and has no <s>.
+        begins[:: self.size] = True
+        numbers = np.cumsum(begins) - 1
+        review = np.minimum(numbers - numbers[(np.arange(used) // self.size) * self.size], self.most - 1)
+        where = np.flatnonzero(begins)
+        batch, column = where // self.size, review[where]
+        fresh = np.concatenate(([True], (batch[1:] != batch[:-1]) | (column[1:] != column[:-1])))
+        boundaries = np.full((steps, self.most + 1), self.size, dtype=np.int32)
+        boundaries[batch[fresh], column[fresh]] = (where % self.size)[fresh]
+        shape = (steps, self.size)
+        positions = (place + PAD + 1).astype(np.int32)
+        return tokens.reshape(shape), positions.reshape(shape), review.astype(np.int32).reshape(shape), boundaries

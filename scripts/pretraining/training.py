@@ -9,20 +9,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from pretraining.bag_of_words import word_weights
 from pretraining.budget import Budget
 from pretraining.export import export_backbone
 from pretraining.masked_lm import LOG_EVERY, MaskedLanguageModel, roberta_config
-from pretraining.packing import PackedTokens
+from pretraining.packing import ReviewBatches
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
     from tokenizers import Tokenizer
 
@@ -91,17 +92,21 @@ def train(
     folder = args.run / "checkpoints"
     checkpoint = newest_checkpoint(folder, settings)
     device = _device(args.accelerator)
-    flat = torch.from_numpy(tokens.astype("int32")).to(device)
-    data = PackedTokens(flat, args.seq, args.batch, args.long_every, args.seed)
+    data = ReviewBatches(tokens, args.seq, args.batch, args.long_every, args.seed, device)
     torch.set_float32_matmul_precision("high")
     L.seed_everything(args.seed, verbose=False)
-    config = roberta_config(tokenizer.get_vocab_size(), args.hidden, args.layers, args.heads, args.dropout)
+    vocab = tokenizer.get_vocab_size()
+    config = roberta_config(vocab, args.hidden, args.layers, args.heads, args.dropout, args.feedforward)
+    counts = torch.from_numpy(np.bincount(tokens, minlength=vocab))
     network = MaskedLanguageModel(
         config,
         data=data,
         learning_rate=args.lr,
         weight_decay=args.weight_decay,
         mask_share=args.mask,
+        span=args.span,
+        bag_weight=args.bag_weight,
+        word_weights=word_weights(counts, args.bag_power),
         warmup=args.warmup,
         compiled=args.compile,
         seed=args.seed,
@@ -148,7 +153,12 @@ def train(
         "vocab": f"{config.vocab_size:,}",
         "parameters": f"{parameters:,}",
         "tokens": f"{len(tokens):,}",
+        "feedforward": config.intermediate_size,
         "mask_percent": f"{100 * args.mask:g}",
+        "span": f"{args.span:g}",
+        "bag_weight": args.bag_weight,
+        "bag_power": args.bag_power,
+        "step_tokens": f"{args.batch * args.seq:,}",
         "seq": args.seq,
         "batch": args.batch,
         "long_every": args.long_every,

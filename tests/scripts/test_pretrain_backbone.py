@@ -102,7 +102,7 @@ def test_only_training_and_unlabelled_reviews_are_opened(reviews: Path, tmp_path
 
 def test_nothing_but_the_reading_module_knows_how_to_read_reviews() -> None:
     sources = [SCRIPT, *SCRIPT.parent.joinpath("pretraining").glob("*.py")]
-    assert len(sources) >= 7
+    assert len(sources) >= 9
     readers = [p.name for p in sources if re.search(r"pyarrow|pandas|datasets\b", p.read_text(encoding="utf-8"))]
     assert readers == ["reviews.py"]
 
@@ -134,45 +134,144 @@ def test_without_training_reviews_one_line(
     assert "\n" not in error
 
 
-def test_an_epoch_visits_every_window_once_and_a_step_is_a_function_of_its_number() -> None:
+def packed(reviews: list[list[int]], **settings: Any) -> Any:
+    import numpy as np
+
+    from pretraining.bpe import EOS
+    from pretraining.packing import ReviewBatches
+
+    tokens = np.concatenate([[*review, EOS] for review in reviews]).astype(np.uint16)
+    return ReviewBatches(tokens, **{"seq": 12, "batch": 8, "long_every": 3, "seed": 7, **settings})
+
+
+def numbered_reviews(count: int = 120) -> list[list[int]]:
+    """Reviews of 3 to 40 tokens; no token stands twice."""
+    lengths = [3 + 7 * n % 38 for n in range(count)]
+    starts = [10 + sum(lengths[:n]) for n in range(count)]
+    return [list(range(start, start + length)) for start, length in zip(starts, lengths, strict=True)]
+
+
+def test_a_row_is_one_review_from_its_start_and_a_step_is_a_function_of_its_number() -> None:
     from pretraining.bpe import BOS, EOS
-    from pretraining.packing import PackedTokens
 
-    tokens = torch.arange(10, 10 + 1000, dtype=torch.int32)
-    packed = PackedTokens(tokens, seq=12, batch=4, long_every=3, seed=7)
-    rows = [packed.rows(step) for step in range(packed.steps_per_epoch)]
-    assert {tuple(r.shape) for r in rows} == {(4, 12), (2, 24)}
-    assert all((r[:, 0] == BOS).all() and (r[:, -1] == EOS).all() for r in rows)
-    inside = torch.cat([r[:, 1:-1].flatten() for r in rows])
-    assert len(inside.unique()) == len(inside), "a token was shown twice in an epoch"
-    again = PackedTokens(tokens, seq=12, batch=4, long_every=3, seed=7)
-    assert torch.equal(again.rows(5), rows[5])
-    assert not torch.equal(packed.rows(packed.steps_per_epoch), rows[0])
+    reviews = numbered_reviews()
+    owner = {token: number for number, review in enumerate(reviews) for token in review}
+    batches = packed(reviews)
+    longest = 0
+    for step in range(3 * batches.steps_per_epoch):
+        batch = batches.rows(step)
+        assert batch.tokens.shape == (96,)
+        begins = [int(b) for b in batch.boundaries if b < 96]
+        assert begins[0] == 0
+        assert batch.boundaries[-1] == 96
+        for begin, end in zip(begins, [*begins[1:], 96], strict=True):
+            row, inside = batch.tokens[begin:end].tolist(), batch.review[begin:end]
+            longest = max(longest, len(row))
+            assert len(inside.unique()) == 1
+            content = [token for token in row if token not in (BOS, EOS)]
+            assert len({owner[token] for token in content}) <= 1, "two reviews in one row"
+            assert content == list(range(content[0], content[0] + len(content))) if content else True
+            if begin:
+                assert row[0] == BOS
+            if row[0] == BOS:
+                assert batch.positions[begin:end].tolist() == list(range(2, 2 + len(row)))
+    assert longest == 24, "every third epoch has longer rows"
+    again = packed(reviews)
+    step = 2 * batches.steps_per_epoch - 1
+    assert torch.equal(again.rows(step).tokens, batches.rows(step).tokens)
+    assert not torch.equal(again.rows(0).tokens, again.rows(batches.steps_per_epoch).tokens)
 
 
-def test_masks_hide_what_is_asked_for_and_never_a_special_token() -> None:
+def test_an_epoch_shows_no_token_twice_and_nearly_all_of_them() -> None:
+    batches = packed(numbered_reviews(400), seq=32, batch=4, long_every=0)
+    total = int(batches._lengths.sum())
+    for epoch in range(2):
+        steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+        shown = torch.cat([batches.rows(step).tokens for step in steps])
+        shown = shown[shown >= 10]
+        assert len(shown.unique()) == len(shown)
+        assert len(shown) > 0.8 * total
+
+
+def test_attention_stays_within_a_review() -> None:
+    """The hidden states of a review do not change with what else is in the batch, nor with transformers' own path."""
+    from pretraining.masked_lm import MaskedLanguageModel, roberta_config
+
+    batches = packed(numbered_reviews(), seed=3)
+    torch.manual_seed(1)
+    network = MaskedLanguageModel(roberta_config(4000, 32, 2), data=batches).eval()
+    batch = batches.rows(0)
+    begin, end = (int(batch.boundaries[n]) for n in (1, 2))
+    roberta = network.model.roberta
+    together = roberta(
+        input_ids=batch.tokens[None],
+        position_ids=batch.positions[None],
+        boundaries=batch.boundaries,
+        longest=batches.longest,
+    ).last_hidden_state[0, begin:end]
+    network.model.set_attn_implementation("eager")
+    alone = roberta(input_ids=batch.tokens[None, begin:end]).last_hidden_state[0]
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_masks_hide_spans_of_what_is_asked_for_and_never_a_special_token() -> None:
     from pretraining.bpe import BOS, EOS, MASK
     from pretraining.masked_lm import draw_masks
 
-    rows = torch.randint(5, 400, (64, 100))
-    rows[:, 0], rows[:, 50], rows[:, -1] = BOS, EOS, EOS
-    shown, positions, targets = draw_masks(rows, 0.2, 400, torch.Generator().manual_seed(1))
-    assert positions.shape == targets.shape == (64, 20)
-    assert torch.equal(rows.gather(1, positions), targets)
-    changed = shown != rows
-    assert not changed[:, [0, 50, -1]].any()
-    hidden = (shown == MASK).float().sum() / targets.numel()
-    assert 0.75 < hidden < 0.85
-    assert changed.sum() <= targets.numel()
+    tokens = torch.randint(5, 400, (6400,))
+    tokens[::100], tokens[99::100] = BOS, EOS
+    runs = {}
+    for span in (1.0, 4.0):
+        shown, positions, targets = draw_masks(tokens, 0.2, span, 400, torch.Generator().manual_seed(1))
+        assert positions.shape == targets.shape == (1280,)
+        assert torch.equal(tokens[positions], targets)
+        assert (shown[::100] == BOS).all()
+        assert (shown[99::100] == EOS).all()
+        assert 0.75 < (shown == MASK).sum() / 1280 < 0.85
+        assert (shown != tokens).sum() <= 1280
+        chosen = torch.zeros(len(tokens) + 1)
+        chosen[positions] = 1
+        runs[span] = 1280 / float((chosen.diff() == 1).sum() + chosen[0])
+    assert runs[1.0] == pytest.approx(1.25, abs=0.1), "token by token: neighbours by chance alone"
+    assert 4.0 < runs[4.0] < 6.0
+
+
+def test_the_first_token_learns_the_words_of_its_own_review() -> None:
+    from pretraining.bag_of_words import BagOfWords, word_weights
+
+    batch = packed(numbered_reviews(), seed=3).rows(0)
+    weights = word_weights(torch.bincount(batch.tokens, minlength=4000) + 1, 0.35)
+    assert (weights[:5] == 0).all()
+    assert weights[batch.tokens.max() + 1] > weights[batch.tokens[3]]
+    torch.manual_seed(1)
+    bag = BagOfWords(16, weights)
+    embeddings = torch.randn(4000, 16)
+    hidden = torch.randn(len(batch.tokens), 16, requires_grad=True)
+    loss = bag(hidden, batch, embeddings)
+    assert 5.0 < loss.item() < 20.0
+    loss.backward()
+    assert hidden.grad is not None
+    touched = set(hidden.grad.abs().sum(1).nonzero().flatten().tolist())
+    rows = {int(b) for b in batch.boundaries if b < len(batch.tokens)}
+    assert touched <= rows, "only the first token of a review answers for its words"
+    assert len(touched) >= len(rows) - 1
+    # A state that says a review's own words is better than one that says its neighbour's.
+    first, second = (batch.tokens[batch.review == n] for n in (1, 2))
+    own, swapped = torch.zeros(96, 16), torch.zeros(96, 16)
+    at = [int(batch.boundaries[n]) for n in (1, 2)]
+    bag.dense = torch.nn.Identity()  # type: ignore[assignment]
+    for target, (one, other) in ((own, (first, second)), (swapped, (second, first))):
+        target[at[0]], target[at[1]] = embeddings[one].mean(0), embeddings[other].mean(0)
+    assert bag(own, batch, embeddings) < bag(swapped, batch, embeddings)
 
 
 def test_the_time_decides_the_learning_rate_and_the_end() -> None:
     from pretraining.budget import Budget
     from pretraining.masked_lm import MaskedLanguageModel, roberta_config
-    from pretraining.packing import PackedTokens
 
-    data = PackedTokens(torch.zeros(400, dtype=torch.int32), seq=12, batch=4, long_every=0, seed=1)
-    network = MaskedLanguageModel(roberta_config(300, 32, 1), data=data, learning_rate=1.0, warmup=0.1)
+    network = MaskedLanguageModel(
+        roberta_config(300, 32, 1), data=packed([[9] * 30] * 10), learning_rate=1.0, warmup=0.1
+    )
     rates = []
     for progress in (0.0, 0.05, 0.1, 0.55, 1.0):
         network.progress = progress
@@ -215,6 +314,8 @@ def test_ends_with_a_folder_that_loads(pretrained: Path) -> None:
     assert "100 of `train.parquet`, 50 of `unsupervised.parquet`" in card
     assert "$" not in card
     settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert "unpadded" not in json.dumps(settings), "how it was trained is no business of those who load it"
+    assert settings["hidden_dropout_prob"] == settings["attention_probs_dropout_prob"] == 0.1
     assert settings["max_position_embeddings"] == 514
     events = list(Path(f"{out}-run").glob("tensorboard/events.*"))
     assert events, "nothing for TensorBoard"
