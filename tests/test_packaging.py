@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import json
 import re
 import runpy
 import shutil
@@ -191,5 +192,9 @@ def test_wheel_trains_tests_and_predicts_in_an_empty_directory(
         command = [sys.executable, "-m", "peft_lightning", *words, "--trainer.accelerator", "cpu"]
         answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert answer.returncode == 0, answer.stderr
-    assert '"status": "finished"' in (run / "results.json").read_text()
+    record = json.loads((run / "results.json").read_text())
+    assert record["status"] == "finished"
+    # A machine may hold the recipe's own roberta-base and imdb: here the packaged overlay has to have been read.
+    assert record["backbone"]["name"] == record["dataset"]["source"] == "embedded"
+    assert json.loads((run / "test_0" / "metrics.json").read_text())["metrics"].keys() >= {"test/acc"}
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from peft_lightning.data.embedded import MAX_REVIEWS, load_split
+from peft_lightning.data.embedded import REVIEWS, load_split
 from peft_lightning.data.embedded.clauses import read_clauses
 from peft_lightning.data.embedded.composer import MAX_WORDS, MIN_WORDS
+from peft_lightning.data.sampling import draw_test, draw_training_and_validation
+from peft_lightning.data.sources import read_corpus
 from peft_lightning.errors import UserError
 
-DIGESTS = {"train": "e9ba530f8ffe4757", "test": "b19777fa28e1f384"}
+DIGESTS = {"train": "4ae4895f77d7aa17", "test": "b19777fa28e1f384"}
 # Slots take names and common words of judgement; what is left of such a clause is compared all the same.
 SENTENCES = ("title.", "first.", "last", "place", "genre", "role")
 
@@ -31,10 +33,11 @@ def splits() -> dict[str, tuple[list[str], list[int]]]:
     return {"train": load_split("train"), "test": load_split("test")}
 
 
-def test_20_000_reviews_each_without_a_repetition(splits: dict[str, tuple[list[str], list[int]]]) -> None:
+def test_thousands_of_reviews_without_a_repetition(splits: dict[str, tuple[list[str], list[int]]]) -> None:
     train, test = splits["train"][0], splits["test"][0]
-    assert len(train) == len(test) == MAX_REVIEWS == 20_000
-    assert len(set(train) | set(test)) == 2 * MAX_REVIEWS
+    assert len(train) == REVIEWS["train"] == 24_000
+    assert len(test) == REVIEWS["test"] == 20_000
+    assert len(set(train) | set(test)) == 44_000
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -70,9 +73,9 @@ def test_a_smaller_request_is_the_beginning_of_a_larger_one(
     assert (texts, labels) == (splits["train"][0][:301], splits["train"][1][:301])
 
 
-@pytest.mark.parametrize("n", [0, -4, 20_001])
+@pytest.mark.parametrize("n", [0, -4, 24_001])
 def test_more_than_there_is_is_refused(n: int) -> None:
-    with pytest.raises(UserError, match="20000"):
+    with pytest.raises(UserError, match="24000"):
         load_split("train", n)
 
 
@@ -104,6 +107,45 @@ def test_the_splits_share_no_clause_nor_anything_close_to_one() -> None:
         if len(our_words & their_words) >= 0.6 * len(our_words | their_words) and len(our_words | their_words) > 4
     ]
     assert close == []
+
+
+def sentences(text: str) -> set[str]:
+    """The sentences of a review, without capitals and punctuation."""
+    found = re.split(r"[.!?][\"'’)]*\s+", text.lower())
+    return {" ".join(re.findall(r"[a-z0-9']+", sentence)) for sentence in found}
+
+
+def runs_of_words(text: str, length: int) -> set[str]:
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    return {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}
+
+
+def test_no_sentence_of_a_test_review_is_in_a_training_review(splits: dict[str, tuple[list[str], list[int]]]) -> None:
+    """Frames and slots could make the same sentence of different clauses: the reviews as composed do not share one."""
+    trained = set[str]().union(*(sentences(text) for text in splits["train"][0]))
+    tested = set[str]().union(*(sentences(text) for text in splits["test"][0]))
+    assert len(trained) > 50_000
+    assert trained & tested == set()
+
+
+def test_no_ten_words_in_a_row_are_in_both_splits(splits: dict[str, tuple[list[str], list[int]]]) -> None:
+    """A tenth of the reviews, so that it takes a second; of all of them it holds too."""
+    trained = set[str]().union(*(runs_of_words(text, 10) for text in splits["train"][0][:2000]))
+    tested = set[str]().union(*(runs_of_words(text, 10) for text in splits["test"][0][:2000]))
+    assert trained & tested == set()
+
+
+@pytest.mark.parametrize("n", [2, 47, 400, 5001, 20_000])
+def test_what_a_run_draws_is_balanced_and_repeats_no_review(
+    n: int, splits: dict[str, tuple[list[str], list[int]]]
+) -> None:
+    corpus = read_corpus("embedded", "text", "label", seed=42)
+    train, val = draw_training_and_validation(corpus.train.labels, n, 100, seed=42)
+    test = draw_test(corpus.test.labels, n, seed=42)
+    texts = [splits["train"][0][row] for row in [*train, *val]] + [splits["test"][0][row] for row in test]
+    assert len(set(texts)) == len(texts) == 2 * n + 100
+    for labels in (corpus.train.labels[train], corpus.train.labels[val], corpus.test.labels[test]):
+        assert abs(2 * int(labels.sum()) - len(labels)) <= 1
 
 
 def test_hundreds_of_clauses_none_of_them_twice() -> None:

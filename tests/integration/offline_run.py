@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 KILLER = Path(__file__).with_name("killed_run.py")
 SOURCES = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, "-m", "peft_lightning")
 
 TINY = (
     *("--config", "configs/offline.yaml"),
@@ -31,14 +33,16 @@ class Outcome:
     err: str
 
 
-def run(words: list[str], cwd: Path, die_at: str | None = None) -> Outcome:
+def run(
+    words: list[str], cwd: Path, die_at: str | None = None, start: Sequence[str] = PROGRAM, timeout_s: float = 280
+) -> Outcome:
     """Runs the program in a child process; with `die_at` it sends itself SIGKILL there."""
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache")}
-    start = [sys.executable, "-m", "peft_lightning"]
     if die_at is not None:
         environment["DIE_AT"] = die_at
-        start = [sys.executable, str(KILLER)]
-    done = subprocess.run([*start, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
+        start = (sys.executable, str(KILLER))
+    command = [*start, *words]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_s)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
