@@ -56,6 +56,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if words[0] not in COMMANDS:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
+    from peft_lightning.startup import import_torchmetrics_without_plots
+
+    import_torchmetrics_without_plots()
     from peft_lightning.cli import run_command
 
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse.typing import PositiveFloat
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -25,7 +26,7 @@ from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import explain
 
 # What launches a command is no part of the run's configuration.
-LAUNCHING = ("config", "ckpt_path", "test_after_fit", "output")
+LAUNCHING = ("config", "ckpt_path", "test_after_fit", "live", "live_interval_s", "output")
 # Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
 
@@ -82,6 +83,21 @@ class PeftLightningCLI(LightningCLI):
                 default=True,
                 help="Test the best checkpoint when training ends.",
             )
+            parser.add_argument(
+                "--live",
+                type=bool,
+                nargs="?",
+                const=True,
+                default=False,
+                help="Draw loss and metrics while training: dashboard.png in the run directory, a window where there is"
+                " a display, inline in a notebook. Drawing counts as training time, a twentieth of it at most.",
+            )
+            parser.add_argument(
+                "--live_interval_s",
+                type=PositiveFloat,
+                default=5.0,
+                help="Seconds between two pictures of --live, at least.",
+            )
         if subcommand == "predict":
             parser.add_argument(
                 "--output",
@@ -126,7 +142,7 @@ class PeftLightningCLI(LightningCLI):
     def _settings(self, word: str) -> Settings:
         config = self.config[word]
         plain = yaml.safe_load(self._parser(word).dump(config, skip_unset=False, skip_link_targets=True))
-        options = {name: config.get(name) for name in ("test_after_fit", "output")}
+        options = {name: config.get(name) for name in ("test_after_fit", "live", "live_interval_s", "output")}
         return Settings(
             config={name: value for name, value in plain.items() if name not in LAUNCHING},
             files=self._files,

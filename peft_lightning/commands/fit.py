@@ -12,6 +12,7 @@ import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
+from peft_lightning.callbacks.dashboard import Dashboard
 from peft_lightning.callbacks.epoch_timer import EpochTimer
 from peft_lightning.callbacks.finite_loss import FiniteLoss
 from peft_lightning.callbacks.gpu_memory import GPUMemory
@@ -60,6 +61,8 @@ class Fit(Command):
         self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config))
         self.predictions = Predictions()
         self.rewind = LogRewind(self.directory)
+        # Last, so that the record is written before the last picture is drawn.
+        live = [Dashboard(self.directory, settings.options["live_interval_s"])] if settings.options["live"] else []
         return [
             RNGState(),
             FiniteLoss(),
@@ -71,6 +74,7 @@ class Fit(Command):
             self.predictions,
             self.rewind,
             self.recorder,
+            *live,
         ]
 
     def loggers(self) -> list[Logger]:

@@ -1,0 +1,116 @@
+"""The dashboard's curves: read from a run's history as it grows, smoothed, and thinned to what a picture can show."""
+
+from __future__ import annotations
+
+import csv
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Points = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
+
+# More points than this many buckets, two of each, are fewer than the picture's pixels can show.
+BUCKETS = 800
+# The smoothed loss is the mean over this share of the points, and never over more than so many.
+SMOOTHED_SHARE, SMOOTHED_POINTS = 0.1, 501
+
+
+class Curves:
+    """A run's curves, by the names of its history; ``read`` brings them up to date.
+
+    Args:
+        history: The run's ``history.csv``, which may not exist yet.
+    """
+
+    NAMES = ("train/loss", "val/loss", "val/acc", "train/learning_rate")
+
+    def __init__(self, history: Path) -> None:
+        self._history = history
+        self._offset = 0
+        self._values: dict[str, tuple[array[float], array[float]]] = {}
+
+    def read(self) -> bool:
+        """Reads what was appended since the last call, whole lines only.
+
+        Returns:
+            Whether there was a new point.
+        """
+        if not self._history.exists():
+            return False
+        with self._history.open("rb") as file:
+            file.seek(self._offset)
+            appended = file.read()
+        end = appended.rfind(b"\n") + 1
+        self._offset += end
+        rows = [row for row in csv.reader(appended[:end].decode().splitlines()) if len(row) == 3]
+        known = [(row[1], row[0], row[2]) for row in rows if row[1] in self.NAMES and row[0]]
+        for name, step, value in known:
+            self.add(name, int(step), float(value))
+        return bool(known)
+
+    def add(self, name: str, step: int, value: float) -> None:
+        """Adds a point.
+
+        Args:
+            name: The curve.
+            step: The optimiser step.
+            value: The figure; one that is not finite cannot be drawn and is left out.
+        """
+        if np.isfinite(value):
+            steps, values = self._values.setdefault(name, (array("d"), array("d")))
+            steps.append(step)
+            values.append(value)
+
+    def points(self, name: str) -> Points | None:
+        """Returns the steps and the values of a curve, or None if it has no point.
+
+        Args:
+            name: The curve.
+        """
+        if name not in self._values:
+            return None
+        steps, values = self._values[name]
+        return np.array(steps), np.array(values)
+
+    @property
+    def step(self) -> int:
+        """The last optimiser step that has a point."""
+        return max((int(steps[-1]) for steps, _ in self._values.values()), default=0)
+
+
+def smooth(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
+    """Smooths a curve by a centred mean, which does not lag behind; the window is cut off at both ends.
+
+    Args:
+        values: The curve.
+
+    Returns:
+        The smoothed curve, and the number of points in a mean.
+    """
+    window = 2 * (min(int(len(values) * SMOOTHED_SHARE), SMOOTHED_POINTS) // 2) + 1
+    positions = np.arange(len(values))
+    first = np.maximum(positions - window // 2, 0)
+    end = np.minimum(positions + window // 2 + 1, len(values))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[end] - sums[first]) / (end - first), window
+
+
+def decimate(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Chooses the points of a long curve that show its shape: the lowest and the highest of every bucket, both ends.
+
+    Args:
+        values: The curve.
+
+    Returns:
+        The positions to draw, in order; all of them for a short curve.
+    """
+    size = len(values) // BUCKETS
+    if size < 3:
+        return np.arange(len(values))
+    whole = len(values) // size * size
+    buckets = values[:whole].reshape(-1, size)
+    starts = np.arange(0, whole, size)
+    extremes = [starts + buckets.argmin(axis=1), starts + buckets.argmax(axis=1)]
+    return np.unique(np.concatenate([[0], *extremes, np.arange(whole, len(values)), [len(values) - 1]]))
