@@ -1,0 +1,218 @@
+"""The runs of a comparison: which, in which order, where; kept in its folder, so that it can be resumed and reported.
+
+The settings of every recipe are kept with the plan, overlays laid over them: a recipe that is edited or deleted while
+the comparison runs changes nothing, and the comparison's folder can be moved.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from peft_lightning.compare.labels import recipe_labels
+from peft_lightning.compare.pairing import check_same_reviews, overrides_as_overlay
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import Config, find_config, merge, read_config
+from peft_lightning.runs.files import write_atomically
+
+SCHEMA = 1
+FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a comparison.
+
+    Args:
+        label: The recipe's name in the comparison.
+        recipe: The recipe, as the user named it.
+        seed: The seed of initialisation, order and dropout.
+        words: The command line after ``python -m peft_lightning``.
+        folder: The run's own folder, which gets its ``lightning_logs``.
+    """
+
+    label: str
+    recipe: Path
+    seed: int
+    words: tuple[str, ...]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class PlannedRecipe:
+    """One recipe of a comparison.
+
+    Args:
+        label: Its name in the comparison: its stem, with as many folders before it as tell it from the others.
+        path: The recipe, as the user named it.
+        settings: Its content, with the overlays laid over it.
+    """
+
+    label: str
+    path: str
+    settings: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison before it runs.
+
+    Args:
+        recipes: What is compared, in the user's order.
+        overlays: The files laid over every recipe, as the user named them.
+        seeds: The seeds that every recipe is trained with.
+        overrides: The words given to every run.
+    """
+
+    recipes: tuple[PlannedRecipe, ...]
+    overlays: tuple[str, ...]
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
+
+    def runs(self, folder: Path) -> tuple[PlannedRun, ...]:
+        """Lists the runs in the order in which they start.
+
+        All recipes run with one seed before any runs with the next, and each seed begins with another recipe: a
+        machine that grows warm or busy slows all of them.
+
+        Args:
+            folder: The comparison's folder.
+        """
+        runs = []
+        for turn, seed in enumerate(self.seeds):
+            start = turn % len(self.recipes)
+            for recipe in (*self.recipes[start:], *self.recipes[:start]):
+                place = folder / "runs" / recipe.label / f"seed_{seed}"
+                words = ("fit", "--config", str(_kept(folder, recipe)), *self.overrides)
+                own = ("--seed_everything", str(seed), "--trainer.default_root_dir", str(place))
+                runs.append(PlannedRun(recipe.label, Path(recipe.path), seed, (*words, *own), place))
+        return tuple(runs)
+
+    def write(self, folder: Path) -> None:
+        """Begins a comparison: keeps the plan, and the recipes as its runs read them.
+
+        Args:
+            folder: The comparison's folder; made if it does not exist.
+
+        Raises:
+            UserError: If the folder already holds a comparison, or cannot be written.
+        """
+        if (folder / FILE).exists():
+            raise UserError(
+                f"{folder} already holds a comparison: go on with --resume {folder}, or choose another --name"
+            )
+        try:
+            (folder / "recipes").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make {folder} ({error.strerror}): choose another --name, or free space") from error
+        for recipe in self.recipes:
+            text = yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)
+            write_atomically(_kept(folder, recipe), text.encode())
+        # Last, so that a folder with a plan is a whole one.
+        content = {"schema": SCHEMA, **asdict(self)}
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def build_plan(
+    recipes: Sequence[str], seeds: Sequence[int], overlays: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> Plan:
+    """Plans a comparison.
+
+    Args:
+        recipes: The recipes, by path or as ``configs/NAME.yaml`` in the package.
+        seeds: The seeds to train each with; the subsets of reviews are the same for all.
+        overlays: Files of differences for all recipes.
+        overrides: Settings for all runs, as words: ``--data.n_train 400``.
+
+    Raises:
+        UserError: If these make no comparison.
+    """
+    if not recipes:
+        raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
+    files = [find_config(name).resolve() for name in recipes]
+    for position, file in enumerate(files):
+        if file in files[:position]:
+            raise UserError(f"{recipes[position]} is named twice: name every recipe once, and repeat it with --seeds")
+    _check_seeds(seeds)
+    everywhere: Config = {}
+    for name in overlays:
+        content = read_config(find_config(name))
+        if _method(content):
+            raise UserError(f"--overlay {name} names a method, which would be every recipe's: name it as a recipe")
+        everywhere = merge(everywhere, content)
+    overridden = overrides_as_overlay(overrides)
+    settings = [merge(read_config(file), everywhere) for file in files]
+    for name, content in zip(recipes, settings, strict=True):
+        if not _method(content):
+            raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --overlay {name}")
+    check_same_reviews({name: merge(content, overridden) for name, content in zip(recipes, settings, strict=True)})
+    # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
+    plain = [json.loads(json.dumps(content, default=str)) for content in settings]
+    planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
+    return Plan(tuple(planned), tuple(overlays), tuple(seeds), tuple(overrides))
+
+
+def read_plan(folder: Path) -> Plan:
+    """Reads the plan of a comparison.
+
+    Args:
+        folder: The comparison's folder.
+
+    Raises:
+        UserError: If it holds none, a damaged one, or one of another version of the program.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise UserError(
+                f"{path} is a plan of version {content['schema']}; this version of peft-lightning reads version"
+                f" {SCHEMA}: use the one that began the comparison"
+            )
+        planned = tuple(_recipe(recipe) for recipe in _listed(content, "recipes", dict))
+        seeds, words = _listed(content, "seeds", int), _listed(content, "overrides", str)
+        return Plan(planned, tuple(_listed(content, "overlays", str)), tuple(seeds), tuple(words))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{folder} holds no comparison ({FILE}): name the folder of one") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it, or begin a new comparison") from error
+
+
+def _recipe(content: dict[str, Any]) -> PlannedRecipe:
+    recipe = PlannedRecipe(**content)
+    if not all(isinstance(content[key], str) for key in ("label", "path")) or not _method(recipe.settings):
+        raise ValueError(f"no recipe: {content['label']!r}")
+    return recipe
+
+
+def _listed(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
+    value = content[key]
+    if not isinstance(value, list) or not all(type(item) is kind for item in value):
+        raise ValueError(f"{key} is {value!r}")
+    if not value and key in ("recipes", "seeds"):
+        raise ValueError(f"{key} is empty")
+    return value
+
+
+def _kept(folder: Path, recipe: PlannedRecipe) -> Path:
+    return folder / "recipes" / f"{recipe.label}.yaml"
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds:
+        raise UserError("no seed: name some, such as --seeds 1 2 3")
+    for seed, count in Counter(seeds).items():
+        if count > 1:
+            raise UserError(f"--seeds names {seed} twice, which would repeat the same runs: name every seed once")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"--seeds {seed}: a seed is a whole number from 0 to {2**32 - 1}")
+
+
+def _method(settings: Mapping[str, Any]) -> Any:
+    """What a configuration says of the method: nothing in an overlay, a class in a recipe."""
+    model = settings.get("model")
+    return model.get("method") if isinstance(model, Mapping) else None

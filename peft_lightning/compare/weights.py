@@ -1,0 +1,77 @@
+"""What single settings are known to do to memory, time and accuracy, whatever the method."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Touched = Literal["memory", "time", "accuracy"]
+RATE = "model.learning_rate"
+TRIED = "number of learning rates tried"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a setting is known to do to a comparison.
+
+    Args:
+        touches: Which results it changes by itself, whatever the method.
+        words: How, in plain English.
+    """
+
+    touches: tuple[Touched, ...]
+    words: str
+
+
+MEMORY: tuple[Touched, ...] = ("memory",)
+TIME: tuple[Touched, ...] = ("time",)
+ACCURACY: tuple[Touched, ...] = ("accuracy",)
+ALL = (*MEMORY, *TIME, *ACCURACY)
+OTHER_REVIEWS = Weight(ACCURACY, "other reviews are drawn, so results are not paired")
+OTHER_BACKBONE = Weight(ALL, "another pretrained model: this compares models as much as methods")
+LONGER = Weight((*TIME, *ACCURACY), "more training takes longer, and may be more accurate")
+LESS_DATA = Weight((*TIME, *ACCURACY), "parts of the data are left out")
+ADAM = Weight(ACCURACY, "the optimiser takes other steps")
+HARDWARE = Weight((*MEMORY, *TIME), "other hardware, or shared otherwise: memory and time are not comparable")
+
+# Settings that are not named here are found all the same, and said to be of unknown weight.
+WEIGHTS = {
+    RATE: Weight(ACCURACY, "expected to differ when it was tuned for each"),
+    TRIED: Weight(ACCURACY, "the best of more tries looks better by luck alone"),
+    "model.model_name_or_path": OTHER_BACKBONE,
+    "model.revision": OTHER_BACKBONE,
+    "model.attn_implementation": Weight((*MEMORY, *TIME), "attention takes another amount of memory and time"),
+    "model.gradient_checkpointing": Weight((*MEMORY, *TIME), "less memory and slower steps where it is on"),
+    "model.optimizer": Weight(ALL, "8-bit state takes a quarter of the memory, and its steps are rounded"),
+    "model.weight_decay": ADAM,
+    "model.adam_beta1": ADAM,
+    "model.adam_beta2": ADAM,
+    "model.adam_epsilon": ADAM,
+    "model.schedule": Weight(ACCURACY, "the learning rate falls otherwise"),
+    "model.warmup_ratio": Weight(ACCURACY, "the learning rate rises otherwise"),
+    "model.label_smoothing": Weight(ACCURACY, "another loss is trained, so losses are not comparable either"),
+    **{f"data.{key}": OTHER_REVIEWS for key in ("source", "text_column", "label_column", "n_test", "n_val", "seed")},
+    "data.n_train": Weight((*TIME, *ACCURACY), "more reviews take longer and teach more, and results are not paired"),
+    "data.max_length": Weight(ALL, "longer texts take more memory and time, and say more"),
+    "data.batch_size": Weight(ALL, "larger batches take more memory, run faster, and take fewer steps"),
+    "data.eval_batch_size": Weight((*MEMORY, *TIME), "memory and speed of evaluation, not of training"),
+    "data.num_workers": Weight(TIME, "batches are prepared beside the training or within it"),
+    "data.pad_to_multiple_of": Weight((*MEMORY, *TIME), "more padding takes memory, and even widths may run faster"),
+    "trainer.precision": Weight(ALL, "half precision takes less memory and time, and rounds"),
+    "trainer.accumulate_grad_batches": Weight((*TIME, *ACCURACY), "fewer and larger optimiser steps"),
+    "trainer.gradient_clip_val": Weight(ACCURACY, "large steps are shortened otherwise"),
+    "trainer.gradient_clip_algorithm": Weight(ACCURACY, "large steps are shortened otherwise"),
+    **{f"trainer.{key}": LONGER for key in ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")},
+    **{f"trainer.{key}": LESS_DATA for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches")},
+    "trainer.overfit_batches": LESS_DATA,
+    "trainer.fast_dev_run": LESS_DATA,
+    **{f"trainer.{key}": HARDWARE for key in ("accelerator", "devices", "num_nodes", "strategy")},
+    "trainer.deterministic": Weight(TIME, "repeatable kernels are slower where it is on"),
+    "trainer.benchmark": Weight((*MEMORY, *TIME), "kernels are chosen by trial"),
+    "trainer.profiler": Weight(TIME, "measuring every call slows the run"),
+    "trainer.detect_anomaly": Weight(TIME, "every step is checked, which slows the run"),
+    "trainer.log_every_n_steps": Weight(TIME, "each logging waits for the device, which costs a little"),
+    "trainer.val_check_interval": Weight(ACCURACY, "the best checkpoint is chosen among more or fewer"),
+    "trainer.check_val_every_n_epoch": Weight(ACCURACY, "the best checkpoint is chosen among more or fewer"),
+    "checkpoint.every_n_steps": Weight(TIME, "each checkpoint takes a moment to write"),
+    "checkpoint.monitor": Weight(ACCURACY, "the best checkpoint is chosen by another metric"),
+}
+UNKNOWN = Weight((), "what this does to the comparison is not known to this program: judge for yourself")
