@@ -13,6 +13,7 @@ from peft_lightning.callbacks.dashboard_curves import Curves
 from peft_lightning.callbacks.dashboard_figure import render
 from peft_lightning.callbacks.dashboard_views import NotebookView, WindowView, open_view
 from peft_lightning.callbacks.devices import cuda_device
+from peft_lightning.callbacks.gpu_memory import GIB
 from peft_lightning.errors import UserError
 from peft_lightning.model.optimizers import count_optimizer_steps
 from peft_lightning.runs.directory import RunDirectory
@@ -25,7 +26,6 @@ DRAWING_SHARE = 0.05
 SAMPLE_MEMORY_EVERY_S = 1.0
 PICTURE = "dashboard.png"
 NO_MEMORY = "the dashboard does not show the GPU's memory"
-GIB = 2**30
 
 
 class Dashboard(Callback):
