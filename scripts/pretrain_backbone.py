@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pretraining.reviews import Reviews
 
 # What may differ between a run and its continuation.
-_FREE = {"reviews", "out", "run", "accelerator", "compile", "scores", "checkpoint_seconds", "precision"}
+_FREE = {"reviews", "out", "run", "accelerator", "compile", "eager", "scores", "checkpoint_seconds", "precision"}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -71,6 +71,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--precision", default="bf16-mixed", help="Lightning's: bf16-mixed, 32-true, ...")
     add("--accelerator", default="auto", help="Lightning's: auto, gpu, cpu")
     add("--compile", action="store_true", help="torch.compile the forward pass (a minute, then faster)")
+    add("--eager", action="store_true", help="on a GPU: launch every kernel instead of replaying a CUDA graph")
     add("--checkpoint-seconds", type=float, default=60.0, help="time between checkpoints")
     add(
         "--scores",

@@ -1,4 +1,4 @@
-"""A small RoBERTa as a masked language model, with the masks drawn anew at each step, on the device."""
+"""A small RoBERTa as a masked language model of whole reviews."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pretraining.bag_of_words import BagOfWords
-from pretraining.bpe import BOS, EOS, MASK, MODEL_MAX_LENGTH, PAD, SPECIAL_TOKENS
+from pretraining.bpe import BOS, EOS, MODEL_MAX_LENGTH, PAD
+from pretraining.captured import CapturedLoss
+from pretraining.masks import draw_masks
 from pretraining.packing import Batch, ReviewBatches, Ticks, derived_seed
 from pretraining.unpadded_attention import NAME, register
 
@@ -57,44 +59,6 @@ def roberta_config(
     )
 
 
-def draw_masks(
-    tokens: Tensor, share: float, span: float, vocab: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Hides spans of tokens (Joshi et al. 2020, SpanBERT).
-
-    Of those chosen 80 % become `<mask>`, 10 % another token, 10 % stay. Their number is fixed: shapes stay static,
-    and the device need not wait for the host.
-
-    Args:
-        tokens: token ids, shape (T,).
-        share: share of the tokens to choose.
-        span: mean length of a span (geometric); 1 hides token by token, as BERT does. A span ends where a review does.
-        vocab: tokens in the vocabulary.
-        generator: on the device of `tokens`.
-
-    Returns:
-        the tokens to show (T,), the chosen positions (K,), and what stood there (K,), -100 for what is not asked for.
-    """
-    count = max(1, round(share * len(tokens)))
-    special = tokens < len(SPECIAL_TOKENS)
-
-    def dice(size: int) -> Tensor:
-        return torch.rand(size, device=tokens.device, generator=generator)
-
-    # Every token draws the lot of its span: the spans with the highest lots are hidden.
-    spans = ((dice(len(tokens)) < 1.0 / span) | special).long().cumsum(0) - 1
-    lots = dice(len(tokens))[spans.clamp(min=0)].masked_fill(special, -1.0)
-    positions = lots.topk(count).indices
-    targets = tokens[positions]
-    kind = dice(count)
-    others = torch.randint(len(SPECIAL_TOKENS), vocab, targets.shape, device=tokens.device, generator=generator)
-    shown = torch.where(kind < 0.8, torch.full_like(targets, MASK), torch.where(kind < 0.9, others, targets))
-    # A batch of little but separators: what is special is neither hidden nor asked for.
-    asked = targets >= len(SPECIAL_TOKENS)
-    shown = torch.where(asked, shown, targets)
-    return tokens.scatter(0, positions, shown), positions, targets.masked_fill(~asked, -100)
-
-
 class MaskedLanguageModel(L.LightningModule):
     """Predicts the hidden tokens of whole reviews, and from `<s>` the review's words.
 
@@ -110,6 +74,7 @@ class MaskedLanguageModel(L.LightningModule):
         warmup: share of the run in which the rate rises; it then falls to 0 in a line.
         clip: largest norm of the gradient.
         compiled: whether to compile the encoder's layers.
+        captured: whether to capture losses and gradients of a step in a CUDA graph; on a GPU only.
         seed: decides the masks.
     """
 
@@ -127,6 +92,7 @@ class MaskedLanguageModel(L.LightningModule):
         warmup: float = 0.06,
         clip: float = 1.0,
         compiled: bool = False,
+        captured: bool = False,
         seed: int = 1,
     ) -> None:
         super().__init__()
@@ -153,6 +119,7 @@ class MaskedLanguageModel(L.LightningModule):
         self.progress = 0.0
         self.recent_losses: list[float] = []
         self._loss_sum: Tensor | float | None = None
+        self._captured = CapturedLoss(self._total, self.parameters()) if captured else None
         if compiled:
             for layer in self.model.roberta.encoder.layer:
                 layer.compile(dynamic=False)
@@ -171,6 +138,11 @@ class MaskedLanguageModel(L.LightningModule):
             return masked, None
         return masked, self.bag(hidden, batch, self.model.roberta.embeddings.word_embeddings.weight)
 
+    def _total(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What is minimised, then its parts; of the four parts of a batch, what is shown, where and what to find."""
+        masked, bag = self.losses(Batch(*inputs[:4]), *inputs[4:])
+        return (masked, masked) if bag is None else (masked + self.bag_weight * bag, masked, bag)
+
     def rate(self) -> float:
         """The learning rate at this point of the run."""
         rising = self.progress / self.warmup if self.warmup else 1.0
@@ -185,19 +157,24 @@ class MaskedLanguageModel(L.LightningModule):
             group["lr"] = rate
         generator = torch.Generator(device=self.device).manual_seed(derived_seed(self.seed, "masks", step))
         batch = self.data.rows(step)
-        shown, positions, targets = draw_masks(
-            batch.tokens, self.mask_share, self.span, self.model.config.vocab_size, generator
-        )
-        loss, bag = self.losses(batch, shown, positions, targets)
-        detached = loss.detach()
-        if bag is not None:
-            loss = loss + self.bag_weight * bag
-        self._loss_sum = detached if self._loss_sum is None else self._loss_sum + detached
+        hidden = draw_masks(batch.tokens, self.mask_share, self.span, self.model.config.vocab_size, generator)
+        total, loss, *bag = (self._captured or self._total)(*batch, *hidden)
+        self._loss_sum = loss.detach() if self._loss_sum is None else self._loss_sum + loss.detach()
         if (step + 1) % LOG_EVERY == 0:
             self._log(step, rate)
-            if bag is not None:
-                self.log("train/bag_of_words_loss", bag.detach())
-        return loss
+            for part in bag:
+                self.log("train/bag_of_words_loss", part.detach())
+        return total
+
+    def backward(self, loss: Tensor, *_: Any, **__: Any) -> None:
+        """Goes backward, unless the graph did so already."""
+        if self._captured is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forgets the last step's gradients, unless they are this step's: a graph overwrites them."""
+        if self._captured is None:
+            optimizer.zero_grad()
 
     def _log(self, step: int, rate: float) -> None:
         if self._loss_sum is None:

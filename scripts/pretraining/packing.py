@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -101,19 +100,17 @@ class ReviewBatches:
         self.most = min(self.size // 3, max(self.size // 48, 64))
         if self.steps_per_epoch < 1:
             raise ValueError(f"{len(tokens)} tokens do not fill one batch of {batch} x {seq}: choose a smaller batch")
+        self._content = torch.from_numpy(tokens.astype(np.int32)).to(self.device)
         self._epoch = -1
         self._batches: tuple[Tensor, ...] = ()
-        self._builder = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[tuple[npt.NDArray[np.int32], ...]]] | None = None
 
     def rows(self, step: int) -> Batch:
         """The batch of a step."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            built = self._next[1].result() if self._next and self._next[0] == epoch else self._build(epoch)
-            self._epoch, self._batches = epoch, tuple(torch.from_numpy(part).to(self.device) for part in built)
-            # While this epoch trains, a thread lays out the next one.
-            self._next = (epoch + 1, self._builder.submit(self._build, epoch + 1))
+            # Freed first: an epoch's batches are large, and two of them need not lie on the device.
+            self._batches = ()
+            self._epoch, self._batches = epoch, self._build(epoch)
         tokens, positions, review, boundaries = (part[index] for part in self._batches)
         return Batch(tokens.long(), positions.long(), review.long(), boundaries)
 
@@ -136,32 +133,37 @@ class ReviewBatches:
         order = dice.permutation(len(start))
         return start[order], length[order]
 
-    def _build(self, epoch: int) -> tuple[npt.NDArray[np.int32], ...]:
-        """All batches of an epoch: tokens, positions, reviews, boundaries."""
+    def _build(self, epoch: int) -> tuple[Tensor, ...]:
+        """All batches of an epoch: tokens, positions, reviews, boundaries, all int32, laid out where they are used."""
         dice = np.random.default_rng(derived_seed(self.seed, "order", epoch))
         long = self.long_every and epoch % self.long_every == self.long_every - 1
-        starts, lengths = self._cut(epoch, (2 * self.seq if long else self.seq) - 2, dice)
+        cuts = self._cut(epoch, (2 * self.seq if long else self.seq) - 2, dice)
+        starts, lengths = (torch.from_numpy(part).to(self.device) for part in cuts)
         widths = lengths + 2
-        ends = np.cumsum(widths)
-        row = np.repeat(np.arange(len(starts)), widths)
-        place = np.arange(len(row)) - (ends - widths)[row]
+        ends = widths.cumsum(0)
+        count = int(ends[-1])
+        steps = min(self.steps_per_epoch, count // self.size)
+        used = steps * self.size
+        rows = torch.arange(len(starts), device=self.device)
+        row = rows.repeat_interleave(widths, output_size=count)
+        place = torch.arange(count, device=self.device) - (ends - widths)[row]
         # Before a row's first token stands another's last one, or nothing: overwritten in the next two lines.
-        tokens = self.tokens[np.clip(starts[row] + place - 1, 0, len(self.tokens) - 1)].astype(np.int32)
+        tokens = self._content[(starts[row] + place - 1).clamp(0, len(self._content) - 1)]
         tokens[ends - widths] = BOS
         tokens[ends - 1] = EOS
-        steps = min(self.steps_per_epoch, len(tokens) // self.size)
-        used = steps * self.size
         tokens, place, row = tokens[:used], place[:used], row[:used]
-        begins = np.concatenate(([True], row[1:] != row[:-1]))
+        begins = torch.ones(used, dtype=torch.bool, device=self.device)
+        begins[1:] = row[1:] != row[:-1]
         # A row that two batches share is two rows; the second keeps its positions and has no <s>.
         begins[:: self.size] = True
-        numbers = np.cumsum(begins) - 1
-        review = np.minimum(numbers - numbers[(np.arange(used) // self.size) * self.size], self.most - 1)
-        where = np.flatnonzero(begins)
-        batch, column = where // self.size, review[where]
-        fresh = np.concatenate(([True], (batch[1:] != batch[:-1]) | (column[1:] != column[:-1])))
-        boundaries = np.full((steps, self.most + 1), self.size, dtype=np.int32)
-        boundaries[batch[fresh], column[fresh]] = (where % self.size)[fresh]
-        shape = (steps, self.size)
-        positions = (place + PAD + 1).astype(np.int32)
-        return tokens.reshape(shape), positions.reshape(shape), review.astype(np.int32).reshape(shape), boundaries
+        numbers = (begins.cumsum(0) - 1).view(steps, self.size)
+        review = (numbers - numbers[:, :1]).clamp(max=self.most - 1)
+        where = begins.nonzero().flatten()
+        batch, column = where // self.size, review.flatten()[where]
+        # The rows beyond the most share the last one's number, and begin where the first of them does.
+        boundaries = torch.full((steps, self.most + 1), self.size, dtype=torch.int32, device=self.device)
+        boundaries.view(-1).scatter_reduce_(
+            0, batch * (self.most + 1) + column, (where % self.size).to(torch.int32), "amin"
+        )
+        positions = (place + PAD + 1).to(torch.int32).view(steps, self.size)
+        return tokens.view(steps, self.size), positions, review.to(torch.int32), boundaries

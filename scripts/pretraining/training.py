@@ -109,6 +109,7 @@ def train(
         word_weights=word_weights(counts, args.bag_power),
         warmup=args.warmup,
         compiled=args.compile,
+        captured=device.type == "cuda" and not args.eager,
         seed=args.seed,
     )
     budget = Budget(args.minutes, args.steps)

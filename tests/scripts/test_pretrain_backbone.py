@@ -214,9 +214,39 @@ def test_attention_stays_within_a_review() -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: a CUDA graph")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_captured_step_has_the_gradients_of_a_launched_one_while_weights_change(compiled: bool) -> None:
+    from pretraining.captured import CapturedLoss
+    from pretraining.masked_lm import MaskedLanguageModel, roberta_config
+    from pretraining.masks import draw_masks
+
+    device = torch.device("cuda")
+    batches = packed(numbered_reviews(), seq=32, batch=16, device=device)
+    torch.manual_seed(1)
+    network = MaskedLanguageModel(roberta_config(4000, 64, 2), data=batches, bag_weight=0.2, compiled=compiled)
+    network.to(device)
+    captured = CapturedLoss(network._total, network.parameters())
+    for step in range(4):
+        batch = batches.rows(step)
+        hidden = draw_masks(batch.tokens, 0.2, 4.0, 4000, torch.Generator(device).manual_seed(step))
+        with torch.autocast("cuda", torch.bfloat16):
+            network.zero_grad()
+            launched = network._total(*batch, *hidden)
+            launched[0].backward()
+            expected = [parameter.grad.clone() for parameter in network.parameters()]
+            replayed = captured(*batch, *hidden)
+        assert torch.allclose(torch.stack(launched), torch.stack(replayed), rtol=2e-3)
+        for wanted, (name, parameter) in zip(expected, network.named_parameters(), strict=True):
+            assert (parameter.grad - wanted).norm() <= 2e-2 * wanted.norm() + 1e-6, name
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += 0.02 * torch.randn_like(parameter)
+
+
 def test_masks_hide_spans_of_what_is_asked_for_and_never_a_special_token() -> None:
     from pretraining.bpe import BOS, EOS, MASK
-    from pretraining.masked_lm import draw_masks
+    from pretraining.masks import draw_masks
 
     tokens = torch.randint(5, 400, (6400,))
     tokens[::100], tokens[99::100] = BOS, EOS
