@@ -51,6 +51,7 @@ WEIGHTS = {
     **{f"data.{key}": OTHER_REVIEWS for key in ("source", "text_column", "label_column", "n_test", "n_val", "seed")},
     "data.n_train": Weight((*TIME, *ACCURACY), "more reviews take longer and teach more, and results are not paired"),
     "data.max_length": Weight(ALL, "longer texts take more memory and time, and say more"),
+    "data.truncation": Weight(ACCURACY, "another part of the long reviews is read"),
     "data.batch_size": Weight(ALL, "larger batches take more memory, run faster, and take fewer steps"),
     "data.eval_batch_size": Weight((*MEMORY, *TIME), "memory and speed of evaluation, not of training"),
     "data.num_workers": Weight(TIME, "batches are prepared beside the training or within it"),

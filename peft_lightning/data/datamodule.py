@@ -17,6 +17,7 @@ from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import fingerprint, prepare, read_corpus, read_texts
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.tokenisation import check_tokenizer
+from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class IMDbDataModule(LightningDataModule):
         n_test: reviews to test on, a stratified subset of the test split; all of it by default.
         seed: picks the subsets, and nothing else.
         max_length: tokens a review is cut to, the special ones included.
+        truncation: what stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
+            from its beginning and the rest from its end, where the verdict is (Sun et al. 2019).
         batch_size: reviews in a training batch.
         eval_batch_size: reviews in a batch for validation, testing and prediction.
         num_workers: processes that prepare batches; 0 prepares them in the training process.
@@ -74,6 +77,7 @@ class IMDbDataModule(LightningDataModule):
         n_test: int | None = None,
         seed: int = 42,
         max_length: int = 256,
+        truncation: Truncation = "head",
         batch_size: int = 8,
         eval_batch_size: int = 32,
         num_workers: int = 0,
@@ -107,6 +111,7 @@ class IMDbDataModule(LightningDataModule):
         self.n_test = n_test
         self.seed = seed
         self.max_length = max_length
+        self.truncation: Truncation = truncation
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -232,7 +237,7 @@ class IMDbDataModule(LightningDataModule):
         tokenizer: "PreTrainedTokenizerBase",
         labels: NDArray[np.int64] | None = None,
     ) -> TokenisedReviews:
-        tokens = TokenCache(self.cache_dir).tokenise(texts, tokenizer, self.max_length)
+        tokens = TokenCache(self.cache_dir).tokenise(texts, tokenizer, self.max_length, self.truncation)
         classes = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
 

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from peft_lightning.data.tokenisation import TokenisedTexts, tokenise, tokenised_key
+from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,13 +37,20 @@ class TokenCache:
         self._may_fail = folder is None
         self._folder = Path(folder).expanduser() if folder else default_cache_dir()
 
-    def tokenise(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> TokenisedTexts:
+    def tokenise(
+        self,
+        texts: Sequence[str],
+        tokenizer: "PreTrainedTokenizerBase",
+        max_length: int,
+        truncation: Truncation = "head",
+    ) -> TokenisedTexts:
         """Read what is kept of these texts, or tokenise them and keep it.
 
         Args:
             texts: the texts.
             tokenizer: the tokenizer of the model.
             max_length: most tokens of a text, the special ones included.
+            truncation: which part of a longer text stays.
 
         Returns:
             The token ids of the texts.
@@ -50,12 +58,12 @@ class TokenCache:
         Raises:
             UserError: the folder that was asked for cannot be written.
         """
-        path = self._folder / f"{tokenised_key(texts, tokenizer, max_length)}.safetensors"
+        path = self._folder / f"{tokenised_key(texts, tokenizer, max_length, truncation)}.safetensors"
         kept = _read(path)
         if kept is not None:
             return kept
         self._check_writable()
-        made = tokenise(texts, tokenizer, max_length)
+        made = tokenise(texts, tokenizer, max_length, truncation)
         try:
             _write(path, made)
         except OSError as error:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from peft_lightning.data.truncation import Truncation, cut, surrounding
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,58 +49,34 @@ class TokenisedTexts:
         return self.full_lengths > self.lengths
 
 
-def tokenise(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> TokenisedTexts:
+def tokenise(
+    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, truncation: Truncation = "head"
+) -> TokenisedTexts:
     """Turn texts into token ids; no random number generator is touched.
 
     Args:
         texts: the texts, n of them.
         tokenizer: the tokenizer of the model.
         max_length: most tokens of a text, the special ones included.
+        truncation: which part of a longer text stays.
 
     Returns:
         The token ids of the n texts.
     """
     pieces: list[np.ndarray[Any, np.dtype[np.int32]]] = []
     full_lengths: list[int] = []
-    encode = _encode_fast if tokenizer.is_fast else _encode_slow
+    around = surrounding(tokenizer("a film", return_special_tokens_mask=True)["special_tokens_mask"])
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        for ids, full_length in encode(list(texts[start : start + _TEXTS_AT_ONCE]), tokenizer, max_length):
-            pieces.append(np.asarray(ids, dtype=np.int32))
-            full_lengths.append(full_length)
+        encoded = tokenizer(list(texts[start : start + _TEXTS_AT_ONCE]), truncation=False, verbose=False)
+        for ids in encoded["input_ids"]:
+            pieces.append(np.asarray(cut(ids, max_length, truncation, *around), dtype=np.int32))
+            full_lengths.append(len(ids))
     offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
     return TokenisedTexts(
         torch.from_numpy(np.concatenate([np.empty(0, np.int32), *pieces])),
         torch.from_numpy(offsets),
         torch.tensor(full_lengths, dtype=torch.int32),
     )
-
-
-def _encode_fast(
-    texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> Iterator[tuple[list[int], int]]:
-    # What is cut off comes back as further rows of the same text: one pass tells its whole length too.
-    encoded = tokenizer(
-        texts,
-        truncation=True,
-        max_length=max_length,
-        return_overflowing_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    special = tokenizer.num_special_tokens_to_add()
-    rows: list[list[list[int]]] = [[] for _ in texts]
-    for text, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
-        rows[text].append(ids)
-    for of_text in rows:
-        yield of_text[0], sum(len(ids) - special for ids in of_text) + special
-
-
-def _encode_slow(
-    texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> Iterator[tuple[list[int], int]]:
-    for text in texts:
-        full_length = len(tokenizer(text, verbose=False)["input_ids"])
-        yield tokenizer(text, truncation=True, max_length=max_length)["input_ids"], full_length
 
 
 def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
@@ -125,19 +102,22 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> No
         )
 
 
-def tokenised_key(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> str:
+def tokenised_key(
+    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, truncation: Truncation = "head"
+) -> str:
     """Tell what `tokenise` would return from what it returns for anything else.
 
     Args:
         texts: the texts.
         tokenizer: the tokenizer of the model.
         max_length: most tokens of a text.
+        truncation: which part of a longer text stays.
 
     Returns:
         A SHA-256, in hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for part in (_identity(tokenizer), str(max_length), *texts):
+    for part in (_identity(tokenizer), f"{truncation} {max_length}", *texts):
         content = part.encode("utf-8", "surrogatepass")
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)
@@ -160,7 +140,6 @@ def _identity(tokenizer: "PreTrainedTokenizerBase") -> str:
             "class": type(tokenizer).__name__,
             "library": tokenizers.__version__,
             "special_tokens": tokenizer.special_tokens_map,
-            "truncation_side": tokenizer.truncation_side,
             "state": state,
         },
         sort_keys=True,
