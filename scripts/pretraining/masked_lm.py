@@ -73,7 +73,7 @@ class MaskedLanguageModel(L.LightningModule):
         word_weights: what each word counts for in the second task, shape (vocabulary,).
         warmup: share of the run in which the rate rises; it then falls to 0 in a line.
         clip: largest norm of the gradient.
-        compiled: whether to compile the encoder's layers.
+        compiled: whether to compile the encoder's layers and the losses.
         captured: whether to capture losses and gradients of a step in a CUDA graph; on a GPU only.
         seed: decides the masks.
     """
@@ -120,9 +120,19 @@ class MaskedLanguageModel(L.LightningModule):
         self.recent_losses: list[float] = []
         self._loss_sum: Tensor | float | None = None
         self._captured = CapturedLoss(self._total, self.parameters()) if captured else None
+        lm_head = self.model.lm_head
+
+        def masked_loss(states: Tensor, targets: Tensor) -> Tensor:
+            return torch.nn.functional.cross_entropy(lm_head(states).float(), targets)
+
+        self._masked_loss = masked_loss
         if compiled:
             for layer in self.model.roberta.encoder.layer:
                 layer.compile(dynamic=False)
+            # Scores of the whole vocabulary are the largest tensors of a step: compiled, they are made once, in bf16.
+            self._masked_loss = torch.compile(self._masked_loss, dynamic=False)
+            if self.bag is not None:
+                self.bag.compile(dynamic=False)
 
     def losses(self, batch: Batch, shown: Tensor, positions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cross-entropies of the hidden tokens and of the bag of words; each scored at its positions alone."""
@@ -132,8 +142,7 @@ class MaskedLanguageModel(L.LightningModule):
             boundaries=batch.boundaries,
             longest=self.data.longest,
         ).last_hidden_state[0]
-        scores = self.model.lm_head(hidden[positions])
-        masked = torch.nn.functional.cross_entropy(scores.float(), targets)
+        masked = self._masked_loss(hidden.index_select(0, positions), targets)
         if self.bag is None:
             return masked, None
         return masked, self.bag(hidden, batch, self.model.roberta.embeddings.word_embeddings.weight)
