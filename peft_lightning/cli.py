@@ -201,7 +201,7 @@ def _explain_argument(error: argparse.ArgumentError, files: list[Path]) -> str:
     if not files and "model.method" in message and "required" in message:
         return "no method: name a recipe, such as --config configs/lora.yaml"
     if "model.method" in message and "import path" in message:
-        message += "; the methods are FullFineTuning, LoRA, QLoRA and IA3"
+        message += "; the methods are FullFineTuning, LoRA, QLoRA, IA3 and HeadOnly"
     source = f" (in {', '.join(map(str, files))} or the flags)" if files else ""
     return f"{message}{source}"
 

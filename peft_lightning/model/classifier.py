@@ -39,7 +39,7 @@ class TextClassifier(LightningModule):
     """A pretrained encoder with a classification head, fine-tuned by one method.
 
     Args:
-        method: how the encoder is adapted: FullFineTuning, LoRA, QLoRA or IA3.
+        method: how the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3 or HeadOnly.
         model_name_or_path: a hub id, a local folder, or `embedded` for the small backbone in the package.
         revision: branch, tag or commit of a hub model.
         attn_implementation: how attention is computed; flash_attention_2 needs a GPU and the flash-attn package.

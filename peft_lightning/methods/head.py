@@ -1,0 +1,33 @@
+"""The head alone: what the pretrained encoder is worth before any method changes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
+
+from peft_lightning.methods.base import Method
+from peft_lightning.model.backbones import head_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class HeadOnly(Method):
+    """Train the head on a frozen encoder, which an adapter has to beat (Peters et al. 2019, arXiv:1903.05987)."""
+
+    name: ClassVar[str] = "head"
+
+    def adapt(self, model: PreTrainedModel) -> nn.Module:
+        """Freeze all but the head.
+
+        Args:
+            model: what `load_backbone` returned.
+
+        Returns:
+            The same model.
+        """
+        model.requires_grad_(False)
+        for name in head_modules(model):
+            model.get_submodule(name).requires_grad_(True)
+        return model
