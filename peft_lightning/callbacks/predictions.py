@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.runs.files import atomic_file
+from peft_lightning.runs.predictions import write_predictions
 
 
 class Predictions(Callback):
@@ -50,19 +50,7 @@ class Predictions(Callback):
         """Writes the file, in the order of the source's split."""
         if self.path is None or not trainer.is_global_zero or not self._batches:
             return
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        columns = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
-        order = columns["index"].argsort(stable=True)
-        probabilities = columns["probabilities"][order]
-        table = {
-            "index": columns["index"][order].numpy(),
-            "label": columns["label"][order].numpy(),
-            "prediction": probabilities.argmax(dim=-1).numpy(),
-        }
-        for number in range(probabilities.shape[1]):
-            table[f"probability_{number}"] = probabilities[:, number].contiguous().numpy()
-        with atomic_file(self.path) as file:
-            pq.write_table(pa.table(table), file)
+        columns = {name: torch.cat([batch[name] for batch in self._batches]).numpy() for name in self._batches[0]}
+        names = getattr(pl_module, "class_names", None)
+        write_predictions(self.path, columns["index"], columns["label"], columns["probabilities"], names)
         self._batches = []

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -47,3 +48,13 @@ def test_bf16_probabilities_are_stored_as_numbers_that_sum_to_one(tmp_path: Path
     trainer(tmp_path, predictions).test(ScriptedModule(), datamodule=ScriptedData(test=[batch]), verbose=False)
     for row in pq.read_table(tmp_path / "predictions.parquet").to_pylist():
         assert sum(row[f"probability_{number}"] for number in range(3)) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_file_says_what_the_classes_are_called(tmp_path: Path) -> None:
+    predictions = Predictions()
+    predictions.write_to(tmp_path / "predictions.parquet")
+    module = ScriptedModule()
+    module.class_names = ["bad", "fair", "good"]  # type: ignore[assignment]
+    trainer(tmp_path, predictions).test(module, datamodule=ScriptedData(test=BATCHES), verbose=False)
+    metadata = pq.read_schema(tmp_path / "predictions.parquet").metadata
+    assert json.loads(metadata[b"class_names"]) == ["bad", "fair", "good"]
