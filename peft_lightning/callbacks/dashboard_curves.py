@@ -97,20 +97,21 @@ def smooth(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
     return (sums[end] - sums[first]) / (end - first), window
 
 
-def decimate(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def decimate(values: np.ndarray[Any, Any], buckets: int = BUCKETS) -> np.ndarray[Any, Any]:
     """Chooses the points of a long curve that show its shape: the lowest and the highest of every bucket, both ends.
 
     Args:
         values: The curve.
+        buckets: How many of them; two points of each are drawn.
 
     Returns:
         The positions to draw, in order; all of them for a short curve.
     """
-    size = len(values) // BUCKETS
+    size = len(values) // buckets
     if size < 3:
         return np.arange(len(values))
     whole = len(values) // size * size
-    buckets = values[:whole].reshape(-1, size)
+    rows = values[:whole].reshape(-1, size)
     starts = np.arange(0, whole, size)
-    extremes = [starts + buckets.argmin(axis=1), starts + buckets.argmax(axis=1)]
+    extremes = [starts + rows.argmin(axis=1), starts + rows.argmax(axis=1)]
     return np.unique(np.concatenate([[0], *extremes, np.arange(whole, len(values)), [len(values) - 1]]))

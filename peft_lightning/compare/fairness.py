@@ -1,6 +1,6 @@
 """What differs between recipes beyond the method itself, and what that does to a comparison of methods."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ def fairness_in_words(fairness: Fairness) -> tuple[str, ...]:
     Returns:
         Sentences: how many settings differ, then each of them, then a learning rate that all methods share.
     """
-    recipes, count = _listing(fairness.recipes), len(fairness.differences)
+    recipes, count = listing(fairness.recipes), len(fairness.differences)
     if len(fairness.recipes) < 2:
         return ("One recipe alone is not compared with anything.",)
     if not count:
@@ -110,8 +110,8 @@ def _sentence(difference: SettingDifference) -> str:
     for label, value in difference.values.items():
         shown = "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         by_value.setdefault(shown, []).append(label)
-    values = "; ".join(f"{value} in {_listing(labels)}" for value, labels in by_value.items())
-    touched = f"Touches {_listing(difference.weight.touches)}: " if difference.weight.touches else ""
+    values = "; ".join(f"{value} in {listing(labels)}" for value, labels in by_value.items())
+    touched = f"Touches {listing(difference.weight.touches)}: " if difference.weight.touches else ""
     words = difference.weight.words
     return f"{difference.setting}: {values}. {touched}{words if touched else words[0].upper() + words[1:]}."
 
@@ -146,5 +146,10 @@ def _differ(values: Mapping[str, Any]) -> bool:
     return any(value != first for value in others)
 
 
-def _listing(words: tuple[str, ...] | list[str]) -> str:
+def listing(words: Sequence[str]) -> str:
+    """Strings words together: "a, b and c".
+
+    Args:
+        words: One or more.
+    """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

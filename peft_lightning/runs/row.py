@@ -18,7 +18,7 @@ def cells(record: RunRecord) -> tuple[str, ...]:
         record.method,
         f"{params.trainable:,} ({params.trainable_percent:.2f} %)" if params else "–",
         f"{peak:.2f} GiB" if peak is not None else "– (no GPU)",
-        _duration(record.time.train_s),
+        duration(record.time.train_s),
         f"{100 * accuracy:.1f} %" if accuracy is not None else "–",
     )
 
@@ -45,7 +45,12 @@ def as_markdown(record: RunRecord) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Words a time; one that was not measured is a dash.
+
+    Args:
+        seconds: The time in seconds.
+    """
     if seconds is None:
         return "–"
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

@@ -48,7 +48,8 @@ from peft_lightning.compare.statistics.comparison import (
     MethodAccuracy,
     Statistics,
     compare_methods,
+    measure_methods,
 )
 from peft_lightning.compare.statistics.words import verdict
 
-__all__ = ["Difference", "Interval", "MethodAccuracy", "Statistics", "compare_methods", "verdict"]
+__all__ = ["Difference", "Interval", "MethodAccuracy", "Statistics", "compare_methods", "measure_methods", "verdict"]

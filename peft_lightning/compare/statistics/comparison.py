@@ -114,6 +114,8 @@ def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> 
     """
     from scipy import special
 
+    if len(correct) < 2:
+        raise ValueError(f"a comparison takes at least two methods, not {len(correct)}")
     answers = _checked(correct)
     components = Components.of(answers)
     names = list(answers)
@@ -150,6 +152,24 @@ def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> 
     )
 
 
+def measure_methods(correct: Mapping[str, npt.ArrayLike]) -> tuple[MethodAccuracy, ...]:
+    """Measures methods without comparing them; one alone will do.
+
+    Args:
+        correct: As for ``compare_methods``.
+
+    Returns:
+        Their accuracies, in the order given.
+
+    Raises:
+        ValueError: If there is no method, fewer than two reviews, or an array is not of that shape and kind.
+    """
+    if not correct:
+        raise ValueError("there is no method to measure")
+    answers = _checked(correct)
+    return _accuracies(answers, Components.of(answers))
+
+
 def _accuracies(answers: Mapping[str, npt.NDArray[np.bool_]], components: Components) -> tuple[MethodAccuracy, ...]:
     from scipy import special
 
@@ -183,8 +203,6 @@ def _interval(centre: float, half: float, least: float, most: float) -> Interval
 
 
 def _checked(correct: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[np.bool_]]:
-    if len(correct) < 2:
-        raise ValueError(f"a comparison takes at least two methods, not {len(correct)}")
     arrays = {name: np.asarray(values) for name, values in correct.items()}
     reviews = None
     for name, values in arrays.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from peft_lightning.compare.statistics import Statistics, compare_methods
+from peft_lightning.compare.statistics import Statistics, compare_methods, measure_methods
 from tests.compare.statistics.simulated import ACCURACY, Latent
 
 REVIEWS = 2000
@@ -200,3 +200,13 @@ def test_wrong_input_ends_in_one_line(correct: Mapping[str, np.ndarray], message
 def test_scipy_is_loaded_only_when_used() -> None:
     code = "import sys, peft_lightning.compare.statistics; print('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_methods_are_measured_alone_as_they_are_in_a_comparison() -> None:
+    correct = simulated([0.88, 0.9])
+    assert measure_methods(correct) == compare_methods(correct).methods
+    (alone,) = measure_methods({"a": correct["a"]})
+    assert alone.accuracy == pytest.approx(correct["a"].mean())
+    assert alone.interval.low < alone.sample_interval.low < alone.accuracy < alone.interval.high
+    with pytest.raises(ValueError, match="no method to measure"):
+        measure_methods({})
