@@ -6,7 +6,7 @@ from typing import NoReturn
 from peft_lightning import __version__
 from peft_lightning.errors import UserError
 
-COMMANDS = ("fit", "validate", "test", "predict")
+COMMANDS = ("fit", "validate", "test", "predict", "report")
 
 HELP = f"""\
 peft-lightning {__version__}: which fine-tuning method should I use, on my data and my GPU?
@@ -17,6 +17,7 @@ peft-lightning {__version__}: which fine-tuning method should I use, on my data 
   python -m peft_lightning predict --config RUN_DIR/config.yaml --ckpt_path best \\
       --data.predict_file reviews.txt [--output out.jsonl]
   tensorboard --logdir lightning_logs                             watch
+  python -m peft_lightning report lightning_logs/compare/NAME     the report of a comparison, from its records
 
 recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml: the published study's, whole
            configs/tuned/*.yaml: the same methods, learning rate chosen for each on validation
@@ -56,17 +57,26 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if words[0] not in COMMANDS:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
+    try:
+        _run(words)
+    except UserError as error:
+        if debug:
+            raise
+        fail(str(error))
+
+
+def _run(words: list[str]) -> None:
+    if words[0] == "report":  # which needs neither torch nor Lightning
+        from peft_lightning.commands.report import run_report
+
+        run_report(words[1:])
+        return
     from peft_lightning.startup import import_torchmetrics_without_plots
 
     import_torchmetrics_without_plots()
     from peft_lightning.cli import run_command
 
-    try:
-        run_command(words)
-    except UserError as error:
-        if debug:
-            raise
-        fail(str(error))
+    run_command(words)
 
 
 if __name__ == "__main__":

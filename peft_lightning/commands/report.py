@@ -1,0 +1,49 @@
+"""report: rebuild a comparison's table, tests and page from what its runs left on disk."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from peft_lightning.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"report: {message} (report --help explains it)")
+
+
+def run_report(words: Sequence[str]) -> None:
+    """Runs the command.
+
+    Args:
+        words: The words after ``report``.
+
+    Raises:
+        UserError: The user can put right what went wrong.
+    """
+    parser = _Parser(
+        prog="python -m peft_lightning report",
+        description="Rebuilds the report of a comparison from its records alone: prints the table and the verdict,"
+        " and writes table.md, results.csv and report.html into its folder.",
+        epilog="example: python -m peft_lightning report lightning_logs/compare/mine --no_texts",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, help="folder of the comparison, such as lightning_logs/compare/mine")
+    parser.add_argument(
+        "others",
+        type=Path,
+        nargs="*",
+        metavar="OTHER_RUN_DIR",
+        help="directory of a further run, such as lightning_logs/lora/version_0, or another comparison's folder:"
+        " a run with a recipe's very settings joins it as a further seed, any other is a row of its own",
+    )
+    parser.add_argument(
+        "--no_texts",
+        action="store_true",
+        help="for a report that is shared: show numbers of reviews instead of their texts, and name no folders",
+    )
+    asked = parser.parse_args(list(words))
+    from peft_lightning.compare.report import write_report
+
+    write_report(asked.folder, asked.others, texts=not asked.no_texts)

@@ -1,0 +1,155 @@
+"""``report.html``: one file that needs no network and no script, made from what the sections say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from peft_lightning import __version__
+from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.report import words
+from peft_lightning.compare.report.figures import Figures
+from peft_lightning.compare.report.findings import Findings, first_record
+from peft_lightning.compare.report.recommendations import recommend
+from peft_lightning.compare.report.sections import answers, pictures, tests
+from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
+from peft_lightning.compare.report.study import STATES, Study
+from peft_lightning.compare.report.surroundings import describe_surroundings
+from peft_lightning.compare.report.table import columns, legend
+
+if TYPE_CHECKING:
+    from peft_lightning.compare.report.texts import Texts
+
+Hide = Callable[[str], str]
+HEADINGS = (
+    ("verdict", "Verdict"),
+    ("table", "Table"),
+    ("fairness", "Fairness"),
+    ("accuracy", "Accuracy"),
+    ("costs", "Cost"),
+    ("curves", "Learning curves"),
+    ("memory", "Memory"),
+    ("tests", "Tests"),
+    ("confusion", "Confusion"),
+    ("disagreements", "Disagreements"),
+    ("tuning", "Tuning"),
+    ("environment", "Environment"),
+    ("recipes", "Recipes"),
+)
+
+
+def render_page(
+    study: Study, findings: Findings, rows: Sequence[Figures], verdict: Sequence[str], texts: Texts | str, hide: Hide
+) -> str:
+    """Renders the page.
+
+    Args:
+        study: The runs.
+        findings: Their statistics.
+        rows: The figures of every recipe.
+        verdict: What the tests say, in sentences.
+        texts: Texts of disputed reviews, or why there are none.
+        hide: What is done to texts that may hold paths of this machine.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("peft_lightning.compare.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+    )
+    css = resources.files("peft_lightning.compare.report").joinpath("templates", "report.css").read_text("utf-8")
+    names = findings.class_names or (None if isinstance(texts, str) else texts.class_names)
+    described = describe_surroundings(study)
+    pairs = len(findings.statistics.differences) if findings.statistics is not None else 0
+    tuning = describe_tuning(study)
+    content: dict[str, Any] = {
+        "title": study.name,
+        "css": Markup(css.strip()),
+        "introduction": _introduction(study, hide),
+        "contents": [(id, heading) for id, heading in HEADINGS if id != "tuning" or tuning],
+        "partial": findings.partial,
+        "everything_finished": not study.unfinished,
+        "recommendations": recommend(rows, findings.statistics),
+        "verdict": verdict[: len(verdict) - pairs],
+        "verdict_pairs": verdict[len(verdict) - pairs :],
+        "left_out": findings.left_out,
+        "columns": columns(rows),
+        "rows": rows,
+        "legend": legend(rows),
+        "trouble": [
+            {"recipe": recipe.label, "seed": run.seed, "state": STATES[run.state], "error": hide(run.error or "")}
+            for recipe, run in study.unfinished
+        ],
+        "fairness": describe_fairness(study, described, hide),
+        "accuracy": pictures.accuracies(study, rows),
+        **pictures.tradeoffs(rows),
+        "curves": pictures.curves(study),
+        "memory": pictures.memory(rows),
+        **tests.describe_tests(findings),
+        "confusions": answers.confusions(study, findings, names),
+        "disputed": answers.disputed(findings, names, texts),
+        "tuning": tuning,
+        "environment": [
+            (one.name, [_had(value, labels, len(one.values)) for value, labels in one.values]) for one in described
+        ],
+        "commands": _commands(study, hide),
+        "recipes": [
+            {
+                "label": recipe.label,
+                "origin": hide(recipe.origin),
+                "settings": hide(yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)),
+            }
+            for recipe in study.recipes
+        ],
+        "notes": study.notes,
+        "version": __version__,
+        "run_count": "1 run" if len(study.runs) == 1 else f"{len(study.runs)} runs",
+    }
+    page: str = environment.get_template("report.html").render(content)
+    # Blank lines and what ends in spaces are the template's, not the reader's; texts keep theirs.
+    return "\n".join(line.rstrip() for line in page.split("\n")).strip() + "\n"
+
+
+def _introduction(study: Study, hide: Hide) -> list[str]:
+    planned = [recipe.label for recipe in study.recipes if recipe.planned]
+    joined = [recipe.label for recipe in study.recipes if not recipe.planned]
+    seeds = ", ".join(map(str, study.plan.seeds))
+    what = f"{listing(planned)}, each trained with {words.runs(len(study.plan.seeds))} ({seeds})"
+    sentences = [f"{what}."]
+    found = first_record(study.recipes)
+    if found is not None:
+        record = found[1]
+        told = []
+        if record.backbone is not None:
+            told.append(f"Backbone {hide(record.backbone.name)}")
+        if (data := record.dataset) is not None:
+            told.append(
+                f"reviews from {hide(data.source)}: {data.n_train:,} to train on, {data.n_val:,} to validate on,"
+                f" {data.n_test:,} to test on, cut at {data.max_length} tokens"
+            )
+        if record.environment is not None:
+            told.append(f"run on {record.environment.device} at {record.environment.precision}")
+        sentences.append("; ".join(told) + ".")
+    if joined:
+        verb = "has" if len(joined) == 1 else "have"
+        sentences.append(f"{listing(joined)} {verb} joined from other runs.")
+    return sentences
+
+
+def _commands(study: Study, hide: Hide) -> list[tuple[str, str]]:
+    told = (
+        ("Laid over every recipe", " ".join(study.plan.overlays)),
+        ("Given to every run", " ".join(study.plan.overrides)),
+    )
+    return [(what, hide(said)) for what, said in told if said]
+
+
+def _had(value: str, labels: Sequence[str], count: int) -> str:
+    return value if count == 1 else f"{value} ({listing(labels)})"

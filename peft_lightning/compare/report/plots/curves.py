@@ -1,0 +1,100 @@
+"""A recipe's learning curves, all its seeds, on axes that all recipes share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from peft_lightning.callbacks.dashboard_curves import Curves, decimate, smooth
+from peft_lightning.compare.report.plots.accuracy import tick
+from peft_lightning.compare.report.plots.svg import FAINT, GHOST, as_svg, drawing, series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Limits = tuple[float, float]
+# Every panel shows every run: more points than its width has pixels would only make the page heavy.
+BUCKETS = 120
+
+
+def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]]) -> str:
+    """Draws training and validation loss above validation accuracy, by step.
+
+    Args:
+        label: The recipe.
+        number: Its place among the recipes.
+        curves: The curves of every recipe, one entry a seed; the others' set the limits and show as shadows.
+
+    Returns:
+        The picture.
+    """
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    name, width, height = f"curves-{number}", 256, 310
+    color, _ = series(number)
+    every = [one for seeds in curves.values() for one in seeds]
+    with drawing(name, width, height) as figure:
+        loss, accuracy = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
+        figure.subplots_adjust(
+            left=46 / width, right=1 - 8 / width, top=1 - 22 / height, bottom=42 / height, hspace=0.24
+        )
+        for other, seeds in curves.items():
+            if other != label:
+                for one in seeds:
+                    _smoothed(loss, one, color=GHOST, linewidth=1.0)
+                    _validations(accuracy, one, "val/acc", color=GHOST, linewidth=1.0)
+        for one in curves[label]:
+            _smoothed(loss, one, color=color, linewidth=1.3)
+            _validations(loss, one, "val/loss", color=color, linewidth=1.0, linestyle=(0, (2, 2)), marker=".")
+            _validations(accuracy, one, "val/acc", color=color, linewidth=1.3, marker=".")
+        loss.set_ylim(_limits(every, ("train/loss", "val/loss")))
+        accuracy.set_ylim(_limits(every, ("val/acc",)))
+        accuracy.set_xlim(0, 1.03 * max(1, *(one.step for one in every)))
+        accuracy.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        accuracy.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        accuracy.yaxis.set_major_formatter(tick)
+        accuracy.set_xlabel("optimiser step")
+        for axes, title in ((loss, "loss"), (accuracy, "validation accuracy")):
+            axes.set_title(title, loc="left", fontsize=12, color=FAINT, pad=5)
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.grid(axis="y")
+        return as_svg(figure, name, _in_words(label, curves[label]))
+
+
+def _smoothed(axes: Axes, curves: Curves, **looks: object) -> None:
+    if (points := curves.points("train/loss")) is not None:
+        values, _ = smooth(points[1])
+        shown = decimate(values, BUCKETS)
+        axes.plot(points[0][shown], values[shown], **looks)  # type: ignore[arg-type]
+
+
+def _validations(axes: Axes, curves: Curves, name: str, **looks: object) -> None:
+    if (points := curves.points(name)) is not None:
+        # Without a line to draw, a single validation would leave no trace.
+        if len(points[0]) == 1:
+            looks = {**looks, "marker": "."}
+        shown = decimate(points[1], BUCKETS)
+        axes.plot(points[0][shown], points[1][shown], markersize=5, **looks)  # type: ignore[arg-type]
+
+
+def _limits(curves: Iterable[Curves], names: Sequence[str]) -> Limits:
+    found = [points for one in curves for name in names if (points := one.points(name)) is not None]
+    if not found:
+        return 0.0, 1.0
+    values = np.concatenate([smooth(values)[0] if "train" in names[0] else values for _, values in found])
+    low, high = float(values.min()), float(values.max())
+    room = max(0.06 * (high - low), 0.01)
+    return low - room, high + room
+
+
+def _in_words(label: str, curves: Sequence[Curves]) -> str:
+    seeds = "1 seed" if len(curves) == 1 else f"{len(curves)} seeds"
+    best = [float(points[1].max()) for one in curves if (points := one.points("val/acc")) is not None]
+    text = f"Learning curves of {label}, {seeds}"
+    return (
+        f"{text}: validation accuracy peaked at {', '.join(f'{100 * value:.1f} %' for value in best)}."
+        if best
+        else text
+    )

@@ -1,0 +1,84 @@
+"""Reads what the runs of a comparison left on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from peft_lightning.compare.plan import PlannedRun, read_plan
+from peft_lightning.compare.report.joining import join, runs_below
+from peft_lightning.compare.report.study import Recipe, Run, State, Study
+from peft_lightning.compare.runs_on_disk import FAILURE, newest_run
+from peft_lightning.compare.tuning import read_tuning
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import read_config
+from peft_lightning.runs.predictions import read_answers
+from peft_lightning.runs.record import RunRecord, Status
+
+
+def read_study(folder: Path, others: Sequence[Path] = ()) -> Study:
+    """Reads what the runs left on disk.
+
+    Args:
+        folder: The comparison's folder.
+        others: Directories of further runs: a run's own, one that holds ``lightning_logs``, or another comparison's.
+
+    Raises:
+        UserError: If a folder holds no comparison, or no run.
+    """
+    plan = read_plan(folder)
+    planned = plan.runs(folder)
+    recipes = [
+        Recipe(
+            recipe.label,
+            recipe.path,
+            recipe.settings,
+            tuple(
+                _planned_run(run, folder)
+                for run in sorted(planned, key=lambda run: plan.seeds.index(run.seed))
+                if run.label == recipe.label
+            ),
+        )
+        for recipe in plan.recipes
+    ]
+    notes: list[str] = []
+    for directory in (one for other in others for one in runs_below(other)):
+        join(recipes, read_run(directory, directory.name), notes)
+    return Study(folder.resolve().name, plan, tuple(recipes), read_tuning(folder), tuple(notes))
+
+
+def _planned_run(planned: PlannedRun, folder: Path) -> Run:
+    directory = newest_run(planned.folder)
+    place = str((directory or planned.folder).relative_to(folder))
+    run = Run(planned.seed, place, "not_started") if directory is None else read_run(directory, place, planned.seed)
+    failure = planned.folder / FAILURE
+    if run.state == "finished" or not failure.is_file():
+        return run
+    try:
+        content = json.loads(failure.read_text(encoding="utf-8"))
+        state: State = content["status"] if content["status"] in get_args(Status) else "failed"
+        return replace(run, state=state, error=str(content.get("error") or "") or None)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return replace(run, state="failed", error=f"{failure.name} is damaged")
+
+
+def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
+    """Reads a run; what is damaged in it is a state, so that one bad file does not take the report away.
+
+    Args:
+        directory: The run's directory.
+        place: How the report names it.
+        seed: The seed that it was planned with; what the record says if not given.
+    """
+    try:
+        record = RunRecord.read(directory / "results.json")
+        config = read_config(directory / "config.yaml") if (directory / "config.yaml").is_file() else None
+        path = directory / (record.predictions or "predictions.parquet")
+        answers = read_answers(path) if record.status == "finished" and record.predictions else None
+    except UserError as error:
+        return Run(-1 if seed is None else seed, place, "unreadable", str(error))
+    history = directory / record.history if record.history else None
+    return Run(record.seed, place, record.status, record.error, record, config, answers, history)

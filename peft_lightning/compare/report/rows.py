@@ -1,0 +1,55 @@
+"""``results.csv``: one row a run, plain numbers, what was not measured left empty."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+
+from peft_lightning.compare.report.study import Study
+from peft_lightning.runs.record import MemoryFigures, ParameterFigures, TimeFigures
+
+METRICS = ("test/acc", "test/f1", "test/auroc", "test/loss", "val/acc", "val/f1", "val/auroc", "val/loss")
+SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures}
+LISTS = ("epoch_s",)
+
+
+def as_csv(study: Study, hide: Callable[[str], str] = str) -> str:
+    """Sets every run in a row.
+
+    Args:
+        study: The runs.
+        hide: What is done to texts that may hold paths of this machine.
+    """
+    rows: list[dict[str, object]] = []
+    for recipe, run in study.runs:
+        record = run.record
+        row: dict[str, object] = {"recipe": recipe.label, "seed": run.seed, "status": run.state}
+        row["method"] = record.method if record else None
+        for section, kind in SECTIONS.items():
+            figures = getattr(record, section) if record else None
+            for field in dataclasses.fields(kind):
+                if field.name not in LISTS:
+                    row[f"{section}/{field.name}"] = getattr(figures, field.name, None)
+        epochs = record.time.epoch_s if record else []
+        row["time/epoch_s"] = sum(epochs) / len(epochs) if epochs else None
+        row |= {name: record.metrics.get(name) if record else None for name in METRICS}
+        row["checkpoint_bytes"] = record.checkpoint_bytes if record else None
+        row |= {
+            "n_train": record.dataset.n_train if record and record.dataset else None,
+            "n_test": record.dataset.n_test if record and record.dataset else None,
+            "backbone": hide(record.backbone.name) if record and record.backbone else None,
+            "device": record.environment.device if record and record.environment else None,
+            "precision": record.environment.precision if record and record.environment else None,
+            "run": run.place,
+            "error": hide(run.error) if run.error else None,
+        }
+        rows.append(row)
+    return _written(rows)
+
+
+def _written(rows: Sequence[dict[str, object]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

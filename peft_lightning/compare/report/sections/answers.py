@@ -1,0 +1,122 @@
+"""The sections on single answers: confusion of classes, and reviews on which recipes disagree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from peft_lightning.compare.report import words
+from peft_lightning.compare.report.disagreements import DisputedReview, find_disagreements
+from peft_lightning.compare.report.findings import Findings
+from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.texts import Texts
+
+SUMMARY_LETTERS, TEXT_LETTERS = 72, 1200
+
+
+def confusions(study: Study, findings: Findings, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
+    """Shows how often each class was taken for each.
+
+    Args:
+        study: The runs.
+        findings: Their answers.
+        names: What the classes are called, if that is known.
+    """
+    shown = []
+    for number, recipe in enumerate(study.recipes):
+        answers = findings.confusions.get(recipe.label)
+        if not answers:
+            continue
+        matrix = np.sum([one.confusion() for one in answers], axis=0)
+        totals = matrix.sum(axis=1)
+        classes = [_class_name(place, answers[0].class_names or names) for place in range(answers[0].classes)]
+        shown.append(
+            {
+                "label": recipe.label,
+                "number": number,
+                "seeds": words.runs(len(answers)),
+                "names": classes,
+                "rows": [
+                    {
+                        "name": name,
+                        "cells": [
+                            {
+                                "count": f"{count:,}",
+                                "rate": words.percent(count / totals[place] if totals[place] else None),
+                                "share": f"{count / totals[place] if totals[place] else 0:.3f}",
+                            }
+                            for count in matrix[place].tolist()
+                        ],
+                    }
+                    for place, name in enumerate(classes)
+                ],
+            }
+        )
+    return shown
+
+
+def disputed(findings: Findings, names: tuple[str, ...] | None, texts: Texts | str) -> dict[str, Any] | None:
+    """Shows the reviews that recipes answer differently; None with fewer than two recipes.
+
+    Args:
+        findings: The answers.
+        names: What the classes are called, if that is known.
+        texts: The reviews' texts, or why there are none.
+    """
+    found = find_disagreements(findings.answers)
+    if found is None:
+        return None
+    summary = (
+        f"Of {found.reviews:,} reviews every run got {found.all_right:,} right and {found.all_wrong:,} wrong."
+        f" {found.clear:,} {'was' if found.clear == 1 else 'were'} right in all seeds of one recipe and wrong in all"
+        " seeds of another."
+    )
+    note = texts if isinstance(texts, str) else "The texts come from the data source; long ones are shortened."
+    if not found.shown:
+        note = "No review divides the recipes in most of their seeds."
+    by_id = {} if isinstance(texts, str) else texts.by_id
+    counts = {label: len(some) for label, some in findings.answers.items()}
+    return {
+        "summary": summary,
+        "note": note,
+        "labels": list(counts),
+        "with_texts": bool(by_id),
+        "rows": [_row(review, counts, names, by_id.get(review.id)) for review in found.shown],
+    }
+
+
+def disputed_ids(findings: Findings) -> list[int]:
+    """Lists the reviews whose texts are wanted.
+
+    Args:
+        findings: The answers.
+    """
+    found = find_disagreements(findings.answers)
+    return [review.id for review in found.shown] if found is not None else []
+
+
+def _row(
+    review: DisputedReview, counts: dict[str, int], names: tuple[str, ...] | None, text: str | None
+) -> dict[str, Any]:
+    flat = " ".join((text or "").split())
+    return {
+        "id": str(review.id),
+        "label": _class_name(review.label, names),
+        "cells": [
+            {"said": f"{review.right[label]} of {count}", "wrong": review.right[label] < count / 2}
+            for label, count in counts.items()
+        ],
+        "start": _shortened(flat, SUMMARY_LETTERS),
+        "text": _shortened(text.strip(), TEXT_LETTERS) if text else "",
+    }
+
+
+def _shortened(text: str, letters: int) -> str:
+    if len(text) <= letters:
+        return text
+    return text[:letters].rsplit(" ", 1)[0].rstrip(" ,.;:") + " …"
+
+
+def _class_name(number: int, names: tuple[str, ...] | None) -> str:
+    return names[number] if names and number < len(names) else f"class {number}"

@@ -1,0 +1,122 @@
+"""The sections on what was the same for all recipes and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peft_lightning.compare.fairness import SettingDifference, compare_settings, fairness_in_words, listing
+from peft_lightning.compare.report import words
+from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.surroundings import Surrounding, surroundings_in_words
+from peft_lightning.compare.tuning import Tuning, tuning_in_words
+
+
+def describe_fairness(
+    study: Study, surroundings: tuple[Surrounding, ...], hide: Callable[[str], str]
+) -> dict[str, Any]:
+    """Lists what differs beyond the method.
+
+    Args:
+        study: The runs.
+        surroundings: What they ran on.
+        hide: What is done to texts that may hold paths of this machine.
+    """
+    configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
+    tried = {label: len(tries) for label, tries in study.tuning.tries.items()} if study.tuning else None
+    content: dict[str, Any] = {
+        "surroundings": [hide(sentence) for sentence in surroundings_in_words(surroundings)],
+        "rows": [],
+        "shared": "",
+        "tried": _tried(study),
+        "loud": "",
+        "headline": "No run has begun, so no settings are known.",
+    }
+    if not configs:
+        return content
+    fairness = compare_settings(configs, tried)
+    sentences = fairness_in_words(fairness)
+    content["headline"] = sentences[0]
+    content["shared"] = sentences[-1] if fairness.shared_rate is not None else ""
+    content["rows"] = [
+        {
+            "setting": difference.setting,
+            "values": _by_value(difference, hide),
+            "touches": listing(difference.weight.touches) if difference.weight.touches else "",
+            "words": difference.weight.words,
+        }
+        for difference in fairness.differences
+    ]
+    content["loud"] = _loud(fairness.differences) if len(configs) > 1 else ""
+    return content
+
+
+def describe_tuning(study: Study) -> dict[str, Any] | None:
+    """Lists the learning rates tried; None where that was not recorded.
+
+    Args:
+        study: The runs.
+    """
+    tuning = study.tuning
+    if tuning is None:
+        return None
+    rows = [
+        {
+            "label": label,
+            "first": len(tries) if place == 0 else 0,
+            "rate": words.scientific(one.learning_rate),
+            "accuracy": words.percent(one.val_acc),
+            "loss": words.number(one.val_loss),
+            "chosen": one.learning_rate == tuning.chosen.get(label),
+        }
+        for label, tries in tuning.tries.items()
+        for place, one in enumerate(tries)
+    ]
+    return {"note": _tried(study), "chosen": [f"{said}." for said in tuning_in_words(tuning)], "rows": rows}
+
+
+def _tried(study: Study) -> str:
+    tuning = study.tuning
+    if tuning is None:
+        return "How many learning rates were tried for each recipe is not recorded."
+    unknown = [recipe.label for recipe in study.recipes if recipe.label not in tuning.tries]
+    return (
+        f"{_counted(tuning)} How many were tried for {listing(unknown)} is not recorded."
+        if unknown
+        else _counted(tuning)
+    )
+
+
+def _counted(tuning: Tuning) -> str:
+    counts = {len(tries) for tries in tuning.tries.values()}
+    if counts == {tuning.budget}:
+        rates = "1 learning rate" if tuning.budget == 1 else f"{tuning.budget} learning rates"
+        return f"The same number of learning rates was tried for each tuned recipe: {rates}."
+    told = "; ".join(f"{label} {len(tries)}" for label, tries in tuning.tries.items())
+    return f"Not the same number of learning rates was tried for each recipe ({told})."
+
+
+def _loud(differences: tuple[SettingDifference, ...]) -> str:
+    """The settings that touch a result by themselves, and what they touch."""
+    told = [
+        f"{difference.setting} touches {listing(difference.weight.touches)}"
+        for difference in differences
+        if difference.weight.touches
+    ]
+    return f"{'; '.join(told)}." if told else ""
+
+
+def _by_value(difference: SettingDifference, hide: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Each value with the recipes that have it, however many those are."""
+    labels: dict[str, list[str]] = {}
+    for label, value in difference.values.items():
+        labels.setdefault(hide(_value(value)), []).append(label)
+    return [(value, listing(some)) for value, some in labels.items()]
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, float) and 0 < abs(value) < 0.1:
+        return words.scientific(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,135 @@
+"""The sections that show pictures, each with what it says in words or figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from peft_lightning.callbacks.dashboard_curves import Curves
+from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.report import words
+from peft_lightning.compare.report.figures import Figures, timed_alike
+from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_tradeoff
+from peft_lightning.compare.report.plots.curves import draw_curves
+from peft_lightning.compare.report.plots.memory import NAMES, draw_memory, parts
+from peft_lightning.compare.report.study import Study
+
+
+def accuracies(study: Study, rows: Sequence[Figures]) -> dict[str, Any] | None:
+    """Shows accuracies with intervals; None where nothing was tested.
+
+    Args:
+        study: The runs.
+        rows: The recipes' figures.
+    """
+    by_seed = {
+        recipe.label: [record.metrics["test/acc"] for _, record in recipe.finished if "test/acc" in record.metrics]
+        for recipe in study.recipes
+    }
+    svg, note = draw_accuracies(rows, by_seed)
+    if not svg:
+        return None
+    # The class is the accuracy's and the memory's: pictures that a phone scrolls rather than shrinks.
+    return {"svg": _wide(svg), "note": note, "seeds": any(len(values) > 1 for values in by_seed.values())}
+
+
+def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
+    """Shows accuracy against memory and against time, or says why not.
+
+    Args:
+        rows: The recipes' figures.
+    """
+    shown, missing = [], []
+    gpu = {row.label: row.gpu_allocated_gib for row in rows if row.gpu_allocated_gib is not None}
+    alike, elsewhere = timed_alike(rows)
+    seconds = {row.label: row.train_s for row in alike if row.train_s is not None}
+    minutes = max(seconds.values(), default=0.0) >= 120
+    time = {label: value / 60 if minutes else value for label, value in seconds.items()}
+    for name, title, costs, axis in (
+        ("tradeoff-memory", "Accuracy against GPU memory", gpu, "peak GPU memory in training, GiB"),
+        ("tradeoff-time", "Accuracy against time", time, f"training time, {'minutes' if minutes else 'seconds'}"),
+    ):
+        svg, best = draw_tradeoff(name, rows, costs, axis, axis)
+        if svg:
+            shown.append({"title": title, "svg": Markup(svg), "caption": f"On the Pareto front: {listing(best)}."})
+        elif costs or name == "tradeoff-time":
+            missing.append(f"{title} takes two tested recipes that measured both.")
+        else:
+            missing.append("No run used a GPU, so there is no picture of accuracy against GPU memory.")
+    if elsewhere:
+        missing.append(f"Timed on another device, and so not in the picture of time: {listing(elsewhere)}.")
+    return {"tradeoffs": shown, "no_tradeoffs": missing}
+
+
+def curves(study: Study) -> list[dict[str, Any]]:
+    """Shows the learning curves of every recipe that has any.
+
+    Args:
+        study: The runs; unfinished ones show how far they got.
+    """
+    found: dict[str, list[tuple[int, Curves]]] = {}
+    for recipe, run in study.runs:
+        if run.history is None:
+            continue
+        read = Curves(run.history)
+        if read.read():
+            found.setdefault(recipe.label, []).append((run.seed, read))
+    every = {label: [one for _, one in seeds] for label, seeds in found.items()}
+    labels = [recipe.label for recipe in study.recipes]
+    return [
+        {
+            "label": label,
+            "number": labels.index(label),
+            "svg": Markup(draw_curves(label, labels.index(label), every)),
+            "caption": words.runs(len(seeds)),
+            "rows": [_ends(seed, one) for seed, one in seeds],
+        }
+        for label, seeds in found.items()
+    ]
+
+
+def memory(rows: Sequence[Figures]) -> dict[str, Any] | None:
+    """Shows what filled the memory; None where nothing was measured.
+
+    Args:
+        rows: The recipes' figures.
+    """
+    svg = draw_memory(rows)
+    if not svg:
+        return None
+    with_activations = any(row.activations_gib is not None for row in rows)
+    if with_activations:
+        note = (
+            "Activations are what was allocated at the training peak beyond the other three, workspaces included."
+            " Paged optimiser state lies outside torch's allocator and is counted here all the same."
+        )
+    else:
+        note = "Activations were not measured: on a CPU there is no allocator to ask."
+    names = NAMES if with_activations else NAMES[:3]
+    return {
+        "svg": _wide(svg),
+        "note": note,
+        "names": names,
+        "all_names": NAMES,
+        "rows": [{"label": row.label, "cells": [words.gibibytes(part) for part in parts(row)]} for row in rows],
+    }
+
+
+def _wide(svg: str) -> Markup:
+    return Markup(svg.replace('class="plot"', 'class="plot wide-plot"', 1))
+
+
+def _ends(seed: int, curves: Curves) -> list[str]:
+    train, loss, accuracy = (curves.points(name) for name in ("train/loss", "val/loss", "val/acc"))
+    best = int(accuracy[1].argmax()) if accuracy is not None else 0
+    return [
+        str(seed),
+        f"{curves.step:,}",
+        f"{train[1][0]:.3f}" if train is not None else words.DASH,
+        f"{train[1][-1]:.3f}" if train is not None else words.DASH,
+        f"{loss[1][-1]:.3f}" if loss is not None else words.DASH,
+        words.percent(float(accuracy[1][best])) if accuracy is not None else words.DASH,
+        f"{int(accuracy[0][best]):,}" if accuracy is not None else words.DASH,
+    ]

@@ -1,0 +1,107 @@
+"""What a report is of: the runs of a comparison and others that join it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from peft_lightning.compare.plan import Plan
+from peft_lightning.compare.tuning import Tuning
+from peft_lightning.recipes import Config
+from peft_lightning.runs.predictions import Answers
+from peft_lightning.runs.record import RunRecord, Status
+
+State = Literal[Status, "not_started", "unreadable"]
+STATES: dict[State, str] = {
+    "running": "unfinished",
+    "finished": "finished",
+    "interrupted": "interrupted",
+    "failed": "failed",
+    "out_of_memory": "out of memory",
+    "not_started": "not started",
+    "unreadable": "unreadable",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as far as it got.
+
+    Args:
+        seed: Its seed.
+        place: Its directory, as the report names it; the folder it would have if there is none yet.
+        state: How far it got.
+        error: Why it ended, where it says so.
+        record: Its record, where there is one.
+        config: Its resolved settings, where there are some.
+        answers: Its answers to the test reviews, if it finished.
+        history: Its losses and metrics by step, where there are some.
+    """
+
+    seed: int
+    place: str
+    state: State
+    error: str | None = None
+    record: RunRecord | None = None
+    config: Config | None = None
+    answers: Answers | None = None
+    history: Path | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The runs of one recipe.
+
+    Args:
+        label: Its name in the report.
+        origin: The recipe's file as it was named, or the directory of a run that joins the comparison.
+        settings: What its own file says.
+        runs: One a seed.
+        planned: Whether it belongs to the comparison itself.
+    """
+
+    label: str
+    origin: str
+    settings: Config
+    runs: tuple[Run, ...]
+    planned: bool = True
+
+    @property
+    def finished(self) -> list[tuple[Run, RunRecord]]:
+        """The runs that finished, with their records."""
+        return [(run, run.record) for run in self.runs if run.state == "finished" and run.record is not None]
+
+    @property
+    def config(self) -> Config | None:
+        """The resolved settings, of the first run that has them."""
+        return next((run.config for run in self.runs if run.config is not None), None)
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a report is made from.
+
+    Args:
+        name: The comparison's name.
+        plan: What was to be run.
+        recipes: The comparison's recipes in its order, then the others.
+        tuning: The learning rates tried, where that was recorded.
+        notes: What had to be left out, and why.
+    """
+
+    name: str
+    plan: Plan
+    recipes: tuple[Recipe, ...]
+    tuning: Tuning | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> list[tuple[Recipe, Run]]:
+        """All runs with their recipes."""
+        return [(recipe, run) for recipe in self.recipes for run in recipe.runs]
+
+    @property
+    def unfinished(self) -> list[tuple[Recipe, Run]]:
+        """The runs that did not finish, with their recipes."""
+        return [(recipe, run) for recipe, run in self.runs if run.state != "finished"]

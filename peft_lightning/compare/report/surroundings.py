@@ -1,0 +1,94 @@
+"""What the runs ran on and from, and what of it was not the same for all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.report.study import Study
+from peft_lightning.runs.record import RunRecord
+
+# What must not differ between runs whose figures are compared, and what differs if it does.
+CRITICAL = {
+    "device": "memory and time are not comparable",
+    "precision": "memory, time and accuracy are not comparable",
+    "deterministic": "time is not comparable",
+    "backbone": "this compares pretrained models as much as methods",
+    "torch": "memory and time may differ by themselves",
+}
+
+
+@dataclass(frozen=True)
+class Surrounding:
+    """One thing about the runs.
+
+    Args:
+        name: What it is.
+        values: Its values, each with the recipes that had it; one value if it was the same for all.
+    """
+
+    name: str
+    values: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def describe_surroundings(study: Study) -> tuple[Surrounding, ...]:
+    """Lists what the finished runs ran on and from.
+
+    Args:
+        study: The runs.
+    """
+    readers: dict[str, Callable[[RunRecord], object]] = {
+        "backbone": lambda record: _backbone(record),
+        "backbone weights (SHA-256)": lambda record: record.backbone.sha256[:12] if record.backbone else None,
+        "texts cut": lambda record: (
+            f"{100 * record.dataset.truncated_share:.1f} % at {record.dataset.max_length} tokens"
+            if record.dataset
+            else None
+        ),
+        "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
+    }
+    found = [_surrounding(study, name, read) for name, read in readers.items()]
+    record = next((record for recipe in study.recipes for _, record in recipe.finished if record.environment), None)
+    if record is not None and record.environment is not None:
+        for field in dataclasses.fields(record.environment):
+            found.append(_surrounding(study, field.name, _of_environment(field.name)))
+    return tuple(one for one in found if one.values)
+
+
+def surroundings_in_words(surroundings: tuple[Surrounding, ...]) -> tuple[str, ...]:
+    """Says what differed that must not.
+
+    Args:
+        surroundings: What was found.
+    """
+    return tuple(
+        f"Not all runs had the same {one.name}: "
+        + "; ".join(f"{value} in {listing(labels)}" for value, labels in one.values)
+        + f". So {CRITICAL[one.name]}."
+        for one in surroundings
+        if one.name in CRITICAL and len(one.values) > 1
+    )
+
+
+def _of_environment(name: str) -> Callable[[RunRecord], object]:
+    return lambda record: getattr(record.environment, name, None)
+
+
+def _backbone(record: RunRecord) -> str | None:
+    if record.backbone is None:
+        return None
+    revision = f" at {record.backbone.revision}" if record.backbone.revision else ""
+    return f"{record.backbone.name}{revision} ({record.backbone.model_type})"
+
+
+def _surrounding(study: Study, name: str, read: Callable[[RunRecord], object]) -> Surrounding:
+    values: dict[str, dict[str, None]] = {}
+    for recipe in study.recipes:
+        for _, record in recipe.finished:
+            value = read(record)
+            if value is not None:
+                shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+                values.setdefault(shown, {})[recipe.label] = None
+    return Surrounding(name, tuple((value, tuple(labels)) for value, labels in values.items()))

@@ -1,0 +1,74 @@
+"""The table and the verdict in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from peft_lightning.compare.report.figures import Figures
+from peft_lightning.compare.report.recommendations import Recommendation
+from peft_lightning.compare.report.table import RECIPE, Column, columns
+from peft_lightning.compare.report.words import DASH
+
+PADDING = 2
+
+
+def print_report(
+    console: Console,
+    rows: Sequence[Figures],
+    recommendations: Sequence[Recommendation],
+    sentences: Sequence[str],
+) -> None:
+    """Prints the table, the recommendations and the sentences.
+
+    Args:
+        console: Where.
+        rows: The recipes' figures.
+        recommendations: The answers to the questions.
+        sentences: The verdict.
+    """
+    shown, dropped = _fitting(columns(rows), rows, console.width)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, PADDING, 0, 0))
+    for column in shown:
+        justify = "left" if column is RECIPE else "right"
+        table.add_column(_lines(column.title, column.second_title), justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(_lines(column.cell(row), column.second(row)) for column in shown))
+    console.print(table)
+    names = ", ".join(column.title for column in dropped if _says_something(column, rows))
+    if names:
+        console.print(Text(f"Too narrow for {names}: they are in table.md and report.html.", style="dim"))
+    console.print()
+    for one in recommendations:
+        answer = f"{one.answer}, {one.figure}. {one.reason}".rstrip() if one.answer else one.reason
+        console.print(Text.assemble((f"{one.question}: ", "bold"), answer))
+    console.print()
+    for sentence in sentences:
+        console.print(Text(sentence))
+
+
+def _lines(first: str, second: str) -> Text:
+    return Text.assemble(first, ("\n" + second, "dim")) if second else Text(first)
+
+
+def _fitting(every: Sequence[Column], rows: Sequence[Figures], width: int) -> tuple[list[Column], list[Column]]:
+    """Leaves out the columns that matter least until the others fit."""
+    shown = list(every)
+    while len(shown) > 1 and sum(_width(column, rows) + PADDING for column in shown) > width:
+        optional = [column for column in shown if column is not RECIPE]
+        shown.remove(min(optional, key=lambda column: column.weight if _says_something(column, rows) else 0))
+    return shown, [column for column in every if column not in shown]
+
+
+def _says_something(column: Column, rows: Sequence[Figures]) -> bool:
+    return any(column.cell(row) != DASH for row in rows)
+
+
+def _width(column: Column, rows: Sequence[Figures]) -> int:
+    cells = [column.title, column.second_title]
+    cells += [text for row in rows for text in (column.cell(row), column.second(row))]
+    return max(map(len, cells))

@@ -1,0 +1,73 @@
+"""The texts of test reviews, which no run keeps: read from the data source again, without a network, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from peft_lightning.compare.report.study import Run
+from peft_lightning.errors import UserError
+from peft_lightning.runs.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What was found.
+
+    Args:
+        by_id: The texts, by row in the test split.
+        class_names: What the classes are called.
+    """
+
+    by_id: dict[int, str]
+    class_names: tuple[str, ...]
+
+
+def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
+    """Reads the texts of some test reviews of a run.
+
+    Args:
+        run: The run, for its settings.
+        record: Its record, for the fingerprint of the reviews it saw.
+        ids: Their rows in the test split.
+
+    Returns:
+        The texts, or one sentence that says why there are none.
+    """
+    from peft_lightning.data.sampling import draw_test, draw_training_and_validation
+    from peft_lightning.data.sources import fingerprint, read_corpus
+
+    data = (run.config or {}).get("data")
+    if record.dataset is None or not isinstance(data, dict):
+        return "The texts are not shown: the run's settings do not say where they came from."
+    try:
+        with _offline():
+            seed = int(data["seed"])
+            corpus = read_corpus(str(data["source"]), data["text_column"], data["label_column"], seed)
+            train, val = draw_training_and_validation(corpus.train.labels, data["n_train"], data["n_val"], seed)
+            test = corpus.test.take(draw_test(corpus.test.labels, data["n_test"], seed))
+            drawn = (corpus.train.take(train), corpus.train.take(val), test)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return "The texts are not shown: the run's settings do not say where they came from."
+    except UserError:
+        return f"The texts are not shown: {record.dataset.source} cannot be read from here without a network."
+    if fingerprint(corpus.class_names, drawn) != record.dataset.fingerprint:
+        return f"The texts are not shown: {record.dataset.source} has changed since the runs read it."
+    wanted = set(ids)
+    found = {int(row): text for row, text in zip(test.rows, test.texts, strict=True) if int(row) in wanted}
+    return Texts(found, tuple(corpus.class_names))
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keeps the hub's libraries to what they have on disk: a report must not go and fetch a data set."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before

@@ -1,0 +1,138 @@
+"""How the report words figures; one that was not measured is a dash, never 0."""
+
+import re
+
+from peft_lightning.compare.statistics import Interval
+
+DASH = "–"
+
+
+def count(value: float | None) -> str:
+    """Words a whole number.
+
+    Args:
+        value: The number.
+    """
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Words a share.
+
+    Args:
+        share: In 0 to 1.
+        digits: Decimals.
+    """
+    return DASH if share is None else f"{100 * share:.{digits}f} %"
+
+
+def span(interval: Interval | None) -> str:
+    """Words an interval of shares, in per cent.
+
+    Args:
+        interval: The interval.
+    """
+    return DASH if interval is None else f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
+
+
+def points(share: float, signed: bool = True) -> str:
+    """Words a difference of shares in percentage points, with a true minus sign.
+
+    Args:
+        share: The difference.
+        signed: Whether a positive one gets its sign.
+    """
+    text = f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
+    return text.replace("-", "−")
+
+
+def gibibytes(value: float | None) -> str:
+    """Words an amount of memory.
+
+    Args:
+        value: In GiB.
+    """
+    if value is None:
+        return DASH
+    if value >= 0.1 or value == 0:
+        return f"{value:.2f} GiB"
+    return f"{1024 * value:.1f} MiB" if value >= 1 / 1024 else f"{1024**2 * value:.0f} KiB"
+
+
+def megabytes(value: float | None) -> str:
+    """Words the size of a file.
+
+    Args:
+        value: In bytes.
+    """
+    if value is None:
+        return DASH
+    megabyte = value / 1e6
+    return f"{megabyte:,.0f} MB" if megabyte >= 100 else f"{megabyte:.1f} MB" if megabyte >= 0.1 else f"{value:,.0f} B"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Words a plain number.
+
+    Args:
+        value: The number.
+        digits: Significant digits.
+    """
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def rate(value: float | None) -> str:
+    """Words a throughput.
+
+    Args:
+        value: A number per second.
+    """
+    return DASH if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def fraction(value: float | None) -> str:
+    """Words a metric in 0 to 1.
+
+    Args:
+        value: The metric.
+    """
+    return DASH if value is None else f"{value:.3f}"
+
+
+def scientific(value: float) -> str:
+    """Words a setting that is a power of ten and a little: 2e-5.
+
+    Args:
+        value: The setting.
+    """
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def chance(p_value: float) -> str:
+    """Words a p-value.
+
+    Args:
+        p_value: In 0 to 1.
+    """
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def runs(count: int) -> str:
+    """Words a number of seeds.
+
+    Args:
+        count: The number.
+    """
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def without_folders(text: str) -> str:
+    """Shortens absolute paths to their last part, for a report that is shared.
+
+    Args:
+        text: Any text.
+    """
+    return re.sub(r"(?<![\w.…/<>])(?:~/|/)(?:[^\s'\"/<>]+/)*(?=[^\s'\"/<>])", "…/", text)

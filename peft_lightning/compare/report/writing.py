@@ -1,0 +1,94 @@
+"""Writes a report beside the runs it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from peft_lightning.compare.report import words
+from peft_lightning.compare.report.figures import Figures, summarise
+from peft_lightning.compare.report.findings import Findings, find
+from peft_lightning.compare.report.page import render_page
+from peft_lightning.compare.report.reading import read_study
+from peft_lightning.compare.report.recommendations import recommend
+from peft_lightning.compare.report.rows import as_csv
+from peft_lightning.compare.report.sections.answers import disputed_ids
+from peft_lightning.compare.report.sections.conditions import describe_fairness
+from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.surroundings import describe_surroundings
+from peft_lightning.compare.report.table import as_markdown
+from peft_lightning.compare.report.terminal import print_report
+from peft_lightning.compare.report.texts import Texts, read_texts
+from peft_lightning.compare.statistics import verdict
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import write_atomically
+
+# So many pairs are told one by one in the terminal.
+FEW = 6
+WITHOUT_TEXTS = "Numbers are rows of the test split; the texts are left out of this report."
+
+
+def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) -> None:
+    """Prints the table and the verdict, and writes ``table.md``, ``results.csv`` and ``report.html``.
+
+    Only what the runs left on disk is read: the same records make the same bytes.
+
+    Args:
+        folder: The comparison's folder, which gets the files.
+        others: Directories of further runs that join as rows of their own.
+        texts: Whether the page shows the texts of reviews on which recipes disagree; without them the data source is
+            not opened, and the files name no folders of this machine.
+
+    Raises:
+        UserError: If a folder holds no comparison or no run, or cannot be written.
+    """
+    from rich.console import Console
+
+    study = read_study(folder, others)
+    findings = find(study)
+    rows = summarise(study, findings)
+    statistics = findings.statistics
+    told = verdict(statistics) if statistics is not None else ()
+    pairs = len(statistics.differences) if statistics is not None else 0
+    shown = _texts(study, findings) if texts else WITHOUT_TEXTS
+    hide = str if texts else words.without_folders
+    page = render_page(study, findings, rows, told, shown, hide)
+    for name, content in (("table.md", as_markdown(rows)), ("results.csv", as_csv(study, hide)), ("report.html", page)):
+        _write(folder / name, content)
+    console = Console(highlight=False)
+    cautions = [*findings.partial, *_cautions(study, rows)]
+    pairwise = told if pairs <= FEW else told[:-pairs]
+    sentences = [*cautions, *pairwise, *findings.left_out, *study.notes]
+    print_report(console, rows, recommend(rows, statistics), sentences)
+    console.print(f"\nwritten to {folder}: report.html, table.md, results.csv", markup=False, soft_wrap=True)
+
+
+def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
+    """What to know before the verdict: runs that are missing, and what differs beyond the method."""
+    unfinished = "; ".join(f"{row.label}: {row.trouble}" for row in rows if row.trouble)
+    fairness = describe_fairness(study, describe_surroundings(study), str)
+    return [
+        *([f"Not finished: {unfinished}."] if unfinished else []),
+        *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
+        *fairness["surroundings"],
+    ]
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        write_atomically(path, content.encode())
+    except UserError as error:
+        cause = error.__cause__
+        # The usual mend, another folder for the runs, is none here.
+        reason = cause.strerror if isinstance(cause, OSError) else error
+        raise UserError(f"cannot write {path} ({reason}): free some space, or make its folder writable") from error
+
+
+def _texts(study: Study, findings: Findings) -> Texts | str:
+    wanted = disputed_ids(findings)
+    label = next(iter(findings.answers), None)
+    recipe = next((recipe for recipe in study.recipes if recipe.label == label), None)
+    if not wanted or recipe is None:
+        return "There are no texts to show."
+    run, record = next((run, record) for run, record in recipe.finished if run.answers is not None)
+    return read_texts(run, record, wanted)

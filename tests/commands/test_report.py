@@ -1,0 +1,56 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peft_lightning.__main__ import main
+from tests.compare.report.records import LORA, comparison, write_run
+
+HEAVY = "torch lightning transformers peft bitsandbytes"
+
+
+def test_a_report_is_written_into_the_comparison_s_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = comparison(tmp_path / "mine", {"lora": LORA}, (1, 2), 60)
+    other = write_run(tmp_path / "version_0", LORA, 3, "lora", 60)
+    main(["report", str(folder), str(other), "--no_texts"])
+    assert {path.name for path in folder.iterdir()} >= {"report.html", "table.md", "results.csv"}
+    assert "3 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "report: the following arguments are required: folder"),
+        (["nowhere"], "nowhere holds no comparison (plan.json)"),
+        (["nowhere", "--texts"], "report: unrecognized arguments: --texts"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *words])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "--help"])
+    assert ended.value.code == 0
+    assert "--no_texts" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_neither_help_nor_a_report_waits_for_the_training_libraries(tmp_path: Path) -> None:
+    folder = comparison(tmp_path / "mine", {"lora": LORA}, (1, 2), 60)
+    for words in (["--help"], [str(folder)]):
+        program = (
+            "import sys\nfrom peft_lightning.__main__ import main\n"
+            f"try:\n    main(['report', *{words!r}])\nexcept SystemExit:\n    pass\n"
+            f"loaded = [name for name in '{HEAVY}'.split() if name in sys.modules]\n"
+            "assert not loaded, loaded\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr

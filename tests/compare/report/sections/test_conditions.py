@@ -1,0 +1,68 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from peft_lightning.compare.report.reading import read_study
+from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
+from peft_lightning.compare.report.surroundings import describe_surroundings
+from tests.compare.report.records import FOUR, IA3, LORA, comparison, tune, write_run
+
+
+def test_what_differs_beyond_the_method_is_listed_and_said_first(tmp_path: Path) -> None:
+    study = read_study(comparison(tmp_path, FOUR, (1,), 40))
+    told = describe_fairness(study, describe_surroundings(study), str)
+    assert {row["setting"]: row["values"] for row in told["rows"]} == {
+        "model.optimizer": [("adamw", "full, lora and ia3"), ("paged_adamw_8bit", "qlora")],
+        "model.learning_rate": [("2e-5", "full"), ("1e-3", "lora and qlora"), ("1e-2", "ia3")],
+    }
+    assert told["loud"] == ("model.optimizer touches memory, time and accuracy; model.learning_rate touches accuracy.")
+    assert told["tried"] == "How many learning rates were tried for each recipe is not recorded."
+
+
+def test_one_learning_rate_for_all_is_said(tmp_path: Path) -> None:
+    recipes = {"lora": LORA, "ia3": replace(IA3, learning_rate=LORA.learning_rate)}
+    study = read_study(comparison(tmp_path, recipes, (1,), 40))
+    told = describe_fairness(study, (), str)
+    assert told["rows"] == []
+    assert told["loud"] == ""
+    assert told["shared"].startswith("All methods train with the same learning rate (0.001)")
+
+
+def test_runs_on_different_machines_are_said(tmp_path: Path) -> None:
+    recipes = {"lora": LORA, "ia3": replace(IA3, gpu=None, cpu=1.0)}
+    study = read_study(comparison(tmp_path, recipes, (1,), 40))
+    (sentence,) = describe_fairness(study, describe_surroundings(study), str)["surroundings"]
+    assert sentence == (
+        "Not all runs had the same device: NVIDIA GeForce RTX 3050 in lora; AMD EPYC, 2 threads in ia3."
+        " So memory and time are not comparable."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tries", "said"),
+    [
+        ({"lora": 2, "ia3": 2}, "The same number of learning rates was tried for each tuned recipe: 2 learning rates."),
+        ({"lora": 2, "ia3": 1}, "Not the same number of learning rates was tried for each recipe (lora 2; ia3 1)."),
+    ],
+)
+def test_the_number_of_rates_tried(tries: dict[str, int], said: str, tmp_path: Path) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    tune(tmp_path, tries)
+    study = read_study(tmp_path)
+    assert describe_fairness(study, (), str)["tried"] == said
+    tuning = describe_tuning(study)
+    assert tuning is not None
+    assert tuning["rows"][0] == {
+        "label": "lora", "first": 2, "rate": "1e-3", "accuracy": "90.0 %", "loss": "–", "chosen": True
+    }  # fmt: skip
+    assert tuning["chosen"][0].startswith("lora: learning rate 0.001 of 2, 90.0 % validation accuracy")
+    assert [row["first"] for row in tuning["rows"]] == [2, 0, tries["ia3"], *[0] * (tries["ia3"] - 1)]
+
+
+def test_a_run_from_elsewhere_was_not_tuned_here(tmp_path: Path) -> None:
+    comparison(tmp_path / "mine", {"lora": LORA}, (1,), 40)
+    tune(tmp_path / "mine", {"lora": 2})
+    other = write_run(tmp_path / "version_0", IA3, 1, "ia3", 40)
+    tried = describe_fairness(read_study(tmp_path / "mine", [other]), (), str)["tried"]
+    assert tried.endswith("2 learning rates. How many were tried for ia3 is not recorded.")

@@ -1,0 +1,67 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from peft_lightning.compare.report.figures import Figures, summarise
+from peft_lightning.compare.report.findings import Findings, find
+from peft_lightning.compare.report.reading import read_study
+from peft_lightning.compare.report.recommendations import Recommendation, recommend
+from tests.compare.report.records import FOUR, LORA, QLORA, comparison
+
+
+def asked(rows: tuple[Figures, ...], findings: Findings) -> dict[str, Recommendation]:
+    return {one.question: one for one in recommend(rows, findings.statistics)}
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> tuple[tuple[Figures, ...], Findings]:
+    comparison(tmp_path, reviews=2000)
+    study = read_study(tmp_path)
+    findings = find(study)
+    return summarise(study, findings), findings
+
+
+def test_each_question_has_its_recipe(four: tuple[tuple[Figures, ...], Findings]) -> None:
+    answers = asked(*four)
+    assert {question: one.answer for question, one in answers.items()} == {
+        "Smallest GPU": "qlora",
+        "Fastest": "ia3",
+        "Most accurate": "full",
+        "Smallest checkpoint": "ia3",
+    }
+    assert answers["Smallest checkpoint"].figure == "2.6 MB"
+
+
+def test_the_most_accurate_names_what_is_not_told_apart_from_it(four: tuple[tuple[Figures, ...], Findings]) -> None:
+    reason = asked(*four)["Most accurate"].reason
+    assert reason == "Not told apart from it: lora. Worse beyond chance: qlora and ia3."
+
+
+def test_the_smallest_says_what_it_costs_in_accuracy(four: tuple[tuple[Figures, ...], Findings]) -> None:
+    assert "points less accurate than full" in asked(*four)["Smallest GPU"].reason
+
+
+def test_equals_are_named_together(tmp_path: Path) -> None:
+    comparison(tmp_path, {"a": LORA, "b": replace(LORA, method="b")}, (1, 2), 100)
+    study = read_study(tmp_path)
+    findings = find(study)
+    assert asked(summarise(study, findings), findings)["Smallest checkpoint"].answer == "a and b"
+
+
+def test_a_recipe_without_a_gpu_does_not_win_the_gpu(tmp_path: Path) -> None:
+    recipes = FOUR | {"qlora": replace(QLORA, gpu=None, cpu=0.1)}
+    comparison(tmp_path, recipes, (1,), 100)
+    study = read_study(tmp_path)
+    findings = find(study)
+    assert asked(summarise(study, findings), findings)["Smallest GPU"].answer == "lora"
+
+
+def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
+    recipes = FOUR | {"ia3": replace(FOUR["ia3"], gpu=None, cpu=1.0, train_s=1.0)}
+    comparison(tmp_path, recipes, (1,), 100)
+    study = read_study(tmp_path)
+    findings = find(study)
+    fastest = asked(summarise(study, findings), findings)["Fastest"]
+    assert fastest.answer == "lora"
+    assert fastest.reason.endswith("Not compared, on another device: ia3.")

@@ -1,0 +1,39 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from peft_lightning.compare.report.figures import summarise
+from peft_lightning.compare.report.findings import find
+from peft_lightning.compare.report.reading import read_study
+from peft_lightning.compare.report.terminal import print_report
+from tests.compare.report.records import comparison
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "dropped"), [(120, "AUROC", ""), (100, "checkpoint", ""), (80, "reserved", "F1")]
+)
+def test_the_table_fits_and_says_what_it_leaves_out(width: int, shown: str, dropped: str, tmp_path: Path) -> None:
+    comparison(tmp_path, reviews=60)
+    study = read_study(tmp_path)
+    console = Console(file=io.StringIO(), width=width)
+    print_report(console, summarise(study, find(study)), (), ())
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert "124,647,170 (100 %)" in text
+    assert shown in text
+    assert (f"{dropped}, checkpoint: they are in table.md" in text) if dropped else True
+
+
+def test_a_name_in_brackets_is_no_style(tmp_path: Path) -> None:
+    from tests.compare.report.records import LORA
+
+    comparison(tmp_path, {"[red]lora": LORA}, (1,), 60)
+    study = read_study(tmp_path)
+    console = Console(file=io.StringIO(), width=100)
+    print_report(console, summarise(study, find(study)), (), ("[bold]as it is",))
+    assert isinstance(console.file, io.StringIO)
+    assert "[red]lora" in console.file.getvalue()
+    assert "[bold]as it is" in console.file.getvalue()

@@ -1,0 +1,47 @@
+import pytest
+
+from peft_lightning.compare.report import words
+
+
+@pytest.mark.parametrize(
+    ("gib", "said"),
+    [
+        (None, "–"),
+        (0.0, "0.00 GiB"),
+        (1.354, "1.35 GiB"),
+        (0.0044, "4.5 MiB"),
+        (0.0002, "210 KiB"),
+        (12.0, "12.00 GiB"),
+    ],
+)
+def test_memory_in_the_unit_that_shows_it(gib: float | None, said: str) -> None:
+    assert words.gibibytes(gib) == said
+
+
+def test_nothing_measured_is_a_dash() -> None:
+    for word in (words.count, words.percent, words.megabytes, words.number, words.fraction, words.rate, words.span):
+        assert word(None) == "–"
+
+
+def test_a_difference_has_a_true_minus_sign() -> None:
+    assert words.points(-0.013) == "−1.3"
+
+
+@pytest.mark.parametrize(("rate", "said"), [(2e-5, "2e-5"), (1e-3, "1e-3"), (2.5e-4, "2.5e-4")])
+def test_learning_rates(rate: float, said: str) -> None:
+    assert words.scientific(rate) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/ada/reviews/imdb", "…/imdb"),
+        ("--data.source /home/ada/imdb --data.n_train 400", "--data.source …/imdb --data.n_train 400"),
+        ("source: ~/imdb\nother: a/b", "source: …/imdb\nother: a/b"),
+        ("cannot read '/tmp/x/y.parquet'", "cannot read '…/y.parquet'"),
+        ("stanfordnlp/imdb", "stanfordnlp/imdb"),
+        ("configs/tuned/lora.yaml", "configs/tuned/lora.yaml"),
+    ],
+)
+def test_a_shared_report_names_no_folders(text: str, shown: str) -> None:
+    assert words.without_folders(text) == shown
