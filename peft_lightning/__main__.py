@@ -6,7 +6,7 @@ from typing import NoReturn
 from peft_lightning import __version__
 from peft_lightning.errors import UserError
 
-COMMANDS = ("fit", "validate", "test", "predict")
+COMMANDS = ("fit", "validate", "test", "predict", "compare")
 
 HELP = f"""\
 peft-lightning {__version__}: which fine-tuning method should I use, on my data and my GPU?
@@ -17,6 +17,9 @@ peft-lightning {__version__}: which fine-tuning method should I use, on my data 
   python -m peft_lightning predict --config RUN_DIR/config.yaml --ckpt_path best \\
       --data.predict_file reviews.txt [--output out.jsonl]
   tensorboard --logdir lightning_logs                             watch
+  python -m peft_lightning compare configs/tuned/lora.yaml configs/tuned/ia3.yaml [--seeds 1 2 3]
+                                                                  which one? every recipe, several seeds
+  python -m peft_lightning report lightning_logs/compare/NAME     its report again, from the records
 
 recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml: the published study's, whole
            configs/tuned/*.yaml: the same methods, learning rate chosen for each on validation
@@ -24,6 +27,7 @@ overlays   a further --config states differences only; configs/offline.yaml need
 overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1
 
   python -m peft_lightning fit --help      every setting, with its default
+  python -m peft_lightning compare --help  how a comparison is run
   --version                                print the version
   --debug                                  show the traceback behind a one-line error
 """
@@ -56,17 +60,26 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if words[0] not in COMMANDS:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
+    try:
+        _run(words)
+    except UserError as error:
+        if debug:
+            raise
+        fail(str(error))
+
+
+def _run(words: list[str]) -> None:
+    if words[0] == "compare":  # which itself needs neither torch nor Lightning
+        from peft_lightning.commands.compare import run_compare
+
+        run_compare(words[1:])
+        return
     from peft_lightning.startup import import_torchmetrics_without_plots
 
     import_torchmetrics_without_plots()
     from peft_lightning.cli import run_command
 
-    try:
-        run_command(words)
-    except UserError as error:
-        if debug:
-            raise
-        fail(str(error))
+    run_command(words)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
-from peft_lightning.commands import COMMANDS
 from peft_lightning.commands.command import Command, Settings
+from peft_lightning.commands.evaluate import Test, Validate
+from peft_lightning.commands.fit import Fit
+from peft_lightning.commands.predict import Predict
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.model.classifier import TextClassifier
@@ -25,6 +27,8 @@ from peft_lightning.recipes import class_flags, find_config, merge, read_config,
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import explain
 
+# What each of Lightning's words does around the Trainer.
+COMMANDS: dict[str, type[Command]] = {"fit": Fit, "validate": Validate, "test": Test, "predict": Predict}
 # What launches a command is no part of the run's configuration.
 LAUNCHING = ("config", "ckpt_path", "test_after_fit", "live", "live_interval_s", "output")
 # Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
