@@ -13,8 +13,8 @@ from peft_lightning.compare.board import Row
 from peft_lightning.compare.time_left import in_words, time_left
 
 STYLES = {"finished": "green", "failed": "red", "out_of_memory": "red", "interrupted": "yellow", "waiting": "dim"}
-# Lines that the table needs besides its rows: headings, the total, and one for what the window leaves out at each end.
-FRAME = 6
+# Lines that the table needs besides its rows: title, three of headings, what is left out at each end, the total.
+FRAME = 8
 
 
 class LiveTable:
@@ -72,7 +72,10 @@ class LiveTable:
         self._live.stop()
 
     def _drawn(self, whole: bool) -> Group:
-        troubles = [Text(said, style="red") for row in self._rows if (said := row_words.trouble(row)) is not None]
+        said = [trouble for row in self._rows if (trouble := row_words.trouble(row)) is not None]
+        troubles = [
+            Text(trouble, "red", no_wrap=not whole, overflow="fold" if whole else "ellipsis") for trouble in said
+        ]
         # A table taller than the terminal could not be redrawn in place: it is a window on the jobs under way.
         room = len(self._rows) if whole else max(1, self._console.height - FRAME - len(troubles[-3:]))
         first = self._first(room)
@@ -91,7 +94,7 @@ class LiveTable:
 
     def _table(self, rows: Sequence[Row]) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-        table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=16)
+        table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=14)
         table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=14)
         table.add_column("status", no_wrap=True, min_width=11)
         table.add_column("", width=8)

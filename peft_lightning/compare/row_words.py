@@ -4,7 +4,7 @@ from peft_lightning.compare.board import Row, peak_memory
 from peft_lightning.compare.time_left import in_words
 
 DASH = "–"
-STATUS = {"train": "training", "validate": "validating", "test": "testing", "out_of_memory": "no memory"}
+STATUS = {"train": "training", "validate": "validating", "test": "testing", "out_of_memory": "out of memory"}
 
 
 def status(row: Row) -> str:
