@@ -46,14 +46,14 @@ def run_compare(words: Sequence[str]) -> None:
             raise UserError(f"--resume goes on with a comparison as it was begun: leave {given} out")
         folder = Path(asked.resume)
         check_is_comparison(folder)
-        with _stopping_in_order(folder, options):
+        with stopping_in_order(folder, options):
             finished = go_on(folder, options)
     else:
         plan = build_plan(asked.recipes, asked.seeds or [1, 2, 3], asked.overlay or [], overrides)
         tuning = plan_tuning(plan, asked.tune) if asked.tune is not None else None
         devices_for(plan, options.jobs)  # refused before a folder is made
         folder = new_folder(asked.name)
-        with _stopping_in_order(folder, options):
+        with stopping_in_order(folder, options):
             finished = begin(plan, folder, tuning, options)
     if not finished:
         sys.exit(1)
@@ -152,8 +152,13 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
-    """Ends with the command to go on with, on Ctrl-C and where a machine or a terminal is taken away."""
+def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
+    """Ends with the command to go on with, on Ctrl-C and where a machine or a terminal is taken away.
+
+    Args:
+        folder: The comparison's folder.
+        options: How it was gone about.
+    """
 
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         raise _Terminated(number)

@@ -17,7 +17,6 @@ from peft_lightning.compare.runs_on_disk import (
     resumable,
 )
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import explain
 from peft_lightning.runs.progress import VARIABLE, forget_progress
 
 LOG = "log.txt"
@@ -67,7 +66,9 @@ class Child:
                     process_group=0,
                 )
         except OSError as error:
-            raise UserError(explain(error, job.folder)) from error
+            raise UserError(
+                f"cannot write {job.folder} ({error.strerror}): mend that, then go on with --resume"
+            ) from error
         self._started = time.monotonic()
 
     @property

@@ -1,13 +1,13 @@
 """A comparison from its plan to its report: forecast, learning rates, runs; each part is skipped where it is done."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.compare.devices import places
-from peft_lightning.compare.folder import held
-from peft_lightning.compare.forecast import Forecast, make_forecast, read_forecast
+from peft_lightning.compare.folder import forget, held
+from peft_lightning.compare.forecast import Forecast, read_forecast
+from peft_lightning.compare.forecast_runs import make_forecast
 from peft_lightning.compare.forecast_words import print_forecast
 from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
@@ -59,8 +59,8 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
         try:
             return _carry_out(plan, folder, options)
         except UserError:
-            if not any((folder / part).exists() for part in ("runs", "tuning")):
-                shutil.rmtree(folder, ignore_errors=True)
+            if not _begun(folder):
+                forget(folder)
             raise
 
 
@@ -134,11 +134,15 @@ def devices_for(plan: Plan, jobs: int) -> list[str | None]:
 
 def _forecast(plan: Plan, folder: Path, options: Options, devices: list[str | None], tries: int) -> Forecast | None:
     forecast = read_forecast(folder)
-    begun = any((folder / part).exists() for part in ("runs", "tuning"))
-    if forecast is None and options.forecast and not begun:
+    if forecast is None and options.forecast and not _begun(folder):
         forecast = make_forecast(plan, folder, devices, tries)
         print_forecast(forecast, len(plan.seeds), tries)
     return forecast
+
+
+def _begun(folder: Path) -> bool:
+    """Tells whether anything has trained but the forecast."""
+    return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
 def _report(folder: Path, jobs: list[Job], outcomes: list[Outcome], options: Options) -> None:

@@ -1,7 +1,8 @@
 """The folder of a comparison: named once, and held by one process."""
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -80,3 +81,17 @@ def check_is_comparison(folder: Path) -> None:
         begun = sorted(str(path.parent) for path in ROOT.glob(f"*/{FILE}"))
         known = f"; here are {', '.join(begun)}" if begun else ""
         raise UserError(f"--resume {folder}: there is no comparison{known}")
+
+
+def forget(folder: Path) -> None:
+    """Removes a comparison that has not trained, so that its name is free; what else lies there stays.
+
+    Args:
+        folder: Its folder.
+    """
+    for name in (FILE, "tuning.json", "forecast.json", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("recipes", "forecast"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()

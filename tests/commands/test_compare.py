@@ -1,15 +1,20 @@
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands.compare import split_overrides
-from peft_lightning.compare.folder import new_folder
+from peft_lightning.commands.compare import split_overrides, stopping_in_order
+from peft_lightning.compare.comparison import Options
+from peft_lightning.compare.folder import forget, new_folder
 from peft_lightning.compare.plan import FILE, build_plan
 from peft_lightning.errors import UserError
+from tests.commands.holding import held_elsewhere
 
 RECIPES = ("configs/lora.yaml", "configs/ia3.yaml")
 
@@ -88,21 +93,40 @@ def test_a_comparison_is_not_begun_twice(capsys: pytest.CaptureFixture[str]) -> 
 def test_two_compares_do_not_work_on_one_folder(capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("lightning_logs/compare/mine")
     build_plan(RECIPES, [1]).write(folder)
-    hold = (
-        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire();"
-        " print('held', flush=True); sys.stdin.read()"
-    )
-    program = [sys.executable, "-c", hold, str(folder / ".lock")]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        try:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"held\n"
-            for words in (["--resume", str(folder)], [*RECIPES, "--name", "mine"]):
-                assert f"{folder} is being worked on by another compare" in refusal(words, capsys)
-        finally:
-            other.kill()
+    with held_elsewhere(folder / ".lock"):
+        for words in (["--resume", str(folder)], [*RECIPES, "--name", "mine"]):
+            assert f"{folder} is being worked on by another compare" in refusal(words, capsys)
     with FileLock(folder / ".lock", timeout=1):  # a killed process holds nothing
         pass
+
+
+def test_only_what_a_comparison_made_goes_with_it() -> None:
+    folder = new_folder("mine")
+    build_plan(RECIPES, [1]).write(folder)
+    (folder / "notes.txt").write_text("the user's")
+    forget(folder)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    forget(folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_it_with_the_command_to_go_on_with(
+    sent: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        with stopping_in_order(Path("some/where"), Options(jobs=2, texts=False)):
+            os.kill(os.getpid(), sent)
+            time.sleep(5)
+
+    before = signal.getsignal(sent)
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert ended.value.code == code
+    said = capsys.readouterr().out
+    assert "go on with python -m peft_lightning compare --resume some/where --jobs 2 --no_texts" in said
+    assert signal.getsignal(sent) is before
 
 
 def test_help_answers_without_what_training_takes() -> None:

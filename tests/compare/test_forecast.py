@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from peft_lightning.compare.forecast import FILE, Forecast, RecipeForecast, forecast_jobs, project, read_forecast
+from peft_lightning.compare.forecast import (
+    FILE,
+    Forecast,
+    RecipeForecast,
+    project,
+    read_forecast,
+    without_first_start,
+)
+from peft_lightning.compare.forecast_runs import forecast_jobs
 from peft_lightning.compare.forecast_words import print_forecast
 from peft_lightning.compare.plan import build_plan
 from peft_lightning.compare.runs_on_disk import Outcome
@@ -30,6 +38,13 @@ def test_a_gpu_s_memory_goes_before_the_resident_one() -> None:
     measured.memory.train_peak_allocated_gib = 2.5
     made = project("lora", Outcome("finished", None, measured, 0, 75.0), TRIED, TRIED)
     assert (made.peak_gib, made.peak_of) == (2.5, "GPU memory")
+
+
+def test_what_the_first_process_alone_downloads_is_not_forecast_for_every_run() -> None:
+    first, second = RecipeForecast("a", startup_s=100, run_s=150), RecipeForecast("b", startup_s=10, run_s=60)
+    assert without_first_start([first, second]) == (RecipeForecast("a", startup_s=10, run_s=60), second)
+    for recipes in ([second, first], [first], [first, RecipeForecast("c", error="why")]):
+        assert without_first_start(recipes) == tuple(recipes)
 
 
 def test_what_was_not_timed_is_said_and_not_guessed() -> None:
