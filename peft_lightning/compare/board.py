@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from peft_lightning.compare.job import Job
 from peft_lightning.compare.runs_on_disk import Outcome
 from peft_lightning.runs.progress import Progress
-from peft_lightning.runs.record import MemoryFigures, Status
+from peft_lightning.runs.record import MemoryFigures
 
 
 @dataclass
@@ -29,13 +29,13 @@ class Row:
     progress: Progress | None = None
 
     @property
-    def status(self) -> Status | Literal["waiting", "starting", "train", "validate", "test"]:
-        """A word for where it stands."""
+    def status(self) -> str:
+        """Where it stands: how it ended, or else ``waiting``, ``starting``, or the stage of its progress."""
         if self.outcome is not None:
             return self.outcome.status
         if not self.started:
             return "waiting"
-        return self.progress.stage if self.progress is not None else "starting"  # type: ignore[return-value]
+        return self.progress.stage if self.progress is not None else "starting"
 
     @property
     def share(self) -> float:

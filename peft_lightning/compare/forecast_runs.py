@@ -46,7 +46,7 @@ def make_forecast(plan: Plan, folder: Path, devices: Sequence[str | None], tries
     scratch = folder / "forecast"
     shutil.rmtree(scratch, ignore_errors=True)
     jobs = forecast_jobs(plan, folder)
-    outcomes = run_jobs(jobs, devices, _Lines(), _refuse_mistakes)
+    outcomes = run_jobs(jobs, devices, _Lines(), refuse_mistakes)
     settings = [merge(recipe.settings, overrides_as_overlay(plan.overrides)) for recipe in plan.recipes]
     recipes = [forecast_of(*of) for of in zip(jobs, outcomes, settings, strict=True)]
     made = Forecast(without_first_start(recipes), None)
@@ -87,7 +87,16 @@ def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeF
     return project(job.label, outcome, tried, planned)
 
 
-def _refuse_mistakes(job: Job, outcome: Outcome) -> None:
+def refuse_mistakes(job: Job, outcome: Outcome) -> None:
+    """Ends the comparison before it has taken hours, if a recipe cannot run; says it at once if one ran badly.
+
+    Args:
+        job: The short fit.
+        outcome: How it ended.
+
+    Raises:
+        UserError: If the recipe holds a mistake.
+    """
     if outcome.exit_code == 2 and outcome.status == "failed":
         raise UserError(f"{job.label}: {outcome.error}")
     if not outcome.finished:

@@ -106,9 +106,12 @@ def outcome_after(folder: Path, exit_code: int, log: Path, recorded: bool, wall_
     if exit_code < 0:
         cause = " (the machine's memory may have run out)" if exit_code == -signal.SIGKILL else ""
         return Outcome("failed", f"killed by {signal.Signals(-exit_code).name}{cause}", record, exit_code, wall_s)
-    error = last_line(log) or f"ended with exit code {exit_code} and without a word"
-    status: Status = "out_of_memory" if "OutOfMemoryError" in error else "failed"
-    return Outcome(status, error.removeprefix(ONE_LINE), record, exit_code, wall_s)
+    said = last_line(log)
+    status: Status = "out_of_memory" if "OutOfMemoryError" in said else "failed"
+    error = said.removeprefix(ONE_LINE)
+    if not said.startswith(ONE_LINE):
+        error = f"exit code {exit_code}: {error or 'without a word'}"
+    return Outcome(status, error, record, exit_code, wall_s)
 
 
 def last_line(log: Path) -> str:

@@ -12,11 +12,13 @@ from peft_lightning.compare.forecast import (
     read_forecast,
     without_first_start,
 )
-from peft_lightning.compare.forecast_runs import forecast_jobs
+from peft_lightning.compare.forecast_runs import forecast_jobs, refuse_mistakes
 from peft_lightning.compare.forecast_words import print_forecast
+from peft_lightning.compare.job import Job
 from peft_lightning.compare.plan import build_plan
 from peft_lightning.compare.runs_on_disk import Outcome
 from peft_lightning.compare.workload import Workload
+from peft_lightning.errors import UserError
 from tests.compare.records import record
 from tests.compare.test_plan import OFFLINE, STUDY, resolved
 
@@ -94,3 +96,28 @@ def test_the_table_says_what_is_known_and_what_memory_it_means() -> None:
     assert "full: out of memory: [20 GiB]" in printed
     assert "3 runs for each recipe: an unknown time" in printed
     assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("outcome", "refused"),
+    [
+        (Outcome("failed", "no such setting", None, 2), True),
+        (Outcome("failed", "the loss became NaN", record("failed"), 2), True),
+        (Outcome("out_of_memory", "no memory", record("out_of_memory"), 2), False),
+        (Outcome("failed", "exit code 1: RuntimeError", None, 1), False),
+        (Outcome("finished", None, record(), 0), False),
+    ],
+)
+def test_a_mistake_ends_the_comparison_and_a_lack_of_memory_is_said_and_becomes_a_row(
+    outcome: Outcome, refused: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job("lora", "forecast", (), tmp_path)
+    if refused:
+        with pytest.raises(UserError, match=f"^lora: {outcome.error}$"):
+            refuse_mistakes(job, outcome)
+        return
+    refuse_mistakes(job, outcome)
+    said = capsys.readouterr().out
+    assert said == (
+        "" if outcome.finished else f"forecast: lora: {outcome.status.replace('_', ' ')}: {outcome.error}\n"
+    )

@@ -68,8 +68,13 @@ def test_the_record_of_an_earlier_attempt_does_not_speak_for_this_one(tmp_path: 
     ("code", "said", "status", "error"),
     [
         (2, "data: 3 reviews\npeft_lightning: error: no column\nlast words of a thread\n", "failed", "no column"),
-        (1, f"Traceback (most recent call last):\n{OUT_OF_MEMORY}\n\n", "out_of_memory", OUT_OF_MEMORY),
-        (1, "$ python -m peft_lightning fit\n", "failed", "ended with exit code 1 and without a word"),
+        (
+            1,
+            f"Traceback (most recent call last):\n{OUT_OF_MEMORY}\n\n",
+            "out_of_memory",
+            f"exit code 1: {OUT_OF_MEMORY}",
+        ),
+        (1, "$ python -m peft_lightning fit\n", "failed", "exit code 1: without a word"),
         (-9, "", "failed", "killed by SIGKILL (the machine's memory may have run out)"),
         (-11, "", "failed", "killed by SIGSEGV"),
     ],
