@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from peft_lightning.compare.job import Job
@@ -44,7 +45,8 @@ class Child:
         self.progress = job.folder / PROGRESS
         self._log = job.folder / LOG
         self._stamp = _stamp(job.folder)
-        words = [*job.words, *(("--ckpt_path", "last") if resumable(job.folder) else ())]
+        self._resumed = resumable(job.folder)
+        words = [*job.words, *(("--ckpt_path", "last") if self._resumed else ())]
         program = [sys.executable, "-m", "peft_lightning.compare.launcher", str(os.getpid())]
         environment = os.environ | {VARIABLE: str(self.progress.absolute()), "PYTHONUNBUFFERED": "1"}
         if device is not None:
@@ -86,7 +88,10 @@ class Child:
         code = self._process.wait()
         recorded = _stamp(self.job.folder) != self._stamp
         outcome = outcome_after(self.job.folder, code, self._log, recorded, self.elapsed_s)
-        if outcome.status != "finished":
+        if outcome.mistake and self._resumed:
+            # Such as a run of an older version, whose configuration is no longer the same.
+            outcome = replace(outcome, error=f"{outcome.error} (or delete {self.job.folder} to train this run anew)")
+        if not outcome.finished:
             keep_failure(self.job.folder, outcome)
         forget_progress(self.progress)
         return outcome

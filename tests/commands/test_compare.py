@@ -11,9 +11,7 @@ from filelock import FileLock
 from peft_lightning.__main__ import main
 from peft_lightning.commands.compare import split_overrides, stopping_in_order
 from peft_lightning.compare.comparison import Options
-from peft_lightning.compare.folder import forget, new_folder
 from peft_lightning.compare.plan import FILE, build_plan
-from peft_lightning.errors import UserError
 from tests.commands.holding import held_elsewhere
 
 RECIPES = ("configs/lora.yaml", "configs/ia3.yaml")
@@ -73,14 +71,6 @@ def test_resume_names_the_comparisons_that_there_are(capsys: pytest.CaptureFixtu
     assert "here are lightning_logs/compare/mine" in refusal(["--resume", "min"], capsys)
 
 
-def test_names_are_found_for_comparisons_without_one() -> None:
-    assert [new_folder(None).name for _ in range(3)] == ["comparison_0", "comparison_1", "comparison_2"]
-    assert new_folder("mine") == new_folder("mine")
-    Path("lightning_logs/compare/file").write_text("in the way")
-    with pytest.raises(UserError, match="choose another --name"):
-        new_folder("file")
-
-
 def test_a_comparison_is_not_begun_twice(capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("lightning_logs/compare/mine")
     build_plan(RECIPES, [1]).write(folder)
@@ -98,17 +88,6 @@ def test_two_compares_do_not_work_on_one_folder(capsys: pytest.CaptureFixture[st
             assert f"{folder} is being worked on by another compare" in refusal(words, capsys)
     with FileLock(folder / ".lock", timeout=1):  # a killed process holds nothing
         pass
-
-
-def test_only_what_a_comparison_made_goes_with_it() -> None:
-    folder = new_folder("mine")
-    build_plan(RECIPES, [1]).write(folder)
-    (folder / "notes.txt").write_text("the user's")
-    forget(folder)
-    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    (folder / "notes.txt").unlink()
-    forget(folder)
-    assert not folder.exists()
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -89,9 +89,11 @@ def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> No
     one = job(tmp_path, "a", "nonsense")
     run_jobs([one], [None], Silent())
     leave(one.folder, 0, status="running")
-    run_jobs([one], [None], Silent())
+    (outcome,) = run_jobs([one], [None], Silent())
     commands = [line for line in (one.folder / "log.txt").read_text().splitlines() if line.startswith("$")]
     assert commands == ["$ python -m peft_lightning nonsense", "$ python -m peft_lightning nonsense --ckpt_path last"]
+    assert outcome.error is not None
+    assert outcome.error.endswith(f"(or delete {one.folder} to train this run anew)")
 
 
 def test_each_place_has_its_gpu_and_no_more_run_than_there_are_places(
