@@ -14,6 +14,7 @@ from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import FILE, Plan, read_plan
 from peft_lightning.compare.runner import run_jobs
 from peft_lightning.compare.runs_on_disk import Outcome, has_failed
+from peft_lightning.compare.tuning import FILE as TUNING
 from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.tuning_runs import RATE, tune
 from peft_lightning.compare.views import view_for
@@ -52,16 +53,33 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
         UserError: If the user can put right what went wrong; nothing is left of a comparison that has not trained.
     """
     with held(folder):
-        # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never.
-        if tuning is not None and not (folder / FILE).exists():
-            tuning.write(folder)
-        plan.write(folder)
+        lay_out(plan, folder, tuning)
         try:
             return _carry_out(plan, folder, options)
         except UserError:
             if not _begun(folder):
                 forget(folder)
             raise
+
+
+def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
+    """Writes down what is to be done, so that a comparison killed from here on can be resumed.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+        tuning: Learning rates to try for each recipe; None to train with the recipes' own.
+
+    Raises:
+        UserError: If the folder already holds a comparison, or cannot be written.
+    """
+    if not (folder / FILE).exists():
+        # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
+        # and what another that was killed at this place wanted counts for nothing.
+        (folder / TUNING).unlink(missing_ok=True)
+        if tuning is not None:
+            tuning.write(folder)
+    plan.write(folder)
 
 
 def go_on(folder: Path, options: Options) -> bool:
