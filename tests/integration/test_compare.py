@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -120,6 +121,8 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
+        # Tests that a shell runs in the background are deaf to Ctrl-C, and what they start is too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ |= {"PYTHONPATH": str(SOURCES), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "30"}
         os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
         os.execv(COMPARED[0], [*COMPARED, "compare", *words])
