@@ -6,7 +6,7 @@ from typing import NoReturn
 from peft_lightning import __version__
 from peft_lightning.errors import UserError
 
-COMMANDS = ("fit", "validate", "test", "predict", "report")
+COMMANDS = ("fit", "validate", "test", "predict", "compare", "report")
 
 HELP = f"""\
 peft-lightning {__version__}: which fine-tuning method should I use, on my data and my GPU?
@@ -17,7 +17,9 @@ peft-lightning {__version__}: which fine-tuning method should I use, on my data 
   python -m peft_lightning predict --config RUN_DIR/config.yaml --ckpt_path best \\
       --data.predict_file reviews.txt [--output out.jsonl]
   tensorboard --logdir lightning_logs                             watch
-  python -m peft_lightning report lightning_logs/compare/NAME     the report of a comparison, from its records
+  python -m peft_lightning compare configs/tuned/lora.yaml configs/tuned/ia3.yaml [--seeds 1 2 3]
+                                                                  which one? every recipe, several seeds
+  python -m peft_lightning report lightning_logs/compare/NAME     its report again, from the records
 
 recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml: the published study's, whole
            configs/tuned/*.yaml: the same methods, learning rate chosen for each on validation
@@ -25,6 +27,7 @@ overlays   a further --config states differences only; configs/offline.yaml need
 overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1
 
   python -m peft_lightning fit --help      every setting, with its default
+  python -m peft_lightning compare --help  how a comparison is run
   --version                                print the version
   --debug                                  show the traceback behind a one-line error
 """
@@ -70,6 +73,11 @@ def _run(words: list[str]) -> None:
         from peft_lightning.commands.report import run_report
 
         run_report(words[1:])
+        return
+    if words[0] == "compare":  # which itself needs neither torch nor Lightning
+        from peft_lightning.commands.compare import run_compare
+
+        run_compare(words[1:])
         return
     from peft_lightning.startup import import_torchmetrics_without_plots
 

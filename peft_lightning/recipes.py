@@ -5,7 +5,7 @@ fit: LoRA's ``target_modules`` would silently become IA³'s. Here files are merg
 change of class starts from an empty set of arguments.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,30 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
     return files, rest
 
 
-def class_flags(words: list[str]) -> Config:
+def read_flags(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Reads ``--name value``, ``--name=value`` and a bare ``--name``.
+
+    Args:
+        words: A command line without its ``--config`` options.
+
+    Yields:
+        ``--name`` and its value, None where it has none; a word that belongs to no flag comes as it is.
+    """
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            yield word, None
+        elif equals:
+            yield name, value
+        elif remaining and not remaining[0].startswith("--"):
+            yield name, remaining.pop(0)
+        else:
+            yield name, None
+
+
+def class_flags(words: Sequence[str]) -> Config:
     """Finds the flags that choose a class, ``--model.method=IA3``, so that the class can be laid over the files.
 
     Args:
@@ -138,12 +161,7 @@ def class_flags(words: list[str]) -> Config:
         The choices as an overlay.
     """
     overlay: Config = {}
-    for position, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name not in ("--model.method", "--model.method.class_path"):
-            continue
-        if not equals:
-            value = words[position + 1] if position + 1 < len(words) else ""
-        if value and not value.startswith(("-", "{")):
+    for name, value in read_flags(words):
+        if name in ("--model.method", "--model.method.class_path") and value and not value.startswith(("-", "{")):
             overlay = {"model": {"method": {"class_path": value}}}
     return overlay

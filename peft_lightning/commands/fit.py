@@ -20,6 +20,7 @@ from peft_lightning.callbacks.log_rewind import LogRewind
 from peft_lightning.callbacks.majority_class import MajorityClassWarning
 from peft_lightning.callbacks.parameter_count import ParameterCount
 from peft_lightning.callbacks.predictions import Predictions
+from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.training_curve import TrainingCurve
@@ -74,6 +75,7 @@ class Fit(Command):
             self.predictions,
             self.rewind,
             self.recorder,
+            *asked_for(),
             *live,
         ]
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, merge
+from peft_lightning.recipes import Config, merge, read_flags
 
 # What decides which reviews a run trains, validates and tests on.
 DRAWING = ("source", "text_column", "label_column", "n_train", "n_val", "n_test", "seed")
@@ -36,18 +36,14 @@ def overrides_as_overlay(words: Sequence[str]) -> Config:
         UserError: If a word is no override, or overrides what the comparison decides.
     """
     overlay: Config = {}
-    remaining = list(words)
-    while remaining:
-        word = remaining.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not name:
-            raise UserError(f"{word!r} is no override: settings for all runs are given as --data.n_train 400")
+    for flag, value in read_flags(words):
+        name = flag.removeprefix("--")
+        if not flag.startswith("--") or not name:
+            raise UserError(f"{flag!r} is no override: settings for all runs are given as --data.n_train 400")
         if name in DECIDED:
             raise UserError(f"--{name} cannot be overridden in a comparison: {DECIDED[name]}")
-        if not equals:
-            value = remaining.pop(0) if remaining and not remaining[0].startswith("--") else "true"
         try:
-            node: Any = yaml.safe_load(value)
+            node: Any = True if value is None else yaml.safe_load(value)
         except yaml.YAMLError:  # a text that only looks like YAML: the parser of `fit` takes it as it is
             node = value
         for key in reversed(name.split(".")):

@@ -10,6 +10,7 @@ import pytest
 
 from peft_lightning.__main__ import main
 from peft_lightning.runs import directory
+from tests.commands.holding import held_elsewhere
 from tests.commands.stopping import AT, WITH
 from tests.integration.offline_run import SOURCES, checkpoint, curves, history, only_run, record, same
 
@@ -194,18 +195,8 @@ def test_a_run_that_is_still_running_is_refused(
     words = [*tiny_fit, *STOPPABLE]
     run = interrupt(words)
     monkeypatch.setattr(directory, "LOCK_PATIENCE_S", 0.2)
-    hold = (
-        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire();"
-        " print('held', flush=True); sys.stdin.read()"
-    )
-    program = [sys.executable, "-c", hold, str(run / ".lock")]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        try:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"held\n"
-            line = refusal([*words, *LAST], capfd)
-        finally:
-            other.kill()
+    with held_elsewhere(run / ".lock"):
+        line = refusal([*words, *LAST], capfd)
     assert str(run) in line
     assert "still running" in line
     # A killed process holds nothing.

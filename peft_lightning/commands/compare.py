@@ -1,0 +1,176 @@
+"""compare: train every recipe with every seed, each run alone in its process, and report."""
+
+import argparse
+import difflib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from peft_lightning.compare.comparison import Options, begin, devices_for, go_on
+from peft_lightning.compare.folder import check_is_comparison, new_folder
+from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.tuning_runs import plan_tuning
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import read_flags
+
+PROGRAM = "python -m peft_lightning compare"
+USAGE = f"""\
+{PROGRAM} RECIPE RECIPE ... [--overlay FILE] [--seeds 1 2 3] [--data.n_train 400 ...]
+       {PROGRAM} --resume lightning_logs/compare/NAME"""
+AFTERWARDS = """\
+settings for all runs follow by their name, as in fit: --data.n_train 400 --trainer.max_epochs 1
+
+Ctrl-C stops it so that --resume goes on; so does a kill, which costs the steps since the last checkpoint. A run that
+fails, or runs out of memory, becomes a row that says so; --resume tries it again. Exit code: 0 if all runs finished,
+1 if some did not, 2 for a mistake that can be put right, 130 after Ctrl-C."""
+
+
+def run_compare(words: Sequence[str]) -> None:
+    """Runs the command, and ends the process unless all went well.
+
+    Args:
+        words: The words after the command's name.
+
+    Raises:
+        UserError: The user can put right what went wrong.
+    """
+    mine, overrides = split_overrides(words)
+    asked = _parser().parse_intermixed_args(mine)
+    options = Options(asked.jobs, not asked.no_forecast, not asked.no_texts)
+    if asked.resume is not None:
+        if given := _given_besides_resume(asked, overrides):
+            raise UserError(f"--resume goes on with a comparison as it was begun: leave {given} out")
+        folder = Path(asked.resume)
+        check_is_comparison(folder)
+        with stopping_in_order(folder, options):
+            finished = go_on(folder, options)
+    else:
+        plan = build_plan(asked.recipes, asked.seeds or [1, 2, 3], asked.overlay or [], overrides)
+        tuning = plan_tuning(plan, asked.tune) if asked.tune is not None else None
+        devices_for(plan, options.jobs)  # refused before a folder is made
+        folder = new_folder(asked.name)
+        with stopping_in_order(folder, options):
+            finished = begin(plan, folder, tuning, options)
+    if not finished:
+        sys.exit(1)
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tells the command's own options from the settings for all runs.
+
+    Args:
+        words: The words after the command's name.
+
+    Returns:
+        The recipes and the command's options, and the settings as words.
+
+    Raises:
+        UserError: If a word is neither.
+    """
+    own = [name for action in _parser()._actions for name in action.option_strings]
+    mine: list[str] = []
+    overrides: list[str] = []
+    settings = {"seed_everything", "config", "ckpt_path", "test_after_fit"}
+    for name, value in read_flags(words):
+        stays = name in own or not name.startswith("--")
+        if not stays and "." not in name and name.removeprefix("--") not in settings:
+            near = difflib.get_close_matches(name, [option for option in own if option.startswith("--")], 1)
+            mend = (
+                f"did you mean {near[0]}?" if near else "--help lists the options; settings have a dot: --data.n_train"
+            )
+            raise UserError(f"{name} is no option of compare: {mend}")
+        (mine if stays else overrides).extend([name] if value is None else [name, value])
+    return mine, overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Ends in one line, as every mistake does."""
+        raise UserError(f"compare: {message} (--help explains it)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM,
+        usage=USAGE,
+        description="Trains every recipe with every seed, each run alone in a fresh process, and writes a report:\n"
+        "the table, intervals, tests and pictures, in lightning_logs/compare/NAME.",
+        epilog=AFTERWARDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="the recipes to compare: configs/lora.yaml")
+    parser.add_argument(
+        "--overlay",
+        action="append",
+        metavar="FILE",
+        help="differences for all recipes: configs/offline.yaml; repeatable",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="seeds of initialisation, order and dropout; the reviews stay the same (default: 1 2 3)",
+    )
+    parser.add_argument("--name", help="the comparison's folder in lightning_logs/compare (default: comparison_N)")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with a comparison that was stopped")
+    parser.add_argument(
+        "--tune",
+        type=int,
+        metavar="K",
+        help="first try K learning rates for each recipe, a factor of 3.16 apart around its own, and train with the"
+        " one that is best on validation; the test split is not touched",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at the same time, each on a GPU of its own (default: 1)"
+    )
+    parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
+    parser.add_argument("--no_texts", action="store_true", help="a report to share: reviews by their number only")
+    return parser
+
+
+def _given_besides_resume(asked: argparse.Namespace, overrides: Sequence[str]) -> str:
+    given = [f"--{name}" for name in ("overlay", "seeds", "name", "tune") if getattr(asked, name) is not None]
+    return ", ".join([*asked.recipes, *given, *(word for word in overrides if word.startswith("--"))])
+
+
+class _Terminated(KeyboardInterrupt):
+    """A signal that ends the process in order, as Ctrl-C does.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
+    """Ends with the command to go on with, on Ctrl-C and where a machine or a terminal is taken away.
+
+    Args:
+        folder: The comparison's folder.
+        options: How it was gone about.
+    """
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise _Terminated(number)
+
+    before = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        jobs = f" --jobs {options.jobs}" if options.jobs > 1 else ""
+        texts = "" if options.texts else " --no_texts"
+        print(f"\ninterrupted: go on with {PROGRAM} --resume {folder}{jobs}{texts}", flush=True)
+        sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

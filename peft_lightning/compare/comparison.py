@@ -1,0 +1,178 @@
+"""A comparison from its plan to its report: forecast, learning rates, runs; each part is skipped where it is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft_lightning.compare.devices import places
+from peft_lightning.compare.folder import forget, held
+from peft_lightning.compare.forecast import Forecast, read_forecast
+from peft_lightning.compare.forecast_runs import make_forecast
+from peft_lightning.compare.forecast_words import print_forecast
+from peft_lightning.compare.job import Job, job_of
+from peft_lightning.compare.pairing import overrides_as_overlay
+from peft_lightning.compare.plan import FILE, Plan, read_plan
+from peft_lightning.compare.runner import run_jobs
+from peft_lightning.compare.runs_on_disk import Outcome, has_failed
+from peft_lightning.compare.tuning import FILE as TUNING
+from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
+from peft_lightning.compare.tuning_runs import RATE, tune
+from peft_lightning.compare.views import view_for
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import merge
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a comparison is carried out; none of it changes a result.
+
+    Args:
+        jobs: How many runs at the same time, each on a GPU of its own.
+        forecast: Whether to try a few steps of each recipe first.
+        texts: Whether the report may show reviews.
+    """
+
+    jobs: int = 1
+    forecast: bool = True
+    texts: bool = True
+
+
+def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> bool:
+    """Begins a comparison and carries it out.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder, which exists.
+        tuning: Learning rates to try for each recipe; None to train with the recipes' own.
+        options: How to go about it.
+
+    Returns:
+        Whether all runs finished.
+
+    Raises:
+        UserError: If the user can put right what went wrong; nothing is left of a comparison that has not trained.
+    """
+    with held(folder):
+        lay_out(plan, folder, tuning)
+        try:
+            return _carry_out(plan, folder, options)
+        except UserError:
+            if not _begun(folder):
+                forget(folder)
+            raise
+
+
+def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
+    """Writes down what is to be done, so that a comparison killed from here on can be resumed.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+        tuning: Learning rates to try for each recipe; None to train with the recipes' own.
+
+    Raises:
+        UserError: If the folder already holds a comparison, or cannot be written.
+    """
+    if not (folder / FILE).exists():
+        # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
+        # and what another that was killed at this place wanted counts for nothing.
+        (folder / TUNING).unlink(missing_ok=True)
+        if tuning is not None:
+            tuning.write(folder)
+    plan.write(folder)
+
+
+def go_on(folder: Path, options: Options) -> bool:
+    """Goes on with a comparison where it was stopped, and tries again what failed.
+
+    Args:
+        folder: Its folder.
+        options: How to go about it.
+
+    Returns:
+        Whether all runs finished.
+
+    Raises:
+        UserError: If the user can put right what went wrong.
+    """
+    with held(folder):
+        return _carry_out(read_plan(folder), folder, options)
+
+
+def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
+    devices = devices_for(plan, options.jobs)
+    tuning = read_tuning(folder)
+    print(f"comparison: {folder}", flush=True)
+    forecast = _forecast(plan, folder, options, devices, tuning.budget if tuning is not None else 0)
+    if tuning is not None and not tuning.chosen:
+        tuning = tune(plan, folder, tuning, devices, forecast.try_s if forecast is not None else {})
+    if tuning is not None:
+        print(*tuning_in_words(tuning), sep="\n", flush=True)
+    jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
+    if again := [job.title for job in jobs if has_failed(job.folder)]:
+        print(f"tried again, because they failed: {', '.join(again)}", flush=True)
+    view = view_for("runs", forecast.run_s if forecast is not None else {}, len(devices))
+    outcomes = run_jobs(jobs, devices, view)
+    _report(folder, jobs, outcomes, options)
+    return all(outcome.finished for outcome in outcomes)
+
+
+def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[Job]:
+    """Returns the jobs of a comparison.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+        chosen: The learning rate of each recipe that was tuned, by label.
+    """
+    jobs = []
+    for run in plan.runs(folder):
+        rate = (RATE, repr(chosen[run.label])) if run.label in chosen else ()
+        jobs.append(job_of(run, f"seed {run.seed}", run.folder, *rate))
+    return jobs
+
+
+def devices_for(plan: Plan, jobs: int) -> list[str | None]:
+    """Says on which devices a comparison's runs take place.
+
+    Args:
+        plan: The comparison.
+        jobs: How many runs at the same time.
+
+    Returns:
+        The GPU of each place; None for all that there is.
+
+    Raises:
+        UserError: If runs would share a device.
+    """
+    everywhere = overrides_as_overlay(plan.overrides)
+    trainers = [merge(recipe.settings, everywhere).get("trainer") or {} for recipe in plan.recipes]
+    return places(jobs, [trainer.get("accelerator") for trainer in trainers])
+
+
+def _forecast(plan: Plan, folder: Path, options: Options, devices: list[str | None], tries: int) -> Forecast | None:
+    forecast = read_forecast(folder)
+    if forecast is None and options.forecast and not _begun(folder):
+        forecast = make_forecast(plan, folder, devices, tries)
+        print_forecast(forecast, len(plan.seeds), tries)
+    return forecast
+
+
+def _begun(folder: Path) -> bool:
+    """Tells whether anything has trained but the forecast."""
+    return any((folder / part).exists() for part in ("runs", "tuning"))
+
+
+def _report(folder: Path, jobs: list[Job], outcomes: list[Outcome], options: Options) -> None:
+    failed = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if not outcome.finished]
+    if len(failed) == len(jobs):
+        job, outcome = failed[0]
+        raise UserError(
+            f"no run of {folder} finished ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
+            f" --resume {folder} tries again"
+        )
+    from peft_lightning.compare.report import write_report
+
+    write_report(folder, texts=options.texts)
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} runs did not finish; try them again with --resume {folder}", flush=True)

@@ -1,0 +1,77 @@
+"""Runs jobs, each alone in a fresh process, one a device, in their order; what has finished is not run again."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from peft_lightning.compare.board import Row, View
+from peft_lightning.compare.child import Child
+from peft_lightning.compare.job import Job
+from peft_lightning.compare.runs_on_disk import Outcome, finished_before
+from peft_lightning.runs.progress import read_progress
+
+# Between two looks at the children. A drawn table costs 5 ms of a processor that the measured run may want.
+LOOK_EVERY_S = 0.5
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    devices: Sequence[str | None],
+    view: View,
+    after: Callable[[Job, Outcome], None] = lambda job, outcome: None,
+) -> list[Outcome]:
+    """Runs what has not finished yet; a job that fails leaves the others alone.
+
+    Args:
+        jobs: The jobs, in the order in which they start.
+        devices: The GPU of each place; None for all that there is.
+        view: Shows how it goes.
+        after: Is told of every job that ends, and may end the work by raising.
+
+    Returns:
+        How each ended, in the order of the jobs.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after the children have written their records.
+    """
+    rows = [Row(job, finished_before(job.folder)) for job in jobs]
+    waiting = deque(row for row in rows if row.outcome is None)
+    free = deque(devices)
+    running: list[tuple[Row, Child]] = []
+    view.begin(rows)
+    try:
+        while waiting or running:
+            while waiting and free:
+                row = waiting.popleft()
+                running.append((row, Child(row.job, free.popleft())))
+                row.started = True
+                view.started(row)
+            for row, child in list(running):
+                row.elapsed_s = child.elapsed_s
+                if child.running:
+                    row.progress = read_progress(child.progress)
+                    continue
+                row.outcome = child.outcome()
+                running.remove((row, child))
+                free.append(child.device)
+                view.ended(row)
+                after(row.job, row.outcome)
+            view.update()
+            time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        _interrupt([child for _, child in running])
+        raise
+    finally:
+        for _, child in running:
+            child.kill()
+        view.end()
+    return [row.outcome for row in rows if row.outcome is not None]
+
+
+def _interrupt(children: Sequence[Child]) -> None:
+    if children:
+        print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
+    for child in children:
+        child.interrupt()
+    for child in children:
+        child.stop()

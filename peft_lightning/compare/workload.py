@@ -1,0 +1,82 @@
+"""How many batches a run has, from its settings: what turns seconds a batch into a forecast."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peft_lightning.runs.record import DatasetFigures
+
+# Lightning's own, where neither epochs nor steps are limited.
+EPOCHS = 1000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The batches of a whole run.
+
+    Args:
+        train: Training batches.
+        steps: Optimiser steps.
+        validation: Validation batches, of all validations.
+        test: Test batches.
+    """
+
+    train: int
+    steps: int
+    validation: int
+    test: int
+
+
+def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: DatasetFigures) -> Workload:
+    """Counts the batches of a run.
+
+    Args:
+        trainer: The run's Trainer settings; those that are missing have Lightning's defaults.
+        data: Its resolved data settings.
+        dataset: How many examples it draws.
+    """
+    devices = trainer.get("devices")
+    at_once = devices if isinstance(devices, int) and devices > 0 else 1
+
+    def batches(count: int, size: str, limit: str) -> int:
+        return limited(math.ceil(count / (data[size] * at_once)), trainer.get(limit))
+
+    epoch = batches(dataset.n_train, "batch_size", "limit_train_batches")
+    accumulated = trainer.get("accumulate_grad_batches") or 1
+    steps_an_epoch = math.ceil(epoch / accumulated)
+    steps = steps_an_epoch * _epochs(trainer)
+    if (most := trainer.get("max_steps") or -1) > 0:
+        steps = min(steps, most)
+    epochs = steps / steps_an_epoch if steps_an_epoch else 0.0
+    validations = epochs / (trainer.get("check_val_every_n_epoch") or 1) * _validations_an_epoch(trainer, epoch)
+    return Workload(
+        train=round(epoch * epochs),
+        steps=steps,
+        validation=math.ceil(validations) * batches(dataset.n_val, "eval_batch_size", "limit_val_batches"),
+        test=batches(dataset.n_test, "eval_batch_size", "limit_test_batches"),
+    )
+
+
+def limited(batches: int, limit: Any) -> int:
+    """Applies one of Lightning's limits: a share of the batches if it is fractional, and a number of them if whole.
+
+    Args:
+        batches: How many there are.
+        limit: The setting; None for all.
+    """
+    if isinstance(limit, float):
+        return int(batches * limit)
+    return min(batches, limit) if isinstance(limit, int) else batches
+
+
+def _epochs(trainer: Mapping[str, Any]) -> int:
+    epochs = trainer.get("max_epochs")
+    return epochs if isinstance(epochs, int) and epochs > 0 else EPOCHS
+
+
+def _validations_an_epoch(trainer: Mapping[str, Any], batches: int) -> float:
+    interval = trainer.get("val_check_interval")
+    if isinstance(interval, float) and interval > 0:
+        return 1 / interval
+    return batches / interval if isinstance(interval, int) and interval > 0 else 1

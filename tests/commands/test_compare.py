@@ -1,0 +1,131 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from peft_lightning.__main__ import main
+from peft_lightning.commands.compare import split_overrides, stopping_in_order
+from peft_lightning.compare.comparison import Options
+from peft_lightning.compare.plan import FILE, build_plan
+from tests.commands.holding import held_elsewhere
+
+RECIPES = ("configs/lora.yaml", "configs/ia3.yaml")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a `compare` is refused with."""
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *words])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("peft_lightning: error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no recipe to compare"),
+        ([*RECIPES, "--sedes", "1"], "--sedes is no option of compare: did you mean --seeds?"),
+        ([*RECIPES, "--live"], "--live is no option of compare: --help lists the options"),
+        ([*RECIPES, "--seeds", "one"], "invalid int value: 'one'"),
+        ([*RECIPES, "--seeds", "-1"], "a seed is a whole number from 0"),
+        ([*RECIPES, "--seed_everything", "3"], "cannot be overridden in a comparison: say --seeds"),
+        ([*RECIPES, "--name", "a/b"], "'a/b' is no name for a folder"),
+        ([*RECIPES, "--name", ".."], "is no name for a folder"),
+        ([*RECIPES, "--jobs", "0"], "--jobs 0: say 1 or more"),
+        ([*RECIPES, "--jobs", "2", "--trainer.accelerator", "cpu"], "--jobs 2: trainer.accelerator is cpu"),
+        ([*RECIPES, "--tune", "3", "--model.learning_rate", "1e-3"], "leave one of them out"),
+        ([*RECIPES, "--tune", "1"], "a choice takes 2 learning rates or more"),
+        ([*RECIPES, "--overlay"], "expected one argument"),
+        (["--resume", "nowhere"], "--resume nowhere: there is no comparison"),
+        (["--resume", "nowhere", RECIPES[0], "--seeds", "1", "--data.n_train=8"], "--seeds, --data.n_train out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refusal(words, capsys)
+    assert list(Path().rglob("*")) in ([], [Path("lightning_logs"), Path("lightning_logs/compare")])
+
+
+def test_settings_for_all_runs_may_stand_anywhere() -> None:
+    words = ["a.yaml", "--data.n_train", "4", "--no_texts", "b.yaml", "--seeds", "1", "2", "--model.x=3", "-h"]
+    mine, overrides = split_overrides(words)
+    assert mine == ["a.yaml", "--no_texts", "b.yaml", "--seeds", "1", "2", "-h"]
+    assert overrides == ["--data.n_train", "4", "--model.x", "3"]
+
+
+def test_resume_names_the_comparisons_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    build_plan(RECIPES, [1]).write(Path("lightning_logs/compare/mine"))
+    assert "here are lightning_logs/compare/mine" in refusal(["--resume", "min"], capsys)
+
+
+def test_a_comparison_is_not_begun_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("lightning_logs/compare/mine")
+    build_plan(RECIPES, [1]).write(folder)
+    before = (folder / FILE).read_bytes()
+    assert "already holds a comparison" in refusal([*RECIPES, "--name", "mine", "--tune", "2"], capsys)
+    assert (folder / FILE).read_bytes() == before
+    assert not (folder / "tuning.json").exists()
+
+
+def test_two_compares_do_not_work_on_one_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("lightning_logs/compare/mine")
+    build_plan(RECIPES, [1]).write(folder)
+    with held_elsewhere(folder / ".lock"):
+        for words in (["--resume", str(folder)], [*RECIPES, "--name", "mine"]):
+            assert f"{folder} is being worked on by another compare" in refusal(words, capsys)
+    with FileLock(folder / ".lock", timeout=1):  # a killed process holds nothing
+        pass
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_it_with_the_command_to_go_on_with(
+    sent: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        with stopping_in_order(Path("some/where"), Options(jobs=2, texts=False)):
+            os.kill(os.getpid(), sent)
+            time.sleep(5)
+
+    # Tests that a shell runs in the background are deaf to Ctrl-C.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        before = signal.getsignal(sent)
+        with pytest.raises(SystemExit) as ended:
+            work()
+        after = signal.getsignal(sent)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert ended.value.code == code
+    said = capsys.readouterr().out
+    assert "go on with python -m peft_lightning compare --resume some/where --jobs 2 --no_texts" in said
+    assert after is before
+
+
+def test_help_answers_without_what_training_takes() -> None:
+    program = (
+        "import sys; from peft_lightning.__main__ import main\n"
+        "try: main(['compare', '--help'])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "heavy = {'torch', 'lightning', 'transformers', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(f'imports {heavy}' if heavy else 0)"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": root, "COLUMNS": "80"}, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    for word in ("--seeds", "--overlay", "--resume", "--tune", "--jobs", "--no_forecast", "--no_texts", "Ctrl-C"):
+        assert word in answer.stdout

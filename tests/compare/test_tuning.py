@@ -1,0 +1,98 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.tuning import FILE, Try, Tuning, choose, rates_around, read_tuning, tuning_in_words
+from peft_lightning.compare.tuning_runs import plan_tuning, tuning_jobs
+from peft_lightning.errors import UserError
+from tests.compare.test_plan import OFFLINE, STUDY, recipe, resolved
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (2, (0.001, 0.00316)),
+        (3, (0.000316, 0.001, 0.00316)),
+        (4, (0.000316, 0.001, 0.00316, 0.01)),
+        (5, (0.0001, 0.000316, 0.001, 0.00316, 0.01)),
+    ],
+)
+def test_the_recipe_s_own_rate_is_among_the_tried(budget: int, expected: tuple[float, ...]) -> None:
+    assert rates_around(0.001, budget) == expected
+
+
+def test_the_own_rate_is_tried_as_it_is_written() -> None:
+    assert 1.23456e-4 in rates_around(1.23456e-4, 3)
+
+
+@pytest.mark.parametrize(
+    ("tries", "chosen"),
+    [
+        ([Try(1, 0.8, 0.5), Try(2, 0.9, 0.9), Try(3, 0.7, 0.1)], 2),
+        ([Try(1, 0.9, 0.5), Try(2, 0.9, 0.4), Try(3, 0.9, 0.6)], 2),
+        ([Try(1, 0.9, 0.4), Try(2, 0.9, 0.4)], 1),
+        ([Try(1, 0.5, 0.7), Try(2), Try(3, 0.5, float("nan"))], 1),
+        ([Try(1), Try(2)], 9),
+    ],
+)
+def test_accuracy_chooses_then_the_lower_loss_then_the_lower_rate(tries: list[Try], chosen: float) -> None:
+    assert choose(tries, own=9) == chosen
+
+
+def test_a_choice_at_the_end_of_the_range_is_said() -> None:
+    tries = (Try(1e-4, 0.6, 0.6), Try(1e-3, 0.8, 0.4))
+    tuning = Tuning(2, {"low": tries, "lost": (Try(1e-4), Try(1e-3))}, {"low": 1e-3, "lost": 1e-4})
+    low, lost = tuning_in_words(tuning)
+    assert "0.001" in low
+    assert "highest tried" in low
+    assert "no rate could be trained" in lost
+
+
+def test_a_tuning_reads_back_and_one_that_was_never_asked_for_is_none(tmp_path: Path) -> None:
+    assert read_tuning(tmp_path) is None
+    tuning = Tuning(2, {"a": (Try(1e-4, 0.6, 0.6), Try(1e-3))}, {"a": 1e-4}, 1000)
+    tuning.write(tmp_path)
+    assert read_tuning(tmp_path) == tuning
+    for text in ("{", "[]", '{"schema": 1}', '{"schema": 9}'):
+        (tmp_path / FILE).write_text(text)
+        with pytest.raises(UserError, match=r"tuning\.json"):
+            read_tuning(tmp_path)
+
+
+def test_all_recipes_get_the_same_number_of_rates_one_seed_and_no_test(tmp_path: Path) -> None:
+    plan = build_plan(STUDY[:2], [1000, 1], [OFFLINE])
+    plan.write(tmp_path)
+    jobs = tuning_jobs(plan, tmp_path, plan_tuning(plan, 3))
+    assert [job.label for job in jobs] == ["full", "lora"] * 3
+    assert len({job.folder for job in jobs}) == 6
+    configs = [resolved(job.words) for job in jobs]
+    assert {config["seed_everything"] for config in configs} == {1001}  # 1000 is a seed of the comparison
+    assert {config["test_after_fit"] for config in configs} == {False}
+    for label in ("full", "lora"):
+        rates = [c["model"]["learning_rate"] for c, job in zip(configs, jobs, strict=True) if job.label == label]
+        assert rates == [6.32e-6, 2e-5, 6.32e-5]
+
+
+def test_a_rate_that_yaml_takes_for_a_text_and_one_that_is_missing_are_read(tmp_path: Path) -> None:
+    text, missing = tmp_path / "text.yaml", tmp_path / "missing.yaml"
+    recipe(missing)
+    recipe(text)
+    text.write_text(text.read_text().replace("model:", "model:\n  learning_rate: 1e-3"))
+    tuning = plan_tuning(build_plan([str(text), str(missing)], [1]), 2)
+    assert [tries[0].learning_rate for tries in tuning.tries.values()] == [1e-3, 2e-5]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "budget", "message"),
+    [
+        (["--model.learning_rate", "1e-3"], 3, "--model.learning_rate states: leave one"),
+        (["--model.learning_rate=1e-3"], 3, "--model.learning_rate states: leave one"),
+        ([], 1, "--tune 1: a choice takes 2"),
+        ([], 0, "--tune 0"),
+    ],
+)
+def test_what_leaves_nothing_to_choose_is_refused(overrides: list[str], budget: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan_tuning(build_plan(STUDY, [1], [], overrides), budget)
