@@ -1,10 +1,11 @@
 """Chooses the learning rate and the schedule of every tuned recipe, with the same budget, on validation.
 
-    python scripts/tune_recipes.py --reviews DIR --jobs 4
+    python scripts/tune_recipes.py --reviews DIR --jobs 4 [--data.truncation head ...]
 
 Each method is tried with 5 learning rates x 2 schedules, one process each; nothing of the test split is looked at
 until the best of each method, by validation accuracy and then loss, is run again with three seeds and tested.
-The figures that the heads of `configs/tuned/*.yaml` name were printed by this script.
+Settings that follow hold for all of them. The figures that the heads of `configs/tuned/*.yaml` name were printed by
+this script.
 """
 
 import argparse
@@ -20,6 +21,7 @@ RATES = {
     "lora": ("2e-4", "5e-4", "1e-3", "2e-3", "5e-3"),
     "qlora": ("2e-4", "5e-4", "1e-3", "2e-3", "5e-3"),
     "ia3": ("1e-3", "2e-3", "5e-3", "1e-2", "2e-2"),
+    "head": ("5e-4", "1e-3", "2e-3", "5e-3", "1e-2"),
 }
 SCHEDULES = ("linear", "cosine")
 SEEDS = (1, 2, 3)
@@ -58,9 +60,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("lightning_logs/tuning"), help="where the runs go")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once; only accuracies are looked at")
     parser.add_argument("--n_val", default="2000", help="validation reviews")
-    arguments = parser.parse_args()
+    arguments, settings = parser.parse_known_args()
     words = ["--data.source", arguments.reviews, "--model.model_name_or_path", arguments.backbone]
-    words += ["--data.n_val", arguments.n_val, "--checkpoint.every_n_steps", "0"]
+    words += ["--data.n_val", arguments.n_val, "--checkpoint.every_n_steps", "0", *settings]
     trials = [
         Trial(method, rate, schedule, 42, False)
         for schedule in SCHEDULES

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pretraining.bag_of_words import BagOfWords
@@ -14,6 +14,7 @@ from pretraining.bpe import BOS, EOS, MODEL_MAX_LENGTH, PAD
 from pretraining.captured import CapturedLoss
 from pretraining.masks import draw_masks
 from pretraining.packing import Batch, ReviewBatches, Ticks, derived_seed
+from pretraining.review_mean import ReviewMean
 from pretraining.unpadded_attention import NAME, register
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def roberta_config(
 
 
 class MaskedLanguageModel(L.LightningModule):
-    """Predicts the hidden tokens of whole reviews, and from `<s>` the review's words.
+    """Predicts the hidden tokens of whole reviews, and from `<s>` the review's words and the mean of its states.
 
     Args:
         config: RoBERTa's shape.
@@ -69,8 +70,9 @@ class MaskedLanguageModel(L.LightningModule):
         weight_decay: on matrices only.
         mask_share: share of the tokens that is hidden.
         span: mean length of what is hidden in one piece, in tokens.
-        bag_weight: what the second task counts for beside the first; 0 leaves it out.
-        word_weights: what each word counts for in the second task, shape (vocabulary,).
+        bag_weight: what telling a review's words counts for beside the hidden tokens; 0 leaves it out.
+        word_weights: what each of these words counts for, shape (vocabulary,).
+        mean_weight: what telling the mean of a review's states counts for; 0 leaves it out.
         warmup: share of the run in which the rate rises; it then falls to 0 in a line.
         clip: largest norm of the gradient.
         compiled: whether to compile the encoder's layers and the losses.
@@ -89,6 +91,7 @@ class MaskedLanguageModel(L.LightningModule):
         span: float = 4.0,
         bag_weight: float = 0.0,
         word_weights: Tensor | None = None,
+        mean_weight: float = 0.0,
         warmup: float = 0.06,
         clip: float = 1.0,
         compiled: bool = False,
@@ -102,16 +105,19 @@ class MaskedLanguageModel(L.LightningModule):
         # Through the constructor the name would be written into the configuration that users load.
         self.model = RobertaForMaskedLM(config)
         self.model.set_attn_implementation(NAME)
-        self.bag: BagOfWords | None = None
+        # What is asked of <s>: for each task what it counts for.
+        self.tasks = nn.ModuleDict()
+        self.task_weights = {"bag_of_words": bag_weight, "review_mean": mean_weight}
         if bag_weight:
             weights = torch.ones(config.vocab_size) if word_weights is None else word_weights
-            self.bag = BagOfWords(config.hidden_size, weights)
+            self.tasks["bag_of_words"] = BagOfWords(config.hidden_size, weights)
+        if mean_weight:
+            self.tasks["review_mean"] = ReviewMean(config.hidden_size)
         self.data = data
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.mask_share = mask_share
         self.span = span
-        self.bag_weight = bag_weight
         self.warmup = warmup
         self.clip = clip
         self.seed = seed
@@ -131,11 +137,11 @@ class MaskedLanguageModel(L.LightningModule):
                 layer.compile(dynamic=False)
             # Scores of the whole vocabulary are the largest tensors of a step: compiled, they are made once, in bf16.
             self._masked_loss = torch.compile(self._masked_loss, dynamic=False)
-            if self.bag is not None:
-                self.bag.compile(dynamic=False)
+            for task in self.tasks.values():
+                task.compile(dynamic=False)
 
-    def losses(self, batch: Batch, shown: Tensor, positions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Cross-entropies of the hidden tokens and of the bag of words; each scored at its positions alone."""
+    def losses(self, batch: Batch, shown: Tensor, positions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """The cross-entropy of the hidden tokens, scored at their positions alone, then the loss of each task."""
         hidden = self.model.roberta(
             input_ids=shown[None],
             position_ids=batch.positions[None],
@@ -143,14 +149,14 @@ class MaskedLanguageModel(L.LightningModule):
             longest=self.data.longest,
         ).last_hidden_state[0]
         masked = self._masked_loss(hidden.index_select(0, positions), targets)
-        if self.bag is None:
-            return masked, None
-        return masked, self.bag(hidden, batch, self.model.roberta.embeddings.word_embeddings.weight)
+        embeddings = self.model.roberta.embeddings.word_embeddings.weight
+        return masked, *(task(hidden, batch, embeddings) for task in self.tasks.values())
 
     def _total(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What is minimised, then its parts; of the four parts of a batch, what is shown, where and what to find."""
-        masked, bag = self.losses(Batch(*inputs[:4]), *inputs[4:])
-        return (masked, masked) if bag is None else (masked + self.bag_weight * bag, masked, bag)
+        masked, *parts = self.losses(Batch(*inputs[:4]), *inputs[4:])
+        weighted = [self.task_weights[name] * part for name, part in zip(self.tasks, parts, strict=True)]
+        return sum(weighted, start=masked), masked, *parts
 
     def rate(self) -> float:
         """The learning rate at this point of the run."""
@@ -167,12 +173,12 @@ class MaskedLanguageModel(L.LightningModule):
         generator = torch.Generator(device=self.device).manual_seed(derived_seed(self.seed, "masks", step))
         batch = self.data.rows(step)
         hidden = draw_masks(batch.tokens, self.mask_share, self.span, self.model.config.vocab_size, generator)
-        total, loss, *bag = (self._captured or self._total)(*batch, *hidden)
+        total, loss, *parts = (self._captured or self._total)(*batch, *hidden)
         self._loss_sum = loss.detach() if self._loss_sum is None else self._loss_sum + loss.detach()
         if (step + 1) % LOG_EVERY == 0:
             self._log(step, rate)
-            for part in bag:
-                self.log("train/bag_of_words_loss", part.detach())
+            for name, part in zip(self.tasks, parts, strict=True):
+                self.log(f"train/{name}_loss", part.detach())
         return total
 
     def backward(self, loss: Tensor, *_: Any, **__: Any) -> None:

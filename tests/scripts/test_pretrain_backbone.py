@@ -224,7 +224,9 @@ def test_a_captured_step_has_the_gradients_of_a_launched_one_while_weights_chang
     device = torch.device("cuda")
     batches = packed(numbered_reviews(), seq=32, batch=16, device=device)
     torch.manual_seed(1)
-    network = MaskedLanguageModel(roberta_config(4000, 64, 2), data=batches, bag_weight=0.2, compiled=compiled)
+    network = MaskedLanguageModel(
+        roberta_config(4000, 64, 2), data=batches, bag_weight=0.2, mean_weight=0.5, compiled=compiled
+    )
     network.to(device)
     captured = CapturedLoss(network._total, network.parameters())
     for step in range(4):
@@ -295,6 +297,28 @@ def test_the_first_token_learns_the_words_of_its_own_review() -> None:
     for target, (one, other) in ((own, (first, second)), (swapped, (second, first))):
         target[at[0]], target[at[1]] = embeddings[one].mean(0), embeddings[other].mean(0)
     assert bag(own, batch, embeddings) < bag(swapped, batch, embeddings)
+
+
+def test_the_first_token_learns_the_mean_of_its_own_review() -> None:
+    from pretraining.review_mean import ReviewMean
+
+    batch = packed(numbered_reviews(), seed=3).rows(0)
+    torch.manual_seed(1)
+    hidden = torch.randn(96, 16)
+    rows = [int(b) for b in batch.boundaries if b < 96]
+    means = torch.stack([hidden[batch.review == n].mean(0) for n in range(len(rows))])
+    task = ReviewMean(16)
+    wanted = (means - means.mean(0)) / means.var(0, correction=0).sqrt()
+    with torch.no_grad():
+        task.map.weight.copy_(torch.eye(16))
+        task.map.bias.zero_()
+    said = (hidden[rows] - wanted).square().mean()
+    assert task(hidden, batch, torch.empty(0)).item() == pytest.approx(said.item(), rel=1e-4)
+    # Only <s> answers for it: the other tokens are what is to be told.
+    hidden.requires_grad_()
+    task(hidden, batch, torch.empty(0)).backward()
+    assert hidden.grad is not None
+    assert set(hidden.grad.abs().sum(1).nonzero().flatten().tolist()) == set(rows)
 
 
 def test_the_time_decides_the_learning_rate_and_the_end() -> None:
