@@ -1,0 +1,135 @@
+"""Measures the study's memory and time columns with every run alone in its process, beside the study's own figures.
+
+    python benchmarks/study_costs.py --shape DIR --reviews DIR --out benchmarks/results
+
+`--shape` is a folder with roberta-base's `config.json` and tokenizer. Memory and time do not depend on what the
+weights are, so they are drawn at random: no download, and no accuracy. The four recipes of the study run as published,
+QLoRA once more with the gradient checkpointing that the study's code turned on for it alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from peft_lightning.compare.plan import read_plan
+from peft_lightning.compare.runs_on_disk import newest_record
+from peft_lightning.runs.record import RunRecord
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+METHODS = ("full", "lora", "qlora", "ia3")
+CHECKPOINTED = "qlora-checkpointed"
+
+
+class Published(NamedTuple):
+    """A row of the study's table: an RTX 3050 with 4 GB; QLoRA with gradient checkpointing."""
+
+    memory_gb: float
+    minutes: float
+
+
+STUDY = {
+    "full": Published(2.64, 10.2),
+    "lora": Published(1.48, 7.6),
+    CHECKPOINTED: Published(1.36, 11.2),
+    "ia3": Published(2.85, 7.9),
+}
+
+
+def make_backbone(shape: Path, folder: Path) -> Path:
+    """Draws the weights of a backbone at random.
+
+    Args:
+        shape: a folder with `config.json` and the tokenizer's files.
+        folder: where the backbone goes.
+
+    Returns:
+        The backbone's folder.
+    """
+    import shutil
+
+    import torch
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    torch.manual_seed(1)
+    AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(shape)).save_pretrained(folder)
+    for path in shape.iterdir():
+        if path.suffix in (".json", ".txt") and path.name != "config.json":
+            shutil.copy(path, folder)
+    return folder
+
+
+def checkpointed_recipe(folder: Path) -> Path:
+    """Writes the study's QLoRA recipe with gradient checkpointing, as its code ran it."""
+    recipe = yaml.safe_load((CONFIGS / "qlora.yaml").read_text(encoding="utf-8"))
+    recipe["model"]["gradient_checkpointing"] = True
+    path = folder / f"{CHECKPOINTED}.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def rows(comparison: Path) -> dict[str, RunRecord | None]:
+    """Reads what each recipe's run recorded, by the recipe's label."""
+    return {run.label: newest_record(run.folder) for run in read_plan(comparison).runs(comparison)}
+
+
+def as_markdown(records: dict[str, RunRecord | None]) -> str:
+    """The table: what the study published, and what a run alone in its process takes."""
+    lines = [
+        "| recipe | study, GB | alone, GiB allocated (reserved) | study, minutes | alone, minutes | ms per step |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for label, record in records.items():
+        study = STUDY.get(label)
+        published = (f"{study.memory_gb:.2f}", f"{study.minutes:.1f}") if study else ("–", "–")
+        memory = minutes = step = "–"
+        if record is not None and record.time.train_s and record.time.steps:
+            peak, reserved = record.memory.train_peak_allocated_gib, record.memory.train_peak_reserved_gib
+            memory = "–" if peak is None or reserved is None else f"{peak:.2f} ({reserved:.2f})"
+            minutes = f"{record.time.train_s / 60:.1f}"
+            step = f"{1000 * record.time.train_s / record.time.steps:.1f}"
+        lines.append(f"| {label} | {published[0]} | {memory} | {published[1]} | {minutes} | {step} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures, and writes `study_costs.md` and `study_costs.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", type=Path, required=True, help="folder with config.json and tokenizer")
+    parser.add_argument("--reviews", required=True, help="what --data.source takes, such as imdb or a folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    arguments, settings = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        backbone = make_backbone(arguments.shape, Path(scratch) / "backbone")
+        recipes = [*(str(CONFIGS / f"{method}.yaml") for method in METHODS), str(checkpointed_recipe(Path(scratch)))]
+        command = [sys.executable, "-m", "peft_lightning", "compare", *recipes, "--seeds", "1"]
+        command += ["--name", "study_costs", "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
+        command += ["--model.model_name_or_path", str(backbone), *settings]
+        done = subprocess.run(command, check=False)
+        if done.returncode not in (0, 1):
+            return done.returncode
+    records = rows(Path("lightning_logs/compare/study_costs"))
+    environment = next((record.environment for record in records.values() if record is not None), None)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table = as_markdown(records)
+    said = "not known" if environment is None else ", ".join(f"{k} {v}" for k, v in vars(environment).items() if v)
+    (arguments.out / "study_costs.md").write_text(f"{table}\n\n{said}\n", encoding="utf-8")
+    content = {
+        label: None if record is None else {"memory": vars(record.memory), "time": vars(record.time)}
+        for label, record in records.items()
+    }
+    content["environment"] = None if environment is None else vars(environment)
+    (arguments.out / "study_costs.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(table)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The study's memory and time columns, measured: here at a tiny size and on a CPU, which shows that it runs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peft_lightning.model.locations import locate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    """A folder as `--shape` wants it: a small RoBERTa's configuration and a tokenizer, no weights."""
+    folder = tmp_path / "shape"
+    folder.mkdir()
+    embedded = locate("embedded")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((embedded / name).read_bytes())
+    config = json.loads((embedded / "config.json").read_text())
+    config |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.slow
+def test_every_recipe_of_the_study_is_measured_alone_and_what_a_cpu_has_not_is_null(
+    shape: Path, reviews: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    command = [sys.executable, str(ROOT / "benchmarks" / "study_costs.py"), "--shape", str(shape)]
+    command += ["--reviews", str(reviews), "--out", str(out), "--data.n_train", "24", "--data.n_val", "8"]
+    command += ["--data.n_test", "8", "--data.max_length", "16", "--trainer.max_epochs", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((out / "study_costs.json").read_text())
+    assert results.pop("environment")["device"]
+    assert list(results) == ["full", "lora", "qlora", "ia3", "qlora-checkpointed"]
+    for label, measured in results.items():
+        assert measured["time"]["steps"] == 3, label
+        assert measured["memory"]["train_peak_allocated_gib"] is None, "a CPU has no GPU memory"
+    table = (out / "study_costs.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in table[2:7]] == [f"| {label}" for label in results]
+    assert table[5].startswith("| ia3 | 2.85 | – | 7.9 | 0.0 | ")
+    configs = {
+        path.parts[-5]: path.read_text()
+        for path in tmp_path.glob("lightning_logs/compare/study_costs/runs/*/seed_1/lightning_logs/*/*/config.yaml")
+    }
+    assert len(configs) == 5
+    with_checkpointing = {text for text in configs.values() if "gradient_checkpointing: true" in text}
+    assert len(with_checkpointing) == 1
