@@ -66,7 +66,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--span", type=float, default=4.0, help="mean length of what is hidden in one piece, in tokens")
     add("--bag-weight", type=float, default=0.2, help="what predicting a review's words from <s> counts for (0: off)")
     add("--bag-power", type=float, default=0.35, help="how much more a rare word counts there (0: as any other)")
-    add("--mean-weight", type=float, default=0.5, help="what telling the mean of a review's states counts for (0: off)")
+    add("--mean-weight", type=float, default=0.0, help="what telling the mean of a review's states counts for (0: off)")
     add("--warmup", type=float, default=0.06, help="share of the run in which the learning rate rises")
     add("--dropout", type=float, default=0.0, help="while pretraining; 0.1 is written for those who fine-tune")
     add("--precision", default="bf16-mixed", help="Lightning's: bf16-mixed, 32-true, ...")
