@@ -99,6 +99,8 @@ def _figures(recipe: Recipe, findings: Findings) -> Figures:
     records = [record for _, record in recipe.finished]
     params = next((record.params for record in records if record.params is not None), None)
     measured = findings.accuracies.get(recipe.label)
+    # Every figure of the answers is of the very runs that the interval and the tests are of.
+    counted = findings.counted[recipe.label]
     return Figures(
         label=recipe.label,
         device=_device(records),
@@ -120,10 +122,10 @@ def _figures(recipe: Recipe, findings: Findings) -> Figures:
         train_s=_mean(record.time.train_s for record in records),
         epoch_s=_mean(second for record in records for second in record.time.epoch_s),
         samples_per_s=_mean(record.time.samples_per_s for record in records),
-        accuracy=_metric(records, "test/acc"),
+        accuracy=measured.accuracy if measured else _metric(counted, "test/acc"),
         interval=measured.interval if measured else None,
-        f1=_metric(records, "test/f1"),
-        auroc=_metric(records, "test/auroc"),
+        f1=_metric(counted, "test/f1"),
+        auroc=_metric(counted, "test/auroc"),
         checkpoint_bytes=_mean(record.checkpoint_bytes for record in records),
     )
 
@@ -134,7 +136,8 @@ def _device(records: list[RunRecord]) -> str | None:
 
 
 def _metric(records: list[RunRecord], name: str) -> float | None:
-    return _mean(record.metrics.get(name) for record in records)
+    # The mean of those that have it would be of other runs than the accuracy.
+    return _mean(record.metrics.get(name) for record in records if all(name in one.metrics for one in records))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

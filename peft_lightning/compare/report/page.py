@@ -88,7 +88,7 @@ def render_page(
             for recipe, run in study.unfinished
         ],
         "fairness": describe_fairness(study, described, hide),
-        "accuracy": pictures.accuracies(study, rows),
+        "accuracy": pictures.accuracies(findings, rows),
         **pictures.tradeoffs(rows),
         "curves": pictures.curves(study),
         "memory": pictures.memory(rows),

@@ -90,5 +90,7 @@ def _texts(study: Study, findings: Findings) -> Texts | str:
     recipe = next((recipe for recipe in study.recipes if recipe.label == label), None)
     if not wanted or recipe is None:
         return "There are no texts to show."
-    run, record = next((run, record) for run, record in recipe.finished if run.answers is not None)
+    # A run that is not paired may have read other texts.
+    paired = findings.answers[recipe.label][0]
+    run, record = next((run, record) for run, record in recipe.finished if run.answers is paired)
     return read_texts(run, record, wanted)

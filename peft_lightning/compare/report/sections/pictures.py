@@ -11,22 +11,23 @@ from peft_lightning.callbacks.dashboard_curves import Curves
 from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, timed_alike
+from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_tradeoff
 from peft_lightning.compare.report.plots.curves import draw_curves
 from peft_lightning.compare.report.plots.memory import NAMES, draw_memory, parts
 from peft_lightning.compare.report.study import Study
 
 
-def accuracies(study: Study, rows: Sequence[Figures]) -> dict[str, Any] | None:
+def accuracies(findings: Findings, rows: Sequence[Figures]) -> dict[str, Any] | None:
     """Shows accuracies with intervals; None where nothing was tested.
 
     Args:
-        study: The runs.
+        findings: The answers, for the accuracy of each seed.
         rows: The recipes' figures.
     """
     by_seed = {
-        recipe.label: [record.metrics["test/acc"] for _, record in recipe.finished if "test/acc" in record.metrics]
-        for recipe in study.recipes
+        label: [record.metrics["test/acc"] for record in records if "test/acc" in record.metrics]
+        for label, records in findings.counted.items()
     }
     svg, note = draw_accuracies(rows, by_seed)
     if not svg:
