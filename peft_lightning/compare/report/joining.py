@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from peft_lightning.compare.fairness import compare_settings
+from peft_lightning.compare.fairness import unequal_settings
 from peft_lightning.compare.plan import FILE, read_plan
 from peft_lightning.compare.report.study import Recipe, Run
 from peft_lightning.compare.runs_on_disk import newest_run
@@ -50,7 +48,7 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
     if run.record is None:
         raise UserError(run.error or f"{run.place} has no record")
     for position, recipe in enumerate(recipes):
-        if run.config is None or recipe.config is None or not _same_recipe(run.config, recipe.config):
+        if run.config is None or recipe.config is None or unequal_settings({"": recipe.config, run.place: run.config}):
             continue
         there = [other for other in recipe.runs if other.seed == run.seed]
         if not there:
@@ -66,12 +64,3 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
     while label in taken:
         label, number = f"{name} ({run.place}, {number})", number + 1
     recipes.append(Recipe(label, run.place, run.config or {}, (run,), planned=False))
-
-
-def _same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two resolved configurations differ in nothing that changes the results but the seed."""
-    try:
-        methods = [config["model"]["method"] for config in (one, other)]
-        return methods[0] == methods[1] and not compare_settings({"one": one, "other": other}).differences
-    except (KeyError, TypeError):
-        return False

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from peft_lightning.compare.fairness import SettingDifference, compare_settings, fairness_in_words, listing
+from peft_lightning.compare.fairness import (
+    SettingDifference,
+    compare_settings,
+    headline,
+    listing,
+    shared_rate_in_words,
+    unequal_settings,
+)
 from peft_lightning.compare.report import words
-from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.study import Recipe, Study
 from peft_lightning.compare.report.surroundings import Surrounding, surroundings_in_words
 from peft_lightning.compare.tuning import Tuning, tuning_in_words
 
@@ -25,7 +32,10 @@ def describe_fairness(
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
     tried = {label: len(tries) for label, tries in study.tuning.tries.items()} if study.tuning else None
     content: dict[str, Any] = {
-        "surroundings": [hide(sentence) for sentence in surroundings_in_words(surroundings)],
+        "surroundings": [
+            *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
+            *(hide(sentence) for sentence in surroundings_in_words(surroundings)),
+        ],
         "rows": [],
         "shared": "",
         "tried": _tried(study),
@@ -35,13 +45,12 @@ def describe_fairness(
     if not configs:
         return content
     fairness = compare_settings(configs, tried)
-    sentences = fairness_in_words(fairness)
-    content["headline"] = sentences[0]
-    content["shared"] = sentences[-1] if fairness.shared_rate is not None else ""
+    content["headline"] = headline(fairness)
+    content["shared"] = shared_rate_in_words(fairness)
     content["rows"] = [
         {
             "setting": difference.setting,
-            "values": _by_value(difference, hide),
+            "values": _by_value(difference.values, hide),
             "touches": listing(difference.weight.touches) if difference.weight.touches else "",
             "words": difference.weight.words,
         }
@@ -106,10 +115,23 @@ def _loud(differences: tuple[SettingDifference, ...]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def _by_value(difference: SettingDifference, hide: Callable[[str], str]) -> list[tuple[str, str]]:
-    """Each value with the recipes that have it, however many those are."""
+def _unequal_runs(recipe: Recipe, hide: Callable[[str], str]) -> list[str]:
+    """Says which settings the runs of one recipe do not share, as they should: their mean is of no one recipe."""
+    configs = {str(run.seed): run.config for run in recipe.runs if run.config is not None}
+    return [
+        f"The runs of {recipe.label} are not of one recipe: {setting} was "
+        + "; ".join(
+            f"{value} with seed{'s' if ' and ' in seeds else ''} {seeds}" for value, seeds in _by_value(values, hide)
+        )
+        + "."
+        for setting, values in unequal_settings(configs).items()
+    ]
+
+
+def _by_value(values: Mapping[str, Any], hide: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Each value with the recipes or seeds that have it, however many those are."""
     labels: dict[str, list[str]] = {}
-    for label, value in difference.values.items():
+    for label, value in values.items():
         labels.setdefault(hide(_value(value)), []).append(label)
     return [(value, listing(some)) for value, some in labels.items()]
 

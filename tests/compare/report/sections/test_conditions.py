@@ -6,7 +6,7 @@ import pytest
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from tests.compare.report.records import FOUR, IA3, LORA, comparison, tune, write_run
+from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 
 
 def test_what_differs_beyond_the_method_is_listed_and_said_first(tmp_path: Path) -> None:
@@ -66,3 +66,13 @@ def test_a_run_from_elsewhere_was_not_tuned_here(tmp_path: Path) -> None:
     other = write_run(tmp_path / "version_0", IA3, 1, "ia3", 40)
     tried = describe_fairness(read_study(tmp_path / "mine", [other]), (), str)["tried"]
     assert tried.endswith("2 learning rates. How many were tried for ia3 is not recorded.")
+
+
+def test_seeds_of_one_recipe_with_other_settings_are_said(tmp_path: Path) -> None:
+    for run in plan({"lora": LORA}, (1, 2, 3), tmp_path).runs(tmp_path):
+        made = replace(LORA, learning_rate=1e-2 if run.seed == 3 else LORA.learning_rate)
+        write_run(run.folder / "lightning_logs" / "lora" / "version_0", made, run.seed, "lora", 40)
+    (sentence,) = describe_fairness(read_study(tmp_path), (), str)["surroundings"]
+    assert sentence == (
+        "The runs of lora are not of one recipe: model.learning_rate was 1e-3 with seeds 1 and 2; 1e-2 with seed 3."
+    )
