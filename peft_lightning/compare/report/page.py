@@ -69,6 +69,7 @@ def render_page(
     described = describe_surroundings(study)
     pairs = len(findings.statistics.differences) if findings.statistics is not None else 0
     tuning = describe_tuning(study)
+    curves, damaged_curves = pictures.curves(study)
     content: dict[str, Any] = {
         "title": study.name,
         "css": Markup(css.strip()),
@@ -90,7 +91,8 @@ def render_page(
         "fairness": describe_fairness(study, described, hide),
         "accuracy": pictures.accuracies(findings, rows),
         **pictures.tradeoffs(rows),
-        "curves": pictures.curves(study),
+        "curves": curves,
+        "damaged_curves": [hide(sentence) for sentence in damaged_curves],
         "memory": pictures.memory(rows),
         **tests.describe_tests(findings),
         "confusions": answers.confusions(study, findings, names),
@@ -108,7 +110,7 @@ def render_page(
             }
             for recipe in study.recipes
         ],
-        "notes": study.notes,
+        "notes": [hide(note) for note in study.notes],
         "version": __version__,
         "run_count": "1 run" if len(study.runs) == 1 else f"{len(study.runs)} runs",
     }

@@ -234,3 +234,28 @@ def test_a_source_that_is_gone_is_one_sentence(with_texts: Path, reviews: Path) 
         file.unlink()
     write_report(with_texts)
     assert "cannot be read from here without a network" in (with_texts / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("history.csv", "step,name,value\n25,train/loss,0.5\n50,train/loss,a lot\n", "seed 1 is left out"),
+        ("history.csv", "step,name,value\nsoon,train/loss,0.5\n", "its history.csv is damaged"),
+        ("config.yaml", "seed_everything: 1\ndata: {source: films}\n", "its settings are left out"),
+        ("config.yaml", "model: lora\n", "names no method"),
+        ("config.yaml", "model: [", "is not a YAML file"),
+        ("predictions.parquet", "no parquet", "its answers are left out"),
+        ("tuning.json", "{", "The learning rates tried are left out"),
+    ],
+)
+def test_a_damaged_file_beside_a_record_is_left_out_and_said(
+    name: str, content: str, said: str, tmp_path: Path
+) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1, 2), 60)
+    folder = tmp_path / "runs/lora/seed_1/lightning_logs/lora/version_0"
+    ((tmp_path if name == "tuning.json" else folder) / name).write_text(content)
+    write_report(tmp_path)
+    assert said in (tmp_path / "report.html").read_text()
+    rows = {row["recipe"]: row for row in table(tmp_path)}
+    assert rows["lora"]["seeds done"] == rows["ia3"]["seeds done"] == "2 seeds"
+    assert rows["lora"]["test accuracy"].endswith(" %")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,22 +65,30 @@ def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
     return {"tradeoffs": shown, "no_tradeoffs": missing}
 
 
-def curves(study: Study) -> list[dict[str, Any]]:
+def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     """Shows the learning curves of every recipe that has any.
 
     Args:
         study: The runs; unfinished ones show how far they got.
+
+    Returns:
+        A picture a recipe, and sentences on histories that are damaged and left out.
     """
+    damaged = []
     found: dict[str, list[tuple[int, Curves]]] = {}
     for recipe, run in study.runs:
         if run.history is None:
             continue
         read = Curves(run.history)
-        if read.read():
-            found.setdefault(recipe.label, []).append((run.seed, read))
+        try:
+            if read.read():
+                found.setdefault(recipe.label, []).append((run.seed, read))
+        except (OSError, ValueError, csv.Error) as error:
+            reason = f"its {run.history.name} is damaged ({error})"
+            damaged.append(f"The curve of {recipe.label}'s seed {run.seed} is left out: {reason}.")
     every = {label: [one for _, one in seeds] for label, seeds in found.items()}
     labels = [recipe.label for recipe in study.recipes]
-    return [
+    shown = [
         {
             "label": label,
             "number": labels.index(label),
@@ -89,6 +98,7 @@ def curves(study: Study) -> list[dict[str, Any]]:
         }
         for label, seeds in found.items()
     ]
+    return shown, damaged
 
 
 def memory(rows: Sequence[Figures]) -> dict[str, Any] | None:
