@@ -1,7 +1,5 @@
 """How the report words figures; one that was not measured is a dash, never 0."""
 
-import re
-
 from peft_lightning.compare.statistics import Interval
 
 DASH = "–"
@@ -127,12 +125,3 @@ def runs(count: int) -> str:
         count: The number.
     """
     return f"{count} seed" if count == 1 else f"{count} seeds"
-
-
-def without_folders(text: str) -> str:
-    """Shortens absolute paths to their last part, for a report that is shared.
-
-    Args:
-        text: Any text.
-    """
-    return re.sub(r"(?<![\w.…/<>])(?:~/|/)(?:[^\s'\"/<>]+/)*(?=[^\s'\"/<>])", "…/", text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, summarise
 from peft_lightning.compare.report.findings import Findings, find
+from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
 from peft_lightning.compare.report.page import render_page
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
@@ -51,7 +51,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     told = verdict(statistics) if statistics is not None else ()
     pairs = len(statistics.differences) if statistics is not None else 0
     shown = _texts(study, findings) if texts else WITHOUT_TEXTS
-    hide = str if texts else words.without_folders
+    hide = NOTHING if texts else ALL_FOLDERS
     page = render_page(study, findings, rows, told, shown, hide)
     for name, content in (("table.md", as_markdown(rows)), ("results.csv", as_csv(study, hide)), ("report.html", page)):
         _write(folder / name, content)
@@ -66,7 +66,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
 def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
     """What to know before the verdict: runs that are missing, and what differs beyond the method."""
     unfinished = "; ".join(f"{row.label}: {row.trouble}" for row in rows if row.trouble)
-    fairness = describe_fairness(study, describe_surroundings(study), str)
+    fairness = describe_fairness(study, describe_surroundings(study), NOTHING)
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),

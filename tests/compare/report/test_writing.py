@@ -10,6 +10,7 @@ from peft_lightning.compare.report import write_report
 from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import fingerprint, read_corpus
 from peft_lightning.errors import UserError
+from peft_lightning.runs.record import Status
 from tests.compare.report.records import FOUR, IA3, LORA, QLORA, comparison, fail, plan, write_run
 
 FILES = ("table.md", "results.csv", "report.html")
@@ -227,6 +228,33 @@ def test_without_texts_the_source_is_not_opened_and_no_folder_named(
     assert "the texts are left out of this report" in page
     for name in FILES:
         assert str(reviews.parent) not in (with_texts / name).read_text()
+
+
+def test_without_texts_no_record_s_nor_setting_s_folder_is_named(tmp_path: Path) -> None:
+    secret = "/home/anna/secret corp/roberta"
+    settings = {"model_name_or_path": secret}
+    for run in plan({"lora": LORA, "ia3": IA3}, (1, 2), tmp_path).runs(tmp_path):
+        made = replace(LORA if run.label == "lora" else IA3, settings=settings if run.label == "lora" else {})
+        directory = run.folder / "lightning_logs" / run.label / "version_0"
+        status: Status = "failed" if (run.label, run.seed) == ("ia3", 2) else "finished"
+        write_run(directory, made, run.seed, run.label, 60, status, source="../acme-patients/train")
+        record = json.loads((directory / "results.json").read_text())
+        record["backbone"]["name"] = secret
+        record["error"] = "cannot read /home/anna/secret corp/acme-patients/x" if status == "failed" else None
+        (directory / "results.json").write_text(json.dumps(record))
+    content = json.loads((tmp_path / "plan.json").read_text())
+    content["overlays"] = ["../acme-patients/overlay.yaml"]
+    content["overrides"] = ["--data.source=../acme-patients/train", "--data.cache_dir", "/home/anna/cache"]
+    content["recipes"][0]["path"] = "/home/anna/recipes/lora.yaml"
+    content["recipes"][0]["settings"]["data"] = {"source": "../acme-patients/train"}
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    (tmp_path / "runs/lora/seed_1/lightning_logs/lora/version_0/config.yaml").write_text("[")
+    write_report(tmp_path, texts=False)
+    written = "".join((tmp_path / name).read_text() for name in FILES)
+    for word in ("anna", "secret", "corp", "acme-patients", str(tmp_path.parent)):
+        assert word not in written
+    for word in ("…/roberta", "…/train", "…/overlay.yaml", "…/lora.yaml"):
+        assert word in written
 
 
 def test_a_source_that_is_gone_is_one_sentence(with_texts: Path, reviews: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from peft_lightning.compare.fairness import (
@@ -14,27 +14,26 @@ from peft_lightning.compare.fairness import (
     unequal_settings,
 )
 from peft_lightning.compare.report import words
+from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.study import Recipe, Study
 from peft_lightning.compare.report.surroundings import Surrounding, surroundings_in_words
 from peft_lightning.compare.tuning import Tuning, tuning_in_words
 
 
-def describe_fairness(
-    study: Study, surroundings: tuple[Surrounding, ...], hide: Callable[[str], str]
-) -> dict[str, Any]:
+def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide: Hiding) -> dict[str, Any]:
     """Lists what differs beyond the method.
 
     Args:
         study: The runs.
         surroundings: What they ran on.
-        hide: What is done to texts that may hold paths of this machine.
+        hide: What is done to what may hold paths of this machine.
     """
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
     tried = {label: len(tries) for label, tries in study.tuning.tries.items()} if study.tuning else None
     content: dict[str, Any] = {
         "surroundings": [
             *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
-            *(hide(sentence) for sentence in surroundings_in_words(surroundings)),
+            *(hide.text(sentence) for sentence in surroundings_in_words(surroundings)),
         ],
         "rows": [],
         "shared": "",
@@ -115,7 +114,7 @@ def _loud(differences: tuple[SettingDifference, ...]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def _unequal_runs(recipe: Recipe, hide: Callable[[str], str]) -> list[str]:
+def _unequal_runs(recipe: Recipe, hide: Hiding) -> list[str]:
     """Says which settings the runs of one recipe do not share, as they should: their mean is of no one recipe."""
     configs = {str(run.seed): run.config for run in recipe.runs if run.config is not None}
     return [
@@ -128,11 +127,11 @@ def _unequal_runs(recipe: Recipe, hide: Callable[[str], str]) -> list[str]:
     ]
 
 
-def _by_value(values: Mapping[str, Any], hide: Callable[[str], str]) -> list[tuple[str, str]]:
+def _by_value(values: Mapping[str, Any], hide: Hiding) -> list[tuple[str, str]]:
     """Each value with the recipes or seeds that have it, however many those are."""
     labels: dict[str, list[str]] = {}
     for label, value in values.items():
-        labels.setdefault(hide(_value(value)), []).append(label)
+        labels.setdefault(_value(hide.value(value)), []).append(label)
     return [(value, listing(some)) for value, some in labels.items()]
 
 
