@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from peft_lightning.compare.fairness import (
@@ -29,7 +30,7 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
         hide: What is done to what may hold paths of this machine.
     """
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
-    tried = {label: len(tries) for label, tries in study.tuning.tries.items()} if study.tuning else None
+    tried = {label: len(tries) for label, tries in _measured(study.tuning).tries.items()} if study.tuning else None
     content: dict[str, Any] = {
         "surroundings": [
             *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
@@ -80,28 +81,46 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
         for label, tries in tuning.tries.items()
         for place, one in enumerate(tries)
     ]
-    return {"note": _tried(study), "chosen": [f"{said}." for said in tuning_in_words(tuning)], "rows": rows}
+    return {"note": _tried(study), "chosen": [f"{said}." for said in tuning_in_words(_measured(tuning))], "rows": rows}
+
+
+def _measured(tuning: Tuning) -> Tuning:
+    """Leaves out what was to be tried and has no result: it was not tried, and is no lowest or highest rate."""
+    measured = {label: tuple(one for one in tries if one.val_acc is not None) for label, tries in tuning.tries.items()}
+    return replace(
+        tuning, tries=measured, chosen={label: rate for label, rate in tuning.chosen.items() if label in measured}
+    )
 
 
 def _tried(study: Study) -> str:
     tuning = study.tuning
     if tuning is None:
         return "How many learning rates were tried for each recipe is not recorded."
+    sentences = [_counted(_measured(tuning)), *_without_result(tuning)]
     unknown = [recipe.label for recipe in study.recipes if recipe.label not in tuning.tries]
-    return (
-        f"{_counted(tuning)} How many were tried for {listing(unknown)} is not recorded."
-        if unknown
-        else _counted(tuning)
-    )
+    if unknown:
+        sentences.append(f"How many were tried for {listing(unknown)} is not recorded.")
+    return " ".join(sentences)
 
 
-def _counted(tuning: Tuning) -> str:
-    counts = {len(tries) for tries in tuning.tries.values()}
-    if counts == {tuning.budget}:
-        rates = "1 learning rate" if tuning.budget == 1 else f"{tuning.budget} learning rates"
+def _counted(measured: Tuning) -> str:
+    counts = {len(tries) for tries in measured.tries.values()}
+    if counts == {measured.budget}:
+        rates = "1 learning rate" if measured.budget == 1 else f"{measured.budget} learning rates"
         return f"The same number of learning rates was tried for each tuned recipe: {rates}."
-    told = "; ".join(f"{label} {len(tries)}" for label, tries in tuning.tries.items())
+    told = "; ".join(f"{label} {len(tries)}" for label, tries in measured.tries.items())
+    if len(counts) < 2:
+        return f"Fewer learning rates were tried for each tuned recipe than the {measured.budget} planned ({told})."
     return f"Not the same number of learning rates was tried for each recipe ({told})."
+
+
+def _without_result(tuning: Tuning) -> list[str]:
+    missing = {
+        label: [words.scientific(one.learning_rate) for one in tries if one.val_acc is None]
+        for label, tries in tuning.tries.items()
+    }
+    told = "; ".join(f"{listing(rates)} for {label}" for label, rates in missing.items() if rates)
+    return [f"Without a result, and not counted as tried: {told}."] if told else []
 
 
 def _loud(differences: tuple[SettingDifference, ...]) -> str:

@@ -7,6 +7,7 @@ from peft_lightning.compare.report.hiding import NOTHING
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
+from peft_lightning.compare.tuning import Try, Tuning
 from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 
 
@@ -77,3 +78,24 @@ def test_seeds_of_one_recipe_with_other_settings_are_said(tmp_path: Path) -> Non
     assert sentence == (
         "The runs of lora are not of one recipe: model.learning_rate was 1e-3 with seeds 1 and 2; 1e-2 with seed 3."
     )
+
+
+def test_a_rate_without_a_result_was_not_tried(tmp_path: Path) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    lora = (Try(1e-4), Try(1e-3, 0.9, 0.3), Try(1e-2, 0.8, 0.4))
+    ia3 = (Try(1e-3, 0.7, 0.5), Try(1e-2, 0.8, 0.4), Try(1e-1, 0.6, 0.9))
+    Tuning(3, {"lora": lora, "ia3": ia3}, {"lora": 1e-3, "ia3": 1e-2}, 1).write(tmp_path)
+    study = read_study(tmp_path)
+    told = describe_fairness(study, (), NOTHING)
+    assert told["tried"] == (
+        "Not the same number of learning rates was tried for each recipe (lora 2; ia3 3)."
+        " Without a result, and not counted as tried: 1e-4 for lora."
+    )
+    tuning = describe_tuning(study)
+    assert tuning is not None
+    assert tuning["chosen"] == [
+        "lora: learning rate 0.001 of 2, 90.0 % validation accuracy; it is the lowest tried, and beyond it may be a"
+        " better one.",
+        "ia3: learning rate 0.01 of 3, 80.0 % validation accuracy.",
+    ]
+    assert len(tuning["rows"]) == 6
