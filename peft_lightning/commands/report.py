@@ -9,6 +9,8 @@ from peft_lightning.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line, like those of every other command."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"report: {message} (report --help explains it)")
 
