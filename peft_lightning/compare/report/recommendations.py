@@ -9,6 +9,7 @@ from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, timed_alike
 from peft_lightning.compare.statistics import Statistics
+from peft_lightning.compare.statistics.words import points
 from peft_lightning.runs.row import duration
 
 
@@ -162,7 +163,7 @@ def _cost(label: str, statistics: Statistics | None) -> str:
     best = max(statistics.methods, key=lambda method: method.accuracy)
     if own.accuracy == best.accuracy:
         return "None was more accurate."
-    gap = words.points(best.accuracy - own.accuracy, signed=False)
+    gap = points(best.accuracy - own.accuracy)
     if best.method in not_told_apart(label, statistics):
         return f"In accuracy it is not told apart from the best, {best.method} ({gap} points below)."
     return f"It is {gap} points less accurate than {best.method}."

@@ -33,17 +33,6 @@ def span(interval: Interval | None) -> str:
     return DASH if interval is None else f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
 
 
-def points(share: float, signed: bool = True) -> str:
-    """Words a difference of shares in percentage points, with a true minus sign.
-
-    Args:
-        share: The difference.
-        signed: Whether a positive one gets its sign.
-    """
-    text = f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
-    return text.replace("-", "−")
-
-
 def gibibytes(value: float | None) -> str:
     """Words an amount of memory.
 

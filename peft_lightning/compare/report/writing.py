@@ -19,7 +19,7 @@ from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.table import as_markdown
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
-from peft_lightning.compare.statistics import verdict
+from peft_lightning.compare.statistics import verdict, verdict_in_short
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
@@ -57,7 +57,10 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         _write(folder / name, content)
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows)]
-    pairwise = told if pairs <= FEW else told[:-pairs]
+    if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
+        pairwise = verdict_in_short(statistics)
+    else:
+        pairwise = told if pairs <= FEW else told[:-pairs]
     sentences = [*cautions, *pairwise, *findings.left_out, *study.notes]
     print_report(console, rows, recommend(rows, statistics), sentences)
     console.print(f"\nwritten to {folder}: report.html, table.md, results.csv", markup=False, soft_wrap=True)

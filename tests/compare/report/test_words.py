@@ -23,10 +23,6 @@ def test_nothing_measured_is_a_dash() -> None:
         assert word(None) == "–"
 
 
-def test_a_difference_has_a_true_minus_sign() -> None:
-    assert words.points(-0.013) == "−1.3"
-
-
 @pytest.mark.parametrize(("rate", "said"), [(2e-5, "2e-5"), (1e-3, "1e-3"), (2.5e-4, "2.5e-4")])
 def test_learning_rates(rate: float, said: str) -> None:
     assert words.scientific(rate) == said

@@ -287,3 +287,16 @@ def test_a_damaged_file_beside_a_record_is_left_out_and_said(
     rows = {row["recipe"]: row for row in table(tmp_path)}
     assert rows["lora"]["seeds done"] == rows["ia3"]["seeds done"] == "2 seeds"
     assert rows["lora"]["test accuracy"].endswith(" %")
+
+
+def test_pairs_none_of_which_is_told_apart_are_one_sentence_in_the_terminal_and_a_table_in_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison(tmp_path, {label: replace(made, accuracy=0.9) for label, made in FOUR.items()}, (1, 2), 100)
+    write_report(tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("None of the 6 pairs is told apart by 100 reviews and 2 seeds;") == 1
+    assert "are not told apart by" not in printed
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("are not told apart by") == 6
+    assert page.count('<td class="after">no</td>') == 6
