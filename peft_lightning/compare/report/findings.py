@@ -40,6 +40,13 @@ class Findings:
     partial: tuple[str, ...]
 
     @property
+    def for_new_seeds(self) -> frozenset[str]:
+        """The recipes whose intervals hold the spread over seeds: their own, or that of others in the tests."""
+        own = {label for label, method in self.accuracies.items() if method.seeds > 1}
+        tested = self.statistics.methods if self.statistics is not None and self.statistics.seeds_measured else ()
+        return frozenset(own.union(method.method for method in tested))
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """What the classes are called, where a run says it."""
         every = (one for answers in self.confusions.values() for one in answers)

@@ -54,19 +54,21 @@ def recommend(rows: Sequence[Figures], statistics: Statistics | None) -> tuple[R
 
 def _smallest_gpu(rows: Sequence[Figures], statistics: Statistics | None) -> Recommendation:
     question = "Smallest GPU"
-    measured = [row for row in rows if row.gpu_allocated_gib is not None]
+    measured = [row for row in rows if row.gpu_largest_gib is not None]
     if measured:
         found = _least(
             question,
             measured,
             statistics,
-            lambda row: row.gpu_allocated_gib,
-            lambda row: words.gibibytes(row.gpu_allocated_gib),
+            lambda row: row.gpu_largest_gib,
+            lambda row: words.gibibytes(row.gpu_largest_gib),
             "",
         )
-        winner = min(measured, key=lambda row: row.gpu_allocated_gib or 0.0)
-        room = f"Torch held {words.gibibytes(winner.gpu_reserved_gib)}; CUDA's own context comes on top."
-        return Recommendation(question, found.answer, found.figure, " ".join(filter(None, (found.reason, room))))
+        winner = min(measured, key=lambda row: row.gpu_largest_gib or 0.0)
+        largest = "The largest peak of all seeds counts: the card must hold it." if winner.finished > 1 else ""
+        room = f"Torch held {words.gibibytes(winner.gpu_largest_reserved_gib)}; CUDA's own context comes on top."
+        reasons = (largest, found.reason, room)
+        return Recommendation(question, found.answer, found.figure, " ".join(filter(None, reasons)))
     reason = "No run used a GPU, so what a GPU would need was not measured."
     resident = [row for row in rows if row.cpu_resident_gib is not None]
     if resident:

@@ -6,7 +6,10 @@ import pytest
 from peft_lightning.compare.report.figures import summarise
 from peft_lightning.compare.report.findings import find
 from peft_lightning.compare.report.reading import read_study
+from peft_lightning.compare.report.sections.tests import describe_tests
 from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.table import legend
+from peft_lightning.compare.statistics import verdict
 from tests.compare.report.records import FOUR, LORA, comparison, plan, write_run
 
 
@@ -59,3 +62,28 @@ def test_a_run_without_answers_is_left_out_of_all_that_is_made_of_answers(tmp_pa
     assert findings.left_out == (
         "1 of the 3 runs of lora left no answers that can be read: its accuracy, F1 and AUROC are of the other 2.",
     )
+
+
+def test_the_legend_says_whose_interval_is_not_for_new_seeds(tmp_path: Path) -> None:
+    comparison(tmp_path / "mine", reviews=200)
+    dora = replace(LORA, method="dora")
+    alone = write_run(tmp_path / "version_0", dora, 1, "dora", 200, first_id=1)
+    study = read_study(tmp_path / "mine", [alone])
+    told = legend(summarise(study, find(study)))[1]
+    assert told == (
+        "The interval of the accuracy is for new reviews and new seeds; that of dora, with one seed measured alone, for"
+        " new reviews and that trained model."
+    )
+    paired = write_run(tmp_path / "version_1", dora, 1, "dora", 200)
+    study = read_study(tmp_path / "mine", [paired])
+    assert legend(summarise(study, find(study)))[1].endswith("is for new reviews and new seeds.")
+
+
+def test_the_pairs_table_and_the_verdict_say_the_same_difference(tmp_path: Path) -> None:
+    made = replace(LORA, spread=0.0)
+    comparison(tmp_path, {"a": made, "b": replace(made, method="b", accuracy=0.9125)}, (1,), 2000)
+    findings = find(read_study(tmp_path))
+    assert findings.statistics is not None
+    (row,) = describe_tests(findings)["pairs"]
+    assert row["difference"] == "+0.05"
+    assert "b measured 0.05 points better" in verdict(findings.statistics)[-1]
