@@ -14,8 +14,8 @@ BEGINNING = r"file:/+|[A-Za-z]:[\\/]|~\w*/|\.{1,2}[\\/]|/|(?<!-)[\w.-]+/(?=[\w.-
 # Folders may hold spaces, but not what begins another path, a flag, a quotation or a line.
 FOLDERS = r"(?:(?:(?! [-/~'\"]| \.{1,2}/)[^/\\\n'\"<>])+[/\\]+)*"
 PATH = re.compile(rf"(?P<web>{WEB})|(?<![\w.…/<>\\])(?:{BEGINNING}){FOLDERS}(?=[^\s/\\'\"<>])")
-# Names on the hub, owner/name, which look like a relative path.
-HUB_NAME = re.compile(r"[\w.-]*\w/[\w.-]+")
+# Names on the hub, owner/name, which look like a relative path; they have 96 letters at most.
+HUB_NAME = re.compile(r"[\w.-]{0,95}\w/[\w.-]{1,96}")
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def test_texts_name_no_folders(text: str, shown: str) -> None:
         ("{path: /a/b/c, r: 4}", "{path: …/c, r: 4}"),
         ("stanfordnlp/imdb", "stanfordnlp/imdb"),
         ("roberta-base", "roberta-base"),
+        ("x" * 300 + "/train", "…/train"),
         (1e-3, 1e-3),
         (None, None),
     ],
