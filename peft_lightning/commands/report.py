@@ -9,6 +9,8 @@ from peft_lightning.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line, like those of every other command."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"report: {message} (report --help explains it)")
 
@@ -35,8 +37,9 @@ def run_report(words: Sequence[str]) -> None:
         type=Path,
         nargs="*",
         metavar="OTHER_RUN_DIR",
-        help="directory of a further run, such as lightning_logs/lora/version_0, or another comparison's folder:"
-        " a run with a recipe's very settings joins it as a further seed, any other is a row of its own",
+        help="directory of a further run, such as lightning_logs/lora/version_0, one that holds lightning_logs, for all"
+        " runs below it, or another comparison's folder: a run with a recipe's very settings joins it as a further seed"
+        " or in the place of one that did not finish, any other is a row of its own",
     )
     parser.add_argument(
         "--no_texts",

@@ -6,9 +6,10 @@ from typing import Any
 
 from peft_lightning.compare.weights import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
 
+# The very thing that is compared.
+METHOD = "model.method"
 # Left out, whatever their value, because they are no choice between methods:
 LEFT_OUT = (
-    "model.method",  # the very thing that is compared
     "seed_everything",  # every recipe gets every seed
     # Where results go and what is shown. How often something is logged stays in: that makes the processor wait.
     "trainer.default_root_dir",
@@ -62,11 +63,8 @@ def compare_settings(
         configs: The resolved settings of each recipe, as a run's ``config.yaml`` holds them, by label.
         rates_tried: How many learning rates were tried for each recipe, by label, where that was recorded.
     """
-    flat = {label: dict(_flatten(config)) for label, config in configs.items()}
-    # dict.fromkeys rather than a set: the order of the settings is the order that their user knows.
-    names = dict.fromkeys(name for settings in flat.values() for name in settings)
-    tried = {label: (rates_tried or {}).get(label) for label in flat}
-    rows = {name: {label: settings.get(name) for label, settings in flat.items()} for name in names}
+    rows = _rows(configs, (METHOD, *LEFT_OUT))
+    tried = {label: (rates_tried or {}).get(label) for label in configs}
     if rates_tried is not None:
         rows[TRIED] = tried
     differences = [
@@ -79,41 +77,53 @@ def compare_settings(
     return Fairness(tuple(configs), tuple(differences), next(iter(rates.values())) if shared else None)
 
 
-def fairness_in_words(fairness: Fairness) -> tuple[str, ...]:
-    """Says what differs between the recipes beyond the method, or that nothing does.
+def unequal_settings(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Finds what is not the same in runs that should have the same settings, those of the method among them.
+
+    Args:
+        configs: The resolved settings of each run, by its name.
+
+    Returns:
+        By dotted name of the setting its value in each run; None where it is not set.
+    """
+    return {name: values for name, values in _rows(configs, LEFT_OUT).items() if _differ(values)}
+
+
+def headline(fairness: Fairness) -> str:
+    """Says how many settings differ between the recipes beyond the method.
 
     Args:
         fairness: What was found.
-
-    Returns:
-        Sentences: how many settings differ, then each of them, then a learning rate that all methods share.
     """
     recipes, count = listing(fairness.recipes), len(fairness.differences)
     if len(fairness.recipes) < 2:
-        return ("One recipe alone is not compared with anything.",)
+        return "One recipe alone is not compared with anything."
     if not count:
-        sentences = [f"Nothing but the method differs between {recipes}."]
-    else:
-        settings = "1 setting differs" if count == 1 else f"{count} settings differ"
-        sentences = [f"Beyond the method itself {settings} between {recipes}: what follows is not the method's doing."]
-    sentences.extend(_sentence(difference) for difference in fairness.differences)
-    if fairness.shared_rate is not None:
-        sentences.append(
-            f"All methods train with the same learning rate ({fairness.shared_rate:g}), which is not the same chance:"
-            " methods with few parameters need far higher rates than full fine-tuning."
-        )
-    return tuple(sentences)
+        return f"Nothing but the method differs between {recipes}."
+    settings = "1 setting differs" if count == 1 else f"{count} settings differ"
+    return f"Beyond the method itself {settings} between {recipes}: what follows is not the method's doing."
 
 
-def _sentence(difference: SettingDifference) -> str:
-    by_value: dict[str, list[str]] = {}
-    for label, value in difference.values.items():
-        shown = "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        by_value.setdefault(shown, []).append(label)
-    values = "; ".join(f"{value} in {listing(labels)}" for value, labels in by_value.items())
-    touched = f"Touches {listing(difference.weight.touches)}: " if difference.weight.touches else ""
-    words = difference.weight.words
-    return f"{difference.setting}: {values}. {touched}{words if touched else words[0].upper() + words[1:]}."
+def shared_rate_in_words(fairness: Fairness) -> str:
+    """Says that one learning rate for all methods is not the same chance for all; empty where they have several.
+
+    Args:
+        fairness: What was found.
+    """
+    if fairness.shared_rate is None:
+        return ""
+    return (
+        f"All methods train with the same learning rate ({fairness.shared_rate:g}), which is not the same chance:"
+        " methods with few parameters need far higher rates than full fine-tuning."
+    )
+
+
+def _rows(configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each setting with its value in each configuration."""
+    flat = {label: dict(_flatten(config, left_out)) for label, config in configs.items()}
+    # dict.fromkeys rather than a set: the order of the settings is the order that their user knows.
+    names = dict.fromkeys(name for settings in flat.values() for name in settings)
+    return {name: {label: settings.get(name) for label, settings in flat.items()} for name in names}
 
 
 def _weight(name: str, tried: Mapping[str, int | None]) -> Weight:
@@ -129,13 +139,13 @@ def _weight(name: str, tried: Mapping[str, int | None]) -> Weight:
     return Weight(weight.touches, f"{weight.words}; {budget}")
 
 
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(node: Mapping[str, Any], left_out: Sequence[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         name = f"{prefix}{key}"
-        if name in LEFT_OUT:
+        if name in left_out:
             continue
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{name}.")
+            yield from _flatten(value, left_out, f"{name}.")
         else:
             yield name, value
 

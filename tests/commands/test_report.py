@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from peft_lightning.__main__ import main
-from tests.compare.report.records import LORA, comparison, write_run
+from tests.compare.report.records import IA3, LORA, comparison, write_run
 
 HEAVY = "torch lightning transformers peft bitsandbytes"
 
@@ -44,7 +45,9 @@ def test_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_neither_help_nor_a_report_waits_for_the_training_libraries(tmp_path: Path) -> None:
-    folder = comparison(tmp_path / "mine", {"lora": LORA}, (1, 2), 60)
+    # Two recipes that disagree: only then are the reviews' texts looked for, which takes the data's libraries.
+    recipes = {"lora": LORA, "ia3": replace(IA3, accuracy=0.4)}
+    folder = comparison(tmp_path / "mine", recipes, (1, 2), 60)
     for words in (["--help"], [str(folder)]):
         program = (
             "import sys\nfrom peft_lightning.__main__ import main\n"
@@ -54,3 +57,4 @@ def test_neither_help_nor_a_report_waits_for_the_training_libraries(tmp_path: Pa
         )
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
+    assert "The texts are not shown" in (folder / "report.html").read_text()

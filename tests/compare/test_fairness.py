@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from peft_lightning.__main__ import main
-from peft_lightning.compare.fairness import Fairness, compare_settings, fairness_in_words
+from peft_lightning.compare.fairness import Fairness, compare_settings, headline, shared_rate_in_words, unequal_settings
 from peft_lightning.compare.weights import TRIED, WEIGHTS
 
 METHODS = ("full", "lora", "qlora", "ia3")
@@ -45,16 +45,13 @@ def test_the_study_s_recipes_differ_in_qlora_s_optimiser_alone() -> None:
     assert found.setting == "model.optimizer"
     assert found.values == {"full": "adamw", "lora": "adamw", "qlora": "paged_adamw_8bit", "ia3": "adamw"}
     assert set(found.weight.touches) == {"memory", "time", "accuracy"}
-    assert fairness_in_words(fairness)[1].startswith(
-        "model.optimizer: adamw in full, lora and ia3; paged_adamw_8bit in qlora. Touches memory, time and accuracy:"
-    )
+    assert headline(fairness).startswith("Beyond the method itself 1 setting differs between full, lora, qlora and ia3")
 
 
 def test_the_study_s_one_learning_rate_is_not_passed_off_as_fair() -> None:
-    words = fairness_in_words(compared("full", "lora", "ia3"))
-    assert words[0] == "Nothing but the method differs between full, lora and ia3."
-    assert "same learning rate (2e-05), which is not the same chance" in words[1]
-    assert len(words) == 2
+    fairness = compared("full", "lora", "ia3")
+    assert headline(fairness) == "Nothing but the method differs between full, lora and ia3."
+    assert "same learning rate (2e-05), which is not the same chance" in shared_rate_in_words(fairness)
 
 
 def test_the_tuned_recipes_differ_in_optimiser_rate_and_schedule() -> None:
@@ -64,7 +61,7 @@ def test_the_tuned_recipes_differ_in_optimiser_rate_and_schedule() -> None:
     assert list(found["model.learning_rate"].values()) == [5e-5, 1e-3, 1e-3, 1e-2]
     assert list(found["model.schedule"].values()) == ["linear", "cosine", "cosine", "linear"]
     assert fairness.shared_rate is None
-    assert fairness_in_words(fairness)[0].startswith("Beyond the method itself 3 settings differ between tuned/full,")
+    assert headline(fairness).startswith("Beyond the method itself 3 settings differ between tuned/full,")
 
 
 @pytest.mark.parametrize(
@@ -85,8 +82,6 @@ def test_what_confounds_is_found_and_weighed(section: str, key: str, value: obje
     assert found.setting == f"{section}.{key}"
     assert found.values["other"] == value
     assert set(found.weight.touches) == touched
-    (_, sentence) = fairness_in_words(fairness)
-    assert found.weight.words in sentence
 
 
 def test_every_setting_that_fit_takes_is_found_unless_it_is_left_out_on_purpose() -> None:
@@ -122,7 +117,8 @@ def test_an_unknown_setting_is_found_and_stands_behind_the_known_confounders() -
     found = compare_settings({"one": one, "other": other})
     settings = [difference.setting for difference in found.differences]
     assert settings == ["trainer.precision", "model.learning_rate", "a_new_section.deep.setting"]
-    assert "not set in one; [1, 2] in other. What this does" in fairness_in_words(found)[-1]
+    assert found.differences[-1].values == {"one": None, "other": [1, 2]}
+    assert found.differences[-1].weight.words.startswith("what this does to the comparison is not known")
 
 
 def test_the_method_and_the_seed_of_the_run_are_no_difference() -> None:
@@ -133,7 +129,8 @@ def test_the_method_and_the_seed_of_the_run_are_no_difference() -> None:
     fairness = compare_settings({"one": one, "other": other})
     assert fairness.differences == ()
     # One method at two ranks: the same rate for both is no reproach.
-    assert fairness_in_words(fairness) == ("Nothing but the method differs between one and other.",)
+    assert headline(fairness) == "Nothing but the method differs between one and other."
+    assert shared_rate_in_words(fairness) == ""
 
 
 @pytest.mark.parametrize(
@@ -152,11 +149,22 @@ def test_a_tuned_rate_says_whether_each_method_had_the_same_budget(
     other["model"]["learning_rate"] = 1e-3
     fairness = compare_settings({"one": one, "other": other}, tried)
     assert len(fairness.differences) == settings
-    assert f"expected to differ when it was tuned for each; {said}." in " ".join(fairness_in_words(fairness))
+    (rate,) = (found for found in fairness.differences if found.setting == "model.learning_rate")
+    assert rate.weight.words == f"expected to differ when it was tuned for each; {said}"
 
 
 def test_one_recipe_alone_makes_no_claim_and_nothing_given_is_changed() -> None:
     config = recipe("lora")
     before = copy.deepcopy(config)
-    assert fairness_in_words(compare_settings({"lora": config})) == ("One recipe alone is not compared with anything.",)
+    assert headline(compare_settings({"lora": config})) == "One recipe alone is not compared with anything."
     assert config == before
+
+
+def test_runs_of_one_recipe_must_share_the_method_s_settings_and_may_differ_in_seed_and_folder() -> None:
+    one, other = recipe("lora"), recipe("lora")
+    other["seed_everything"] = 7
+    other["trainer"]["default_root_dir"] = "elsewhere"
+    assert unequal_settings({"1": one, "7": other}) == {}
+    rank = one["model"]["method"]["init_args"]["r"]
+    other["model"]["method"]["init_args"]["r"] = 2
+    assert unequal_settings({"1": one, "7": other}) == {"model.method.init_args.r": {"1": rank, "7": 2}}

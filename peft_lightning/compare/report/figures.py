@@ -29,6 +29,8 @@ class Figures:
         trainable_percent: Share of the original model.
         gpu_allocated_gib: Training peak that torch's allocator gave out.
         gpu_reserved_gib: Training peak that it held.
+        gpu_largest_gib: The largest training peak of any run that torch's allocator gave out.
+        gpu_largest_reserved_gib: The largest that it held.
         cpu_resident_gib: Training peak of the process's resident memory, on a CPU.
         weights_gib: Memory of the weights.
         gradients_gib: Memory of the gradients.
@@ -38,7 +40,8 @@ class Figures:
         epoch_s: One epoch of it.
         samples_per_s: Throughput of training.
         accuracy: On the test reviews.
-        interval: Of 95 %, for new seeds and new reviews; of these trained models where one seed is all there is.
+        interval: Of 95 %, for new reviews.
+        for_new_seeds: Whether it is for new seeds as well; if not, for these trained models.
         f1: Of the test reviews.
         auroc: Of the test reviews.
         checkpoint_bytes: Size of the best checkpoint.
@@ -56,6 +59,8 @@ class Figures:
     trainable_percent: float | None
     gpu_allocated_gib: float | None
     gpu_reserved_gib: float | None
+    gpu_largest_gib: float | None
+    gpu_largest_reserved_gib: float | None
     cpu_resident_gib: float | None
     weights_gib: float | None
     gradients_gib: float | None
@@ -66,6 +71,7 @@ class Figures:
     samples_per_s: float | None
     accuracy: float | None
     interval: Interval | None
+    for_new_seeds: bool
     f1: float | None
     auroc: float | None
     checkpoint_bytes: float | None
@@ -99,6 +105,8 @@ def _figures(recipe: Recipe, findings: Findings) -> Figures:
     records = [record for _, record in recipe.finished]
     params = next((record.params for record in records if record.params is not None), None)
     measured = findings.accuracies.get(recipe.label)
+    # Every figure of the answers is of the very runs that the interval and the tests are of.
+    counted = findings.counted[recipe.label]
     return Figures(
         label=recipe.label,
         device=_device(records),
@@ -112,6 +120,8 @@ def _figures(recipe: Recipe, findings: Findings) -> Figures:
         trainable_percent=params.trainable_percent if params else None,
         gpu_allocated_gib=_mean(record.memory.train_peak_allocated_gib for record in records),
         gpu_reserved_gib=_mean(record.memory.train_peak_reserved_gib for record in records),
+        gpu_largest_gib=_largest(record.memory.train_peak_allocated_gib for record in records),
+        gpu_largest_reserved_gib=_largest(record.memory.train_peak_reserved_gib for record in records),
         cpu_resident_gib=_mean(record.memory.train_peak_rss_gib for record in records),
         weights_gib=_mean(record.memory.weights_gib for record in records),
         gradients_gib=_mean(record.memory.gradients_gib for record in records),
@@ -120,10 +130,11 @@ def _figures(recipe: Recipe, findings: Findings) -> Figures:
         train_s=_mean(record.time.train_s for record in records),
         epoch_s=_mean(second for record in records for second in record.time.epoch_s),
         samples_per_s=_mean(record.time.samples_per_s for record in records),
-        accuracy=_metric(records, "test/acc"),
+        accuracy=measured.accuracy if measured else _metric(counted, "test/acc"),
         interval=measured.interval if measured else None,
-        f1=_metric(records, "test/f1"),
-        auroc=_metric(records, "test/auroc"),
+        for_new_seeds=recipe.label in findings.for_new_seeds,
+        f1=_metric(counted, "test/f1"),
+        auroc=_metric(counted, "test/auroc"),
         checkpoint_bytes=_mean(record.checkpoint_bytes for record in records),
     )
 
@@ -134,12 +145,17 @@ def _device(records: list[RunRecord]) -> str | None:
 
 
 def _metric(records: list[RunRecord], name: str) -> float | None:
-    return _mean(record.metrics.get(name) for record in records)
+    # The mean of those that have it would be of other runs than the accuracy.
+    return _mean(record.metrics.get(name) for record in records if all(name in one.metrics for one in records))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     measured = [value for value in values if value is not None]
     return sum(measured) / len(measured) if measured else None
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _states(recipe: Recipe) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from peft_lightning.compare.report.study import Recipe, Run, Study
 from peft_lightning.compare.statistics import MethodAccuracy, Statistics, compare_methods, measure_methods
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import DatasetFigures, RunRecord
+
+Tested = tuple[RunRecord, Answers]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Findings:
         accuracies: Accuracy with intervals of every recipe that answered any, by label.
         answers: The answers, one entry a seed, by label: those that are paired.
         confusions: The answers of every recipe, by label; the same, and those that are not paired.
+        counted: The records that a recipe's accuracy, F1 and AUROC are means of, by label: those of its answers, or of
+            all its finished runs that were tested where none left answers.
         left_out: Sentences: what is not part of the tests, and why.
         partial: Sentences: what is missing.
     """
@@ -30,8 +35,16 @@ class Findings:
     accuracies: dict[str, MethodAccuracy]
     answers: dict[str, list[Answers]]
     confusions: dict[str, list[Answers]]
+    counted: dict[str, list[RunRecord]]
     left_out: tuple[str, ...]
     partial: tuple[str, ...]
+
+    @property
+    def for_new_seeds(self) -> frozenset[str]:
+        """The recipes whose intervals hold the spread over seeds: their own, or that of others in the tests."""
+        own = {label for label, method in self.accuracies.items() if method.seeds > 1}
+        tested = self.statistics.methods if self.statistics is not None and self.statistics.seeds_measured else ()
+        return frozenset(own.union(method.method for method in tested))
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -46,35 +59,34 @@ def find(study: Study) -> Findings:
     Args:
         study: The runs.
     """
-    answered = {
+    answered: dict[str, list[Tested]] = {
         recipe.label: [(record, run.answers) for run, record in recipe.finished if run.answers is not None]
         for recipe in study.recipes
     }
     answered = {label: some for label, some in answered.items() if some}
-    first = next((some[0] for some in answered.values()), None)
-    paired: dict[str, list[Answers]] = {}
-    others: dict[str, list[Answers]] = {}
+    most = _of_the_same_reviews([one for some in answered.values() for one in some])
+    used: dict[str, list[Tested]] = {}
     left_out = []
     for label, some in answered.items():
-        assert first is not None
-        same = [answers for record, answers in some if _same_reviews(first, (record, answers))]
-        if same:
-            paired[label] = same
-        else:
-            alike = [answers for _, answers in some if answers.of_same_reviews(some[0][1])]
-            others[label] = alike
-        if len(same) < len(some):
-            what = label if not same else f"{len(some) - len(same)} of the {len(some)} runs of {label}"
-            verb = "were" if same and len(some) - len(same) > 1 else "was"
+        # A recipe of which no run can be paired is measured by itself, on reviews that its runs share.
+        paired_ones = [one for one in some if any(one is other for other in most)]
+        used[label] = paired_ones or _of_the_same_reviews(some)
+        left_out += _left_out(label, len(some), len(paired_ones), len(used[label]))
+    for recipe in study.recipes:
+        silent = len(recipe.finished) - len(answered.get(recipe.label, ()))
+        if silent and recipe.label in answered:
             left_out.append(
-                f"{what} {verb} tested on other reviews than {next(iter(answered))}: the answers cannot be paired, so"
-                f" {'they take' if same else 'it takes'} no part in the tests."
+                f"{_some_runs(silent, len(recipe.finished), recipe.label)} left no answers that can be read: its"
+                f" accuracy, F1 and AUROC are of the other {len(recipe.finished) - silent}."
             )
+    paired = {
+        label: [answers for _, answers in some] for label, some in used.items() if any(some[0] is one for one in most)
+    }
+    every = {label: [answers for _, answers in some] for label, some in used.items()}
     correct = {label: np.stack([one.correct for one in some]) for label, some in paired.items()}
-    enough = first is not None and len(first[1].ids) >= 2
+    enough = bool(most) and len(most[0][1].ids) >= 2
     statistics = compare_methods(correct) if len(correct) >= 2 and enough else None
     accuracies = {} if statistics is None else {method.method: method for method in statistics.methods}
-    every = paired | others
     for label, answers_of in every.items():
         if label not in accuracies and len(answers_of[0].ids) >= 2:
             alone = measure_methods({label: np.stack([one.correct for one in answers_of])})
@@ -83,13 +95,53 @@ def find(study: Study) -> Findings:
         statistics,
         accuracies,
         paired,
-        {label: every[label] for label in answered},
+        every,
+        {recipe.label: _counted(recipe, used.get(recipe.label, [])) for recipe in study.recipes},
         tuple(left_out),
         _partial(study),
     )
 
 
-def _same_reviews(one: tuple[RunRecord, Answers], other: tuple[RunRecord, Answers]) -> bool:
+def _of_the_same_reviews(tested: Sequence[Tested]) -> list[Tested]:
+    """The largest group of runs that were tested on the same reviews, the first of equals."""
+    groups: list[list[Tested]] = []
+    for one in tested:
+        group = next((group for group in groups if _same_reviews(group[0], one)), None)
+        if group is None:
+            groups.append([one])
+        else:
+            group.append(one)
+    return max(groups, key=len, default=[])
+
+
+def _left_out(label: str, answered: int, paired: int, used: int) -> list[str]:
+    sentences = []
+    if not paired:
+        sentences.append(
+            f"{label} was tested on other reviews than most runs: the answers cannot be paired, so it takes no part in"
+            " the tests."
+        )
+    if used < answered:
+        others = "most runs" if paired else "its others"
+        verb = "was" if answered - used == 1 else "were"
+        sentences.append(
+            f"{_some_runs(answered - used, answered, label)} {verb} tested on other reviews than {others}, and left out"
+            " of its accuracy, F1, AUROC and tests."
+        )
+    return sentences
+
+
+def _some_runs(some: int, runs: int, label: str) -> str:
+    return f"{some} of the {runs} runs of {label}"
+
+
+def _counted(recipe: Recipe, used: Sequence[Tested]) -> list[RunRecord]:
+    if used:
+        return [record for record, _ in used]
+    return [record for _, record in recipe.finished if "test/acc" in record.metrics]
+
+
+def _same_reviews(one: Tested, other: Tested) -> bool:
     if not one[1].of_same_reviews(other[1]):
         return False
     first, second = one[0].dataset, other[0].dataset

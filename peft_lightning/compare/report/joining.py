@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from peft_lightning.compare.fairness import compare_settings
+from peft_lightning.compare.fairness import unequal_settings
 from peft_lightning.compare.plan import FILE, read_plan
-from peft_lightning.compare.report.study import Recipe, Run
+from peft_lightning.compare.report.study import STATES, Recipe, Run
 from peft_lightning.compare.runs_on_disk import newest_run
 from peft_lightning.errors import UserError
 
+# Where runs lie below a directory that is named: one that holds lightning_logs, that itself, or the runs of a method.
+BELOW = ("lightning_logs/*/version_*", "*/version_*", "version_*")
 
-def runs_below(directory: Path) -> list[Path]:
+
+def runs_below(directory: Path) -> list[tuple[Path, str]]:
     """Finds the runs that a directory stands for.
 
     Args:
         directory: A run's own, one that holds ``lightning_logs``, or a comparison's.
 
+    Returns:
+        Each run's directory and how the report names it; of one method the newest first.
+
     Raises:
         UserError: If it holds none.
     """
     if (directory / "results.json").is_file():
-        return [directory]
+        return [(directory, directory.name)]
     if (directory / FILE).is_file():
         planned = read_plan(directory).runs(directory)
-        found = [newest_run(run.folder) for run in planned]
+        runs = [(run, f"{one.label}/seed_{one.seed}") for one in planned if (run := newest_run(one.folder)) is not None]
     else:
-        found = [newest_run(directory)]
-    runs = [run for run in found if run is not None]
+        found = {path.parent for pattern in BELOW for path in directory.glob(f"{pattern}/results.json")}
+        runs = [(run, f"{run.parent.name}/{run.name}") for run in sorted(found, key=_newest_first)]
     if not runs:
         raise UserError(f"{directory} holds no run (results.json): name the directory of one, such as RUN_DIR")
     return runs
@@ -42,20 +46,23 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
     Args:
         recipes: The recipes so far, which it changes.
         run: The run.
-        notes: Sentences on what was left out, which it adds to.
-
-    Raises:
-        UserError: If the run cannot be read.
+        notes: Sentences on what was left out or stands in for something, which it adds to.
     """
     if run.record is None:
-        raise UserError(run.error or f"{run.place} has no record")
+        notes.append(f"{run.place} was left out: {run.error or 'it has no record'}.")
+        return
     for position, recipe in enumerate(recipes):
-        if run.config is None or recipe.config is None or not _same_recipe(run.config, recipe.config):
+        if run.config is None or recipe.config is None or unequal_settings({"": recipe.config, run.place: run.config}):
             continue
-        there = [other for other in recipe.runs if other.seed == run.seed]
-        if not there:
+        there = next((other for other in recipe.runs if other.seed == run.seed), None)
+        if there is None:
             recipes[position] = replace(recipe, runs=(*recipe.runs, run))
-        elif there[0].record is None or there[0].record.run_id != run.record.run_id:
+        elif there.state != "finished" and run.state == "finished":
+            recipes[position] = replace(recipe, runs=tuple(run if one is there else one for one in recipe.runs))
+            notes.append(
+                f"{run.place} stands in for seed {run.seed} of {recipe.label}, which is {STATES[there.state]}."
+            )
+        elif there.record is None or there.record.run_id != run.record.run_id:
             notes.append(f"{run.place} repeats seed {run.seed} of {recipe.label} and was left out.")
         return
     taken = {recipe.label for recipe in recipes}
@@ -68,10 +75,6 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
     recipes.append(Recipe(label, run.place, run.config or {}, (run,), planned=False))
 
 
-def _same_recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two resolved configurations differ in nothing that changes the results but the seed."""
-    try:
-        methods = [config["model"]["method"] for config in (one, other)]
-        return methods[0] == methods[1] and not compare_settings({"one": one, "other": other}).differences
-    except (KeyError, TypeError):
-        return False
+def _newest_first(run: Path) -> tuple[str, int, str]:
+    number = run.name.removeprefix("version_")
+    return str(run.parent), -int(number) if number.isdigit() else 0, run.name

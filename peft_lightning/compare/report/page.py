@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.findings import Findings, first_record
+from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.sections import answers, pictures, tests
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
@@ -23,7 +24,6 @@ from peft_lightning.compare.report.table import columns, legend
 if TYPE_CHECKING:
     from peft_lightning.compare.report.texts import Texts
 
-Hide = Callable[[str], str]
 HEADINGS = (
     ("verdict", "Verdict"),
     ("table", "Table"),
@@ -42,7 +42,7 @@ HEADINGS = (
 
 
 def render_page(
-    study: Study, findings: Findings, rows: Sequence[Figures], verdict: Sequence[str], texts: Texts | str, hide: Hide
+    study: Study, findings: Findings, rows: Sequence[Figures], verdict: Sequence[str], texts: Texts | str, hide: Hiding
 ) -> str:
     """Renders the page.
 
@@ -52,7 +52,7 @@ def render_page(
         rows: The figures of every recipe.
         verdict: What the tests say, in sentences.
         texts: Texts of disputed reviews, or why there are none.
-        hide: What is done to texts that may hold paths of this machine.
+        hide: What is done to what may hold paths of this machine.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -66,9 +66,10 @@ def render_page(
     )
     css = resources.files("peft_lightning.compare.report").joinpath("templates", "report.css").read_text("utf-8")
     names = findings.class_names or (None if isinstance(texts, str) else texts.class_names)
-    described = describe_surroundings(study)
+    described = describe_surroundings(study, hide)
     pairs = len(findings.statistics.differences) if findings.statistics is not None else 0
     tuning = describe_tuning(study)
+    curves, damaged_curves = pictures.curves(study)
     content: dict[str, Any] = {
         "title": study.name,
         "css": Markup(css.strip()),
@@ -84,13 +85,14 @@ def render_page(
         "rows": rows,
         "legend": legend(rows),
         "trouble": [
-            {"recipe": recipe.label, "seed": run.seed, "state": STATES[run.state], "error": hide(run.error or "")}
+            {"recipe": recipe.label, "seed": run.seed, "state": STATES[run.state], "error": hide.text(run.error or "")}
             for recipe, run in study.unfinished
         ],
         "fairness": describe_fairness(study, described, hide),
-        "accuracy": pictures.accuracies(study, rows),
+        "accuracy": pictures.accuracies(findings, rows),
         **pictures.tradeoffs(rows),
-        "curves": pictures.curves(study),
+        "curves": curves,
+        "damaged_curves": [hide.text(sentence) for sentence in damaged_curves],
         "memory": pictures.memory(rows),
         **tests.describe_tests(findings),
         "confusions": answers.confusions(study, findings, names),
@@ -103,12 +105,12 @@ def render_page(
         "recipes": [
             {
                 "label": recipe.label,
-                "origin": hide(recipe.origin),
-                "settings": hide(yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)),
+                "origin": hide.value(recipe.origin),
+                "settings": yaml.safe_dump(hide.value(recipe.settings), sort_keys=False, allow_unicode=True),
             }
             for recipe in study.recipes
         ],
-        "notes": study.notes,
+        "notes": [hide.text(note) for note in study.notes],
         "version": __version__,
         "run_count": "1 run" if len(study.runs) == 1 else f"{len(study.runs)} runs",
     }
@@ -117,7 +119,7 @@ def render_page(
     return "\n".join(line.rstrip() for line in page.split("\n")).strip() + "\n"
 
 
-def _introduction(study: Study, hide: Hide) -> list[str]:
+def _introduction(study: Study, hide: Hiding) -> list[str]:
     planned = [recipe.label for recipe in study.recipes if recipe.planned]
     joined = [recipe.label for recipe in study.recipes if not recipe.planned]
     seeds = ", ".join(map(str, study.plan.seeds))
@@ -128,10 +130,10 @@ def _introduction(study: Study, hide: Hide) -> list[str]:
         record = found[1]
         told = []
         if record.backbone is not None:
-            told.append(f"Backbone {hide(record.backbone.name)}")
+            told.append(f"Backbone {hide.value(record.backbone.name)}")
         if (data := record.dataset) is not None:
             told.append(
-                f"reviews from {hide(data.source)}: {data.n_train:,} to train on, {data.n_val:,} to validate on,"
+                f"reviews from {hide.value(data.source)}: {data.n_train:,} to train on, {data.n_val:,} to validate on,"
                 f" {data.n_test:,} to test on, cut at {data.max_length} tokens"
             )
         if record.environment is not None:
@@ -143,12 +145,17 @@ def _introduction(study: Study, hide: Hide) -> list[str]:
     return sentences
 
 
-def _commands(study: Study, hide: Hide) -> list[tuple[str, str]]:
+def _commands(study: Study, hide: Hiding) -> list[tuple[str, str]]:
     told = (
-        ("Laid over every recipe", " ".join(study.plan.overlays)),
-        ("Given to every run", " ".join(study.plan.overrides)),
+        ("Laid over every recipe", " ".join(str(hide.value(overlay)) for overlay in study.plan.overlays)),
+        ("Given to every run", " ".join(_word(word, hide) for word in study.plan.overrides)),
     )
-    return [(what, hide(said)) for what, said in told if said]
+    return [(what, said) for what, said in told if said]
+
+
+def _word(word: str, hide: Hiding) -> str:
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{hide.value(value)}"
 
 
 def _had(value: str, labels: Sequence[str], count: int) -> str:

@@ -14,7 +14,7 @@ from peft_lightning.compare.report.study import Recipe, Run, State, Study
 from peft_lightning.compare.runs_on_disk import FAILURE, newest_run
 from peft_lightning.compare.tuning import read_tuning
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import read_config
+from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.predictions import read_answers
 from peft_lightning.runs.record import RunRecord, Status
 
@@ -45,9 +45,15 @@ def read_study(folder: Path, others: Sequence[Path] = ()) -> Study:
         for recipe in plan.recipes
     ]
     notes: list[str] = []
-    for directory in (one for other in others for one in runs_below(other)):
-        join(recipes, read_run(directory, directory.name), notes)
-    return Study(folder.resolve().name, plan, tuple(recipes), read_tuning(folder), tuple(notes))
+    for directory, place in (one for other in others for one in runs_below(other)):
+        join(recipes, read_run(directory, place), notes)
+    damaged = [f"{run.place}: {said}." for recipe in recipes for run in recipe.runs for said in run.damaged]
+    try:
+        tuning = read_tuning(folder)
+    except UserError as error:
+        tuning = None
+        damaged.append(f"The learning rates tried are left out: {error}.")
+    return Study(folder.resolve().name, plan, tuple(recipes), tuning, (*notes, *damaged))
 
 
 def _planned_run(planned: PlannedRun, folder: Path) -> Run:
@@ -66,7 +72,7 @@ def _planned_run(planned: PlannedRun, folder: Path) -> Run:
 
 
 def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
-    """Reads a run; what is damaged in it is a state, so that one bad file does not take the report away.
+    """Reads a run; what is damaged in it is left out and said, so that one bad file does not take the report away.
 
     Args:
         directory: The run's directory.
@@ -75,10 +81,33 @@ def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
     """
     try:
         record = RunRecord.read(directory / "results.json")
-        config = read_config(directory / "config.yaml") if (directory / "config.yaml").is_file() else None
-        path = directory / (record.predictions or "predictions.parquet")
-        answers = read_answers(path) if record.status == "finished" and record.predictions else None
     except UserError as error:
         return Run(-1 if seed is None else seed, place, "unreadable", str(error))
+    damaged: list[str] = []
+    config = _settings(directory / "config.yaml", damaged)
+    answers = None
+    if record.status == "finished" and record.predictions:
+        try:
+            answers = read_answers(directory / record.predictions)
+        except UserError as error:
+            damaged.append(f"its answers are left out, {error}")
     history = directory / record.history if record.history else None
-    return Run(record.seed, place, record.status, record.error, record, config, answers, history)
+    return Run(record.seed, place, record.status, record.error, record, config, answers, history, tuple(damaged))
+
+
+def _settings(path: Path, damaged: list[str]) -> Config | None:
+    """The resolved settings; None, and a word on why, where they are not those of a run."""
+    if not path.is_file():
+        return None
+    try:
+        config = read_config(path)
+    except UserError as error:
+        damaged.append(f"its settings are left out, {error}")
+        return None
+    node: object = config
+    for key in ("model", "method", "class_path"):
+        node = node.get(key) if isinstance(node, dict) else None
+    if isinstance(node, str):
+        return config
+    damaged.append(f"its settings are left out, {path} names no method")
+    return None

@@ -9,6 +9,7 @@ from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, timed_alike
 from peft_lightning.compare.statistics import Statistics
+from peft_lightning.compare.statistics.words import points
 from peft_lightning.runs.row import duration
 
 
@@ -53,19 +54,21 @@ def recommend(rows: Sequence[Figures], statistics: Statistics | None) -> tuple[R
 
 def _smallest_gpu(rows: Sequence[Figures], statistics: Statistics | None) -> Recommendation:
     question = "Smallest GPU"
-    measured = [row for row in rows if row.gpu_allocated_gib is not None]
+    measured = [row for row in rows if row.gpu_largest_gib is not None]
     if measured:
         found = _least(
             question,
             measured,
             statistics,
-            lambda row: row.gpu_allocated_gib,
-            lambda row: words.gibibytes(row.gpu_allocated_gib),
+            lambda row: row.gpu_largest_gib,
+            lambda row: words.gibibytes(row.gpu_largest_gib),
             "",
         )
-        winner = min(measured, key=lambda row: row.gpu_allocated_gib or 0.0)
-        room = f"Torch held {words.gibibytes(winner.gpu_reserved_gib)}; CUDA's own context comes on top."
-        return Recommendation(question, found.answer, found.figure, " ".join(filter(None, (found.reason, room))))
+        winner = min(measured, key=lambda row: row.gpu_largest_gib or 0.0)
+        largest = "The largest peak of all seeds counts: the card must hold it." if winner.finished > 1 else ""
+        room = f"Torch held {words.gibibytes(winner.gpu_largest_reserved_gib)}; CUDA's own context comes on top."
+        reasons = (largest, found.reason, room)
+        return Recommendation(question, found.answer, found.figure, " ".join(filter(None, reasons)))
     reason = "No run used a GPU, so what a GPU would need was not measured."
     resident = [row for row in rows if row.cpu_resident_gib is not None]
     if resident:
@@ -162,7 +165,7 @@ def _cost(label: str, statistics: Statistics | None) -> str:
     best = max(statistics.methods, key=lambda method: method.accuracy)
     if own.accuracy == best.accuracy:
         return "None was more accurate."
-    gap = words.points(best.accuracy - own.accuracy, signed=False)
+    gap = points(best.accuracy - own.accuracy)
     if best.method in not_told_apart(label, statistics):
         return f"In accuracy it is not told apart from the best, {best.method} ({gap} points below)."
     return f"It is {gap} points less accurate than {best.method}."

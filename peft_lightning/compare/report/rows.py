@@ -3,8 +3,9 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import MemoryFigures, ParameterFigures, TimeFigures
 
@@ -13,12 +14,12 @@ SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFig
 LISTS = ("epoch_s",)
 
 
-def as_csv(study: Study, hide: Callable[[str], str] = str) -> str:
+def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
     """Sets every run in a row.
 
     Args:
         study: The runs.
-        hide: What is done to texts that may hold paths of this machine.
+        hide: What is done to what may hold paths of this machine.
     """
     rows: list[dict[str, object]] = []
     for recipe, run in study.runs:
@@ -37,11 +38,11 @@ def as_csv(study: Study, hide: Callable[[str], str] = str) -> str:
         row |= {
             "n_train": record.dataset.n_train if record and record.dataset else None,
             "n_test": record.dataset.n_test if record and record.dataset else None,
-            "backbone": hide(record.backbone.name) if record and record.backbone else None,
+            "backbone": hide.value(record.backbone.name) if record and record.backbone else None,
             "device": record.environment.device if record and record.environment else None,
             "precision": record.environment.precision if record and record.environment else None,
             "run": run.place,
-            "error": hide(run.error) if run.error else None,
+            "error": hide.text(run.error) if run.error else None,
         }
         rows.append(row)
     return _written(rows)

@@ -37,6 +37,7 @@ class Run:
         config: Its resolved settings, where there are some.
         answers: Its answers to the test reviews, if it finished.
         history: Its losses and metrics by step, where there are some.
+        damaged: What of it could not be read, and is left out.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Run:
     config: Config | None = None
     answers: Answers | None = None
     history: Path | None = None
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

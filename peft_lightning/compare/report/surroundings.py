@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import RunRecord
 
@@ -33,14 +34,15 @@ class Surrounding:
     values: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def describe_surroundings(study: Study) -> tuple[Surrounding, ...]:
+def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surrounding, ...]:
     """Lists what the finished runs ran on and from.
 
     Args:
         study: The runs.
+        hide: What is done to what may hold paths of this machine.
     """
     readers: dict[str, Callable[[RunRecord], object]] = {
-        "backbone": lambda record: _backbone(record),
+        "backbone": lambda record: _backbone(record, hide),
         "backbone weights (SHA-256)": lambda record: record.backbone.sha256[:12] if record.backbone else None,
         "texts cut": lambda record: (
             f"{100 * record.dataset.truncated_share:.1f} % at {record.dataset.max_length} tokens"
@@ -76,11 +78,11 @@ def _of_environment(name: str) -> Callable[[RunRecord], object]:
     return lambda record: getattr(record.environment, name, None)
 
 
-def _backbone(record: RunRecord) -> str | None:
+def _backbone(record: RunRecord, hide: Hiding) -> str | None:
     if record.backbone is None:
         return None
     revision = f" at {record.backbone.revision}" if record.backbone.revision else ""
-    return f"{record.backbone.name}{revision} ({record.backbone.model_type})"
+    return f"{hide.value(record.backbone.name)}{revision} ({record.backbone.model_type})"
 
 
 def _surrounding(study: Study, name: str, read: Callable[[RunRecord], object]) -> Surrounding:

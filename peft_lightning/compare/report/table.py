@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.runs.row import duration
@@ -84,10 +85,9 @@ def legend(rows: Sequence[Figures]) -> list[str]:
     Args:
         rows: The rows.
     """
-    several = any(row.finished > 1 for row in rows)
     sentences = [
         "Means over the finished seeds.",
-        f"The interval of the accuracy is for new reviews and {'new seeds' if several else 'these trained models'}.",
+        _of_intervals(rows),
         "Training time leaves evaluation out. Parameters are counted in percent of the original model; full fine-tuning"
         " has no adapter and trains the whole encoder beside the head.",
     ]
@@ -100,6 +100,19 @@ def legend(rows: Sequence[Figures]) -> list[str]:
     if any(row.cpu_resident_gib is not None for row in rows):
         sentences.append("CPU memory is the peak of the whole process, libraries included: no measure of GPU memory.")
     return sentences
+
+
+def _of_intervals(rows: Sequence[Figures]) -> str:
+    measured = [row for row in rows if row.interval is not None]
+    alone = [row.label for row in measured if not row.for_new_seeds]
+    if len(alone) == len(measured):
+        return "The interval of the accuracy is for new reviews and these trained models."
+    sentence = "The interval of the accuracy is for new reviews and new seeds"
+    if not alone:
+        return f"{sentence}."
+    return (
+        f"{sentence}; that of {listing(alone)}, with one seed measured alone, for new reviews and that trained model."
+    )
 
 
 def as_markdown(rows: Sequence[Figures]) -> str:

@@ -1,7 +1,5 @@
 """How the report words figures; one that was not measured is a dash, never 0."""
 
-import re
-
 from peft_lightning.compare.statistics import Interval
 
 DASH = "–"
@@ -33,17 +31,6 @@ def span(interval: Interval | None) -> str:
         interval: The interval.
     """
     return DASH if interval is None else f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
-
-
-def points(share: float, signed: bool = True) -> str:
-    """Words a difference of shares in percentage points, with a true minus sign.
-
-    Args:
-        share: The difference.
-        signed: Whether a positive one gets its sign.
-    """
-    text = f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
-    return text.replace("-", "−")
 
 
 def gibibytes(value: float | None) -> str:
@@ -127,12 +114,3 @@ def runs(count: int) -> str:
         count: The number.
     """
     return f"{count} seed" if count == 1 else f"{count} seeds"
-
-
-def without_folders(text: str) -> str:
-    """Shortens absolute paths to their last part, for a report that is shared.
-
-    Args:
-        text: Any text.
-    """
-    return re.sub(r"(?<![\w.…/<>])(?:~/|/)(?:[^\s'\"/<>]+/)*(?=[^\s'\"/<>])", "…/", text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, summarise
 from peft_lightning.compare.report.findings import Findings, find
+from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
 from peft_lightning.compare.report.page import render_page
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
@@ -19,7 +19,7 @@ from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.table import as_markdown
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
-from peft_lightning.compare.statistics import verdict
+from peft_lightning.compare.statistics import verdict, verdict_in_short
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
@@ -51,13 +51,16 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     told = verdict(statistics) if statistics is not None else ()
     pairs = len(statistics.differences) if statistics is not None else 0
     shown = _texts(study, findings) if texts else WITHOUT_TEXTS
-    hide = str if texts else words.without_folders
+    hide = NOTHING if texts else ALL_FOLDERS
     page = render_page(study, findings, rows, told, shown, hide)
     for name, content in (("table.md", as_markdown(rows)), ("results.csv", as_csv(study, hide)), ("report.html", page)):
         _write(folder / name, content)
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows)]
-    pairwise = told if pairs <= FEW else told[:-pairs]
+    if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
+        pairwise = verdict_in_short(statistics)
+    else:
+        pairwise = told if pairs <= FEW else told[:-pairs]
     sentences = [*cautions, *pairwise, *findings.left_out, *study.notes]
     print_report(console, rows, recommend(rows, statistics), sentences)
     console.print(f"\nwritten to {folder}: report.html, table.md, results.csv", markup=False, soft_wrap=True)
@@ -66,7 +69,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
 def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
     """What to know before the verdict: runs that are missing, and what differs beyond the method."""
     unfinished = "; ".join(f"{row.label}: {row.trouble}" for row in rows if row.trouble)
-    fairness = describe_fairness(study, describe_surroundings(study), str)
+    fairness = describe_fairness(study, describe_surroundings(study), NOTHING)
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
@@ -90,5 +93,7 @@ def _texts(study: Study, findings: Findings) -> Texts | str:
     recipe = next((recipe for recipe in study.recipes if recipe.label == label), None)
     if not wanted or recipe is None:
         return "There are no texts to show."
-    run, record = next((run, record) for run, record in recipe.finished if run.answers is not None)
+    # A run that is not paired may have read other texts.
+    paired = findings.answers[recipe.label][0]
+    run, record = next((run, record) for run, record in recipe.finished if run.answers is paired)
     return read_texts(run, record, wanted)

@@ -50,6 +50,15 @@ from peft_lightning.compare.statistics.comparison import (
     compare_methods,
     measure_methods,
 )
-from peft_lightning.compare.statistics.words import verdict
+from peft_lightning.compare.statistics.words import verdict, verdict_in_short
 
-__all__ = ["Difference", "Interval", "MethodAccuracy", "Statistics", "compare_methods", "measure_methods", "verdict"]
+__all__ = [
+    "Difference",
+    "Interval",
+    "MethodAccuracy",
+    "Statistics",
+    "compare_methods",
+    "measure_methods",
+    "verdict",
+    "verdict_in_short",
+]

@@ -94,7 +94,7 @@ def test_a_run_on_other_reviews_is_shown_and_not_tested(tmp_path: Path) -> None:
     assert [method.method for method in findings.statistics.methods] == ["full", "lora", "qlora", "ia3"]
     assert "dora" in findings.accuracies
     (sentence,) = findings.left_out
-    assert sentence.startswith("dora was tested on other reviews than full")
+    assert sentence.startswith("dora was tested on other reviews than most runs")
 
 
 def test_the_same_rows_of_a_changed_source_are_other_reviews(tmp_path: Path) -> None:
@@ -119,3 +119,55 @@ def test_a_damaged_failure_is_a_failure(tmp_path: Path) -> None:
     assert states(read_study(tmp_path)) == {"lora": ["failed"]}
     (folder / "failure.json").write_text(json.dumps(["no", "mapping"]))
     assert states(read_study(tmp_path)) == {"lora": ["failed"]}
+
+
+@pytest.mark.parametrize("ended", ["failed", "running", "never"])
+def test_a_run_from_elsewhere_stands_in_for_a_seed_that_did_not_finish(ended: str, tmp_path: Path) -> None:
+    for run in plan({"lora": LORA}, (1, 2), tmp_path / "mine").runs(tmp_path / "mine"):
+        directory = run.folder / "lightning_logs" / "lora" / "version_0"
+        if run.seed == 1:
+            write_run(directory, LORA, 1, "lora", 40)
+        elif ended == "running":
+            write_run(directory, LORA, 2, "lora", 40, status="running")
+        elif ended == "failed":
+            fail(run.folder, "failed", "no reason")
+    joined = write_run(tmp_path / "logs" / "version_3", LORA, 2, "lora", 40)
+    study = read_study(tmp_path / "mine", [joined])
+    assert states(study) == {"lora": ["finished", "finished"]}
+    assert [run.place for run in study.recipes[0].runs][1] == "version_3"
+    (note,) = study.notes
+    assert note.startswith("version_3 stands in for seed 2 of lora, which is ")
+
+
+def test_an_unfinished_run_stands_in_for_nothing(tmp_path: Path) -> None:
+    plan({"lora": LORA}, (1, 2), tmp_path / "mine")
+    for seed in (1, 2):
+        write_run(tmp_path / f"mine/runs/lora/seed_{seed}/lightning_logs/lora/version_0", LORA, seed, "lora", 40)
+    (tmp_path / "mine/runs/lora/seed_2/lightning_logs/lora/version_0/results.json").write_text("{")
+    other = write_run(tmp_path / "version_3", LORA, 2, "lora", 40, status="running")
+    assert states(read_study(tmp_path / "mine", [other])) == {"lora": ["finished", "unreadable"]}
+
+
+@pytest.mark.parametrize("named", ["", "lightning_logs", "lightning_logs/lora"])
+def test_all_runs_below_a_directory_join(named: str, tmp_path: Path) -> None:
+    comparison(tmp_path / "mine", {"lora": LORA}, (1,), 40)
+    for version, seed in enumerate((4, 5, 5)):
+        write_run(tmp_path / "lightning_logs" / "lora" / f"version_{version}", LORA, seed, "lora", 40)
+    write_run(tmp_path / "lightning_logs" / "ia3" / "version_0", IA3, 1, "ia3", 40)
+    study = read_study(tmp_path / "mine", [tmp_path / named])
+    assert {run.seed: run.place for run in study.recipes[0].runs if run.seed > 1} == {
+        4: "lora/version_0", 5: "lora/version_2"
+    }  # fmt: skip
+    assert study.notes == ("lora/version_1 repeats seed 5 of lora and was left out.",)
+    assert [recipe.label for recipe in study.recipes[1:]] == ([] if named.endswith("lora") else ["ia3"])
+
+
+def test_an_unreadable_run_among_others_is_left_out_and_said(tmp_path: Path) -> None:
+    comparison(tmp_path / "mine", {"lora": LORA}, (1,), 40)
+    for version, seed in enumerate((2, 3)):
+        write_run(tmp_path / "lightning_logs" / "lora" / f"version_{version}", LORA, seed, "lora", 40)
+    (tmp_path / "lightning_logs" / "lora" / "version_1" / "results.json").write_text("{")
+    study = read_study(tmp_path / "mine", [tmp_path])
+    assert [run.seed for run in study.recipes[0].runs] == [1, 2]
+    (note,) = study.notes
+    assert note.startswith("lora/version_1 was left out: ")

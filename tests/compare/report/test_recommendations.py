@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,3 +66,20 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     fastest = asked(summarise(study, findings), findings)["Fastest"]
     assert fastest.answer == "lora"
     assert fastest.reason.endswith("Not compared, on another device: ia3.")
+
+
+def test_the_smallest_gpu_is_of_the_largest_peak_that_a_card_must_hold(tmp_path: Path) -> None:
+    comparison(tmp_path, {"lora": LORA, "qlora": QLORA}, (1, 2), 100)
+    path = next(tmp_path.glob("runs/qlora/seed_2/lightning_logs/*/*/results.json"))
+    record = json.loads(path.read_text())
+    record["memory"] |= {"train_peak_allocated_gib": 1.5, "train_peak_reserved_gib": 1.75}
+    path.write_text(json.dumps(record))
+    study = read_study(tmp_path)
+    findings = find(study)
+    rows = summarise(study, findings)
+    # In the mean qlora is smaller.
+    assert rows[1].gpu_allocated_gib == pytest.approx((1.09 + 1.5) / 2)
+    smallest = asked(rows, findings)["Smallest GPU"]
+    assert (smallest.answer, smallest.figure) == ("lora", "1.35 GiB")
+    assert "The largest peak of all seeds counts" in smallest.reason
+    assert "Next is qlora with 1.50 GiB" in smallest.reason

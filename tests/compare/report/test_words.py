@@ -23,25 +23,6 @@ def test_nothing_measured_is_a_dash() -> None:
         assert word(None) == "–"
 
 
-def test_a_difference_has_a_true_minus_sign() -> None:
-    assert words.points(-0.013) == "−1.3"
-
-
 @pytest.mark.parametrize(("rate", "said"), [(2e-5, "2e-5"), (1e-3, "1e-3"), (2.5e-4, "2.5e-4")])
 def test_learning_rates(rate: float, said: str) -> None:
     assert words.scientific(rate) == said
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("/home/ada/reviews/imdb", "…/imdb"),
-        ("--data.source /home/ada/imdb --data.n_train 400", "--data.source …/imdb --data.n_train 400"),
-        ("source: ~/imdb\nother: a/b", "source: …/imdb\nother: a/b"),
-        ("cannot read '/tmp/x/y.parquet'", "cannot read '…/y.parquet'"),
-        ("stanfordnlp/imdb", "stanfordnlp/imdb"),
-        ("configs/tuned/lora.yaml", "configs/tuned/lora.yaml"),
-    ],
-)
-def test_a_shared_report_names_no_folders(text: str, shown: str) -> None:
-    assert words.without_folders(text) == shown

@@ -10,6 +10,7 @@ from peft_lightning.compare.report import write_report
 from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import fingerprint, read_corpus
 from peft_lightning.errors import UserError
+from peft_lightning.runs.record import Status
 from tests.compare.report.records import FOUR, IA3, LORA, QLORA, comparison, fail, plan, write_run
 
 FILES = ("table.md", "results.csv", "report.html")
@@ -101,6 +102,7 @@ def test_what_was_not_measured_is_a_dash_and_never_0(tmp_path: Path) -> None:
     assert {name: cell for name, cell in row.items() if cell != "–"} == {
         "recipe": "lora",
         "seeds done": "1 seed",
+        "test accuracy": row["test accuracy"],  # of the answers, like its interval
         "95 % interval": row["95 % interval"],
     }
     (run,) = runs(tmp_path)
@@ -228,8 +230,73 @@ def test_without_texts_the_source_is_not_opened_and_no_folder_named(
         assert str(reviews.parent) not in (with_texts / name).read_text()
 
 
+def test_without_texts_no_record_s_nor_setting_s_folder_is_named(tmp_path: Path) -> None:
+    secret = "/home/anna/secret corp/roberta"
+    settings = {"model_name_or_path": secret}
+    for run in plan({"lora": LORA, "ia3": IA3}, (1, 2), tmp_path).runs(tmp_path):
+        made = replace(LORA if run.label == "lora" else IA3, settings=settings if run.label == "lora" else {})
+        directory = run.folder / "lightning_logs" / run.label / "version_0"
+        status: Status = "failed" if (run.label, run.seed) == ("ia3", 2) else "finished"
+        write_run(directory, made, run.seed, run.label, 60, status, source="../acme-patients/train")
+        record = json.loads((directory / "results.json").read_text())
+        record["backbone"]["name"] = secret
+        record["error"] = "cannot read /home/anna/secret corp/acme-patients/x" if status == "failed" else None
+        (directory / "results.json").write_text(json.dumps(record))
+    content = json.loads((tmp_path / "plan.json").read_text())
+    content["overlays"] = ["../acme-patients/overlay.yaml"]
+    content["overrides"] = ["--data.source=../acme-patients/train", "--data.cache_dir", "/home/anna/cache"]
+    content["recipes"][0]["path"] = "/home/anna/recipes/lora.yaml"
+    content["recipes"][0]["settings"]["data"] = {"source": "../acme-patients/train"}
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    (tmp_path / "runs/lora/seed_1/lightning_logs/lora/version_0/config.yaml").write_text("[")
+    write_report(tmp_path, texts=False)
+    written = "".join((tmp_path / name).read_text() for name in FILES)
+    for word in ("anna", "secret", "corp", "acme-patients", str(tmp_path.parent)):
+        assert word not in written
+    for word in ("…/roberta", "…/train", "…/overlay.yaml", "…/lora.yaml"):
+        assert word in written
+
+
 def test_a_source_that_is_gone_is_one_sentence(with_texts: Path, reviews: Path) -> None:
     for file in reviews.iterdir():
         file.unlink()
     write_report(with_texts)
     assert "cannot be read from here without a network" in (with_texts / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("history.csv", "step,name,value\n25,train/loss,0.5\n50,train/loss,a lot\n", "seed 1 is left out"),
+        ("history.csv", "step,name,value\nsoon,train/loss,0.5\n", "its history.csv is damaged"),
+        ("config.yaml", "seed_everything: 1\ndata: {source: films}\n", "its settings are left out"),
+        ("config.yaml", "model: lora\n", "names no method"),
+        ("config.yaml", "model: [", "is not a YAML file"),
+        ("predictions.parquet", "no parquet", "its answers are left out"),
+        ("tuning.json", "{", "The learning rates tried are left out"),
+    ],
+)
+def test_a_damaged_file_beside_a_record_is_left_out_and_said(
+    name: str, content: str, said: str, tmp_path: Path
+) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1, 2), 60)
+    folder = tmp_path / "runs/lora/seed_1/lightning_logs/lora/version_0"
+    ((tmp_path if name == "tuning.json" else folder) / name).write_text(content)
+    write_report(tmp_path)
+    assert said in (tmp_path / "report.html").read_text()
+    rows = {row["recipe"]: row for row in table(tmp_path)}
+    assert rows["lora"]["seeds done"] == rows["ia3"]["seeds done"] == "2 seeds"
+    assert rows["lora"]["test accuracy"].endswith(" %")
+
+
+def test_pairs_none_of_which_is_told_apart_are_one_sentence_in_the_terminal_and_a_table_in_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison(tmp_path, {label: replace(made, accuracy=0.9) for label, made in FOUR.items()}, (1, 2), 100)
+    write_report(tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("None of the 6 pairs is told apart by 100 reviews and 2 seeds;") == 1
+    assert "are not told apart by" not in printed
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("are not told apart by") == 6
+    assert page.count('<td class="after">no</td>') == 6

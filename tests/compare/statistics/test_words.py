@@ -1,6 +1,14 @@
 import pytest
 
-from peft_lightning.compare.statistics import Difference, Interval, MethodAccuracy, Statistics, verdict
+from peft_lightning.compare.statistics import (
+    Difference,
+    Interval,
+    MethodAccuracy,
+    Statistics,
+    verdict,
+    verdict_in_short,
+)
+from peft_lightning.compare.statistics.words import points
 
 
 def method(name: str, seeds: int = 3) -> MethodAccuracy:
@@ -24,10 +32,14 @@ def pair(
 
 
 def said(*pairs: Difference, seeds: dict[str, int] | None = None) -> tuple[str, ...]:
+    return verdict(compared(*pairs, seeds=seeds))
+
+
+def compared(*pairs: Difference, seeds: dict[str, int] | None = None) -> Statistics:
     names = dict.fromkeys(name for each in pairs for name in (each.first, each.second))
     counts = dict.fromkeys(names, 3) | (seeds or {})
     measured = max(counts.values()) > 1
-    return verdict(Statistics(2000, measured, tuple(method(name, counts[name]) for name in names), pairs))
+    return Statistics(2000, measured, tuple(method(name, counts[name]) for name in names), pairs)
 
 
 def test_a_real_difference() -> None:
@@ -111,3 +123,41 @@ def test_several_pairs_are_counted_and_sorted() -> None:
 def test_no_real_difference_is_said() -> None:
     pairs = [pair(*names, 0.001, (-0.01, 0.012)) for names in ("ab", "ac", "bc")]
     assert said(*pairs)[0].startswith("Of 3 pairs none differ beyond chance")
+
+
+@pytest.mark.parametrize(
+    ("share", "signed", "said"),
+    [
+        (-0.013, True, "−1.3"),
+        (0.013, True, "+1.3"),
+        (0.0004, True, "+0.04"),
+        (0.0004, False, "0.04"),
+        (-0.00096, True, "−0.1"),
+        (0.0, True, "0.0"),
+        (-0.00001, True, "0.0"),
+    ],
+)
+def test_no_difference_that_can_be_told_reads_as_0(share: float, signed: bool, said: str) -> None:
+    assert points(share, signed) == said
+
+
+def test_pairs_none_of_which_is_told_apart_are_one_sentence() -> None:
+    pairs = [
+        pair("a", "b", 0.001, (-0.01, 0.012), reviews=200_000),
+        pair("a", "c", -0.004, (-0.012, 0.004), reviews=11_802, seeds=9),
+        pair("b", "c", -0.003, (-0.012, 0.006), reviews=20_000),
+    ]
+    assert verdict_in_short(compared(*pairs)) == (
+        "None of the 3 pairs is told apart by 2,000 reviews and 3 seeds; the largest difference is 0.4 points, c over a"
+        " (−0.4 to 1.2, the 95 % interval of this pair alone). Were that the true difference, about 12,000 reviews with"
+        " the same seeds, or about 9 seeds on the same reviews, would tell them apart four times in five.",
+    )
+    one_seed = verdict_in_short(compared(*pairs, seeds={"a": 1}))
+    assert one_seed[0].startswith("a was trained with one seed")
+    assert "2,000 reviews and 1 to 3 seeds" in one_seed[1]
+
+
+def test_the_verdict_in_short_leaves_nothing_out_where_a_pair_is_told_apart() -> None:
+    pairs = (pair("a", "b", 0.001, (-0.01, 0.012)), pair("a", "c", 0.02, (0.01, 0.03), told_apart=True))
+    assert verdict_in_short(compared(*pairs)) == said(*pairs)
+    assert verdict_in_short(compared(pairs[0])) == said(pairs[0])

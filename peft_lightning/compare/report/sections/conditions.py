@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from peft_lightning.compare.fairness import SettingDifference, compare_settings, fairness_in_words, listing
+from peft_lightning.compare.fairness import (
+    SettingDifference,
+    compare_settings,
+    headline,
+    listing,
+    shared_rate_in_words,
+    unequal_settings,
+)
 from peft_lightning.compare.report import words
-from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.hiding import Hiding
+from peft_lightning.compare.report.study import Recipe, Study
 from peft_lightning.compare.report.surroundings import Surrounding, surroundings_in_words
 from peft_lightning.compare.tuning import Tuning, tuning_in_words
 
 
-def describe_fairness(
-    study: Study, surroundings: tuple[Surrounding, ...], hide: Callable[[str], str]
-) -> dict[str, Any]:
+def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide: Hiding) -> dict[str, Any]:
     """Lists what differs beyond the method.
 
     Args:
         study: The runs.
         surroundings: What they ran on.
-        hide: What is done to texts that may hold paths of this machine.
+        hide: What is done to what may hold paths of this machine.
     """
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
-    tried = {label: len(tries) for label, tries in study.tuning.tries.items()} if study.tuning else None
+    tried = {label: len(tries) for label, tries in _measured(study.tuning).tries.items()} if study.tuning else None
     content: dict[str, Any] = {
-        "surroundings": [hide(sentence) for sentence in surroundings_in_words(surroundings)],
+        "surroundings": [
+            *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
+            *(hide.text(sentence) for sentence in surroundings_in_words(surroundings)),
+        ],
         "rows": [],
         "shared": "",
         "tried": _tried(study),
@@ -35,13 +45,12 @@ def describe_fairness(
     if not configs:
         return content
     fairness = compare_settings(configs, tried)
-    sentences = fairness_in_words(fairness)
-    content["headline"] = sentences[0]
-    content["shared"] = sentences[-1] if fairness.shared_rate is not None else ""
+    content["headline"] = headline(fairness)
+    content["shared"] = shared_rate_in_words(fairness)
     content["rows"] = [
         {
             "setting": difference.setting,
-            "values": _by_value(difference, hide),
+            "values": _by_value(difference.values, hide),
             "touches": listing(difference.weight.touches) if difference.weight.touches else "",
             "words": difference.weight.words,
         }
@@ -72,28 +81,46 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
         for label, tries in tuning.tries.items()
         for place, one in enumerate(tries)
     ]
-    return {"note": _tried(study), "chosen": [f"{said}." for said in tuning_in_words(tuning)], "rows": rows}
+    return {"note": _tried(study), "chosen": [f"{said}." for said in tuning_in_words(_measured(tuning))], "rows": rows}
+
+
+def _measured(tuning: Tuning) -> Tuning:
+    """Leaves out what was to be tried and has no result: it was not tried, and is no lowest or highest rate."""
+    measured = {label: tuple(one for one in tries if one.val_acc is not None) for label, tries in tuning.tries.items()}
+    return replace(
+        tuning, tries=measured, chosen={label: rate for label, rate in tuning.chosen.items() if label in measured}
+    )
 
 
 def _tried(study: Study) -> str:
     tuning = study.tuning
     if tuning is None:
         return "How many learning rates were tried for each recipe is not recorded."
+    sentences = [_counted(_measured(tuning)), *_without_result(tuning)]
     unknown = [recipe.label for recipe in study.recipes if recipe.label not in tuning.tries]
-    return (
-        f"{_counted(tuning)} How many were tried for {listing(unknown)} is not recorded."
-        if unknown
-        else _counted(tuning)
-    )
+    if unknown:
+        sentences.append(f"How many were tried for {listing(unknown)} is not recorded.")
+    return " ".join(sentences)
 
 
-def _counted(tuning: Tuning) -> str:
-    counts = {len(tries) for tries in tuning.tries.values()}
-    if counts == {tuning.budget}:
-        rates = "1 learning rate" if tuning.budget == 1 else f"{tuning.budget} learning rates"
+def _counted(measured: Tuning) -> str:
+    counts = {len(tries) for tries in measured.tries.values()}
+    if counts == {measured.budget}:
+        rates = "1 learning rate" if measured.budget == 1 else f"{measured.budget} learning rates"
         return f"The same number of learning rates was tried for each tuned recipe: {rates}."
-    told = "; ".join(f"{label} {len(tries)}" for label, tries in tuning.tries.items())
+    told = "; ".join(f"{label} {len(tries)}" for label, tries in measured.tries.items())
+    if len(counts) < 2:
+        return f"Fewer learning rates were tried for each tuned recipe than the {measured.budget} planned ({told})."
     return f"Not the same number of learning rates was tried for each recipe ({told})."
+
+
+def _without_result(tuning: Tuning) -> list[str]:
+    missing = {
+        label: [words.scientific(one.learning_rate) for one in tries if one.val_acc is None]
+        for label, tries in tuning.tries.items()
+    }
+    told = "; ".join(f"{listing(rates)} for {label}" for label, rates in missing.items() if rates)
+    return [f"Without a result, and not counted as tried: {told}."] if told else []
 
 
 def _loud(differences: tuple[SettingDifference, ...]) -> str:
@@ -106,11 +133,24 @@ def _loud(differences: tuple[SettingDifference, ...]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def _by_value(difference: SettingDifference, hide: Callable[[str], str]) -> list[tuple[str, str]]:
-    """Each value with the recipes that have it, however many those are."""
+def _unequal_runs(recipe: Recipe, hide: Hiding) -> list[str]:
+    """Says which settings the runs of one recipe do not share, as they should: their mean is of no one recipe."""
+    configs = {str(run.seed): run.config for run in recipe.runs if run.config is not None}
+    return [
+        f"The runs of {recipe.label} are not of one recipe: {setting} was "
+        + "; ".join(
+            f"{value} with seed{'s' if ' and ' in seeds else ''} {seeds}" for value, seeds in _by_value(values, hide)
+        )
+        + "."
+        for setting, values in unequal_settings(configs).items()
+    ]
+
+
+def _by_value(values: Mapping[str, Any], hide: Hiding) -> list[tuple[str, str]]:
+    """Each value with the recipes or seeds that have it, however many those are."""
     labels: dict[str, list[str]] = {}
-    for label, value in difference.values.items():
-        labels.setdefault(hide(_value(value)), []).append(label)
+    for label, value in values.items():
+        labels.setdefault(_value(hide.value(value)), []).append(label)
     return [(value, listing(some)) for value, some in labels.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,22 +12,23 @@ from peft_lightning.callbacks.dashboard_curves import Curves
 from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, timed_alike
+from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_tradeoff
 from peft_lightning.compare.report.plots.curves import draw_curves
 from peft_lightning.compare.report.plots.memory import NAMES, draw_memory, parts
 from peft_lightning.compare.report.study import Study
 
 
-def accuracies(study: Study, rows: Sequence[Figures]) -> dict[str, Any] | None:
+def accuracies(findings: Findings, rows: Sequence[Figures]) -> dict[str, Any] | None:
     """Shows accuracies with intervals; None where nothing was tested.
 
     Args:
-        study: The runs.
+        findings: The answers, for the accuracy of each seed.
         rows: The recipes' figures.
     """
     by_seed = {
-        recipe.label: [record.metrics["test/acc"] for _, record in recipe.finished if "test/acc" in record.metrics]
-        for recipe in study.recipes
+        label: [record.metrics["test/acc"] for record in records if "test/acc" in record.metrics]
+        for label, records in findings.counted.items()
     }
     svg, note = draw_accuracies(rows, by_seed)
     if not svg:
@@ -63,22 +65,30 @@ def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
     return {"tradeoffs": shown, "no_tradeoffs": missing}
 
 
-def curves(study: Study) -> list[dict[str, Any]]:
+def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     """Shows the learning curves of every recipe that has any.
 
     Args:
         study: The runs; unfinished ones show how far they got.
+
+    Returns:
+        A picture a recipe, and sentences on histories that are damaged and left out.
     """
+    damaged = []
     found: dict[str, list[tuple[int, Curves]]] = {}
     for recipe, run in study.runs:
         if run.history is None:
             continue
         read = Curves(run.history)
-        if read.read():
-            found.setdefault(recipe.label, []).append((run.seed, read))
+        try:
+            if read.read():
+                found.setdefault(recipe.label, []).append((run.seed, read))
+        except (OSError, ValueError, csv.Error) as error:
+            reason = f"its {run.history.name} is damaged ({error})"
+            damaged.append(f"The curve of {recipe.label}'s seed {run.seed} is left out: {reason}.")
     every = {label: [one for _, one in seeds] for label, seeds in found.items()}
     labels = [recipe.label for recipe in study.recipes]
-    return [
+    shown = [
         {
             "label": label,
             "number": labels.index(label),
@@ -88,6 +98,7 @@ def curves(study: Study) -> list[dict[str, Any]]:
         }
         for label, seeds in found.items()
     ]
+    return shown, damaged
 
 
 def memory(rows: Sequence[Figures]) -> dict[str, Any] | None:

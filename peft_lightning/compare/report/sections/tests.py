@@ -7,6 +7,7 @@ from typing import Any
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.statistics import Difference
+from peft_lightning.compare.statistics.words import points, rounded_up
 
 NO_TESTS = "There is nothing to test: it takes two recipes with finished runs that answered the same reviews."
 
@@ -30,8 +31,8 @@ def _pair(pair: Difference) -> dict[str, Any]:
         first, second, low, high = second, first, -high, -low
     return {
         "names": f"{first} − {second}",
-        "difference": words.points(abs(pair.difference)),
-        "interval": f"{words.points(low)} to {words.points(high)}",
+        "difference": points(abs(pair.difference), signed=True),
+        "interval": f"{points(low, signed=True)} to {points(high, signed=True)}",
         "p": words.chance(pair.corrected_p_value),
         "told_apart": pair.told_apart,
         "reviews": "" if pair.told_apart else _needed(pair.reviews_needed),
@@ -40,8 +41,4 @@ def _pair(pair: Difference) -> dict[str, Any]:
 
 
 def _needed(count: int | None) -> str:
-    """To two digits: it is an order of magnitude."""
-    if count is None:
-        return "not enough alone"
-    unit = int(10 ** max(0, len(str(count)) - 2))
-    return f"about {-(-count // unit) * unit:,}"
+    return "not enough alone" if count is None else f"about {rounded_up(count):,}"

@@ -3,15 +3,17 @@ from pathlib import Path
 
 import pytest
 
+from peft_lightning.compare.report.hiding import NOTHING
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from tests.compare.report.records import FOUR, IA3, LORA, comparison, tune, write_run
+from peft_lightning.compare.tuning import Try, Tuning
+from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 
 
 def test_what_differs_beyond_the_method_is_listed_and_said_first(tmp_path: Path) -> None:
     study = read_study(comparison(tmp_path, FOUR, (1,), 40))
-    told = describe_fairness(study, describe_surroundings(study), str)
+    told = describe_fairness(study, describe_surroundings(study), NOTHING)
     assert {row["setting"]: row["values"] for row in told["rows"]} == {
         "model.optimizer": [("adamw", "full, lora and ia3"), ("paged_adamw_8bit", "qlora")],
         "model.learning_rate": [("2e-5", "full"), ("1e-3", "lora and qlora"), ("1e-2", "ia3")],
@@ -23,7 +25,7 @@ def test_what_differs_beyond_the_method_is_listed_and_said_first(tmp_path: Path)
 def test_one_learning_rate_for_all_is_said(tmp_path: Path) -> None:
     recipes = {"lora": LORA, "ia3": replace(IA3, learning_rate=LORA.learning_rate)}
     study = read_study(comparison(tmp_path, recipes, (1,), 40))
-    told = describe_fairness(study, (), str)
+    told = describe_fairness(study, (), NOTHING)
     assert told["rows"] == []
     assert told["loud"] == ""
     assert told["shared"].startswith("All methods train with the same learning rate (0.001)")
@@ -32,7 +34,7 @@ def test_one_learning_rate_for_all_is_said(tmp_path: Path) -> None:
 def test_runs_on_different_machines_are_said(tmp_path: Path) -> None:
     recipes = {"lora": LORA, "ia3": replace(IA3, gpu=None, cpu=1.0)}
     study = read_study(comparison(tmp_path, recipes, (1,), 40))
-    (sentence,) = describe_fairness(study, describe_surroundings(study), str)["surroundings"]
+    (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
     assert sentence == (
         "Not all runs had the same device: NVIDIA GeForce RTX 3050 in lora; AMD EPYC, 2 threads in ia3."
         " So memory and time are not comparable."
@@ -50,7 +52,7 @@ def test_the_number_of_rates_tried(tries: dict[str, int], said: str, tmp_path: P
     comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
     tune(tmp_path, tries)
     study = read_study(tmp_path)
-    assert describe_fairness(study, (), str)["tried"] == said
+    assert describe_fairness(study, (), NOTHING)["tried"] == said
     tuning = describe_tuning(study)
     assert tuning is not None
     assert tuning["rows"][0] == {
@@ -64,5 +66,36 @@ def test_a_run_from_elsewhere_was_not_tuned_here(tmp_path: Path) -> None:
     comparison(tmp_path / "mine", {"lora": LORA}, (1,), 40)
     tune(tmp_path / "mine", {"lora": 2})
     other = write_run(tmp_path / "version_0", IA3, 1, "ia3", 40)
-    tried = describe_fairness(read_study(tmp_path / "mine", [other]), (), str)["tried"]
+    tried = describe_fairness(read_study(tmp_path / "mine", [other]), (), NOTHING)["tried"]
     assert tried.endswith("2 learning rates. How many were tried for ia3 is not recorded.")
+
+
+def test_seeds_of_one_recipe_with_other_settings_are_said(tmp_path: Path) -> None:
+    for run in plan({"lora": LORA}, (1, 2, 3), tmp_path).runs(tmp_path):
+        made = replace(LORA, learning_rate=1e-2 if run.seed == 3 else LORA.learning_rate)
+        write_run(run.folder / "lightning_logs" / "lora" / "version_0", made, run.seed, "lora", 40)
+    (sentence,) = describe_fairness(read_study(tmp_path), (), NOTHING)["surroundings"]
+    assert sentence == (
+        "The runs of lora are not of one recipe: model.learning_rate was 1e-3 with seeds 1 and 2; 1e-2 with seed 3."
+    )
+
+
+def test_a_rate_without_a_result_was_not_tried(tmp_path: Path) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    lora = (Try(1e-4), Try(1e-3, 0.9, 0.3), Try(1e-2, 0.8, 0.4))
+    ia3 = (Try(1e-3, 0.7, 0.5), Try(1e-2, 0.8, 0.4), Try(1e-1, 0.6, 0.9))
+    Tuning(3, {"lora": lora, "ia3": ia3}, {"lora": 1e-3, "ia3": 1e-2}, 1).write(tmp_path)
+    study = read_study(tmp_path)
+    told = describe_fairness(study, (), NOTHING)
+    assert told["tried"] == (
+        "Not the same number of learning rates was tried for each recipe (lora 2; ia3 3)."
+        " Without a result, and not counted as tried: 1e-4 for lora."
+    )
+    tuning = describe_tuning(study)
+    assert tuning is not None
+    assert tuning["chosen"] == [
+        "lora: learning rate 0.001 of 2, 90.0 % validation accuracy; it is the lowest tried, and beyond it may be a"
+        " better one.",
+        "ia3: learning rate 0.01 of 3, 80.0 % validation accuracy.",
+    ]
+    assert len(tuning["rows"]) == 6
