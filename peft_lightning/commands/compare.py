@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from peft_lightning.compare.comparison import Options, begin, devices_for, go_on
 from peft_lightning.compare.folder import check_is_comparison, new_folder
-from peft_lightning.compare.last_words import say_if_heard
 from peft_lightning.compare.plan import build_plan
 from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
@@ -164,15 +163,13 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         raise _Terminated(number)
 
-    # What was started with a signal ignored, as nohup does, wants to outlive it.
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in heard}
+    before = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     except KeyboardInterrupt as stop:
         jobs = f" --jobs {options.jobs}" if options.jobs > 1 else ""
         texts = "" if options.texts else " --no_texts"
-        say_if_heard(f"\ninterrupted: go on with {PROGRAM} --resume {folder}{jobs}{texts}")
+        print(f"\ninterrupted: go on with {PROGRAM} --resume {folder}{jobs}{texts}", flush=True)
         sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
     finally:
         for number, handler in before.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.compare.devices import places
-from peft_lightning.compare.folder import forbid_texts, forget, held, texts_forbidden
+from peft_lightning.compare.folder import forget, held
 from peft_lightning.compare.forecast import Forecast, read_forecast
 from peft_lightning.compare.forecast_runs import make_forecast
 from peft_lightning.compare.forecast_words import print_forecast
@@ -54,8 +54,6 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
     """
     with held(folder):
         lay_out(plan, folder, tuning)
-        if not options.texts:
-            forbid_texts(folder)
         try:
             return _carry_out(plan, folder, options)
         except UserError:
@@ -76,8 +74,6 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
         UserError: If the folder already holds a comparison, or cannot be written.
     """
     if not (folder / FILE).exists():
-        if _begun(folder):
-            raise UserError(f"{folder} holds runs of another comparison, without its plan: choose another --name")
         # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
         # and what another that was killed at this place wanted counts for nothing.
         (folder / TUNING).unlink(missing_ok=True)
@@ -168,9 +164,15 @@ def _begun(folder: Path) -> bool:
 
 
 def _report(folder: Path, jobs: list[Job], outcomes: list[Outcome], options: Options) -> None:
+    failed = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if not outcome.finished]
+    if len(failed) == len(jobs):
+        job, outcome = failed[0]
+        raise UserError(
+            f"no run of {folder} finished ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
+            f" --resume {folder} tries again"
+        )
     from peft_lightning.compare.report import write_report
 
-    write_report(folder, texts=options.texts and not texts_forbidden(folder))
-    failed = [outcome for outcome in outcomes if not outcome.finished]
+    write_report(folder, texts=options.texts)
     if failed:
         print(f"{len(failed)} of {len(jobs)} runs did not finish; try them again with --resume {folder}", flush=True)

@@ -9,10 +9,9 @@ from filelock import FileLock, Timeout
 
 from peft_lightning.compare.plan import FILE
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import explain, write_atomically
+from peft_lightning.runs.files import explain
 
 ROOT = Path("lightning_logs/compare")
-_NO_TEXTS = "no_texts"
 
 
 def new_folder(name: str | None, root: Path = ROOT) -> Path:
@@ -84,34 +83,13 @@ def check_is_comparison(folder: Path) -> None:
         raise UserError(f"--resume {folder}: there is no comparison{known}")
 
 
-def forbid_texts(folder: Path) -> None:
-    """Notes that a comparison's own report shows no texts of reviews, whoever goes on with it.
-
-    Args:
-        folder: Its folder.
-
-    Raises:
-        UserError: If the folder cannot be written.
-    """
-    write_atomically(folder / _NO_TEXTS, b"")
-
-
-def texts_forbidden(folder: Path) -> bool:
-    """Tells whether a comparison's own report is to show no texts of reviews.
-
-    Args:
-        folder: Its folder.
-    """
-    return (folder / _NO_TEXTS).exists()
-
-
 def forget(folder: Path) -> None:
     """Removes a comparison that has not trained, so that its name is free; what else lies there stays.
 
     Args:
         folder: Its folder.
     """
-    for name in (FILE, "tuning.json", "forecast.json", _NO_TEXTS, ".lock"):
+    for name in (FILE, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
     for name in ("recipes", "forecast"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -97,7 +97,7 @@ def refuse_mistakes(job: Job, outcome: Outcome) -> None:
     Raises:
         UserError: If the recipe holds a mistake.
     """
-    if outcome.mistake:
+    if outcome.exit_code == 2 and outcome.status == "failed":
         raise UserError(f"{job.label}: {outcome.error}")
     if not outcome.finished:
         print(f"forecast: {job.label}: {outcome.status.replace('_', ' ')}: {outcome.error}", flush=True)

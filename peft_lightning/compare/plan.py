@@ -110,7 +110,6 @@ class Plan:
         except OSError as error:
             raise UserError(f"cannot make {folder} ({error.strerror}): choose another --name, or free space") from error
         for recipe in self.recipes:
-            _kept(folder, recipe).parent.mkdir(exist_ok=True)
             text = yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)
             write_atomically(_kept(folder, recipe), text.encode())
         # Last, so that a folder with a plan is a whole one.
@@ -200,9 +199,7 @@ def _listed(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
 
 
 def _kept(folder: Path, recipe: PlannedRecipe) -> Path:
-    # A run's record says tuned/lora of what lay in tuned/: the copy that it reads lies so too.
-    room = folder / "recipes" / "tuned" if Path(recipe.path).parent.name == "tuned" else folder / "recipes"
-    return room / f"{recipe.label}.yaml"
+    return folder / "recipes" / f"{recipe.label}.yaml"
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

@@ -3,12 +3,10 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from peft_lightning.compare.board import Row, View
 from peft_lightning.compare.child import Child
 from peft_lightning.compare.job import Job
-from peft_lightning.compare.last_words import say_if_heard
 from peft_lightning.compare.runs_on_disk import Outcome, finished_before
 from peft_lightning.runs.progress import read_progress
 
@@ -66,16 +64,14 @@ def run_jobs(
     finally:
         for _, child in running:
             child.kill()
-        with suppress(OSError):  # a terminal that is gone
-            view.end()
+        view.end()
     return [row.outcome for row in rows if row.outcome is not None]
 
 
 def _interrupt(children: Sequence[Child]) -> None:
-    # Before anything is said: nobody may be listening, and what runs has to write its record.
+    if children:
+        print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
     for child in children:
         child.interrupt()
-    if children:
-        say_if_heard("stopping: what runs writes its record first (Ctrl-C again ends it at once)")
     for child in children:
         child.stop()

@@ -115,7 +115,7 @@ def outcome_after(folder: Path, exit_code: int, log: Path, recorded: bool, wall_
 
 
 def last_line(log: Path) -> str:
-    """Returns the last line that the newest attempt's log says something in; nothing where there is none.
+    """Returns the last line of a log that says something; nothing where there is none.
 
     Args:
         log: The file.
@@ -126,9 +126,7 @@ def last_line(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    # Every attempt begins with the command it ran.
-    begins = max((number for number, line in enumerate(lines) if line.startswith("$ ")), default=-1)
-    said = [line.strip() for line in lines[begins + 1 :] if line.strip()]
+    said = [line.strip() for line in lines if line.strip() and not line.startswith("$ ")]
     # What Python's own threads say on their way out comes after the error.
     return next((line for line in reversed(said) if line.startswith(ONE_LINE)), said[-1] if said else "")
 

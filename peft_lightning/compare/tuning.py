@@ -123,11 +123,8 @@ def tuning_in_words(tuning: Tuning) -> list[str]:
         if best is None or best.val_acc is None:
             sentences.append(f"{label}: no rate could be trained; it keeps its own, {rate:g}")
             continue
-        trained = [one.learning_rate for one in tries if one.val_acc is not None]
-        said = f"{label}: learning rate {rate:g} of {len(trained)}, {100 * best.val_acc:.1f} % validation accuracy"
-        if len(trained) < len(tries):
-            said += f" ({len(tries) - len(trained)} more could not be trained)"
-        ends = {min(trained): "lowest", max(trained): "highest"}
+        said = f"{label}: learning rate {rate:g} of {len(tries)}, {100 * best.val_acc:.1f} % validation accuracy"
+        ends = {tries[0].learning_rate: "lowest", tries[-1].learning_rate: "highest"}
         if rate in ends:
             said += f"; it is the {ends[rate]} tried, and beyond it may be a better one"
         sentences.append(said)

@@ -114,41 +114,6 @@ def test_a_signal_ends_it_with_the_command_to_go_on_with(
     assert after is before
 
 
-def test_what_is_started_under_nohup_outlives_its_terminal() -> None:
-    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stopping_in_order(Path("some/where"), Options()):
-            os.kill(os.getpid(), signal.SIGHUP)
-            time.sleep(0.05)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, usual)
-
-
-def test_ctrl_c_ends_in_order_where_nobody_reads_any_more() -> None:
-    program = (
-        "import time; from pathlib import Path\n"
-        "from peft_lightning.commands.compare import Options, stopping_in_order\n"
-        "with stopping_in_order(Path('some/where'), Options()):\n"
-        "    print('begun', flush=True); time.sleep(30)\n"
-    )
-    root = str(Path(__file__).resolve().parents[2])
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + program],
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    process.send_signal(signal.SIGINT)
-    said = process.stderr.read()
-    assert process.wait(timeout=20) == 130
-    assert said == b""
-
-
 def test_help_answers_without_what_training_takes() -> None:
     program = (
         "import sys; from peft_lightning.__main__ import main\n"

@@ -49,18 +49,3 @@ def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> 
     assert devices_for(build_plan([name], [1]), 1) == [None]
     with pytest.raises(UserError, match="accelerator is cpu"):
         devices_for(build_plan([name], [1]), 2)
-
-
-def test_runs_without_their_plan_are_not_taken_for_another_comparison_s(tmp_path: Path) -> None:
-    (tmp_path / "runs" / "lora").mkdir(parents=True)
-    with pytest.raises(UserError, match="holds runs of another comparison, without its plan: choose another --name"):
-        lay_out(build_plan(["configs/lora.yaml"], [1]), tmp_path, None)
-    assert not (tmp_path / "plan.json").exists()
-
-
-def test_a_tuned_recipe_s_copy_lies_where_its_record_will_say_so(tmp_path: Path) -> None:
-    plan = build_plan(["configs/tuned/lora.yaml", "configs/ia3.yaml"], [1])
-    plan.write(tmp_path)
-    read = [Path(run.words[run.words.index("--config") + 1]) for run in plan.runs(tmp_path)]
-    assert [path.parent.name for path in read] == ["tuned", "recipes"]
-    assert all(path.is_file() for path in read)

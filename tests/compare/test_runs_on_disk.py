@@ -94,14 +94,6 @@ def test_a_long_log_is_read_from_its_end_only(tmp_path: Path) -> None:
     assert last_line(tmp_path / "nowhere") == ""
 
 
-def test_an_earlier_attempt_s_error_is_not_this_one_s(tmp_path: Path) -> None:
-    log = tmp_path / "log.txt"
-    log.write_text(
-        "$ fit\npeft_lightning: error: no network for roberta-base\n$ fit --ckpt_path last\nImportError: libcudart\n"
-    )
-    assert last_line(log) == "ImportError: libcudart"
-
-
 def test_a_failure_is_kept_for_the_report_until_the_run_is_tried_again(tmp_path: Path) -> None:
     keep_failure(tmp_path, Outcome("interrupted", "KeyboardInterrupt"))
     assert json.loads((tmp_path / FAILURE).read_text()) == {"status": "failed", "error": "KeyboardInterrupt"}

