@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from peft_lightning.compare.board import Row, View
 from peft_lightning.compare.child import Child
@@ -33,6 +34,7 @@ def run_jobs(
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after the children have written their records.
+        OSError: The view cannot be written any more; as after Ctrl-C.
     """
     rows = [Row(job, finished_before(job.folder)) for job in jobs]
     waiting = deque(row for row in rows if row.outcome is None)
@@ -58,20 +60,24 @@ def run_jobs(
                 after(row.job, row.outcome)
             view.update()
             time.sleep(LOOK_EVERY_S)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # the second when what the view writes to is gone: its pipe, its terminal
         _interrupt([child for _, child in running])
         raise
     finally:
         for _, child in running:
             child.kill()
-        view.end()
+        # How the work ended matters more than the last picture of it.
+        with suppress(OSError):
+            view.end()
     return [row.outcome for row in rows if row.outcome is not None]
 
 
 def _interrupt(children: Sequence[Child]) -> None:
-    if children:
-        print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
     for child in children:
         child.interrupt()
+    if children:
+        # Told first and said afterwards: Ctrl-C has ended `| tee log` too, and who should read this may be gone.
+        with suppress(OSError):
+            print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
     for child in children:
         child.stop()
