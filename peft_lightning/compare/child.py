@@ -10,6 +10,7 @@ from pathlib import Path
 
 from peft_lightning.compare.job import Job
 from peft_lightning.compare.runs_on_disk import (
+    ATTEMPT,
     Outcome,
     forget_failure,
     keep_failure,
@@ -56,7 +57,7 @@ class Child:
             forget_failure(job.folder)
             forget_progress(self.progress)
             with self._log.open("ab") as log:
-                log.write(f"$ python -m peft_lightning {' '.join(words)}\n".encode())
+                log.write(f"{ATTEMPT}{' '.join(words)}\n".encode())
                 log.flush()
                 self._process = subprocess.Popen(
                     [*program, "-m", "peft_lightning", *words],

@@ -1,6 +1,6 @@
 """A comparison from its plan to its report: forecast, learning rates, runs; each part is skipped where it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import FILE, Plan, read_plan
 from peft_lightning.compare.runner import run_jobs
-from peft_lightning.compare.runs_on_disk import Outcome, has_failed
+from peft_lightning.compare.runs_on_disk import Outcome, has_failed, newest_run
 from peft_lightning.compare.tuning import FILE as TUNING
 from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.tuning_runs import RATE, tune
@@ -113,7 +113,7 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
         print(f"tried again, because they failed: {', '.join(again)}", flush=True)
     view = view_for("runs", forecast.run_s if forecast is not None else {}, len(devices))
     outcomes = run_jobs(jobs, devices, view)
-    _report(folder, jobs, outcomes, options)
+    report(folder, jobs, outcomes, options)
     return all(outcome.finished for outcome in outcomes)
 
 
@@ -163,12 +163,23 @@ def _begun(folder: Path) -> bool:
     return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
-def _report(folder: Path, jobs: list[Job], outcomes: list[Outcome], options: Options) -> None:
+def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], options: Options) -> None:
+    """Writes the report, however few runs finished; says how to try those again that did not.
+
+    Args:
+        folder: The comparison's folder.
+        jobs: Its jobs.
+        outcomes: How each ended.
+        options: How the comparison is gone about.
+
+    Raises:
+        UserError: If there is nothing to report, because all runs were refused before they began.
+    """
     failed = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if not outcome.finished]
-    if len(failed) == len(jobs):
+    if all(outcome.mistake for outcome in outcomes) and all(newest_run(job.folder) is None for job in jobs):
         job, outcome = failed[0]
         raise UserError(
-            f"no run of {folder} finished ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
+            f"no run of {folder} has begun ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
             f" --resume {folder} tries again"
         )
     from peft_lightning.compare.report import write_report

@@ -3,11 +3,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import devices_for, lay_out, run_list
+from peft_lightning.compare.comparison import Options, devices_for, lay_out, report, run_list
 from peft_lightning.compare.plan import build_plan, read_plan
+from peft_lightning.compare.runs_on_disk import Outcome, keep_failure
 from peft_lightning.compare.tuning import read_tuning
 from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
+from tests.compare.records import leave, record
 from tests.compare.test_plan import OFFLINE, STUDY, recipe, resolved
 
 
@@ -49,3 +51,21 @@ def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> 
     assert devices_for(build_plan([name], [1]), 1) == [None]
     with pytest.raises(UserError, match="accelerator is cpu"):
         devices_for(build_plan([name], [1]), 2)
+
+
+def test_a_comparison_of_which_no_run_finished_has_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = build_plan(STUDY[:2], [1], [OFFLINE])
+    plan.write(tmp_path)
+    jobs = run_list(plan, tmp_path, {})
+    refused = Outcome("failed", "no such column", None, 2)
+    with pytest.raises(UserError, match=r"no run of .* has begun \(full seed 1: no such column\)"):
+        report(tmp_path, jobs, [refused, refused], Options())
+    leave(jobs[0].folder, 0, record("failed", "the loss became NaN"))
+    jobs[1].folder.mkdir(parents=True)
+    keep_failure(jobs[1].folder, refused)
+    report(tmp_path, jobs, [Outcome("failed", "the loss became NaN", record("failed"), 2), refused], Options())
+    assert "2 of 2 runs did not finish" in capsys.readouterr().out
+    for said in ("the loss became NaN", "no such column"):
+        assert said in (tmp_path / "report.html").read_text()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.compare.runs_on_disk import (
+    ATTEMPT,
     FAILURE,
     Outcome,
     finished_before,
@@ -75,6 +76,12 @@ def test_the_record_of_an_earlier_attempt_does_not_speak_for_this_one(tmp_path: 
             f"exit code 1: {OUT_OF_MEMORY}",
         ),
         (1, "$ python -m peft_lightning fit\n", "failed", "exit code 1: without a word"),
+        (
+            1,
+            f"{ATTEMPT}fit\npeft_lightning: error: of yesterday\n{ATTEMPT}fit --ckpt_path last\nseed 1\n",
+            "failed",
+            "exit code 1: seed 1",
+        ),
         (-9, "", "failed", "killed by SIGKILL (the machine's memory may have run out)"),
         (-11, "", "failed", "killed by SIGSEGV"),
     ],
