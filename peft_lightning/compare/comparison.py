@@ -12,8 +12,8 @@ from peft_lightning.compare.forecast_words import print_forecast
 from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import FILE, Plan, read_plan
-from peft_lightning.compare.runner import run_jobs
-from peft_lightning.compare.runs_on_disk import Outcome, has_failed, newest_run
+from peft_lightning.compare.runner import run_jobs, say_tried_again
+from peft_lightning.compare.runs_on_disk import Outcome, newest_run
 from peft_lightning.compare.tuning import FILE as TUNING
 from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.tuning_runs import RATE, tune
@@ -74,6 +74,8 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
         UserError: If the folder already holds a comparison, or cannot be written.
     """
     if not (folder / FILE).exists():
+        if _begun(folder):
+            raise UserError(f"{folder} holds runs, but no plan that asked for them: choose another --name or remove it")
         # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
         # and what another that was killed at this place wanted counts for nothing.
         (folder / TUNING).unlink(missing_ok=True)
@@ -104,13 +106,12 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
     tuning = read_tuning(folder)
     print(f"comparison: {folder}", flush=True)
     forecast = _forecast(plan, folder, options, devices, tuning.budget if tuning is not None else 0)
-    if tuning is not None and not tuning.chosen:
+    if tuning is not None and not tuning.complete:
         tuning = tune(plan, folder, tuning, devices, forecast.try_s if forecast is not None else {})
     if tuning is not None:
         print(*tuning_in_words(tuning), sep="\n", flush=True)
     jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
-    if again := [job.title for job in jobs if has_failed(job.folder)]:
-        print(f"tried again, because they failed: {', '.join(again)}", flush=True)
+    say_tried_again(jobs)
     view = view_for("runs", forecast.run_s if forecast is not None else {}, len(devices))
     outcomes = run_jobs(jobs, devices, view)
     report(folder, jobs, outcomes, options)

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import Options, devices_for, lay_out, report, run_list
-from peft_lightning.compare.plan import build_plan, read_plan
-from peft_lightning.compare.runs_on_disk import Outcome, keep_failure
+from peft_lightning.compare.comparison import Options, begin, devices_for, lay_out, report, run_list
+from peft_lightning.compare.plan import FILE, build_plan, read_plan
+from peft_lightning.compare.runs_on_disk import Outcome, keep_failure, newest_run
 from peft_lightning.compare.tuning import read_tuning
 from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
@@ -30,6 +30,15 @@ def test_a_comparison_is_tuned_from_its_first_moment_or_never(tmp_path: Path) ->
     with pytest.raises(UserError, match="already holds a comparison"):
         lay_out(plan, tmp_path / "tuned", None)
     assert read_tuning(tmp_path / "tuned") == tuning
+
+
+@pytest.mark.parametrize("part", ["runs", "tuning"])
+def test_a_new_plan_does_not_adopt_the_runs_that_lie_in_its_folder(part: str, tmp_path: Path) -> None:
+    leave(tmp_path / part / "lora/seed_1", 0)
+    with pytest.raises(UserError, match=r"holds runs, but no plan.*choose another --name or remove it"):
+        begin(build_plan(STUDY[:2], [1], [OFFLINE]), tmp_path, None, Options())
+    assert not (tmp_path / FILE).exists()
+    assert newest_run(tmp_path / part / "lora/seed_1") is not None
 
 
 def test_a_chosen_rate_reaches_the_runs_of_its_recipe_and_no_other(tmp_path: Path) -> None:

@@ -86,6 +86,19 @@ def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:
     assert not (jobs[0].folder / "log.txt").exists()
 
 
+def test_a_finished_run_of_other_settings_is_not_taken_for_a_job_s_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = job(tmp_path, "a", "fit", "--model.learning_rate", "1e-3", "--nonsense")
+    (leave(one.folder, 0) / "config.yaml").write_text("model: {learning_rate: 2.0e-5}")
+    (outcome,) = run_jobs([one], [None], Silent())
+    assert outcome.exit_code == 2  # it was started
+    assert "a seed 1 runs again: it finished with other settings" in capsys.readouterr().out
+    (leave(one.folder, 1) / "config.yaml").write_text("model: {learning_rate: 0.001}")
+    (outcome,) = run_jobs([one], [None], Silent())
+    assert outcome.finished
+
+
 def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> None:
     one = job(tmp_path, "a", "nonsense")
     run_jobs([one], [None], Silent())
