@@ -19,6 +19,7 @@ from peft_lightning.compare.runs_on_disk import (
     resumable,
 )
 from peft_lightning.errors import UserError
+from peft_lightning.runs.files import COMPARISON, explain
 from peft_lightning.runs.progress import VARIABLE, forget_progress
 
 LOG = "log.txt"
@@ -69,9 +70,7 @@ class Child:
                     process_group=0,
                 )
         except OSError as error:
-            raise UserError(
-                f"cannot write {job.folder} ({error.strerror}): mend that, then go on with --resume"
-            ) from error
+            raise UserError(explain(error, job.folder, COMPARISON)) from error
         self._started = time.monotonic()
 
     @property
