@@ -34,7 +34,7 @@ install-dev: $(DEV) ## the same with the tools of the checks, pinned by requirem
 quickstart: $(RUNTIME) ## train QLoRA offline on a small subset and print its row
 	$(BIN)/python -m peft_lightning $(QUICKSTART)
 
-compare: $(RUNTIME) ## compare four methods offline, three seeds each, and write the report; some seven minutes
+compare: $(RUNTIME) ## compare four methods offline, three seeds each, and write the report; some eight minutes
 	$(BIN)/python -m peft_lightning $(COMPARE)
 
 lint: $(DEV) ## ruff: rules and format, nothing is changed

@@ -2,10 +2,12 @@
 
 import argparse
 import difflib
+import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -163,14 +165,34 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         raise _Terminated(number)
 
-    before = {number: signal.signal(number, terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # What the process was started deaf to stays so: `nohup compare &` shall outlive its terminal.
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in heard}
     try:
         yield
     except KeyboardInterrupt as stop:
         jobs = f" --jobs {options.jobs}" if options.jobs > 1 else ""
         texts = "" if options.texts else " --no_texts"
-        print(f"\ninterrupted: go on with {PROGRAM} --resume {folder}{jobs}{texts}", flush=True)
+        with _reader_may_be_gone():
+            print(f"\ninterrupted: go on with {PROGRAM} --resume {folder}{jobs}{texts}", flush=True)
         sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
+    except OSError as error:
+        # Files have names; what has none is the pipe or the terminal that this prints to.
+        if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
+            raise
+        with _reader_may_be_gone():
+            sys.stdout.flush()
+        sys.exit(128 + signal.SIGPIPE)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _reader_may_be_gone() -> Iterator[None]:
+    """Lets the process end in order where its output leads nowhere: Python would complain of that at its very end."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

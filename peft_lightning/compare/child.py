@@ -10,6 +10,7 @@ from pathlib import Path
 
 from peft_lightning.compare.job import Job
 from peft_lightning.compare.runs_on_disk import (
+    ATTEMPT,
     Outcome,
     forget_failure,
     keep_failure,
@@ -18,6 +19,7 @@ from peft_lightning.compare.runs_on_disk import (
     resumable,
 )
 from peft_lightning.errors import UserError
+from peft_lightning.runs.files import COMPARISON, explain
 from peft_lightning.runs.progress import VARIABLE, forget_progress
 
 LOG = "log.txt"
@@ -56,7 +58,7 @@ class Child:
             forget_failure(job.folder)
             forget_progress(self.progress)
             with self._log.open("ab") as log:
-                log.write(f"$ python -m peft_lightning {' '.join(words)}\n".encode())
+                log.write(f"{ATTEMPT}{' '.join(words)}\n".encode())
                 log.flush()
                 self._process = subprocess.Popen(
                     [*program, "-m", "peft_lightning", *words],
@@ -68,9 +70,7 @@ class Child:
                     process_group=0,
                 )
         except OSError as error:
-            raise UserError(
-                f"cannot write {job.folder} ({error.strerror}): mend that, then go on with --resume"
-            ) from error
+            raise UserError(explain(error, job.folder, COMPARISON)) from error
         self._started = time.monotonic()
 
     @property

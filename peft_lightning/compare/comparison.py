@@ -1,6 +1,6 @@
 """A comparison from its plan to its report: forecast, learning rates, runs; each part is skipped where it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from peft_lightning.compare.forecast_words import print_forecast
 from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import FILE, Plan, read_plan
-from peft_lightning.compare.runner import run_jobs
-from peft_lightning.compare.runs_on_disk import Outcome, has_failed
+from peft_lightning.compare.runner import run_jobs, say_tried_again
+from peft_lightning.compare.runs_on_disk import Outcome, newest_run
 from peft_lightning.compare.tuning import FILE as TUNING
 from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.tuning_runs import RATE, tune
@@ -74,6 +74,8 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
         UserError: If the folder already holds a comparison, or cannot be written.
     """
     if not (folder / FILE).exists():
+        if _begun(folder):
+            raise UserError(f"{folder} holds runs, but no plan that asked for them: choose another --name or remove it")
         # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
         # and what another that was killed at this place wanted counts for nothing.
         (folder / TUNING).unlink(missing_ok=True)
@@ -104,16 +106,15 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
     tuning = read_tuning(folder)
     print(f"comparison: {folder}", flush=True)
     forecast = _forecast(plan, folder, options, devices, tuning.budget if tuning is not None else 0)
-    if tuning is not None and not tuning.chosen:
+    if tuning is not None and not tuning.complete:
         tuning = tune(plan, folder, tuning, devices, forecast.try_s if forecast is not None else {})
     if tuning is not None:
         print(*tuning_in_words(tuning), sep="\n", flush=True)
     jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
-    if again := [job.title for job in jobs if has_failed(job.folder)]:
-        print(f"tried again, because they failed: {', '.join(again)}", flush=True)
+    say_tried_again(jobs)
     view = view_for("runs", forecast.run_s if forecast is not None else {}, len(devices))
     outcomes = run_jobs(jobs, devices, view)
-    _report(folder, jobs, outcomes, options)
+    report(folder, jobs, outcomes, options)
     return all(outcome.finished for outcome in outcomes)
 
 
@@ -163,12 +164,23 @@ def _begun(folder: Path) -> bool:
     return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
-def _report(folder: Path, jobs: list[Job], outcomes: list[Outcome], options: Options) -> None:
+def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], options: Options) -> None:
+    """Writes the report, however few runs finished; says how to try those again that did not.
+
+    Args:
+        folder: The comparison's folder.
+        jobs: Its jobs.
+        outcomes: How each ended.
+        options: How the comparison is gone about.
+
+    Raises:
+        UserError: If there is nothing to report, because all runs were refused before they began.
+    """
     failed = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if not outcome.finished]
-    if len(failed) == len(jobs):
+    if all(outcome.mistake for outcome in outcomes) and all(newest_run(job.folder) is None for job in jobs):
         job, outcome = failed[0]
         raise UserError(
-            f"no run of {folder} finished ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
+            f"no run of {folder} has begun ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
             f" --resume {folder} tries again"
         )
     from peft_lightning.compare.report import write_report

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from peft_lightning.compare.plan import FILE
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import explain
+from peft_lightning.runs.files import COMPARISON, explain
 
 ROOT = Path("lightning_logs/compare")
 
@@ -61,7 +61,7 @@ def held(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(f"{folder} is being worked on by another compare: wait for it or stop it") from None
     except OSError as error:
-        raise UserError(explain(error, folder)) from error
+        raise UserError(explain(error, folder, COMPARISON)) from error
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from peft_lightning.compare.board import peak_memory
 from peft_lightning.compare.runs_on_disk import Outcome
 from peft_lightning.compare.workload import Workload
-from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.files import COMPARISON, write_atomically
 
 SCHEMA = 1
 FILE = "forecast.json"
@@ -73,7 +73,7 @@ class Forecast:
             folder: The comparison's folder.
         """
         content = {"schema": SCHEMA, **asdict(self)}
-        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
 
 
 def read_forecast(folder: Path) -> Forecast | None:

@@ -90,6 +90,8 @@ def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeF
 def refuse_mistakes(job: Job, outcome: Outcome) -> None:
     """Ends the comparison before it has taken hours, if a recipe cannot run; says it at once if one ran badly.
 
+    A loss that is no number any more is no mistake of the command: it is a result, and the run becomes a row.
+
     Args:
         job: The short fit.
         outcome: How it ended.
@@ -97,7 +99,7 @@ def refuse_mistakes(job: Job, outcome: Outcome) -> None:
     Raises:
         UserError: If the recipe holds a mistake.
     """
-    if outcome.exit_code == 2 and outcome.status == "failed":
+    if outcome.mistake:
         raise UserError(f"{job.label}: {outcome.error}")
     if not outcome.finished:
         print(f"forecast: {job.label}: {outcome.status.replace('_', ' ')}: {outcome.error}", flush=True)

@@ -35,18 +35,28 @@ def overrides_as_overlay(words: Sequence[str]) -> Config:
     Raises:
         UserError: If a word is no override, or overrides what the comparison decides.
     """
-    overlay: Config = {}
-    for flag, value in read_flags(words):
+    for flag, _ in read_flags(words):
         name = flag.removeprefix("--")
         if not flag.startswith("--") or not name:
             raise UserError(f"{flag!r} is no override: settings for all runs are given as --data.n_train 400")
         if name in DECIDED:
             raise UserError(f"--{name} cannot be overridden in a comparison: {DECIDED[name]}")
+    return flags_as_overlay(words)
+
+
+def flags_as_overlay(words: Sequence[str]) -> Config:
+    """Reads flags as nested settings, whatever they set; a later one wins.
+
+    Args:
+        words: The flags; ``--name value`` or ``--name=value``.
+    """
+    overlay: Config = {}
+    for flag, value in read_flags(words):
         try:
             node: Any = True if value is None else yaml.safe_load(value)
         except yaml.YAMLError:  # a text that only looks like YAML: the parser of `fit` takes it as it is
             node = value
-        for key in reversed(name.split(".")):
+        for key in reversed(flag.removeprefix("--").split(".")):
             node = {key: node}
         overlay = merge(overlay, node)
     return overlay

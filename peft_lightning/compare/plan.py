@@ -17,9 +17,9 @@ from peft_lightning.compare.labels import recipe_labels
 from peft_lightning.compare.pairing import check_same_reviews, overrides_as_overlay
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, find_config, merge, read_config
-from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.files import COMPARISON, write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "plan.json"
 
 
@@ -106,15 +106,16 @@ class Plan:
                 f"{folder} already holds a comparison: go on with --resume {folder}, or choose another --name"
             )
         try:
-            (folder / "recipes").mkdir(parents=True, exist_ok=True)
+            for recipe in self.recipes:
+                _kept(folder, recipe).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {folder} ({error.strerror}): choose another --name, or free space") from error
         for recipe in self.recipes:
             text = yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)
-            write_atomically(_kept(folder, recipe), text.encode())
+            write_atomically(_kept(folder, recipe), text.encode(), COMPARISON)
         # Last, so that a folder with a plan is a whole one.
         content = {"schema": SCHEMA, **asdict(self)}
-        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
 
 
 def build_plan(
@@ -199,7 +200,9 @@ def _listed(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
 
 
 def _kept(folder: Path, recipe: PlannedRecipe) -> Path:
-    return folder / "recipes" / f"{recipe.label}.yaml"
+    # With the recipe's own name and its folder's, by which a run knows a tuned recipe; the label keeps them apart.
+    path = Path(recipe.path)
+    return folder / "recipes" / recipe.label / (path.parent.name.strip(".") or "recipe") / f"{path.stem}.yaml"
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

@@ -3,11 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from peft_lightning.compare.asked import unlike_asked
 from peft_lightning.compare.board import Row, View
 from peft_lightning.compare.child import Child
 from peft_lightning.compare.job import Job
-from peft_lightning.compare.runs_on_disk import Outcome, finished_before
+from peft_lightning.compare.runs_on_disk import Outcome, finished_before, has_failed
 from peft_lightning.runs.progress import read_progress
 
 # Between two looks at the children. A drawn table costs 5 ms of a processor that the measured run may want.
@@ -32,9 +34,11 @@ def run_jobs(
         How each ended, in the order of the jobs.
 
     Raises:
+        UserError: A job cannot be started.
         KeyboardInterrupt: Ctrl-C, after the children have written their records.
+        OSError: The view cannot be written any more; as after Ctrl-C.
     """
-    rows = [Row(job, finished_before(job.folder)) for job in jobs]
+    rows = [Row(job, _finished(job)) for job in jobs]
     waiting = deque(row for row in rows if row.outcome is None)
     free = deque(devices)
     running: list[tuple[Row, Child]] = []
@@ -58,20 +62,43 @@ def run_jobs(
                 after(row.job, row.outcome)
             view.update()
             time.sleep(LOOK_EVERY_S)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # the second when what the view writes to is gone: its pipe, its terminal
         _interrupt([child for _, child in running])
         raise
     finally:
         for _, child in running:
             child.kill()
-        view.end()
+        # How the work ended matters more than the last picture of it.
+        with suppress(OSError):
+            view.end()
     return [row.outcome for row in rows if row.outcome is not None]
 
 
+def say_tried_again(jobs: Sequence[Job]) -> None:
+    """Says which jobs failed before and are tried again.
+
+    Args:
+        jobs: The jobs.
+    """
+    if again := [job.title for job in jobs if has_failed(job.folder)]:
+        print(f"tried again, because they failed: {', '.join(again)}", flush=True)
+
+
+def _finished(job: Job) -> Outcome | None:
+    """Returns how a job ended that needs not run again: a run of other settings that lies in its place is none."""
+    outcome = finished_before(job.folder)
+    if outcome is None or not (names := unlike_asked(job)):
+        return outcome
+    print(f"{job.title} runs again: it finished with other settings than are asked for: {', '.join(names)}", flush=True)
+    return None
+
+
 def _interrupt(children: Sequence[Child]) -> None:
-    if children:
-        print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
     for child in children:
         child.interrupt()
+    if children:
+        # Told first and said afterwards: Ctrl-C has ended `| tee log` too, and who should read this may be gone.
+        with suppress(OSError):
+            print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
     for child in children:
         child.stop()

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.files import COMPARISON, write_atomically
 from peft_lightning.runs.record import RunRecord, Status
 
 FAILURE = "failure.json"
 ONE_LINE = "peft_lightning: error: "
+# What a log says before each attempt; the words follow.
+ATTEMPT = "$ python -m peft_lightning "
 # The end of a log is enough to find its last line, however long a run talked.
 _TAIL_BYTES = 64 * 1024
 
@@ -40,7 +42,7 @@ class Outcome:
 
     @property
     def mistake(self) -> bool:
-        """Whether the run was refused as a user's mistake, before it trained."""
+        """Whether the run was refused as a user's mistake, before it began; one that broke off later has a record."""
         return self.exit_code == 2 and self.record is None
 
 
@@ -115,7 +117,7 @@ def outcome_after(folder: Path, exit_code: int, log: Path, recorded: bool, wall_
 
 
 def last_line(log: Path) -> str:
-    """Returns the last line of a log that says something; nothing where there is none.
+    """Returns the last line of a log that says something of the last attempt; nothing where there is none.
 
     Args:
         log: The file.
@@ -126,7 +128,9 @@ def last_line(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    said = [line.strip() for line in lines if line.strip() and not line.startswith("$ ")]
+    # Where no attempt begins in the end of a log, all of it is of the last one.
+    begins = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
+    said = [line.strip() for line in lines[begins[-1] + 1 if begins else 0 :] if line.strip()]
     # What Python's own threads say on their way out comes after the error.
     return next((line for line in reversed(said) if line.startswith(ONE_LINE)), said[-1] if said else "")
 
@@ -140,7 +144,7 @@ def keep_failure(folder: Path, outcome: Outcome) -> None:
     """
     status = "out_of_memory" if outcome.status == "out_of_memory" else "failed"
     content = {"status": status, "error": outcome.error}
-    write_atomically(folder / FAILURE, (json.dumps(content) + "\n").encode())
+    write_atomically(folder / FAILURE, (json.dumps(content) + "\n").encode(), COMPARISON)
 
 
 def forget_failure(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.files import COMPARISON, write_atomically
 
 SCHEMA = 1
 FILE = "tuning.json"
@@ -46,6 +46,16 @@ class Tuning:
     chosen: dict[str, float]
     seed: int | None = None
 
+    @property
+    def with_result(self) -> dict[str, int]:
+        """How many rates each recipe could choose from, by its label: a try that failed is no chance."""
+        return {label: sum(one.val_acc is not None for one in ones) for label, ones in self.tries.items()}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every try has a result, and the choice is made."""
+        return bool(self.chosen) and all(count == self.budget for count in self.with_result.values())
+
     def write(self, folder: Path) -> None:
         """Keeps the tuning.
 
@@ -53,7 +63,7 @@ class Tuning:
             folder: The comparison's folder.
         """
         content = {"schema": SCHEMA, "factor": FACTOR, **asdict(self)}
-        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
 
 
 def read_tuning(folder: Path) -> Tuning | None:
@@ -123,7 +133,9 @@ def tuning_in_words(tuning: Tuning) -> list[str]:
         if best is None or best.val_acc is None:
             sentences.append(f"{label}: no rate could be trained; it keeps its own, {rate:g}")
             continue
-        said = f"{label}: learning rate {rate:g} of {len(tries)}, {100 * best.val_acc:.1f} % validation accuracy"
+        measured = tuning.with_result[label]
+        lost = f" ({len(tries) - measured} more without a result)" if measured < len(tries) else ""
+        said = f"{label}: learning rate {rate:g} of {measured}{lost}, {100 * best.val_acc:.1f} % validation accuracy"
         ends = {tries[0].learning_rate: "lowest", tries[-1].learning_rate: "highest"}
         if rate in ends:
             said += f"; it is the {ends[rate]} tried, and beyond it may be a better one"

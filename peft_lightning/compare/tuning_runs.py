@@ -10,7 +10,7 @@ from pathlib import Path
 from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import Plan, PlannedRecipe
-from peft_lightning.compare.runner import run_jobs
+from peft_lightning.compare.runner import run_jobs, say_tried_again
 from peft_lightning.compare.runs_on_disk import Outcome, newest_run
 from peft_lightning.compare.tuning import Try, Tuning, choose, rates_around, tries_with
 from peft_lightning.compare.views import view_for
@@ -60,7 +60,7 @@ def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[Job]:
 def tune(
     plan: Plan, folder: Path, tuning: Tuning, devices: Sequence[str | None], forecast_s: Mapping[str, float]
 ) -> Tuning:
-    """Tries what has not been tried, and chooses.
+    """Tries what has no result yet, and chooses.
 
     Args:
         plan: The comparison.
@@ -76,6 +76,7 @@ def tune(
         UserError: If a recipe is refused.
     """
     jobs = tuning_jobs(plan, folder, tuning)
+    say_tried_again(jobs)
     title = f"learning rates ({tuning.budget} for each recipe, chosen on validation)"
     outcomes = run_jobs(jobs, devices, view_for(title, forecast_s, len(devices)), _after)
     results: dict[str, list[Mapping[str, float]]] = {label: [] for label in tuning.tries}

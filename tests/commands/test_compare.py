@@ -114,6 +114,36 @@ def test_a_signal_ends_it_with_the_command_to_go_on_with(
     assert after is before
 
 
+def test_what_nohup_made_it_deaf_to_does_not_end_it() -> None:
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping_in_order(Path("some/where"), Options()):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.05)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+@pytest.mark.parametrize(("work", "code"), [("os.kill(os.getpid(), signal.SIGINT)", 130), ("print('row')", 141)])
+def test_it_ends_in_order_where_nobody_reads_its_output_any_more(work: str, code: int) -> None:
+    program = (
+        "import os, signal, time; from pathlib import Path\n"
+        "from peft_lightning.commands.compare import stopping_in_order\n"
+        "from peft_lightning.compare.comparison import Options\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"with stopping_in_order(Path('mine'), Options()): {work}; time.sleep(0.1); print('another', flush=True)"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    root = str(Path(__file__).resolve().parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": root}, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
 def test_help_answers_without_what_training_takes() -> None:
     program = (
         "import sys; from peft_lightning.__main__ import main\n"

@@ -3,11 +3,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import devices_for, lay_out, run_list
-from peft_lightning.compare.plan import build_plan, read_plan
+from peft_lightning.compare.comparison import Options, begin, devices_for, lay_out, report, run_list
+from peft_lightning.compare.plan import FILE, build_plan, read_plan
+from peft_lightning.compare.runs_on_disk import Outcome, keep_failure, newest_run
 from peft_lightning.compare.tuning import read_tuning
 from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
+from tests.compare.records import leave, record
 from tests.compare.test_plan import OFFLINE, STUDY, recipe, resolved
 
 
@@ -30,6 +32,15 @@ def test_a_comparison_is_tuned_from_its_first_moment_or_never(tmp_path: Path) ->
     assert read_tuning(tmp_path / "tuned") == tuning
 
 
+@pytest.mark.parametrize("part", ["runs", "tuning"])
+def test_a_new_plan_does_not_adopt_the_runs_that_lie_in_its_folder(part: str, tmp_path: Path) -> None:
+    leave(tmp_path / part / "lora/seed_1", 0)
+    with pytest.raises(UserError, match=r"holds runs, but no plan.*choose another --name or remove it"):
+        begin(build_plan(STUDY[:2], [1], [OFFLINE]), tmp_path, None, Options())
+    assert not (tmp_path / FILE).exists()
+    assert newest_run(tmp_path / part / "lora/seed_1") is not None
+
+
 def test_a_chosen_rate_reaches_the_runs_of_its_recipe_and_no_other(tmp_path: Path) -> None:
     plan = build_plan(STUDY[:2], [7], [OFFLINE])
     plan.write(tmp_path)
@@ -49,3 +60,21 @@ def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> 
     assert devices_for(build_plan([name], [1]), 1) == [None]
     with pytest.raises(UserError, match="accelerator is cpu"):
         devices_for(build_plan([name], [1]), 2)
+
+
+def test_a_comparison_of_which_no_run_finished_has_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = build_plan(STUDY[:2], [1], [OFFLINE])
+    plan.write(tmp_path)
+    jobs = run_list(plan, tmp_path, {})
+    refused = Outcome("failed", "no such column", None, 2)
+    with pytest.raises(UserError, match=r"no run of .* has begun \(full seed 1: no such column\)"):
+        report(tmp_path, jobs, [refused, refused], Options())
+    leave(jobs[0].folder, 0, record("failed", "the loss became NaN"))
+    jobs[1].folder.mkdir(parents=True)
+    keep_failure(jobs[1].folder, refused)
+    report(tmp_path, jobs, [Outcome("failed", "the loss became NaN", record("failed"), 2), refused], Options())
+    assert "2 of 2 runs did not finish" in capsys.readouterr().out
+    for said in ("the loss became NaN", "no such column"):
+        assert said in (tmp_path / "report.html").read_text()

@@ -102,13 +102,13 @@ def test_the_table_says_what_is_known_and_what_memory_it_means() -> None:
     ("outcome", "refused"),
     [
         (Outcome("failed", "no such setting", None, 2), True),
-        (Outcome("failed", "the loss became NaN", record("failed"), 2), True),
+        (Outcome("failed", "the loss became NaN", record("failed"), 2), False),
         (Outcome("out_of_memory", "no memory", record("out_of_memory"), 2), False),
         (Outcome("failed", "exit code 1: RuntimeError", None, 1), False),
         (Outcome("finished", None, record(), 0), False),
     ],
 )
-def test_a_mistake_ends_the_comparison_and_a_lack_of_memory_is_said_and_becomes_a_row(
+def test_a_mistake_ends_the_comparison_and_what_breaks_in_training_is_said_and_becomes_a_row(
     outcome: Outcome, refused: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = Job("lora", "forecast", (), tmp_path)

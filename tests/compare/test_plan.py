@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from peft_lightning.__main__ import main
+from peft_lightning.commands.command import Settings
 from peft_lightning.compare.plan import FILE, Plan, build_plan, read_plan
 from peft_lightning.errors import UserError
 
@@ -67,6 +68,29 @@ def test_a_plan_reads_back_whole_and_in_another_place(tmp_path: Path) -> None:
     words = read_plan(second).runs(second)[0].words
     assert Path(words[words.index("--config") + 1]).is_file()
     assert str(first) not in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("names", "recorded"),
+    [
+        (["configs/tuned/lora.yaml", "configs/full.yaml"], ["tuned/lora", "full"]),
+        (["configs/lora.yaml", "configs/tuned/lora.yaml"], ["lora", "tuned/lora"]),
+        (["tuned.yaml", "../up.yaml", "./here.yaml"], ["tuned", "up", "here"]),
+    ],
+)
+def test_a_run_records_the_recipe_that_the_user_named(
+    names: list[str], recorded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    for name in names:
+        if not name.startswith("configs"):
+            recipe(Path(name))
+    plan = build_plan(names, [1])
+    plan.write(tmp_path / "mine")
+    files = [Path(run.words[run.words.index("--config") + 1]) for run in plan.runs(tmp_path / "mine")]
+    assert all(file.is_file() and tmp_path / "mine" in file.parents for file in files)
+    assert [Settings({}, [file], None, {}).recipe for file in files] == recorded
 
 
 def test_an_edited_or_deleted_recipe_changes_no_comparison_that_has_begun(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import io
 import os
 import threading
 import time
@@ -85,6 +86,19 @@ def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:
     assert not (jobs[0].folder / "log.txt").exists()
 
 
+def test_a_finished_run_of_other_settings_is_not_taken_for_a_job_s_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = job(tmp_path, "a", "fit", "--model.learning_rate", "1e-3", "--nonsense")
+    (leave(one.folder, 0) / "config.yaml").write_text("model: {learning_rate: 2.0e-5}")
+    (outcome,) = run_jobs([one], [None], Silent())
+    assert outcome.exit_code == 2  # it was started
+    assert "a seed 1 runs again: it finished with other settings" in capsys.readouterr().out
+    (leave(one.folder, 1) / "config.yaml").write_text("model: {learning_rate: 0.001}")
+    (outcome,) = run_jobs([one], [None], Silent())
+    assert outcome.finished
+
+
 def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> None:
     one = job(tmp_path, "a", "nonsense")
     run_jobs([one], [None], Silent())
@@ -129,6 +143,32 @@ def test_what_breaks_the_work_off_ends_the_processes_too(tmp_path: Path, monkeyp
     with pytest.raises(RuntimeError, match="no terminal"):
         run_jobs([job(tmp_path, "a")], [None], Broken())
     assert psutil.Process().children() == []
+
+
+def test_who_reads_along_may_be_gone_when_the_work_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LASTING", "60")
+    log = tmp_path / "a" / "log.txt"
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    class Stopped(Silent):
+        def update(self) -> None:
+            if "sees" in log.read_text():
+                raise KeyboardInterrupt
+
+        def end(self) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    # Flushed at every line: what is left in it cannot fail a second time when it is closed.
+    with open(os.dup(writing), "wb", buffering=0) as gone:
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(gone, write_through=True))
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([job(tmp_path, "a")], [None], Stopped())
+        monkeypatch.undo()
+    os.close(writing)
+    assert "KeyboardInterrupt" in log.read_text()  # it was told, and had its time to write a record
 
 
 def test_a_child_dies_with_the_thread_that_started_it_and_so_with_its_process(

@@ -1,9 +1,13 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from peft_lightning.compare.forecast import Forecast
+from peft_lightning.compare.plan import build_plan
 from peft_lightning.compare.runs_on_disk import (
+    ATTEMPT,
     FAILURE,
     Outcome,
     finished_before,
@@ -15,6 +19,8 @@ from peft_lightning.compare.runs_on_disk import (
     outcome_after,
     resumable,
 )
+from peft_lightning.compare.tuning_runs import plan_tuning
+from peft_lightning.errors import UserError
 from tests.compare.records import leave, record
 
 OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -75,6 +81,12 @@ def test_the_record_of_an_earlier_attempt_does_not_speak_for_this_one(tmp_path: 
             f"exit code 1: {OUT_OF_MEMORY}",
         ),
         (1, "$ python -m peft_lightning fit\n", "failed", "exit code 1: without a word"),
+        (
+            1,
+            f"{ATTEMPT}fit\npeft_lightning: error: of yesterday\n{ATTEMPT}fit --ckpt_path last\nseed 1\n",
+            "failed",
+            "exit code 1: seed 1",
+        ),
         (-9, "", "failed", "killed by SIGKILL (the machine's memory may have run out)"),
         (-11, "", "failed", "killed by SIGSEGV"),
     ],
@@ -103,3 +115,17 @@ def test_a_failure_is_kept_for_the_report_until_the_run_is_tried_again(tmp_path:
     forget_failure(tmp_path)
     forget_failure(tmp_path)
     assert not has_failed(tmp_path)
+
+
+def test_what_a_comparison_cannot_write_names_a_mend_that_a_comparison_has(tmp_path: Path) -> None:
+    plan, place = build_plan(["configs/lora.yaml"], [1]), tmp_path / "in_the_way"
+    place.write_text("a file")
+    writers: list[Callable[[Path], None]] = [
+        lambda folder: keep_failure(folder, Outcome("failed", "why")),
+        Forecast((), None).write,
+        plan_tuning(plan, 2).write,
+    ]
+    for write in writers:
+        with pytest.raises(UserError, match=r"in_the_way.*make its folder writable") as refused:
+            write(place)
+        assert "default_root_dir" not in str(refused.value)

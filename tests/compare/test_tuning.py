@@ -50,6 +50,18 @@ def test_a_choice_at_the_end_of_the_range_is_said() -> None:
     assert "no rate could be trained" in lost
 
 
+def test_a_try_without_a_result_is_no_budget() -> None:
+    tries = {"whole": (Try(1e-4, 0.6, 0.6), Try(1e-3, 0.5, 0.7)), "half": (Try(1e-4, 0.6, 0.6), Try(1e-3))}
+    tuning = Tuning(2, tries, {"whole": 1e-4, "half": 1e-4})
+    assert tuning.with_result == {"whole": 2, "half": 1}
+    assert not tuning.complete
+    assert Tuning(2, {"whole": tries["whole"]}, {"whole": 1e-4}).complete
+    assert not Tuning(2, {"whole": tries["whole"]}, {}).complete
+    whole, half = tuning_in_words(tuning)
+    assert "0.0001 of 2, 60.0 %" in whole
+    assert "0.0001 of 1 (1 more without a result), 60.0 %" in half
+
+
 def test_a_tuning_reads_back_and_one_that_was_never_asked_for_is_none(tmp_path: Path) -> None:
     assert read_tuning(tmp_path) is None
     tuning = Tuning(2, {"a": (Try(1e-4, 0.6, 0.6), Try(1e-3))}, {"a": 1e-4}, 1000)

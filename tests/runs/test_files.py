@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import atomic_file, explain, write_atomically
+from peft_lightning.runs.files import COMPARISON, atomic_file, explain, write_atomically
 
 
 def break_off(path: Path, error: BaseException) -> None:
@@ -65,3 +65,6 @@ def test_explanations_are_one_line_with_the_mend() -> None:
         assert "some/place" in line
         assert "--trainer.default_root_dir" in line
         assert "\n" not in line
+        compared = explain(OSError(number, os.strerror(number)), Path("some/place"), COMPARISON)
+        assert "--resume" in compared
+        assert "--trainer" not in compared  # which a comparison refuses
