@@ -132,7 +132,9 @@ def _parser() -> _Parser:
         "--jobs", type=int, default=1, metavar="N", help="runs at the same time, each on a GPU of its own (default: 1)"
     )
     parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
-    parser.add_argument("--no_texts", action="store_true", help="a report to share: reviews by their number only")
+    parser.add_argument(
+        "--no_texts", action="store_true", help="a report to share: reviews by their number only; --resume keeps to it"
+    )
     return parser
 
 
@@ -171,10 +173,8 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        jobs = f" --jobs {options.jobs}" if options.jobs > 1 else ""
-        texts = "" if options.texts else " --no_texts"
         with _reader_may_be_gone():
-            print(f"\ninterrupted: go on with {PROGRAM} --resume {folder}{jobs}{texts}", flush=True)
+            print(f"\ninterrupted: go on with {PROGRAM} {options.resume(folder)}", flush=True)
         sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
     except OSError as error:
         # Files have names; what has none is the pipe or the terminal that this prints to.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.compare.devices import places
-from peft_lightning.compare.folder import forget, held
+from peft_lightning.compare.folder import NO_TEXTS, forget, held, keep_texts_out, texts_allowed
 from peft_lightning.compare.forecast import Forecast, read_forecast
 from peft_lightning.compare.forecast_runs import make_forecast
 from peft_lightning.compare.forecast_words import print_forecast
@@ -29,12 +29,20 @@ class Options:
     Args:
         jobs: How many runs at the same time, each on a GPU of its own.
         forecast: Whether to try a few steps of each recipe first.
-        texts: Whether the report may show reviews.
+        texts: Whether the report may show reviews; once it may not, that is kept with the comparison.
     """
 
     jobs: int = 1
     forecast: bool = True
     texts: bool = True
+
+    def resume(self, folder: Path) -> str:
+        """Returns the words that go on with a comparison as it was gone about.
+
+        Args:
+            folder: Its folder.
+        """
+        return f"--resume {folder}{f' --jobs {self.jobs}' if self.jobs > 1 else ''}"
 
 
 def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> bool:
@@ -53,7 +61,7 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
         UserError: If the user can put right what went wrong; nothing is left of a comparison that has not trained.
     """
     with held(folder):
-        lay_out(plan, folder, tuning)
+        lay_out(plan, folder, tuning, options.texts)
         try:
             return _carry_out(plan, folder, options)
         except UserError:
@@ -62,13 +70,14 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
             raise
 
 
-def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
+def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True) -> None:
     """Writes down what is to be done, so that a comparison killed from here on can be resumed.
 
     Args:
         plan: The comparison.
         folder: Its folder.
         tuning: Learning rates to try for each recipe; None to train with the recipes' own.
+        texts: Whether the report may show reviews.
 
     Raises:
         UserError: If the folder already holds a comparison, or cannot be written.
@@ -78,7 +87,10 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None) -> None:
             raise UserError(f"{folder} holds runs, but no plan that asked for them: choose another --name or remove it")
         # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
         # and what another that was killed at this place wanted counts for nothing.
-        (folder / TUNING).unlink(missing_ok=True)
+        for name in (TUNING, NO_TEXTS):
+            (folder / name).unlink(missing_ok=True)
+        if not texts:
+            keep_texts_out(folder)
         if tuning is not None:
             tuning.write(folder)
     plan.write(folder)
@@ -98,6 +110,8 @@ def go_on(folder: Path, options: Options) -> bool:
         UserError: If the user can put right what went wrong.
     """
     with held(folder):
+        if not options.texts:
+            keep_texts_out(folder)
         return _carry_out(read_plan(folder), folder, options)
 
 
@@ -181,10 +195,11 @@ def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], optio
         job, outcome = failed[0]
         raise UserError(
             f"no run of {folder} has begun ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
-            f" --resume {folder} tries again"
+            f" {options.resume(folder)} tries again"
         )
     from peft_lightning.compare.report import write_report
 
-    write_report(folder, texts=options.texts)
+    write_report(folder, texts=texts_allowed(folder))
     if failed:
-        print(f"{len(failed)} of {len(jobs)} runs did not finish; try them again with --resume {folder}", flush=True)
+        again = f"try them again with {options.resume(folder)}"
+        print(f"{len(failed)} of {len(jobs)} runs did not finish; {again}", flush=True)

@@ -9,9 +9,10 @@ from filelock import FileLock, Timeout
 
 from peft_lightning.compare.plan import FILE
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import COMPARISON, explain
+from peft_lightning.runs.files import COMPARISON, explain, write_atomically
 
 ROOT = Path("lightning_logs/compare")
+NO_TEXTS = "no_texts.txt"
 
 
 def new_folder(name: str | None, root: Path = ROOT) -> Path:
@@ -83,13 +84,35 @@ def check_is_comparison(folder: Path) -> None:
         raise UserError(f"--resume {folder}: there is no comparison{known}")
 
 
+def keep_texts_out(folder: Path) -> None:
+    """Keeps with a comparison that its report shows no texts of reviews, whoever goes on with it.
+
+    Args:
+        folder: The comparison's folder.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    said = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
+    write_atomically(folder / NO_TEXTS, said, COMPARISON)
+
+
+def texts_allowed(folder: Path) -> bool:
+    """Tells whether a comparison's report may show texts of reviews.
+
+    Args:
+        folder: The comparison's folder.
+    """
+    return not (folder / NO_TEXTS).exists()
+
+
 def forget(folder: Path) -> None:
     """Removes a comparison that has not trained, so that its name is free; what else lies there stays.
 
     Args:
         folder: Its folder.
     """
-    for name in (FILE, "tuning.json", "forecast.json", ".lock"):
+    for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
     for name in ("recipes", "forecast"):
         shutil.rmtree(folder / name, ignore_errors=True)

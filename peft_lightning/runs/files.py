@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from peft_lightning.errors import UserError
+from peft_lightning.runs.progress import VARIABLE
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ COMPARISON = Mend(
 
 
 @contextmanager
-def atomic_file(path: Path, mend: Mend = RUN) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, mend: Mend | None = None) -> Iterator[IO[bytes]]:
     """Opens a temporary neighbour of a file for writing, and puts it in the file's place when all is on disk.
 
     Args:
         path: The file to write.
-        mend: What a user can do where it cannot be written.
+        mend: What a user can do where it cannot be written; what a run's user can do if None.
 
     Yields:
         The neighbour, open for binary writing.
@@ -64,13 +65,13 @@ def atomic_file(path: Path, mend: Mend = RUN) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_atomically(path: Path, content: bytes, mend: Mend = RUN) -> None:
+def write_atomically(path: Path, content: bytes, mend: Mend | None = None) -> None:
     """Replaces a file's content in one step.
 
     Args:
         path: The file.
         content: Its new content.
-        mend: What a user can do where it cannot be written.
+        mend: What a user can do where it cannot be written; what a run's user can do if None.
 
     Raises:
         UserError: If the disk is full or the place cannot be written.
@@ -79,14 +80,17 @@ def write_atomically(path: Path, content: bytes, mend: Mend = RUN) -> None:
         file.write(content)
 
 
-def explain(error: OSError, path: Path, mend: Mend = RUN) -> str:
+def explain(error: OSError, path: Path, mend: Mend | None = None) -> str:
     """Says in one line why a file cannot be written, and what to do.
 
     Args:
         error: What the operating system said.
         path: The file or folder.
-        mend: What a user can do.
+        mend: What a user can do; what a run's user can do if None.
     """
+    if mend is None:
+        # A run that is asked how far it is was started by a comparison, whose user has no other options than that.
+        mend = COMPARISON if VARIABLE in os.environ else RUN
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"no space left to write {path}: {mend.no_space}"
     return f"cannot write {path} ({error.strerror}): {mend.refused}"

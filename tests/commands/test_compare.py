@@ -110,7 +110,7 @@ def test_a_signal_ends_it_with_the_command_to_go_on_with(
         signal.signal(signal.SIGINT, usual)
     assert ended.value.code == code
     said = capsys.readouterr().out
-    assert "go on with python -m peft_lightning compare --resume some/where --jobs 2 --no_texts" in said
+    assert "go on with python -m peft_lightning compare --resume some/where --jobs 2\n" in said
     assert after is before
 
 

@@ -3,14 +3,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import Options, begin, devices_for, lay_out, report, run_list
+from peft_lightning.compare.comparison import Options, begin, devices_for, go_on, lay_out, report, run_list
 from peft_lightning.compare.plan import FILE, build_plan, read_plan
 from peft_lightning.compare.runs_on_disk import Outcome, keep_failure, newest_run
 from peft_lightning.compare.tuning import read_tuning
 from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
+from peft_lightning.runs.record import BackboneFigures
 from tests.compare.records import leave, record
 from tests.compare.test_plan import OFFLINE, STUDY, recipe, resolved
+
+# A report without texts names no folders of this machine either.
+PLACE = "/home/somebody/roberta"
 
 
 def test_a_comparison_is_tuned_from_its_first_moment_or_never(tmp_path: Path) -> None:
@@ -30,6 +34,21 @@ def test_a_comparison_is_tuned_from_its_first_moment_or_never(tmp_path: Path) ->
     with pytest.raises(UserError, match="already holds a comparison"):
         lay_out(plan, tmp_path / "tuned", None)
     assert read_tuning(tmp_path / "tuned") == tuning
+
+
+def test_texts_that_were_left_out_once_stay_out_whoever_goes_on(tmp_path: Path) -> None:
+    plan = build_plan(STUDY[:1], [1], [OFFLINE])
+    for name, asked in (("shown", True), ("left_out", False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        lay_out(plan, folder, None, texts=asked)
+        job = run_list(plan, folder, {})[0]
+        leave(job.folder, 0, record(test_acc=0.5), backbone=BackboneFigures(PLACE, None, "sha", "roberta"))
+        assert go_on(folder, Options())
+        assert (PLACE in (folder / "results.csv").read_text()) is asked
+    assert go_on(tmp_path / "shown", Options(texts=False))
+    assert go_on(tmp_path / "shown", Options())
+    assert PLACE not in (tmp_path / "shown" / "results.csv").read_text()
 
 
 @pytest.mark.parametrize("part", ["runs", "tuning"])

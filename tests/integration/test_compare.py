@@ -140,12 +140,12 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
     text = shown.decode()
     assert os.waitstatus_to_exitcode(status) == INTERRUPTED, text
     assert "training" in text
-    assert f"go on with python -m peft_lightning compare --resume {FOLDER} --no_texts" in " ".join(text.split())
+    assert f"go on with python -m peft_lightning compare --resume {FOLDER}" in " ".join(text.split())
     assert "Traceback" not in text
     stopped = record(runs_of(tmp_path)["lora 1"])
     assert stopped["status"] == "interrupted"
     assert 0 < stopped["time"]["steps"] < 240
-    outcome = compare(tmp_path, "--resume", str(FOLDER), "--no_texts")
+    outcome = compare(tmp_path, "--resume", str(FOLDER))
     assert outcome.code == 0, outcome.err
     assert record(runs_of(tmp_path)["lora 1"])["time"]["steps"] == 240
     assert json.loads((tmp_path / FOLDER / REPORTED).read_text())["texts"] is False

@@ -6,6 +6,7 @@ import pytest
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import COMPARISON, atomic_file, explain, write_atomically
+from peft_lightning.runs.progress import VARIABLE
 
 
 def break_off(path: Path, error: BaseException) -> None:
@@ -68,3 +69,11 @@ def test_explanations_are_one_line_with_the_mend() -> None:
         compared = explain(OSError(number, os.strerror(number)), Path("some/place"), COMPARISON)
         assert "--resume" in compared
         assert "--trainer" not in compared  # which a comparison refuses
+
+
+def test_a_run_of_a_comparison_names_what_its_user_can_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "progress.json"))
+    with pytest.raises(UserError, match="go on with --resume") as refused:
+        break_off(tmp_path / "last.ckpt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert "--trainer" not in str(refused.value)
+    assert "--ckpt_path" not in str(refused.value)
