@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from peft_lightning.compare.asked import unlike_asked
 from peft_lightning.compare.job import Job
 from peft_lightning.compare.runs_on_disk import (
     ATTEMPT,
@@ -38,7 +39,7 @@ class Child:
         device: The GPU that the child sees, as CUDA_VISIBLE_DEVICES names it; all that this process sees if None.
 
     Raises:
-        UserError: If the job's folder cannot be written.
+        UserError: If the job's folder cannot be written, or what lies there cannot be read.
     """
 
     def __init__(self, job: Job, device: str | None) -> None:
@@ -47,7 +48,7 @@ class Child:
         self.progress = job.folder / PROGRESS
         self._log = job.folder / LOG
         self._stamp = _stamp(job.folder)
-        self._resumed = resumable(job.folder)
+        self._resumed = resumable(job.folder) and not unlike_asked(job)
         words = [*job.words, *(("--ckpt_path", "last") if self._resumed else ())]
         program = [sys.executable, "-m", "peft_lightning.compare.launcher", str(os.getpid())]
         environment = os.environ | {VARIABLE: str(self.progress.absolute()), "PYTHONUNBUFFERED": "1"}

@@ -86,11 +86,10 @@ def say_tried_again(jobs: Sequence[Job]) -> None:
 
 def _finished(job: Job) -> Outcome | None:
     """Returns how a job ended that needs not run again: a run of other settings that lies in its place is none."""
-    outcome = finished_before(job.folder)
-    if outcome is None or not (names := unlike_asked(job)):
-        return outcome
-    print(f"{job.title} runs again: it finished with other settings than are asked for: {', '.join(names)}", flush=True)
-    return None
+    if names := unlike_asked(job):
+        print(f"{job.title} trains anew: the run in its folder was of another {', '.join(names)}", flush=True)
+        return None
+    return finished_before(job.folder)
 
 
 def _interrupt(children: Sequence[Child]) -> None:

@@ -86,17 +86,20 @@ def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:
     assert not (jobs[0].folder / "log.txt").exists()
 
 
-def test_a_finished_run_of_other_settings_is_not_taken_for_a_job_s_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_a_run_of_other_settings_is_neither_taken_for_a_job_s_own_nor_gone_on_with(
+    status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = job(tmp_path, "a", "fit", "--model.learning_rate", "1e-3", "--nonsense")
-    (leave(one.folder, 0) / "config.yaml").write_text("model: {learning_rate: 2.0e-5}")
+    (leave(one.folder, 0, status=status) / "config.yaml").write_text("model: {learning_rate: 2.0e-5}")
     (outcome,) = run_jobs([one], [None], Silent())
     assert outcome.exit_code == 2  # it was started
-    assert "a seed 1 runs again: it finished with other settings" in capsys.readouterr().out
-    (leave(one.folder, 1) / "config.yaml").write_text("model: {learning_rate: 0.001}")
+    assert "a seed 1 trains anew: the run in its folder was of another model.learning_rate" in capsys.readouterr().out
+    (leave(one.folder, 1, status=status) / "config.yaml").write_text("model: {learning_rate: 0.001}")
     (outcome,) = run_jobs([one], [None], Silent())
-    assert outcome.finished
+    assert outcome.finished is (status == "finished")
+    commands = [line for line in (one.folder / "log.txt").read_text().splitlines() if line.startswith("$")]
+    assert ["--ckpt_path last" in line for line in commands] == ([False] if status == "finished" else [False, True])
 
 
 def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """Whole comparisons in real processes: killed, interrupted, with runs that fail, with learning rates to choose."""
 
+import csv
 import json
 import os
 import pty
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +16,14 @@ import psutil
 import pytest
 import yaml
 
+from peft_lightning.compare.folder import NO_TEXTS
 from peft_lightning.compare.plan import read_plan
 from peft_lightning.compare.runs_on_disk import newest_run
 from tests.integration.breaking import VARIABLE
-from tests.integration.compared_run import REPORTED
-from tests.integration.offline_run import SOURCES, Outcome, history, record, run
+from tests.integration.offline_run import PROGRAM, SOURCES, Outcome, history, record, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-COMPARED = (sys.executable, str(Path(__file__).with_name("compared_run.py")))
 FOLDER = Path("lightning_logs/compare/mine")
 RECIPES = ("configs/tuned/lora.yaml", "configs/tuned/ia3.yaml")
 SMALL = (
@@ -37,7 +36,7 @@ SIGKILLED, INTERRUPTED = -9, 130
 
 def compare(cwd: Path, *words: str) -> Outcome:
     """Runs a comparison to its end."""
-    return run(["compare", *words], cwd, start=COMPARED, timeout_s=800)
+    return run(["compare", *words], cwd, timeout_s=800)
 
 
 @contextmanager
@@ -46,7 +45,7 @@ def comparing(cwd: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache")}
     with (cwd / "out.txt").open("wb") as out:
         process = subprocess.Popen(
-            [*COMPARED, "compare", *words], cwd=cwd, env=environment, stdout=out, stderr=subprocess.STDOUT
+            [*PROGRAM, "compare", *words], cwd=cwd, env=environment, stdout=out, stderr=subprocess.STDOUT
         )
         try:
             yield process
@@ -87,6 +86,22 @@ def runs_of(cwd: Path) -> dict[str, Path]:
     return found  # type: ignore[return-value]
 
 
+def counted(cwd: Path) -> list[dict[str, str]]:
+    """The rows of results.csv, without what a clock or a memory gauge said."""
+    with (cwd / FOLDER / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: row[name] for name in row if not name.startswith(("time/", "memory/"))} for row in rows]
+
+
+def tabulated(cwd: Path) -> list[dict[str, str]]:
+    """The rows of table.md, without what a clock or a memory gauge said."""
+    lines = (cwd / FOLDER / "table.md").read_text().splitlines()
+    titles, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    measured = ("train time", "samples/s", "CPU memory")
+    named = [dict(zip(titles, row, strict=True)) for row in rows]
+    return [{title: row[title] for title in row if not title.startswith(measured)} for row in named]
+
+
 def test_a_comparison_killed_twice_and_resumed_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
@@ -106,6 +121,7 @@ def test_a_comparison_killed_twice_and_resumed_equals_an_uninterrupted_one(tmp_p
         left, right = record(path), record(other)
         for part in ("status", "metrics", "params", "dataset", "config_sha256", "seed", "checkpoint_bytes"):
             assert left[part] == right[part], (name, part)
+        assert left["recipe"] == right["recipe"] == f"tuned/{name.split()[0]}"
         assert left["time"]["steps"] == right["time"]["steps"] == 40
         assert (path / "predictions.parquet").read_bytes() == (other / "predictions.parquet").read_bytes()
         assert history(path) == history(other)
@@ -113,7 +129,12 @@ def test_a_comparison_killed_twice_and_resumed_equals_an_uninterrupted_one(tmp_p
         log = (killed / FOLDER / f"runs/{name.replace(' ', '/seed_')}/log.txt").read_text()
         assert log.count("\nresuming ") == 1
         assert "from the start" not in log
-    assert json.loads((killed / FOLDER / REPORTED).read_text()) == {"folder": str(FOLDER), "others": [], "texts": True}
+    assert [(row["recipe"], row["status"]) for row in counted(alone)] == [("lora", "finished"), ("ia3", "finished")]
+    assert all(row["test/acc"] and row["params/trainable"] for row in counted(alone))
+    assert counted(alone) == counted(killed)
+    assert [row["recipe"] for row in tabulated(alone)] == ["lora", "ia3"]
+    assert "test accuracy" in tabulated(alone)[0]
+    assert tabulated(alone) == tabulated(killed)
 
 
 def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -125,7 +146,7 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ |= {"PYTHONPATH": str(SOURCES), "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "30"}
         os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-        os.execv(COMPARED[0], [*COMPARED, "compare", *words])
+        os.execv(PROGRAM[0], [*PROGRAM, "compare", *words])
     shown = bytearray()
     typed = False
     while True:
@@ -148,7 +169,34 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
     outcome = compare(tmp_path, "--resume", str(FOLDER))
     assert outcome.code == 0, outcome.err
     assert record(runs_of(tmp_path)["lora 1"])["time"]["steps"] == 240
-    assert json.loads((tmp_path / FOLDER / REPORTED).read_text())["texts"] is False
+    assert (tmp_path / FOLDER / NO_TEXTS).exists()  # and the report keeps to it: tests/compare/test_comparison.py
+
+
+def test_ctrl_c_that_ends_tee_too_lets_the_run_write_its_record_all_the_same(tmp_path: Path) -> None:
+    words = [*RECIPES[:1], *SMALL, "--seeds", "1", "--trainer.max_epochs", "60", "--no_forecast"]
+    process = subprocess.Popen(
+        [*PROGRAM, "compare", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Tests that a shell runs in the background are deaf to Ctrl-C, and what they start is too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        run_folder = tmp_path / FOLDER / "runs/lora/seed_1"
+        wait_for(lambda: any(run_folder.glob("lightning_logs/*/*/checkpoints/last.ckpt")), process)
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == INTERRUPTED
+        assert process.stderr.read() == b""
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert record(runs_of(tmp_path)["lora 1"])["status"] == "interrupted"
 
 
 def broken_recipe(cwd: Path, name: str, how: str) -> str:
@@ -181,7 +229,8 @@ def test_what_fails_becomes_a_row_while_the_others_go_on_and_is_tried_again_on_r
         "gone": "failed",
         "lora": None,
     }
-    assert (tmp_path / FOLDER / REPORTED).exists()
+    page = (tmp_path / FOLDER / "report.html").read_text()
+    assert "the disk is on fire" in page
 
     monkeypatch.delenv(VARIABLE)
     log = (tmp_path / FOLDER / "runs/lora/seed_1/log.txt").read_bytes()
@@ -209,6 +258,17 @@ def test_a_mistake_in_a_recipe_is_said_before_anything_runs_and_leaves_nothing(t
     assert line.startswith("peft_lightning: error: odd: ")
     assert "learning_rat" in line
     assert not (tmp_path / FOLDER).exists()  # the same command runs once the recipe is mended
+
+
+def test_a_loss_that_is_no_number_any_more_is_a_row_of_a_report_even_where_no_run_finishes(tmp_path: Path) -> None:
+    words = ("--seeds", "1", "--trainer.max_epochs", "1", "--model.learning_rate", "1e30")
+    outcome = compare(tmp_path, RECIPES[0], *SMALL, *words)
+    assert outcome.code == 1, outcome.err
+    assert "forecast: lora: failed: " in outcome.out
+    assert "[1/1] lora seed 1: failed: " in outcome.out
+    assert "became infinite or NaN" in outcome.out
+    assert f"1 of 1 runs did not finish; try them again with --resume {FOLDER}" in outcome.out
+    assert "became infinite or NaN" in (tmp_path / FOLDER / "report.html").read_text()
 
 
 def test_tuning_goes_on_after_a_kill_never_tests_and_hands_its_rate_to_the_runs(tmp_path: Path) -> None:
@@ -242,3 +302,27 @@ def test_tuning_goes_on_after_a_kill_never_tests_and_hands_its_rate_to_the_runs(
     compared = runs_of(tmp_path)["lora 1"]
     assert yaml.safe_load((compared / "config.yaml").read_text())["model"]["learning_rate"] == best["learning_rate"]
     assert "test/acc" in record(compared)["metrics"]
+
+
+def test_a_try_that_failed_is_no_result_and_is_tried_again_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "1")
+    words = ("--seeds", "1", "--trainer.max_epochs", "1", "--no_forecast", "--tune", "2")
+    outcome = compare(tmp_path, broken_recipe(tmp_path, "bad", "Crash"), *SMALL, *words)
+    assert outcome.code == 1, outcome.err
+    assert "bad: no rate could be trained" in outcome.out
+
+    def kept() -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((tmp_path / FOLDER / "tuning.json").read_text())
+        return content
+
+    assert [one["val_acc"] for one in kept()["tries"]["bad"]] == [None, None]
+    monkeypatch.delenv(VARIABLE)
+    outcome = compare(tmp_path, "--resume", str(FOLDER))
+    assert outcome.code == 0, outcome.err
+    first, second = kept()["tries"]["bad"]
+    assert f"tried again, because they failed: bad rate {first['learning_rate']:g}, bad rate " in outcome.out
+    assert None not in (first["val_acc"], second["val_acc"])
+    compared = yaml.safe_load((runs_of(tmp_path)["bad 1"] / "config.yaml").read_text())
+    assert compared["model"]["learning_rate"] == kept()["chosen"]["bad"]
