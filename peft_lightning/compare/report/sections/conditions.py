@@ -30,7 +30,7 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
         hide: What is done to what may hold paths of this machine.
     """
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
-    tried = {label: len(tries) for label, tries in _measured(study.tuning).tries.items()} if study.tuning else None
+    tried = study.tuning.with_result if study.tuning else None
     content: dict[str, Any] = {
         "surroundings": [
             *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
@@ -96,21 +96,21 @@ def _tried(study: Study) -> str:
     tuning = study.tuning
     if tuning is None:
         return "How many learning rates were tried for each recipe is not recorded."
-    sentences = [_counted(_measured(tuning)), *_without_result(tuning)]
+    sentences = [_counted(tuning), *_without_result(tuning)]
     unknown = [recipe.label for recipe in study.recipes if recipe.label not in tuning.tries]
     if unknown:
         sentences.append(f"How many were tried for {listing(unknown)} is not recorded.")
     return " ".join(sentences)
 
 
-def _counted(measured: Tuning) -> str:
-    counts = {len(tries) for tries in measured.tries.values()}
-    if counts == {measured.budget}:
-        rates = "1 learning rate" if measured.budget == 1 else f"{measured.budget} learning rates"
+def _counted(tuning: Tuning) -> str:
+    counts = set(tuning.with_result.values())
+    if counts == {tuning.budget}:
+        rates = "1 learning rate" if tuning.budget == 1 else f"{tuning.budget} learning rates"
         return f"The same number of learning rates was tried for each tuned recipe: {rates}."
-    told = "; ".join(f"{label} {len(tries)}" for label, tries in measured.tries.items())
+    told = "; ".join(f"{label} {count}" for label, count in tuning.with_result.items())
     if len(counts) < 2:
-        return f"Fewer learning rates were tried for each tuned recipe than the {measured.budget} planned ({told})."
+        return f"Fewer learning rates were tried for each tuned recipe than the {tuning.budget} planned ({told})."
     return f"Not the same number of learning rates was tried for each recipe ({told})."
 
 
