@@ -154,13 +154,14 @@ def test_ctrl_c_in_a_terminal_lets_the_run_write_its_record_and_says_how_to_go_o
             shown += os.read(terminal, 65536)
         except OSError:  # the other end is closed
             break
-        if not typed and any((tmp_path / FOLDER).glob("runs/lora/seed_1/lightning_logs/*/*/checkpoints/last.ckpt")):
+        checkpoints = (tmp_path / FOLDER).glob("runs/lora/seed_1/lightning_logs/*/*/checkpoints/last.ckpt")
+        # The table is drawn now and then: on a busy machine a checkpoint is there before it says so.
+        if not typed and b"training" in shown and any(checkpoints):
             os.write(terminal, b"\x03")
             typed = True
     _, status = os.waitpid(pid, 0)
     text = shown.decode()
     assert os.waitstatus_to_exitcode(status) == INTERRUPTED, text
-    assert "training" in text
     assert f"go on with python -m peft_lightning compare --resume {FOLDER}" in " ".join(text.split())
     assert "Traceback" not in text
     stopped = record(runs_of(tmp_path)["lora 1"])
