@@ -21,6 +21,8 @@ from peft_lightning.commands.evaluate import Test, Validate
 from peft_lightning.commands.fit import Fit
 from peft_lightning.commands.predict import Predict
 from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.engine.devices import single_device
+from peft_lightning.engine.strategy import EngineName, StepStrategy
 from peft_lightning.errors import UserError
 from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
@@ -75,6 +77,20 @@ class PeftLightningCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the checkpoints' settings, and gives the data module the model's tokeniser."""
         parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
+        parser.add_argument(
+            "--engine",
+            type=EngineName,
+            default="eager",
+            help="How training steps run on a GPU: eager, or graph, which captures them in CUDA graphs, so that the GPU"
+            " does not wait for Python.",
+        )
+        parser.add_argument(
+            "--memory_limit_gib",
+            type=PositiveFloat | None,
+            default=None,
+            help="GiB of GPU memory that fit may allocate (CUDA itself takes some 0.5 beside it); batches that do not"
+            " fit go through in pieces, which changes no step.",
+        )
         parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
         parser.link_arguments("model.revision", "data.revision")
 
@@ -138,6 +154,9 @@ class PeftLightningCLI(LightningCLI):
         plugins = [*_as_list(given["plugins"]), AtomicCheckpointIO()]
         own = [logger for logger in _as_list(given["logger"]) if isinstance(logger, Logger)]
         loggers = [*own, *self.command.loggers()]
+        device = single_device(given["accelerator"], given["devices"], given["num_nodes"])
+        if given["strategy"] == "auto" and device is not None:
+            kwargs["strategy"] = StepStrategy(device, self._get(self.config_init, "engine"))
         try:
             return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
         except (MisconfigurationException, ImportError, ValueError, TypeError) as error:

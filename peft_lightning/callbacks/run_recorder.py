@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
+from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
 from peft_lightning.runs.record import (
@@ -52,9 +53,8 @@ class RunRecorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says and writes down what was chosen differently from what was asked."""
-        self.record.notes = list(pl_module.notes)  # type: ignore[arg-type]
         if trainer.is_global_zero:
-            for note in self.record.notes:
+            for note in _notes(trainer, pl_module):
                 print(f"note: {note}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,12 +129,22 @@ class RunRecorder(Callback):
         record = self.record
         record.status = status
         record.environment = self._environment
+        record.notes = _notes(trainer, trainer.lightning_module)
+        if isinstance(trainer.strategy, StepStrategy):
+            record.engine = trainer.strategy.engine
+            record.micro_batch_size = trainer.strategy.rows or trainer.datamodule.batch_size  # type: ignore[attr-defined]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
         record.history = self.run.history.name if self.run.history.exists() else None
         record.checkpoint_bytes = checkpoint_bytes(self.run)
         record.write(self.run.results)
+
+
+def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
+    """Returns what was done differently from what was asked, by the model and by the engine."""
+    engine = trainer.strategy.notes if isinstance(trainer.strategy, StepStrategy) else []
+    return [*pl_module.notes, *engine]  # type: ignore[misc]
 
 
 def status_after(exception: BaseException) -> Status:

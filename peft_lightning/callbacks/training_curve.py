@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.nn.utils import get_total_norm
+
+from peft_lightning.engine.strategy import gradient_norm
 
 
 class TrainingCurve(Callback):
@@ -26,8 +27,7 @@ class TrainingCurve(Callback):
     ) -> None:
         """Measures the gradient norm where a point is due."""
         if self._is_due(trainer, trainer.global_step + 1):
-            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self._gradient_norm = get_total_norm(gradients)
+            self._gradient_norm = gradient_norm(trainer, optimizer)
             # The schedule moves on before the batch ends: this is the rate of the step itself.
             self._learning_rate = float(optimizer.param_groups[0]["lr"])
 

@@ -23,8 +23,10 @@ from peft_lightning.callbacks.predictions import Predictions
 from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
+from peft_lightning.callbacks.step_engine import StepEngine
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
+from peft_lightning.engine.memory import limit_memory
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_unfinished
@@ -66,6 +68,7 @@ class Fit(Command):
         live = [Dashboard(self.directory, settings.options["live_interval_s"])] if settings.options["live"] else []
         return [
             RNGState(),
+            StepEngine(limited=settings.config["memory_limit_gib"] is not None),
             FiniteLoss(),
             EpochTimer(),
             GPUMemory(),
@@ -89,6 +92,8 @@ class Fit(Command):
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; everything a user can get wrong is found before a directory is made."""
         resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
+        if self.settings.config["memory_limit_gib"] is not None:
+            limit_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"])
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
         self._check_validation_interval(trainer)
@@ -176,9 +181,8 @@ class Fit(Command):
             yield
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"the GPU ran out of memory at step {trainer.global_step}: halve --data.batch_size and double"
-                " --trainer.accumulate_grad_batches, or add --model.gradient_checkpointing true"
-                " --trainer.precision bf16-mixed"
+                f"the GPU ran out of memory at step {trainer.global_step}, with one example at a time: add"
+                " --model.gradient_checkpointing true --trainer.precision bf16-mixed, or lower --data.max_length"
             ) from error
         except SystemExit as error:
             # Lightning turns Ctrl-C into this, after the callbacks have seen it.

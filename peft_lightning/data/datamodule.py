@@ -164,6 +164,12 @@ class IMDbDataModule(LightningDataModule):
         )
         return ResumableDataLoader(self.train, order, **self._loading())
 
+    def widest_training_batch(self) -> dict[str, torch.Tensor]:
+        """The batch that takes the most memory: the longest training reviews."""
+        longest = np.argsort(-np.asarray(self.train.lengths), kind="stable")[: self.batch_size]
+        batch: dict[str, torch.Tensor] = self._loading()["collate_fn"]([self.train[int(row)] for row in longest])
+        return batch
+
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation batches, the longest reviews first."""
         return self._evaluation_loader(self.val)

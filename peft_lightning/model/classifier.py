@@ -161,14 +161,14 @@ class TextClassifier(LightningModule):
         """Scores the classes.
 
         Args:
-            batch: `input_ids` and `attention_mask`, both (batch, length).
+            batch: `input_ids` and `attention_mask`, both (batch, length); without the mask nothing is padding.
 
         Returns:
             Logits, (batch, classes).
         """
         if self.model is None:
             raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
-        output = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        output = self.model(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"))
         logits: Tensor = output.logits
         return logits
 
@@ -237,6 +237,9 @@ class TextClassifier(LightningModule):
         """Steps, and drops the gradients at once: Lightning would keep them through the next forward pass."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Leaves the gradients alone: the last step dropped them, and this one may have computed its own by now."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is trained, and says what it belongs to."""

@@ -12,6 +12,10 @@ WATCHING = {
 }
 
 
+# A run that ran out of memory goes on with less of it.
+ALLOWED = {"memory_limit_gib"}
+
+
 def config_sha256(config: Mapping[str, Any]) -> str:
     """Hashes a resolved configuration, without what does not change the run.
 
@@ -23,6 +27,8 @@ def config_sha256(config: Mapping[str, Any]) -> str:
     """
     kept: dict[str, Any] = {}
     for section, value in config.items():
+        if section in ALLOWED:
+            continue
         if isinstance(value, Mapping):
             value = {key: item for key, item in value.items() if key not in WATCHING.get(section, ())}
         kept[section] = value

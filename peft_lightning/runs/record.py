@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeVar, get_args
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
+# Of what came later, older records simply know nothing.
+READABLE = (1, SCHEMA)
 Status = Literal["running", "finished", "interrupted", "failed", "out_of_memory"]
 
 
@@ -95,7 +97,10 @@ class EnvironmentFigures:
 
 @dataclass
 class RunRecord:
-    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback."""
+    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
+
+    ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once.
+    """
 
     run_id: str
     recipe: str
@@ -116,6 +121,8 @@ class RunRecord:
     predictions: str | None = None
     checkpoint_bytes: int | None = None
     environment: EnvironmentFigures | None = None
+    engine: str | None = None
+    micro_batch_size: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
@@ -139,10 +146,10 @@ class RunRecord:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content.get("schema") != SCHEMA:
+            if content.get("schema") not in READABLE:
                 raise UserError(
                     f"{path} is a record of version {content.get('schema')}; this version of peft-lightning reads"
-                    f" version {SCHEMA}"
+                    f" versions {READABLE[0]} to {SCHEMA}"
                 )
             return _from_json(cls, content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,0 +1,245 @@
+"""A training step as one CUDA graph: at a batch of 8 the launching of its kernels takes longer than they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
+from torch.optim import Optimizer
+
+from peft_lightning.engine.pieces import Batch, pieces, rows_of
+
+# A shape that has come this often will come again: capturing takes as long as some ten steps.
+SEEN_BEFORE_CAPTURE = 2
+
+Shape = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What a captured step does beside the loss and its gradients.
+
+    Args:
+        clip_value: largest norm, or value, of the gradients; None to leave them.
+        clips_norm: whether the norm is clipped, or each value.
+        accumulate: batches whose gradients are added up for one step.
+        context: what the forward pass runs in, such as autocast.
+        scale: multiplies the loss before the backward pass, as a gradient scaler does.
+        updates: whether the clipping and the optimiser's step can be captured too.
+    """
+
+    clip_value: float | None
+    clips_norm: bool
+    accumulate: int
+    context: Callable[[], AbstractContextManager[None]]
+    scale: Callable[[Tensor], Tensor]
+    updates: bool
+
+
+class CaptureError(RuntimeError):
+    """A step that cannot be captured, such as one that asks the GPU what it computed."""
+
+
+class GraphRecorder:
+    """Records what a step does on the GPU, without doing it; all graphs of a recorder share their memory."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
+        """Records a step.
+
+        Args:
+            step: what is recorded.
+
+        Returns:
+            What does it.
+
+        Raises:
+            CaptureError: it cannot be recorded.
+        """
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                step()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise CaptureError(" ".join(str(error).split())[:200]) from error
+        self._pool = graph.pool()
+        return graph.replay
+
+
+@dataclass
+class _Recorded:
+    """A captured step, and the tensors that go in and come out."""
+
+    inputs: Batch
+    replay: Callable[[], None] = field(default=lambda: None)
+
+
+class CapturedSteps:
+    """Captures a step for each shape of a batch that comes often, and replays it from then on.
+
+    The first steps of every shape run as they are, which is the warm-up that a capture needs: nothing of the run has
+    to be put back after it. With torch's AdamW and no accumulation the whole step is captured, with the clipping and
+    the update; else the loss and the gradients, and the optimiser steps outside. All graphs share their memory.
+
+    Args:
+        loss: the mean loss of a batch; nothing but that.
+        optimizer: the optimiser.
+        settings: what else a step does.
+        record: records a step and returns what does it.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Batch], Tensor],
+        optimizer: Optimizer,
+        settings: StepSettings,
+        record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
+    ) -> None:
+        self._loss = loss
+        self._record = record or GraphRecorder()
+        self._optimizer = optimizer
+        self._settings = settings
+        self._parameters: list[Tensor] = [value for group in optimizer.param_groups for value in group["params"]]
+        device = self._parameters[0].device
+        self.captures_update = settings.updates
+        self._graphs: dict[tuple[Shape, int, bool], _Recorded] = {}
+        self._seen: dict[Shape, int] = {}
+        self._gradients: dict[Tensor, Tensor] = {}
+        self._loss_out = torch.zeros((), device=device)
+        self.gradient_norm = torch.zeros((), device=device)
+        self._rates = [torch.zeros((), device=device) for _ in optimizer.param_groups]
+
+    def run(self, batch: Batch, rows: int, first: bool) -> Tensor | None:
+        """Replays the step of a batch, and captures it before where that is due.
+
+        Args:
+            batch: on the device.
+            rows: examples that go through at once.
+            first: whether no gradients have been accumulated yet.
+
+        Returns:
+            The loss; None where this step is to run as it is.
+        """
+        shape: Shape = tuple((name, tuple(values.shape)) for name, values in batch.items())
+        key = (shape, rows, first)
+        recorded = self._graphs.get(key)
+        if recorded is None:
+            self._seen[shape] = self._seen.get(shape, 0) + 1
+            if self._seen[shape] <= SEEN_BEFORE_CAPTURE:
+                return None
+            recorded = self._graphs[key] = self._capture(batch, rows, first)
+        for name, values in batch.items():
+            recorded.inputs[name].copy_(values)
+        if self.captures_update:
+            self._set_rates()
+        else:
+            self._lend_gradients(first)
+        recorded.replay()
+        return self._loss_out.clone()
+
+    def note_gradients(self) -> None:
+        """Looks which parameters a step that ran as it is gave gradients to: the optimiser leaves the others alone."""
+        if not self.captures_update and not self._gradients:
+            given = [parameter for parameter in self._parameters if parameter.grad is not None]
+            self._gradients = {parameter: torch.zeros_like(parameter) for parameter in given}
+
+    def forget(self) -> None:
+        """Drops all graphs and their memory; what comes next is captured anew."""
+        self._graphs.clear()
+        self._seen.clear()
+        self._gradients = {}
+
+    @contextmanager
+    def rates_on_device(self) -> Iterator[None]:
+        """Lets the optimiser read its learning rates on the device, rounded as a captured step reads them."""
+        if not self.captures_update:
+            yield
+            return
+        self._set_rates()
+        groups = self._optimizer.param_groups
+        kept = [group["lr"] for group in groups]
+        for group, rate in zip(groups, self._rates, strict=True):
+            group["lr"] = rate
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, kept, strict=True):
+                group["lr"] = rate
+
+    def _lend_gradients(self, first: bool) -> None:
+        for parameter, gradient in self._gradients.items():
+            if not first and parameter.grad is not None and parameter.grad is not gradient:
+                gradient.copy_(parameter.grad)  # of a step before it that ran as it is
+            parameter.grad = gradient
+
+    def _set_rates(self) -> None:
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            rate.fill_(group["lr"])
+
+    def _capture(self, batch: Batch, rows: int, first: bool) -> _Recorded:
+        recorded = _Recorded({name: values.clone() for name, values in batch.items()})
+        if self.captures_update:
+            for parameter in self._parameters:
+                parameter.grad = None
+            with self.rates_on_device(), self._capturable():
+                recorded.replay = self._record(lambda: self._whole(recorded.inputs, rows))
+        else:
+            self._lend_gradients(first)
+            recorded.replay = self._record(lambda: self._accumulate(recorded.inputs, rows, first))
+        return recorded
+
+    def _whole(self, batch: Batch, rows: int) -> None:
+        self._backward(batch, rows)
+        # The optimiser takes parameters without a gradient as they come; so does the norm.
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        settings = self._settings
+        if settings.clip_value and settings.clips_norm:
+            self.gradient_norm.copy_(clip_grad_norm_(self._parameters, settings.clip_value))
+        else:
+            self.gradient_norm.copy_(get_total_norm(gradients))
+            if settings.clip_value:
+                clip_grad_value_(self._parameters, settings.clip_value)
+        self._optimizer.step()
+        # Their memory is the next graph's too: nothing of a step outlives it.
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _accumulate(self, batch: Batch, rows: int, first: bool) -> None:
+        if first:
+            torch._foreach_zero_(list(self._gradients.values()))
+        self._backward(batch, rows)
+
+    def _backward(self, batch: Batch, rows: int) -> None:
+        settings = self._settings
+        whole = rows_of(batch)
+        total = torch.zeros_like(self._loss_out)
+        for piece, share in pieces(batch, rows):
+            with settings.context():
+                loss = self._loss(piece)
+            if rows < whole:
+                loss = loss * share
+            settings.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        self._loss_out.copy_(total)
+
+    @contextmanager
+    def _capturable(self) -> Iterator[None]:
+        """Tells AdamW that it is captured, for as long as it is: its checkpoints say nothing of it."""
+        groups = self._optimizer.param_groups
+        kept = [group["capturable"] for group in groups]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group, value in zip(groups, kept, strict=True):
+                group["capturable"] = value

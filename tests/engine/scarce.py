@@ -1,0 +1,53 @@
+"""Memory that runs out when a test says so, in the very step and pass it says."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from peft_lightning.model.classifier import TextClassifier
+
+
+class _FullInBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, loss: Tensor) -> Tensor:
+        return loss.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+class ScarceMemory:
+    """Lets no more than so many examples through at once, from a step on.
+
+    Args:
+        monkeypatch: puts it in the place of the module's loss.
+        fits: examples that fit.
+        from_step: optimiser steps before which everything fits.
+        in_backward: whether it is the backward pass that does not fit, after some gradients were added.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fits: int, from_step: int, in_backward: bool) -> None:
+        self.sizes: list[int] = []
+        self.fits = fits
+        real = TextClassifier.loss
+
+        def loss(module: TextClassifier, batch: dict[str, Tensor]) -> Tensor:
+            size = len(batch["labels"])
+            self.sizes.append(size)
+            full = size > self.fits and module.global_step >= from_step
+            if full and not in_backward:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            computed = real(module, batch)
+            if not full:
+                return computed
+            # The head's gradients are there already when the backward pass reaches what does not fit.
+            weight = next(p for name, p in module.named_parameters() if p.requires_grad and "out_proj.weight" in name)
+            touched: Tensor = (
+                computed + (weight.sum() - weight.sum().detach()) * 7 + 0 * _FullInBackward.apply(computed)
+            )
+            return touched
+
+        monkeypatch.setattr(TextClassifier, "loss", loss)

@@ -1,0 +1,134 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import peft_lightning.cli
+import peft_lightning.engine.graph
+from peft_lightning.__main__ import main
+from peft_lightning.engine.graph import CaptureError
+from peft_lightning.engine.strategy import StepStrategy
+from tests.engine.scarce import ScarceMemory
+from tests.integration.offline_run import checkpoint, history, only_run, record
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+class Recorded:
+    """Stands for CUDA graphs on a machine without a GPU: what was recorded is done again, from the same tensors."""
+
+    count = 0
+    replays = 0
+
+    def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
+        type(self).count += 1
+
+        def replay() -> None:
+            Recorded.replays += 1
+            step()
+
+        return replay
+
+
+@pytest.fixture(params=["again", pytest.param("captured", marks=CUDA)])
+def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The flags with which steps are captured: for real on a GPU, by a stand-in on a CPU."""
+    if request.param == "captured":
+        return ["--trainer.accelerator", "gpu", "--engine", "graph"]
+
+    def strategy(device: torch.device, engine: str) -> StepStrategy:
+        made = StepStrategy(device)
+        made.engine = engine  # type: ignore[assignment]
+        return made
+
+    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(peft_lightning.engine.graph, "GraphRecorder", Recorded)
+    Recorded.count = Recorded.replays = 0
+    return ["--engine", "graph"]
+
+
+def trained(words: list[str], folder: Path, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Trains, and returns the last checkpoint and the record."""
+    main([*words, "--trainer.default_root_dir", str(folder), "--trainer.max_epochs", "4", *more])
+    run = only_run(folder)
+    return checkpoint(run / "checkpoints/last.ckpt"), record(run)
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    """The points of a curve."""
+    return [float(value) for _, what, value in history(only_run(folder)) if what == name]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(["--model.schedule", "linear"], id="whole step"),
+        pytest.param(["--trainer.accumulate_grad_batches", "2"], id="accumulated"),
+        pytest.param(["--model.optimizer", "adamw_8bit"], id="8 bits"),
+        pytest.param(
+            ["--trainer.gradient_clip_val", "0.05", "--trainer.gradient_clip_algorithm", "value"], id="values"
+        ),
+        pytest.param(["--trainer.precision", "bf16-mixed"], id="bf16"),
+    ],
+)
+def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words: list[str], tmp_path: Path) -> None:
+    device = graphs[:2] if "--trainer.accelerator" in graphs else []
+    plain, _ = trained(words, tmp_path / "plain", *device, *more)
+    captured, run = trained(words, tmp_path / "captured", *graphs, *more)
+    assert run["engine"] == "graph"
+    assert run["notes"] == []
+    if not device:
+        # 16 batches of few widths; each width's first two steps run as they are.
+        assert 0 < Recorded.count <= 8
+        assert Recorded.replays >= 6
+    assert captured["global_step"] == plain["global_step"]
+    for name, weight in plain["state_dict"].items():
+        assert torch.allclose(weight.float(), captured["state_dict"][name].float(), atol=2e-5), name
+    for name in ("train/loss", "train/learning_rate", "train/gradient_norm"):
+        expected = curve(tmp_path / "plain", name)
+        assert len(expected) == plain["global_step"]
+        assert curve(tmp_path / "captured", name) == pytest.approx(expected, rel=1e-3), name
+    assert len(set(curve(tmp_path / "captured", "train/learning_rate"))) > 3
+    # Whoever goes on from the checkpoint need not know of graphs.
+    (left,), (right,) = plain["optimizer_states"], captured["optimizer_states"]
+    assert left["param_groups"] == right["param_groups"]
+
+
+def test_dropout_is_drawn_anew_in_every_replay(graphs: list[str], tiny_fit: list[str], tmp_path: Path) -> None:
+    # Without learning, and every epoch with the same batches, only dropout can make the losses differ.
+    still = ("--model.learning_rate", "1e-12", "--data.n_train", "8", "--trainer.max_epochs", "12")
+    trained(tiny_fit, tmp_path, *graphs, *still)
+    losses = curve(tmp_path, "train/loss")
+    assert len(losses) == 12
+    assert len(set(losses)) == 12
+
+
+def test_pieces_are_captured_too(
+    graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = graphs[:2] if "--trainer.accelerator" in graphs else []
+    plain, _ = trained(words, tmp_path / "plain", *device)
+    ScarceMemory(monkeypatch, fits=4, from_step=8, in_backward=False)
+    captured, run = trained(words, tmp_path / "captured", *graphs)
+    assert (run["engine"], run["micro_batch_size"]) == ("graph", 4)
+    for name, weight in plain["state_dict"].items():
+        assert torch.allclose(weight, captured["state_dict"][name], atol=2e-5), name
+
+
+def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
+    graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any, step: Callable[[], None]) -> Callable[[], None]:
+        raise CaptureError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(peft_lightning.engine.graph.GraphRecorder, "__call__", refuse)
+    device = graphs[:2] if "--trainer.accelerator" in graphs else []
+    plain, _ = trained(words, tmp_path / "plain", *device)
+    fallen_back, run = trained(words, tmp_path / "captured", *graphs)
+    assert run["engine"] == "eager"
+    (note,) = run["notes"]
+    assert "not permitted when stream is capturing" in note
+    for name, weight in plain["state_dict"].items():
+        assert torch.allclose(weight, fallen_back["state_dict"][name], atol=2e-5), name
