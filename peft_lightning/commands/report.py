@@ -44,9 +44,11 @@ def run_report(words: Sequence[str]) -> None:
     parser.add_argument(
         "--no_texts",
         action="store_true",
-        help="for a report that is shared: show numbers of reviews instead of their texts, and name no folders",
+        help="for a report that is shared: show numbers of reviews instead of their texts, and name no folders; so it"
+        " is from then on where the comparison was made with --no_texts",
     )
     asked = parser.parse_args(list(words))
+    from peft_lightning.compare.folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
-    write_report(asked.folder, asked.others, texts=not asked.no_texts)
+    write_report(asked.folder, asked.others, texts=not asked.no_texts and texts_allowed(asked.folder))

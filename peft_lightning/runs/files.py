@@ -33,6 +33,7 @@ RUN = Mend(
 COMPARISON = Mend(
     "free some, then go on with --resume", "make its folder writable, then go on with --resume, or begin it elsewhere"
 )
+REPORT = Mend("free some, then write the report again", "make its folder writable, then write the report again")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.__main__ import main
+from peft_lightning.compare.folder import keep_texts_out
 from tests.compare.report.records import IA3, LORA, comparison, write_run
 
 HEAVY = "torch lightning transformers peft bitsandbytes"
@@ -17,6 +18,22 @@ def test_a_report_is_written_into_the_comparison_s_folder(tmp_path: Path, capsys
     main(["report", str(folder), str(other), "--no_texts"])
     assert {path.name for path in folder.iterdir()} >= {"report.html", "table.md", "results.csv"}
     assert "3 seeds" in capsys.readouterr().out
+
+
+def test_a_comparison_that_was_to_show_no_texts_shows_none_in_a_later_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = comparison(tmp_path / "mine", {"lora": LORA}, (1, 2), 60)
+    shown: list[bool] = []
+
+    def write(folder: Path, others: object, texts: bool) -> None:
+        shown.append(texts)
+
+    monkeypatch.setattr("peft_lightning.compare.report.write_report", write)
+    main(["report", str(folder)])
+    keep_texts_out(folder)
+    main(["report", str(folder)])
+    assert shown == [True, False]
 
 
 @pytest.mark.parametrize(

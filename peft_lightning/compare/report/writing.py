@@ -20,8 +20,7 @@ from peft_lightning.compare.report.table import as_markdown
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short
-from peft_lightning.errors import UserError
-from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.files import REPORT, write_atomically
 
 # So many pairs are told one by one in the terminal.
 FEW = 6
@@ -54,7 +53,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     hide = NOTHING if texts else ALL_FOLDERS
     page = render_page(study, findings, rows, told, shown, hide)
     for name, content in (("table.md", as_markdown(rows)), ("results.csv", as_csv(study, hide)), ("report.html", page)):
-        _write(folder / name, content)
+        write_atomically(folder / name, content.encode(), REPORT)
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
@@ -75,16 +74,6 @@ def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
         *fairness["surroundings"],
     ]
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        write_atomically(path, content.encode())
-    except UserError as error:
-        cause = error.__cause__
-        # The usual mend, another folder for the runs, is none here.
-        reason = cause.strerror if isinstance(cause, OSError) else error
-        raise UserError(f"cannot write {path} ({reason}): free some space, or make its folder writable") from error
 
 
 def _texts(study: Study, findings: Findings) -> Texts | str:

@@ -160,7 +160,7 @@ def test_a_label_is_text_and_no_markup(label: str, tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     comparison(tmp_path, {"lora": LORA}, (1,), 60)
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(UserError, match=r"cannot write .*report.html .*: free some space"):
+    with pytest.raises(UserError, match=r"cannot write .*report.html .*: make its folder writable"):
         write_report(tmp_path)
 
 
