@@ -12,7 +12,7 @@ import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
-from peft_lightning.callbacks.dashboard import Dashboard
+from peft_lightning.callbacks.dashboard.callback import Dashboard
 from peft_lightning.callbacks.epoch_timer import EpochTimer
 from peft_lightning.callbacks.finite_loss import FiniteLoss
 from peft_lightning.callbacks.gpu_memory import GPUMemory

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peft_lightning.callbacks.dashboard_curves import Curves, decimate, smooth
 from peft_lightning.compare.report.plots.accuracy import tick
 from peft_lightning.compare.report.plots.svg import FAINT, GHOST, as_svg, drawing, series
+from peft_lightning.runs.curves import Curves, decimate, smooth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

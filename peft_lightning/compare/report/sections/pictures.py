@@ -8,7 +8,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from peft_lightning.callbacks.dashboard_curves import Curves
 from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
 from peft_lightning.compare.report.figures import Figures, timed_alike
@@ -17,6 +16,7 @@ from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_t
 from peft_lightning.compare.report.plots.curves import draw_curves
 from peft_lightning.compare.report.plots.memory import NAMES, draw_memory, parts
 from peft_lightning.compare.report.study import Study
+from peft_lightning.runs.curves import Curves
 
 
 def accuracies(findings: Findings, rows: Sequence[Figures]) -> dict[str, Any] | None:

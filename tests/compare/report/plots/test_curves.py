@@ -1,8 +1,8 @@
 import re
 from pathlib import Path
 
-from peft_lightning.callbacks.dashboard_curves import Curves
 from peft_lightning.compare.report.plots.curves import draw_curves
+from peft_lightning.runs.curves import Curves
 
 
 def curves(*accuracies: float) -> Curves:

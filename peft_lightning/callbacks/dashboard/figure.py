@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from peft_lightning.callbacks.dashboard_curves import Curves, Points, decimate, smooth
+from peft_lightning.runs.curves import Curves, Points, decimate, smooth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""``python dashboard_window.py FILE PID``: shows a picture in a window as it changes, while a process lives.
+"""``python window.py FILE PID``: shows a picture in a window as it changes, while a process lives.
 
 A process of its own: training gives its thread to no event loop, the window answers between two pictures, and a
 display that goes away, which ends every process with a window on it, ends this one alone.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-WINDOW = Path(__file__).with_name("dashboard_window.py")
+WINDOW = Path(__file__).with_name("window.py")
 
 
 class NotebookView:

@@ -1,4 +1,4 @@
-"""The dashboard's curves: read from a run's history as it grows, smoothed, and thinned to what a picture can show."""
+"""A run's curves: read from its history as it grows, smoothed, and thinned to what a picture can show."""
 
 from __future__ import annotations
 

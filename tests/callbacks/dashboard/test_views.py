@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from peft_lightning.callbacks.dashboard_views import WINDOW, WindowView, has_display
+from peft_lightning.callbacks.dashboard.views import WINDOW, WindowView, has_display
 from peft_lightning.runs.files import write_atomically
-from tests.callbacks.test_dashboard import png
+from tests.callbacks.dashboard.test_callback import png
 
 PATIENCE_S = 60.0
 

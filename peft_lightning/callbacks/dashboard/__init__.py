@@ -1,0 +1,1 @@
+"""The live dashboard: curves of loss and metrics, drawn while a run trains."""
