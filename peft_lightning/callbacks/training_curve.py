@@ -28,8 +28,11 @@ class TrainingCurve(Callback):
         """Measures the gradient norm where a point is due."""
         if self._is_due(trainer, trainer.global_step + 1):
             self._gradient_norm = gradient_norm(trainer, optimizer)
-            # The schedule moves on before the batch ends: this is the rate of the step itself.
-            self._learning_rate = float(optimizer.param_groups[0]["lr"])
+            # The schedule moves on before the batch ends: this is the rate of the step itself. It is the schedule's
+            # own figure, since an engine may have put a rounded one on the device for the optimiser.
+            schedules = trainer.lr_scheduler_configs
+            rates = schedules[0].scheduler.get_last_lr() if schedules else [optimizer.param_groups[0]["lr"]]
+            self._learning_rate = float(rates[0])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
