@@ -17,6 +17,8 @@ CRITICAL = {
     "precision": "memory, time and accuracy are not comparable",
     "deterministic": "time is not comparable",
     "backbone": "this compares pretrained models as much as methods",
+    "engine": "memory and time are not comparable",
+    "examples at once": "memory and time are not comparable: a batch that did not fit went through in pieces",
     "torch": "memory and time may differ by themselves",
 }
 
@@ -49,6 +51,8 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
             if record.dataset
             else None
         ),
+        "engine": lambda record: record.engine,
+        "examples at once": lambda record: record.micro_batch_size,
         "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
     }
     found = [_surrounding(study, name, read) for name, read in readers.items()]

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from peft_lightning.compare.plan import read_plan
 from peft_lightning.compare.report.hiding import NOTHING
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.tuning import Try, Tuning
+from peft_lightning.runs.record import RunRecord
 from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 
 
@@ -39,6 +41,17 @@ def test_runs_on_different_machines_are_said(tmp_path: Path) -> None:
         "Not all runs had the same device: NVIDIA GeForce RTX 3050 in lora; AMD EPYC, 2 threads in ia3."
         " So memory and time are not comparable."
     )
+
+
+def test_a_run_whose_batches_did_not_fit_is_said(tmp_path: Path) -> None:
+    folder = comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    for run in read_plan(folder).runs(folder):
+        path = next(run.folder.rglob("results.json"))
+        at_once = 2 if run.label == "ia3" else 8
+        replace(RunRecord.read(path), engine="eager", micro_batch_size=at_once).write(path)
+    study = read_study(folder)
+    (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
+    assert sentence.startswith("Not all runs had the same examples at once: 8 in lora; 2 in ia3. So memory and time")
 
 
 @pytest.mark.parametrize(
