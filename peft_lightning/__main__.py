@@ -62,6 +62,14 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
     try:
         _run(words)
+    except ModuleNotFoundError as error:
+        # Our own modules are there; what they need is not, where another Python than the environment's runs them.
+        if debug or error.name is None or error.name.startswith("peft_lightning"):
+            raise
+        fail(
+            f"{error.name} is not installed for {sys.executable}: use the environment that `make install` makes"
+            " (. .venv/bin/activate), or run pip install . in your own"
+        )
     except UserError as error:
         if debug:
             raise

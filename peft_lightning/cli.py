@@ -24,6 +24,7 @@ from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.engine.devices import single_device
 from peft_lightning.engine.strategy import EngineName, StepStrategy
 from peft_lightning.errors import UserError
+from peft_lightning.mistakes import explain_argument
 from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
@@ -33,6 +34,13 @@ from peft_lightning.runs.files import explain
 COMMANDS: dict[str, type[Command]] = {"fit": Fit, "validate": Validate, "test": Test, "predict": Predict}
 # What launches a command is no part of the run's configuration.
 LAUNCHING = ("config", "ckpt_path", "test_after_fit", "live", "live_interval_s", "output")
+# By whether it is `fit`.
+CKPT_PATH_HELP = {
+    True: "Go on training from a checkpoint: last, this configuration's unfinished run, in its own directory; or the"
+    " last.ckpt of another run, in a new one.",
+    False: "Which weights: best or last of the newest run of this configuration (of the run itself where --config is"
+    " its config.yaml), or a checkpoint file.",
+}
 # Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
 
@@ -96,6 +104,12 @@ class PeftLightningCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        # Lightning's own words are of other files and services than this program's.
+        parser.description = (COMMANDS[subcommand].__doc__ or "").strip()
+        (checkpoint,) = (action for action in parser._actions if action.dest == "ckpt_path")
+        checkpoint.help = CKPT_PATH_HELP[subcommand == "fit"]
+        (group,) = (group for group in parser._action_groups if checkpoint in group._group_actions)
+        group.title = "launching"
         if subcommand == "fit":
             parser.add_argument(
                 "--test_after_fit",
@@ -129,7 +143,13 @@ class PeftLightningCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except argparse.ArgumentError as error:
+            # The merged files are the first two words.
+            words = args[3:] if args[1:2] == ["--config"] else args[1:]
+            known = [action.dest for action in self._parser(self._word)._actions]
+            raise UserError(explain_argument(str(error), self._files, words, known)) from error
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint's settings never replace the user's."""
@@ -209,24 +229,12 @@ def run_command(words: list[str]) -> None:
     merged = ["--config", json.dumps(config, default=str)] if config else []
     try:
         PeftLightningCLI([words[0], *merged, *rest], files)
-    except argparse.ArgumentError as error:
-        raise UserError(_explain_argument(error, files)) from error
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise UserError(explain(error, Path(str(error.filename or "the run directory")))) from error
         raise
-
-
-def _explain_argument(error: argparse.ArgumentError, files: list[Path]) -> str:
-    message = " ".join(str(error).split())
-    if not files and "model.method" in message and "required" in message:
-        return "no method: name a recipe, such as --config configs/lora.yaml"
-    if "model.method" in message and "import path" in message:
-        message += "; the methods are FullFineTuning, LoRA, QLoRA, IA3 and HeadOnly"
-    source = f" (in {', '.join(map(str, files))} or the flags)" if files else ""
-    return f"{message}{source}"
 
 
 def _quieten() -> None:

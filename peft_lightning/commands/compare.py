@@ -76,7 +76,7 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     own = [name for action in _parser()._actions for name in action.option_strings]
     mine: list[str] = []
     overrides: list[str] = []
-    settings = {"seed_everything", "config", "ckpt_path", "test_after_fit"}
+    settings = {"seed_everything", "config", "ckpt_path", "test_after_fit", "engine", "memory_limit_gib"}
     for name, value in read_flags(words):
         stays = name in own or not name.startswith("--")
         if not stays and "." not in name and name.removeprefix("--") not in settings:

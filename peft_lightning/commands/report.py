@@ -36,6 +36,7 @@ def run_report(words: Sequence[str]) -> None:
         "others",
         type=Path,
         nargs="*",
+        default=[],
         metavar="OTHER_RUN_DIR",
         help="directory of a further run, such as lightning_logs/lora/version_0, one that holds lightning_logs, for all"
         " runs below it, or another comparison's folder: a run with a recipe's very settings joins it as a further seed"

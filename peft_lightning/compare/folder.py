@@ -80,8 +80,8 @@ def check_is_comparison(folder: Path) -> None:
     """
     if not (folder / FILE).is_file():
         begun = sorted(str(path.parent) for path in ROOT.glob(f"*/{FILE}"))
-        known = f"; here are {', '.join(begun)}" if begun else ""
-        raise UserError(f"--resume {folder}: there is no comparison{known}")
+        known = f"here are {', '.join(begun)}" if begun else f"name its folder, {ROOT}/NAME, from where it was begun"
+        raise UserError(f"--resume {folder}: there is no comparison; {known}")
 
 
 def keep_texts_out(folder: Path) -> None:

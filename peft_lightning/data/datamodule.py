@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.reviews import PadToLongest, TokenisedReviews
-from peft_lightning.data.sampling import draw_test, draw_training_and_validation
+from peft_lightning.data.sampling import check_sizes, draw_test, draw_training_and_validation
 from peft_lightning.data.sources import fingerprint, prepare, read_corpus, read_texts
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.tokenisation import check_tokenizer
@@ -204,6 +204,7 @@ class IMDbDataModule(LightningDataModule):
     def _read_subsets(self) -> None:
         tokenizer = self._tokenizer()
         corpus = read_corpus(self.source, self.text_column, self.label_column, self.seed)
+        check_sizes(len(corpus.train.labels), len(corpus.test.labels), self.n_train, self.n_val, self.n_test)
         train, val = draw_training_and_validation(corpus.train.labels, self.n_train, self.n_val, self.seed)
         chosen = {
             "train": corpus.train.take(train),
@@ -225,7 +226,7 @@ class IMDbDataModule(LightningDataModule):
             "max_length": self.max_length,
             "truncated_share": truncated.double().mean().item(),
         }
-        self._announce(self._description)
+        self._announce(self._description, self.num_labels)
 
     def _read_predict_file(self) -> TokenisedReviews:
         if self.predict_file is None:
@@ -260,9 +261,11 @@ class IMDbDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @rank_zero_only
-    def _announce(self, description: dict[str, Any]) -> None:
+    def _announce(self, description: dict[str, Any], classes: int) -> None:
         print(
-            "data: {source}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to test; "
-            "{truncated_share:.1%} are longer than {max_length} tokens and cut".format(**description),
+            "data: {source}, {classes} classes, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
+            " test; {truncated_share:.1%} are longer than {max_length} tokens and cut".format(
+                classes=classes, **description
+            ),
             flush=True,
         )

@@ -80,20 +80,10 @@ def draw_training_and_validation(
     Raises:
         UserError: the split is too small for both.
     """
-    size = len(labels)
-    held = min(1000, max(1, size // 10)) if n_val is None else n_val
-    if n_train is not None and n_train > size:
-        raise UserError(
-            f"n_train {n_train} is beyond the data: the training split has {size} rows; lower --data.n_train"
-        )
-    if held + (n_train or 1) > size:
-        wanted = "at least 1" if n_train is None else str(n_train)
-        raise UserError(
-            f"n_train {wanted} and n_val {held} together are more than the {size} rows of the training "
-            "split: lower --data.n_train or --data.n_val"
-        )
+    check_sizes(len(labels), None, n_train, n_val, None)
+    held = _held(len(labels), n_val)
     validation = np.sort(stratified_order(labels, seed, Draw.VALIDATION)[:held])
-    remaining = np.setdiff1d(np.arange(size), validation)
+    remaining = np.setdiff1d(np.arange(len(labels)), validation)
     training = remaining[stratified_order(labels[remaining], seed, Draw.TRAINING)[:n_train]]
     return np.sort(training), validation
 
@@ -112,8 +102,40 @@ def draw_test(labels: Labels, n_test: int | None, seed: int) -> Positions:
     Raises:
         UserError: the split is too small.
     """
-    if n_test is not None and n_test > len(labels):
-        raise UserError(
-            f"n_test {n_test} is beyond the data: the test split has {len(labels)} rows; lower --data.n_test"
-        )
+    check_sizes(None, len(labels), None, None, n_test)
     return np.sort(stratified_order(labels, seed, Draw.TEST)[:n_test])
+
+
+def check_sizes(
+    training_rows: int | None, test_rows: int | None, n_train: int | None, n_val: int | None, n_test: int | None
+) -> None:
+    """Make sure that there are as many rows as are asked for, of all splits at once.
+
+    Args:
+        training_rows: rows of the training split; None if that is not to be looked at.
+        test_rows: rows of the test split, likewise.
+        n_train: rows to train on; None takes all that validation leaves.
+        n_val: rows to validate on; None is the smaller of 1,000 and a tenth of the split.
+        n_test: rows to test on; None takes all.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    lacking: list[str] = []
+    mends: list[str] = []
+    if training_rows is not None and _held(training_rows, n_val) + (n_train or 1) > training_rows:
+        wanted = "at least 1" if n_train is None else f"{n_train:,}"
+        lacking.append(
+            f"the training split has {training_rows:,} rows, and n_train {wanted} and"
+            f" n_val {_held(training_rows, n_val):,} are asked for"
+        )
+        mends.append("--data.n_val null" if _held(training_rows, n_val) >= training_rows else "--data.n_train null")
+    if test_rows is not None and n_test is not None and n_test > test_rows:
+        lacking.append(f"the test split has {test_rows:,} rows, and n_test {n_test:,} is asked for")
+        mends.append("--data.n_test null")
+    if lacking:
+        raise UserError(f"{'; '.join(lacking)}: say fewer, or {' '.join(mends)} for all there are")
+
+
+def _held(rows: int, n_val: int | None) -> int:
+    return min(1000, max(1, rows // 10)) if n_val is None else n_val

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
+from tests.integration.offline_run import SOURCES
 
 
 def refusal(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
@@ -40,10 +41,15 @@ def runs() -> list[Path]:
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--model.learning_rat", "1"], ["learning_rat"]),
+        (["--model.learning_rat", "1"], ["no --model.learning_rat:", "did you mean --model.learning_rate?"]),
+        (["--data.truncation", "middle"], ["--data.truncation middle: it takes one of head, tail, head_tail"]),
+        (["--trainer.precision", "8"], ["--trainer.precision 8: it takes one of", "bf16-mixed"]),
+        (["--engine", "fast"], ["--engine fast: it takes one of eager, graph"]),
+        (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
+        (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),
         (["--model.method=LoRa"], ["LoRa", "QLoRA"]),
-        (["--model.method.r", "many"], ["r", "many", "int"]),
-        (["--data.n_train", "few"], ["n_train", "few", "int"]),
+        (["--model.method.r", "many"], ["--model.method.r many: it takes a whole number"]),
+        (["--data.n_train", "few"], ["--data.n_train few: it takes a whole number or null"]),
         (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
         (["--data.n_train", "60"], ["n_train", "60", "64"]),
         (["--data.n_test", "33"], ["n_test", "33", "32"]),
@@ -74,7 +80,24 @@ def test_a_mistake_in_the_settings(
     line = refusal([*tiny_fit, *extra], capfd)
     for word in words:
         assert word in line
+    # What was a flag is not looked for in files.
+    assert "or the flags" not in line
     assert runs() == []
+
+
+def test_a_mistake_in_a_file_names_the_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("data: {truncation: middle}\n")
+    line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
+    assert "--data.truncation middle: it takes one of head, tail, head_tail (in " in line
+    assert "mine.yaml" in line
+
+
+def test_another_python_than_the_environment_s_is_said() -> None:
+    command = [sys.executable, "-S", "-m", "peft_lightning", "fit", "--config", "configs/lora.yaml"]
+    ended = subprocess.run(command, env={"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ". .venv/bin/activate" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_an_unknown_key_in_a_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:

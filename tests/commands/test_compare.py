@@ -48,7 +48,10 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ([*RECIPES, "--tune", "3", "--model.learning_rate", "1e-3"], "leave one of them out"),
         ([*RECIPES, "--tune", "1"], "a choice takes 2 learning rates or more"),
         ([*RECIPES, "--overlay"], "expected one argument"),
-        (["--resume", "nowhere"], "--resume nowhere: there is no comparison"),
+        (
+            ["--resume", "nowhere"],
+            "--resume nowhere: there is no comparison; name its folder, lightning_logs/compare/NAME",
+        ),
         (["--resume", "nowhere", RECIPES[0], "--seeds", "1", "--data.n_train=8"], "--seeds, --data.n_train out"),
     ],
 )

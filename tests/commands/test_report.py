@@ -39,7 +39,7 @@ def test_a_comparison_that_was_to_show_no_texts_shows_none_in_a_later_report(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "report: the following arguments are required: folder"),
+        ([], "report: the following arguments are required: folder ("),
         (["nowhere"], "nowhere holds no comparison (plan.json)"),
         (["nowhere", "--texts"], "report: unrecognized arguments: --texts"),
     ],

@@ -177,9 +177,13 @@ def test_arguments_out_of_range(make: Make, arguments: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_train": 101}, "n_train 101 is beyond the data: the training split has 100 rows"),
-        ({"n_train": 95}, "n_train 95 and n_val 10 together are more than the 100 rows"),
-        ({"n_test": 41}, "n_test 41 is beyond the data: the test split has 40 rows"),
+        ({"n_train": 95}, "100 rows, and n_train 95 and n_val 10 are asked for: say fewer, or --data.n_train null"),
+        ({"n_test": 41}, "40 rows, and n_test 41 is asked for: say fewer, or --data.n_test null"),
+        # All at once: a recipe's sizes are for IMDb, and who brings less should not have to learn it one by one.
+        (
+            {"n_train": 3000, "n_test": 2000},
+            "100 rows, and n_train 3,000 .* 40 rows, and n_test 2,000 .* --data.n_train null --data.n_test null",
+        ),
         ({"max_length": 65}, "max_length 65 is beyond the 64 tokens"),
         ({"text_column": "review"}, "has no column 'review'"),
     ],

@@ -37,5 +37,13 @@ def test_every_way_of_being_cut_short_is_refused(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"last\.ckpt"):
             read_checkpoint(path)
+    # A run goes on from its last checkpoint only; any other can be tested in the place of a broken one.
+    AtomicCheckpointIO().save_checkpoint(CONTENT, tmp_path / "best.ckpt")
+    with pytest.raises(UserError, match=r"train anew, without --ckpt_path, or test with --ckpt_path .*best\.ckpt$"):
+        read_checkpoint(path)
+    (tmp_path / "best.ckpt").replace(path)
+    (tmp_path / "best.ckpt").write_bytes(whole[:100])
+    with pytest.raises(UserError, match=r"best\.ckpt is no checkpoint, or is cut short: use .*last\.ckpt instead$"):
+        read_checkpoint(tmp_path / "best.ckpt")
     with pytest.raises(UserError, match=r"nowhere\.ckpt"):
         read_checkpoint(tmp_path / "nowhere.ckpt")

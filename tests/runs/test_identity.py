@@ -18,6 +18,8 @@ WATCHED = {
     ("trainer", "profiler"),
     ("data", "cache_dir"),
     ("data", "predict_file"),
+    # A run that ran out of memory goes on with less of it.
+    ("memory_limit_gib",),
 }
 
 

@@ -36,7 +36,7 @@ def runs_below(directory: Path) -> list[tuple[Path, str]]:
         found = {path.parent for pattern in BELOW for path in directory.glob(f"{pattern}/results.json")}
         runs = [(run, f"{run.parent.name}/{run.name}") for run in sorted(found, key=_newest_first)]
     if not runs:
-        raise UserError(f"{directory} holds no run (results.json): name the directory of one, such as RUN_DIR")
+        raise UserError(f"{directory} holds no run (results.json): name a run, such as lightning_logs/lora/version_0")
     return runs
 
 

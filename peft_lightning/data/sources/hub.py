@@ -4,6 +4,7 @@ from typing import Any
 
 from peft_lightning.data.sources.corpus import RawSplit, checked_split
 from peft_lightning.errors import UserError
+from peft_lightning.recipes import offline_overlay
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
 _CONFIGURATIONS = {"stanfordnlp/imdb": "plain_text"}
@@ -63,7 +64,7 @@ def download(source: str) -> Any:
         reason = str(error).split("\n")[0][:150]
         raise UserError(
             f"cannot load {name} from the Hugging Face hub ({reason}): without a network add "
-            "--config configs/offline.yaml or name a local folder with --data.source DIR"
+            f"{offline_overlay()} or name a local folder with --data.source DIR"
         ) from error
 
 

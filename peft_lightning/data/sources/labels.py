@@ -10,6 +10,10 @@ from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.errors import UserError
 
 # 1.0 is how a table with a missing label somewhere writes 1.
+_FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+# Of more classes than this it is asked whether they are any.
+MOST_UNASKED = 10
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 
@@ -44,6 +48,7 @@ def class_numbers(
             f"{train.name} has one class only ({class_names[0]!r}): a classifier needs two or more; "
             "is --data.label_column right?"
         )
+    _refuse_measurements(train.name, class_names, len(spelled))
     number = {name: i for i, name in enumerate(class_names)}
     train_classes = np.array([number[label] for label in spelled], dtype=np.int64)
     if test is None:
@@ -59,6 +64,16 @@ def class_numbers(
                 f"(it has {_listed(class_names)}): remove those rows or mend the label"
             )
     return train_classes, np.array([number[label] for label in test_spelled], dtype=np.int64), class_names
+
+
+def _refuse_measurements(source: str, class_names: Sequence[str], rows: int) -> None:
+    """Refuses what is no choice between classes: ratings with decimals, or a label of its own for almost every row."""
+    mend = "is --data.label_column right? A score becomes a class when it is cut in two, or rounded"
+    fraction = next((name for name in class_names if _FRACTION.fullmatch(name)), None)
+    if fraction is not None and all(_NUMBER.fullmatch(name) for name in class_names):
+        raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: {mend}")
+    if len(class_names) > MOST_UNASKED and 2 * len(class_names) > rows:
+        raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: {mend}")
 
 
 def _spelled(split: RawSplit, names: Sequence[str] | None) -> list[str]:

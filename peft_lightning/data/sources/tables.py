@@ -158,6 +158,9 @@ def _require_columns(path: Path, columns: Mapping[str, str], there: Sequence[str
         if there.count(name) > 1:
             raise UserError(f"{path} has the column {name!r} twice: rename one of them")
         if name not in there:
+            separator = next((mark for mark in ";\t|" if len(there) == 1 and mark in there[0]), None)
+            if separator is not None and path.suffix.lower() == ".csv":
+                raise UserError(f"{path} is separated by {separator!r}, not by commas: re-export it with commas")
             raise UserError(
                 f"{path} has no column {name!r} (it has {', '.join(map(repr, there))}): name it with --data.{setting}"
             )

@@ -61,6 +61,17 @@ def test_one_class_only_is_refused(labels: list[object], names: list[str] | None
         class_numbers(split(labels, names), None)
 
 
+def test_measurements_are_no_classes() -> None:
+    scores = [f"{n / 7:.6f}" for n in range(8)]
+    with pytest.raises(UserError, match=r"labels of train.csv are numbers such as 0\.142857, not classes"):
+        class_numbers(split(scores), None)
+    with pytest.raises(UserError, match=r"train.csv has 80 different labels in 80 rows: is --data.label_column right"):
+        class_numbers(split(list(range(80))), None)
+    # Stars with halves, written as words, and many classes with a few rows each are classes.
+    assert len(class_numbers(split(["3.5 stars", "4 stars"]), None)[2]) == 2
+    assert len(class_numbers(split([n // 2 for n in range(40)]), None)[2]) == 20
+
+
 @pytest.mark.parametrize(("label", "names"), [(0.5, None), ([1], None), (-1, ["neg", "pos"]), (2, ["neg", "pos"])])
 def test_what_is_no_class_is_refused(label: object, names: list[str] | None) -> None:
     with pytest.raises(UserError, match=r"row 2 of train.csv has the label .*, which is no class"):

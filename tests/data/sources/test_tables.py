@@ -70,6 +70,7 @@ def test_a_review_may_be_long(write: Write) -> None:
         ("a.parquet", "", "a.parquet is empty"),
         ("a.csv", "text,label\n", "a.csv has no rows"),
         ("a.csv", "review,label\ngood,1\n", "has no column 'text' .it has 'review', 'label'.: .* --data.text_column"),
+        ("a.csv", "text;label\ngood;1\n", "is separated by ';', not by commas: re-export it"),
         ("a.jsonl", '{"text": "good", "y": 1}\n', "has no column 'label' .it has 'text', 'y'.: .* --data.label_column"),
         ("a.csv", "text,text,label\na,b,1\n", "has the column 'text' twice"),
         ("a.csv", "text,label\ngood,1\n,0\n", "the text in row 2 of .*a.csv is blank"),

@@ -1,0 +1,80 @@
+"""What the parser of the command line says about a mistake, in the words of whoever made it."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+METHODS = "FullFineTuning, LoRA, QLoRA, IA3 and HeadOnly"
+# A class's argument is named within the message of its class.
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_VALUE = re.compile(r"(?P<expected>.*)(?:Got value|Given value): (?P<value>.*)$")
+_LITERAL = re.compile(r"Expected a typing\.Literal(\[[^\]]*\])")
+_CLASS = re.compile(r"Expected a <class '(\w+)'>")
+_UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>[\w.]+)' is not accepted")
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "NoneType": "null",
+}
+
+
+def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], known: Iterable[str]) -> str:
+    """Says what is wrong with a setting, and what would be right.
+
+    Args:
+        message: what the parser said.
+        files: the `--config` files.
+        words: the command line without them.
+        known: the dotted names of the settings there are.
+    """
+    message = " ".join(message.split())
+    if not files and "model.method" in message and "required" in message:
+        return "no method: name a recipe, such as --config configs/lora.yaml"
+    if message.startswith("unrecognized arguments: "):
+        return _explain_unknown(message.removeprefix("unrecognized arguments: "), known)
+    key = ".".join(_KEY.findall(message))
+    value = _VALUE.match(message)
+    unknown = _UNKNOWN_ARGUMENT.search(message)
+    suspects = {f"--{key}", f"--{key}.{unknown['name']}" if unknown is not None else ""}
+    named = any(word.partition("=")[0] in suspects for word in words)
+    where = f" (in {', '.join(map(str, files))}{' or the flags' if words else ''})" if files and not named else ""
+    if "model.method" in message and "import path" in message:
+        return f"{message}; the methods are {METHODS}{where}"
+    if unknown is not None:
+        return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
+    taken = _taken(value["expected"]) if value is not None else ""
+    if value is None or not key or not taken:
+        return f"{message}{where}"
+    return f"--{key} {value['value']}: it takes {taken}{where}"
+
+
+def _explain_unknown(rest: str, known: Iterable[str]) -> str:
+    word = rest.split()[0]
+    if word.endswith((".yaml", ".yml")):
+        return f"{word} belongs to no option: say --config before every file, --config {word}"
+    name = word.partition("=")[0]
+    near = difflib.get_close_matches(name.removeprefix("--"), list(known), 1)
+    return f"there is no {name}: {f'did you mean --{near[0]}?' if near else 'fit --help lists the settings'}"
+
+
+def _explain_class(path: str, name: str) -> str:
+    module, _, title = path.rpartition(".")
+    takes = inspect.signature(getattr(importlib.import_module(module), title)).parameters
+    return f"{title} has no {name}: it takes {', '.join(takes) or 'nothing'}"
+
+
+def _taken(expected: str) -> str:
+    """What a setting takes, from the types that it was held against."""
+    values = [value for found in _LITERAL.findall(expected) for value in ast.literal_eval(found)]
+    choices = list(dict.fromkeys(str(value) for value in values))
+    types = [_TYPES[name] for name in dict.fromkeys(_CLASS.findall(expected)) if name in _TYPES]
+    one_of = [f"one of {', '.join(choices)}"] if choices else []
+    return " or ".join([*one_of, *types])
