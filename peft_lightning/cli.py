@@ -245,6 +245,12 @@ def _quieten() -> None:
         ".*No (positive|negative) samples in targets.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    # Said at import on processors that an optional package would serve, whether anything is quantised or not.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
+
+
+def _not_about_optional_kernels(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward from kernels-community")
 
 
 def _as_list(value: Any) -> list[Any]:
