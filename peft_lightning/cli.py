@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.evaluate import Test, Validate
@@ -171,6 +172,8 @@ class PeftLightningCLI(LightningCLI):
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, "checkpoint")
         )
         callbacks = [*_as_list(given["callbacks"]), *self.command.callbacks()]
+        if word == "fit" and given["enable_progress_bar"] is not False:
+            callbacks += progress_shown(callbacks)
         plugins = [*_as_list(given["plugins"]), AtomicCheckpointIO()]
         own = [logger for logger in _as_list(given["logger"]) if isinstance(logger, Logger)]
         loggers = [*own, *self.command.loggers()]
@@ -253,6 +256,12 @@ def _quieten() -> None:
         ".*No (positive|negative) samples in targets.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    # Said at import on processors that an optional package would serve, whether anything is quantised or not.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
+
+
+def _not_about_optional_kernels(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward from kernels-community")
 
 
 def _as_list(value: Any) -> list[Any]:

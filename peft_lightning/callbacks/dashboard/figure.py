@@ -91,7 +91,10 @@ def _draw_accuracy(axes: Axes, curves: Curves) -> None:
         steps, values = points
         best = int(values.argmax())
         axes.set_title(f"validation accuracy: best {100 * values[best]:.1f} % at step {int(steps[best]):,}")
-        _draw_validation(axes, points, None)
+        # There is no accuracy above 100 %, but a line at the very end of the axis shall be seen whole.
+        _draw_validation(axes, points, None, clip_on=False)
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(0.0, low), min(1.0, high))
 
 
 def _draw_rate(axes: Axes, curves: Curves) -> None:
@@ -110,10 +113,10 @@ def _draw_memory(axes: Axes, curves: Curves, capacity_gib: float) -> None:
             axes.set_ylim(bottom=0)
 
 
-def _draw_validation(axes: Axes, points: Points | None, label: str | None) -> None:
+def _draw_validation(axes: Axes, points: Points | None, label: str | None, **looks: Any) -> None:
     if points is not None:
         marker = "o" if len(points[0]) <= MARKED else ""
-        _line(axes, *points, color=VALIDATION, linewidth=1.4, marker=marker, markersize=5, label=label)
+        _line(axes, *points, color=VALIDATION, linewidth=1.4, marker=marker, markersize=5, label=label, **looks)
 
 
 def _line(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from peft_lightning.compare.report.findings import Findings
+from peft_lightning.compare.report.other_data import other_data
 from peft_lightning.compare.report.study import STATES, Recipe, Study
 from peft_lightning.compare.statistics import Interval
 from peft_lightning.runs.record import RunRecord
@@ -45,6 +46,8 @@ class Figures:
         f1: Of the test reviews.
         auroc: Of the test reviews.
         checkpoint_bytes: Size of the best checkpoint.
+        other_data: What data its runs had, in words, if that is not the comparison's; else empty.
+        train_s_each: Training of every single run.
     """
 
     label: str
@@ -75,6 +78,8 @@ class Figures:
     f1: float | None
     auroc: float | None
     checkpoint_bytes: float | None
+    other_data: str
+    train_s_each: tuple[float, ...]
 
 
 def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
@@ -84,7 +89,20 @@ def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
         study: The runs.
         findings: Their statistics.
     """
-    return tuple(_figures(recipe, findings) for recipe in study.recipes)
+    elsewhere = other_data(study)
+    return tuple(_figures(recipe, findings, elsewhere.get(recipe.label, "")) for recipe in study.recipes)
+
+
+def of_the_same_data(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
+    """Parts the recipes whose figures can be compared, those on the comparison's data, from the others.
+
+    Args:
+        rows: The recipes' figures.
+
+    Returns:
+        Those that can be compared, and the labels of those on other data.
+    """
+    return [row for row in rows if not row.other_data], [row.label for row in rows if row.other_data]
 
 
 def timed_alike(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
@@ -101,7 +119,7 @@ def timed_alike(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
     return [row for row in timed if row.device == device], [row.label for row in timed if row.device != device]
 
 
-def _figures(recipe: Recipe, findings: Findings) -> Figures:
+def _figures(recipe: Recipe, findings: Findings, elsewhere: str) -> Figures:
     records = [record for _, record in recipe.finished]
     params = next((record.params for record in records if record.params is not None), None)
     measured = findings.accuracies.get(recipe.label)
@@ -136,6 +154,8 @@ def _figures(recipe: Recipe, findings: Findings) -> Figures:
         f1=_metric(counted, "test/f1"),
         auroc=_metric(counted, "test/auroc"),
         checkpoint_bytes=_mean(record.checkpoint_bytes for record in records),
+        other_data=elsewhere,
+        train_s_each=tuple(record.time.train_s for record in records if record.time.train_s is not None),
     )
 
 

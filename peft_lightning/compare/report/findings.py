@@ -161,7 +161,9 @@ def _partial(study: Study) -> tuple[str, ...]:
     if not missing:
         return ()
     runs = study.runs
-    sentences = [f"Partial: {len(runs) - len(missing)} of {len(runs)} runs have finished, and only they are counted."]
+    done = len(runs) - len(missing)
+    counted = "has finished, and only it is counted" if done == 1 else "have finished, and only they are counted"
+    sentences = [f"Partial: {done} of {len(runs)} runs {counted}."]
     bare = [recipe.label for recipe in study.recipes if not recipe.finished]
     if bare:
         sentences.append(f"No run of {listing(bare)} has finished.")

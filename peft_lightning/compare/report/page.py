@@ -123,8 +123,9 @@ def _introduction(study: Study, hide: Hiding) -> list[str]:
     planned = [recipe.label for recipe in study.recipes if recipe.planned]
     joined = [recipe.label for recipe in study.recipes if not recipe.planned]
     seeds = ", ".join(map(str, study.plan.seeds))
-    what = f"{listing(planned)}, each trained with {words.runs(len(study.plan.seeds))} ({seeds})"
-    sentences = [f"{what}."]
+    whole = all(run.state == "finished" for recipe in study.recipes if recipe.planned for run in recipe.runs)
+    trained = "trained" if whole else "to be trained"
+    sentences = [f"{listing(planned)}, each {trained} with {words.runs(len(study.plan.seeds))} ({seeds})."]
     found = first_record(study.recipes)
     if found is not None:
         record = found[1]

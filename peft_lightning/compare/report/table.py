@@ -44,7 +44,8 @@ def _parts(row: Figures) -> str:
 
 
 def _seeds(row: Figures) -> str:
-    return words.runs(row.runs) if row.finished == row.runs else f"{row.finished} of {words.runs(row.runs)}"
+    done = words.runs(row.runs) if row.finished == row.runs else f"{row.finished} of {words.runs(row.runs)}"
+    return f"{done}, other data" if row.other_data else done
 
 
 def _accuracy(row: Figures) -> str:
@@ -99,7 +100,21 @@ def legend(rows: Sequence[Figures]) -> list[str]:
         sentences.append("No run used a GPU, so GPU memory was not measured.")
     if any(row.cpu_resident_gib is not None for row in rows):
         sentences.append("CPU memory is the peak of the whole process, libraries included: no measure of GPU memory.")
-    return sentences
+    return [*on_other_data(rows), *sentences]
+
+
+def on_other_data(rows: Sequence[Figures]) -> list[str]:
+    """Says which recipes are shown and not compared.
+
+    Args:
+        rows: The rows.
+    """
+    return [
+        f"{row.label} ran on other data than the comparison's own recipes ({row.other_data}): its memory, time and"
+        " accuracy are not comparable."
+        for row in rows
+        if row.other_data
+    ]
 
 
 def _of_intervals(rows: Sequence[Figures]) -> str:

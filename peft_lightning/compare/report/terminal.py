@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from peft_lightning.compare.report.figures import Figures
-from peft_lightning.compare.report.recommendations import Recommendation
+from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.table import RECIPE, Column, columns
 from peft_lightning.compare.report.words import DASH
 

@@ -16,7 +16,7 @@ from peft_lightning.compare.report.sections.answers import disputed_ids
 from peft_lightning.compare.report.sections.conditions import describe_fairness
 from peft_lightning.compare.report.study import Study
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from peft_lightning.compare.report.table import as_markdown
+from peft_lightning.compare.report.table import as_markdown, on_other_data
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short
@@ -71,6 +71,7 @@ def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
     fairness = describe_fairness(study, describe_surroundings(study), NOTHING)
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
+        *on_other_data(rows),
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
         *fairness["surroundings"],
     ]

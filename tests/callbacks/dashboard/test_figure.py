@@ -59,6 +59,20 @@ def test_any_number_of_steps_gives_a_readable_picture(
         assert accuracy.lines[0].get_marker() == "o"
 
 
+@pytest.mark.parametrize("accuracies", [(0.0, 0.5, 1.0), (1.0, 1.0), (1.0,), (0.0, 0.0)])
+def test_the_accuracy_s_axis_promises_no_more_than_100_per_cent_and_shows_a_line_there_whole(
+    accuracies: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Curves(tmp_path / "history.csv")
+    for step, accuracy in enumerate(accuracies, start=1):
+        found.add("val/acc", step, accuracy)
+    axes = drawn(monkeypatch, found, "", "").axes[1]
+    low, high = axes.get_ylim()
+    assert 0 <= low < high <= 1
+    assert low <= min(accuracies) <= max(accuracies) <= high
+    assert not axes.lines[0].get_clip_on()
+
+
 def test_memory_is_drawn_only_where_it_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = curves(tmp_path, 3)
     assert len(drawn(monkeypatch, found, "", "").axes) == 3

@@ -6,9 +6,10 @@ import pytest
 
 from peft_lightning.compare.report.figures import Figures, summarise
 from peft_lightning.compare.report.findings import Findings, find
+from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.reading import read_study
-from peft_lightning.compare.report.recommendations import Recommendation, recommend
-from tests.compare.report.records import FOUR, LORA, QLORA, comparison
+from peft_lightning.compare.report.recommendations import recommend
+from tests.compare.report.records import FOUR, IA3, LORA, QLORA, Made, comparison, plan, write_run
 
 
 def asked(rows: tuple[Figures, ...], findings: Findings) -> dict[str, Recommendation]:
@@ -83,3 +84,56 @@ def test_the_smallest_gpu_is_of_the_largest_peak_that_a_card_must_hold(tmp_path:
     assert (smallest.answer, smallest.figure) == ("lora", "1.35 GiB")
     assert "The largest peak of all seeds counts" in smallest.reason
     assert "Next is qlora with 1.50 GiB" in smallest.reason
+
+
+def cards(folder: Path) -> dict[str, Recommendation]:
+    study = read_study(folder)
+    findings = find(study)
+    return asked(summarise(study, findings), findings)
+
+
+def test_one_recipe_that_has_finished_is_no_winner(tmp_path: Path) -> None:
+    run = plan({"lora": LORA, "ia3": IA3}, (1, 2), tmp_path).runs(tmp_path)[0]
+    write_run(run.folder / "lightning_logs" / "lora" / "version_0", LORA, 1, "lora", 200)
+    answers = cards(tmp_path)
+    for question in ("Smallest GPU", "Fastest", "Most accurate", "Smallest checkpoint"):
+        card = answers[question]
+        assert (card.answer, card.instead) == ("", "nothing to compare with")
+        assert "Only lora was measured: " in card.reason
+    assert answers["Fastest"].reason == "Only lora was measured: 4.0 min."
+
+
+def test_one_process_on_a_cpu_is_not_the_smallest(tmp_path: Path) -> None:
+    comparison(tmp_path, {"lora": replace(LORA, gpu=None, cpu=1.0)}, (1,), 60)
+    assert "smallest" not in cards(tmp_path)["Smallest GPU"].reason
+
+
+def timed(folder: Path, seconds: dict[str, list[float]]) -> Recommendation:
+    """The card of the fastest, with these seconds for the runs of each recipe."""
+    made = {label: Made(label) for label in seconds}
+    seeds = range(1, 1 + len(next(iter(seconds.values()))))
+    for run in plan(made, tuple(seeds), folder).runs(folder):
+        directory = run.folder / "lightning_logs" / run.label / "version_0"
+        write_run(directory, made[run.label], run.seed, run.label, 60)
+        record = json.loads((directory / "results.json").read_text())
+        record["time"]["train_s"] = seconds[run.label][run.seed - 1]
+        (directory / "results.json").write_text(json.dumps(record))
+    return cards(folder)["Fastest"]
+
+
+def test_times_that_overlap_crown_nobody(tmp_path: Path) -> None:
+    fastest = timed(tmp_path, {"lora": [9.6, 10.2], "ia3": [9.5, 10.1], "full": [20.0, 20.2]})
+    assert (fastest.answer, fastest.figure) == ("ia3 and lora", "9.8 s to 9.9 s")
+    assert fastest.reason == "No order among them: their single runs overlap. Next is full with 20.1 s (2.1 times)."
+
+
+def test_times_that_are_close_and_apart_in_every_run_have_a_winner(tmp_path: Path) -> None:
+    fastest = timed(tmp_path, {"lora": [9.9, 9.91], "ia3": [9.8, 9.81]})
+    assert (fastest.answer, fastest.figure) == ("ia3", "9.8 s")
+    assert "overlap" not in fastest.reason
+
+
+def test_a_close_race_of_single_runs_says_that_the_spread_is_unknown(tmp_path: Path) -> None:
+    unknown = "With one run each, how much times differ by themselves was not measured."
+    assert unknown in timed(tmp_path / "close", {"lora": [9.9], "ia3": [9.8]}).reason
+    assert unknown not in timed(tmp_path / "clear", {"lora": [19.9], "ia3": [9.8]}).reason

@@ -138,6 +138,22 @@ def test_a_partial_comparison_says_what_is_missing(tmp_path: Path, capsys: pytes
     assert "Partial: 5 of 8 runs" in page
 
 
+def test_a_partial_comparison_does_not_say_that_its_recipes_were_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = plan({"lora": LORA, "ia3": IA3}, (1, 2), tmp_path).runs(tmp_path)[0]
+    write_run(run.folder / "lightning_logs" / "lora" / "version_0", LORA, 1, "lora", 60)
+    write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "lora and ia3, each to be trained with 2 seeds (1, 2)." in page
+    assert "Partial: 1 of 4 runs has finished, and only it is counted." in page
+    assert page.count("nothing to compare with") == 4
+    assert "Fastest: Only lora was measured: 4.0 min." in " ".join(capsys.readouterr().out.split())
+    comparison(tmp_path / "whole", {"lora": LORA, "ia3": IA3}, (1, 2), 60)
+    write_report(tmp_path / "whole")
+    assert "lora and ia3, each trained with 2 seeds (1, 2)." in (tmp_path / "whole" / "report.html").read_text()
+
+
 def test_one_recipe_alone_is_reported_without_tests(tmp_path: Path) -> None:
     comparison(tmp_path, {"lora": LORA}, (1, 2, 3), 60)
     write_report(tmp_path)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from peft_lightning.compare.fairness import listing
 from peft_lightning.compare.report import words
-from peft_lightning.compare.report.figures import Figures, timed_alike
+from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_tradeoff
 from peft_lightning.compare.report.plots.curves import draw_curves
@@ -33,6 +33,9 @@ def accuracies(findings: Findings, rows: Sequence[Figures]) -> dict[str, Any] | 
     svg, note = draw_accuracies(rows, by_seed)
     if not svg:
         return None
+    elsewhere = of_the_same_data(rows)[1]
+    if elsewhere:
+        note = f"{note} On other data: {listing(elsewhere)}.".strip()
     # The class is the accuracy's and the memory's: pictures that a phone scrolls rather than shrinks.
     return {"svg": _wide(svg), "note": note, "seeds": any(len(values) > 1 for values in by_seed.values())}
 
@@ -44,8 +47,9 @@ def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
         rows: The recipes' figures.
     """
     shown, missing = [], []
-    gpu = {row.label: row.gpu_allocated_gib for row in rows if row.gpu_allocated_gib is not None}
-    alike, elsewhere = timed_alike(rows)
+    compared, on_other_data = of_the_same_data(rows)
+    gpu = {row.label: row.gpu_allocated_gib for row in compared if row.gpu_allocated_gib is not None}
+    alike, elsewhere = timed_alike(compared)
     seconds = {row.label: row.train_s for row in alike if row.train_s is not None}
     minutes = max(seconds.values(), default=0.0) >= 120
     time = {label: value / 60 if minutes else value for label, value in seconds.items()}
@@ -59,7 +63,10 @@ def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
         elif costs or name == "tradeoff-time":
             missing.append(f"{title} takes two tested recipes that measured both.")
         else:
-            missing.append("No run used a GPU, so there is no picture of accuracy against GPU memory.")
+            no_run = "No run on the comparison's own data" if on_other_data else "No run"
+            missing.append(f"{no_run} used a GPU, so there is no picture of accuracy against GPU memory.")
+    if on_other_data:
+        missing.append(f"On other data, and so in no picture of cost: {listing(on_other_data)}.")
     if elsewhere:
         missing.append(f"Timed on another device, and so not in the picture of time: {listing(elsewhere)}.")
     return {"tradeoffs": shown, "no_tradeoffs": missing}

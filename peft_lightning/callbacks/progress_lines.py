@@ -1,0 +1,103 @@
+"""The progress of a run as plain lines, for a log or a pipe."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+from peft_lightning.runs.row import duration
+
+INTERVAL_S = 30.0
+
+
+class ProgressLines(ProgressBar):
+    """Prints a line when training starts, after every validation, and twice a minute between.
+
+    The loss is their mean since the line before. It stays on the device until a line is due: reading it in every step
+    would make the GPU wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent = False
+        self._steps: int | None = None
+        self._first_step = 0
+        self._began = self._said = 0.0
+        self._loss_sum: torch.Tensor | None = None
+        self._batches = 0
+
+    def disable(self) -> None:
+        """Says nothing from now on, as in the processes of further GPUs."""
+        self._silent = True
+
+    def enable(self) -> None:
+        """Says something again."""
+        self._silent = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says how many steps there are to make."""
+        steps = trainer.estimated_stepping_batches
+        self._steps = int(steps) if math.isfinite(steps) else None
+        self._first_step, self._began = trainer.global_step, time.monotonic()
+        many = f"{self._steps:,} steps" if self._steps is not None else "an open number of steps"
+        self._say(f"training: {many}" + (f", {self._first_step:,} of them made before" if self._first_step else ""))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Says how far training is, where a line is due."""
+        # Lightning divides the loss by the number of accumulated batches.
+        loss = outputs["loss"].detach().float() * trainer.accumulate_grad_batches
+        self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
+        self._batches += 1
+        if self._is_due():
+            mean = float(self._loss_sum) / self._batches
+            self._loss_sum, self._batches = None, 0
+            self._say(f"{self._place(trainer)}: loss {mean:.3f}{self._left(trainer)}")
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Says how far a long validation is."""
+        self._evaluated("validation", args[2], trainer.num_val_batches)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says what a validation measured."""
+        if trainer.sanity_checking:
+            return
+        metrics = trainer.callback_metrics
+        measured = [f"loss {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else []
+        measured += [f"accuracy {100 * float(metrics['val/acc']):.1f} %"] if "val/acc" in metrics else []
+        self._say(f"{self._place(trainer)}: validation {', '.join(measured) or 'done'}{self._left(trainer)}")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says that the run tests."""
+        self._say("testing")
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Says how far a long test is."""
+        self._evaluated("testing", args[2], trainer.num_test_batches)
+
+    def _evaluated(self, what: str, batch_idx: int, batches: Sequence[int | float]) -> None:
+        if self._is_due():
+            self._say(f"{what}: batch {batch_idx + 1:,} of {sum(batches):,}")
+
+    def _place(self, trainer: Trainer) -> str:
+        return f"step {trainer.global_step:,}" + (f" of {self._steps:,}" if self._steps is not None else "")
+
+    def _left(self, trainer: Trainer) -> str:
+        made = trainer.global_step - self._first_step
+        if self._steps is None or not made or trainer.global_step >= self._steps:
+            return ""
+        seconds = (time.monotonic() - self._began) / made * (self._steps - trainer.global_step)
+        return f"; about {duration(seconds)} left"
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._said >= INTERVAL_S
+
+    def _say(self, line: str) -> None:
+        self._said = time.monotonic()
+        if not self._silent:
+            print(line, flush=True)
