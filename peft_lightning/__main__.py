@@ -79,9 +79,10 @@ def _run(words: list[str]) -> None:
 
         run_compare(words[1:])
         return
-    from peft_lightning.startup import import_torchmetrics_without_plots
+    from peft_lightning.startup import hush_bitsandbytes, import_torchmetrics_without_plots
 
     import_torchmetrics_without_plots()
+    hush_bitsandbytes()
     from peft_lightning.cli import run_command
 
     run_command(words)

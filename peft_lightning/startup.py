@@ -1,9 +1,15 @@
 """What has to happen before Lightning is imported."""
 
+import logging
 import sys
 from typing import Any
 
 from lightning_utilities.core.imports import RequirementCache
+
+
+def hush_bitsandbytes() -> None:
+    """Silences a line that bitsandbytes logs on some processors: it asks for a kernel that nothing here would use."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def import_torchmetrics_without_plots() -> None:
