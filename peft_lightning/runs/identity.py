@@ -10,6 +10,8 @@ WATCHING = {
     "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
     "data": {"cache_dir", "predict_file"},
 }
+# What came after runs had been written, with the value it had before it could be chosen: unchosen, it does not count.
+FIRST_VALUES = {"model": {"backbone_dtype": "float32"}}
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
@@ -24,6 +26,11 @@ def config_sha256(config: Mapping[str, Any]) -> str:
     kept: dict[str, Any] = {}
     for section, value in config.items():
         if isinstance(value, Mapping):
-            value = {key: item for key, item in value.items() if key not in WATCHING.get(section, ())}
+            first = FIRST_VALUES.get(section, {})
+            value = {
+                key: item
+                for key, item in value.items()
+                if key not in WATCHING.get(section, ()) and not (key in first and item == first[key])
+            }
         kept[section] = value
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
