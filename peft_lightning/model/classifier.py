@@ -46,7 +46,8 @@ class TextClassifier(LightningModule):
         backbone_dtype: how the weights below the head are held: in 32-bit floats; in bf16, half the memory; or in the
             smallest form the method trains with: QLoRA's word embeddings in four bits too, else bf16. Head and
             adapters stay in 32 bits, and --trainer.precision must be bf16-mixed. Full fine-tuning trains the bf16
-            weights themselves, rounded stochastically, and needs an 8-bit optimizer.
+            weights themselves and needs an 8-bit optimizer, which rounds them stochastically: to the nearest, steps
+            of small learning rates would be lost.
         gradient_checkpointing: recompute activations in the backward pass: less memory, slower steps.
         optimizer: AdamW in 32 bits, with 8-bit state, or with 8-bit state in memory that is paged to the host.
         learning_rate: peak learning rate.
