@@ -23,7 +23,8 @@ peft-lightning {__version__}: which fine-tuning method should I use, on my data 
 
 recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml: the published study's, whole
            configs/tuned/*.yaml: the same methods, learning rate chosen for each on validation
-overlays   a further --config states differences only; configs/offline.yaml needs no download
+overlays   a further --config states differences only; configs/offline.yaml needs no download,
+           configs/lean.yaml trains any recipe in the least memory
 overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1
 
   python -m peft_lightning fit --help      every setting, with its default

@@ -12,7 +12,8 @@ from peft_lightning.errors import UserError
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in ("offline.yaml",))
+OVERLAYS = ("offline.yaml", "lean.yaml")
+RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in OVERLAYS)
 LORA = {"model": {"method": {"class_path": "peft_lightning.methods.LoRA", "init_args": {"target_modules": ["query"]}}}}
 
 
@@ -36,6 +37,17 @@ def test_every_recipe_parses() -> None:
         assert offline["model"]["method"] == config["model"]["method"]
         seen += 1
     assert seen == 10
+
+
+def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone() -> None:
+    lean = yaml.safe_load((CONFIGS / "lean.yaml").read_text())
+    for path in RECIPES:
+        before = parsed("--config", str(path))
+        config = parsed("--config", str(path), "--config", "configs/lean.yaml")
+        for section, settings in lean.items():
+            assert config[section].items() >= settings.items()
+            before[section] |= settings
+        assert config == before
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(CONFIGS)))

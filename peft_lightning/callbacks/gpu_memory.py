@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.devices import cuda_device
+from peft_lightning.model.parameters import stored_bytes
 
 GIB = 2**30
 
@@ -47,7 +48,8 @@ class GPUMemory(Callback):
         """Measures weights and gradients once, when all gradients are there."""
         if "gradients_gib" not in self._parts:
             parameters = list(pl_module.parameters())
-            self._parts["weights_gib"] = sum(_bytes(tensor) for tensor in [*parameters, *pl_module.buffers()])
+            weights = sum(stored_bytes(parameter) for parameter in parameters)
+            self._parts["weights_gib"] = weights + sum(_bytes(buffer) for buffer in pl_module.buffers())
             self._parts["gradients_gib"] = sum(_bytes(p.grad) for p in parameters if p.grad is not None)
 
     def on_train_batch_end(

@@ -12,7 +12,6 @@ from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.model.classifier import TextClassifier
-from peft_lightning.model.precision import compute_dtype
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_newest
 from peft_lightning.runs.identity import config_sha256
@@ -117,7 +116,7 @@ class Command(ABC):
             trainer: The Trainer, for its precision.
             class_names: The classes, in the order of their numbers.
         """
-        self.model.build(class_names, compute_dtype(str(trainer.precision)))
+        self.model.build(class_names, str(trainer.precision))
         limit = self.model.max_tokens
         if limit is not None and self.data.max_length > limit:
             raise UserError(

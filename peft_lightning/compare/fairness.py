@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peft_lightning.compare.weights import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
+from peft_lightning.runs.identity import FIRST_VALUES
 
 # The very thing that is compared.
 METHOD = "model.method"
@@ -123,7 +124,10 @@ def _rows(configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str]) -> 
     flat = {label: dict(_flatten(config, left_out)) for label, config in configs.items()}
     # dict.fromkeys rather than a set: the order of the settings is the order that their user knows.
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
-    return {name: {label: settings.get(name) for label, settings in flat.items()} for name in names}
+    # A run from before a setting could be chosen is no different from one that left it alone.
+    return {
+        name: {label: settings.get(name, FIRST_VALUES.get(name)) for label, settings in flat.items()} for name in names
+    }
 
 
 def _weight(name: str, tried: Mapping[str, int | None]) -> Weight:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import nn
 
 from peft_lightning.errors import UserError
@@ -63,7 +64,12 @@ class IA3(Method):
             model, self.target_modules, None, TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
         )
         feedforward = self._feedforward(model, targets)
-        return inject_adapters(model, IA3Config(target_modules=targets, feedforward_modules=feedforward))
+        adapted = inject_adapters(model, IA3Config(target_modules=targets, feedforward_modules=feedforward))
+        if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
+            from peft_lightning.methods.scaling import narrow_scaling
+
+            narrow_scaling(adapted)
+        return adapted
 
     def _feedforward(self, model: PreTrainedModel, targets: list[str]) -> list[str]:
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from peft_lightning.errors import UserError
@@ -38,6 +39,10 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
         # PEFT asks transformers for a property that was renamed.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad and parameter.dtype == torch.bfloat16:
+            # Biases that are trained with an encoder in bf16: so small they would lose what a step adds to them.
+            parameter.data = parameter.data.float()
     wrapped = {name for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)}
     if wrapped != set(head):
         surprise = ", ".join(sorted(wrapped ^ set(head)))

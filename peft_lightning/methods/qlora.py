@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
+
 from peft_lightning.errors import UserError
 from peft_lightning.methods.lora import LoRA
 from peft_lightning.model.backbones import Backbone, head_modules, loading_notes
@@ -55,10 +57,11 @@ class QLoRA(LoRA):
         self.use_double_quant = use_double_quant
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Load the encoder with its linear layers in four bits; head, embeddings and norms stay in 32.
+        """Load the encoder with its linear layers in four bits; embeddings and norms are held as `backbone` says.
 
         Args:
-            backbone: which encoder; its `compute_dtype` is the type the 4-bit weights are dequantised to.
+            backbone: which encoder; its `compute_dtype` is the type the 4-bit weights are dequantised to, and
+                where its `dtype` is `smallest`, the word embeddings are in four bits too.
             num_labels: number of classes.
 
         Returns:
@@ -88,6 +91,14 @@ class QLoRA(LoRA):
             if isinstance(module, Linear4bit):
                 # Else evaluation on an AVX512-BF16 CPU repacks the weights, and the next training step fails.
                 module.support_avx512bf16_for_cpu = False
+                if backbone.dtype != "float32":
+                    # Else the backward pass unpacks each weight to 32 bits before it narrows it.
+                    module.weight.quant_state.dtype = torch.bfloat16  # type: ignore[attr-defined]
         model.requires_grad_(False)
         self.notes += loading_notes(model)
+        if backbone.dtype == "smallest":
+            from peft_lightning.model.embedding_4bit import quantise_word_embeddings
+
+            note = quantise_word_embeddings(model, self.quant_type)
+            self.notes += [note] if note else []
         return model

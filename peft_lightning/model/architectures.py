@@ -13,7 +13,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.model.locations import first_line, quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 _ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 
@@ -79,6 +79,20 @@ def _attention_problem(config: PretrainedConfig, attn_implementation: str) -> st
         except (ImportError, ValueError) as error:
             return first_line(error)
     return None
+
+
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Turn gradient checkpointing on: between the layers activations are kept, within them computed again.
+
+    Args:
+        model: the encoder; it is changed in place.
+    """
+    # The newer word of transformers, in which the older one warns.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    # Reentrant checkpointing would give no gradients to adapters behind frozen embeddings.
+    enable({"use_reentrant": False})
+    # Encoders have no cache, but transformers warns of it.
+    model.config.use_cache = False
 
 
 def longest_input(model: nn.Module) -> int | None:

@@ -10,6 +10,7 @@ import torch
 
 from peft_lightning.errors import UserError
 from peft_lightning.model.architectures import choose_attention, is_sequence_classifier
+from peft_lightning.model.half_width import BackboneDtype, hold_in_bfloat16
 from peft_lightning.model.heads import head_modules, loading_notes, take_stock
 from peft_lightning.model.locations import (
     cache_alone,
@@ -36,16 +37,19 @@ class Backbone:
         name_or_path: a hub id, a local folder, or `embedded` for the small backbone that the package carries.
         revision: branch, tag or commit of a hub model; None is its main branch.
         attn_implementation: `eager`, `sdpa` or `flash_attention_2`; where there is no `sdpa`, `eager` runs.
-        compute_dtype: the type that 4-bit weights are dequantised to; the others stay in 32-bit floats.
+        compute_dtype: the type that 4-bit weights are dequantised to.
+        dtype: how the weights below the head are held: `float32`, `bfloat16`, or `smallest`, which leaves it to
+            the method what else than bf16 it can train with. The head stays in 32-bit floats.
     """
 
     name_or_path: str
     revision: str | None = None
     attn_implementation: str = "sdpa"
     compute_dtype: torch.dtype = torch.float32
+    dtype: BackboneDtype = "float32"
 
     def load(self, num_labels: int, quantization_config: QuantizationConfigMixin | None = None) -> PreTrainedModel:
-        """Load the encoder with a classification head, on the CPU, in 32-bit floats.
+        """Load the encoder with a classification head, on the CPU; the encoder in `dtype`, the head in 32-bit floats.
 
         Args:
             num_labels: number of classes.
@@ -58,7 +62,10 @@ class Backbone:
         Raises:
             UserError: there is no such model, or it is not an encoder for sequence classification.
         """
-        return self._load(num_labels, quantization_config, device="cpu")
+        model = self._load(num_labels, quantization_config, device="cpu")
+        if self.dtype != "float32":
+            hold_in_bfloat16(model)
+        return model
 
     def outline(self, num_labels: int) -> PreTrainedModel:
         """The same model without its weights, to learn which modules are new before the others are quantised.

@@ -26,6 +26,12 @@ def restore_refusal(
                 f"the checkpoint was trained with {name} {saved.get(name)} and this configuration says"
                 f" {identity[name]}: use the config.yaml of its run"
             )
+    # Before there was a choice, every encoder was held in 32 bits.
+    held, asked = saved.get("backbone_dtype", "float32"), identity.get("backbone_dtype", "float32")
+    if held != asked:
+        return (
+            f"the checkpoint was trained on a backbone in {held}: use --model.backbone_dtype {held} instead of {asked}"
+        )
     theirs, ours = saved.get("backbone", {}), identity["backbone"]
     if theirs.get("sha256") != ours.get("sha256"):
         return (

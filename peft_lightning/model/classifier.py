@@ -16,13 +16,13 @@ from peft_lightning.methods import FullFineTuning as FullFineTuning
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
-from peft_lightning.model.architectures import longest_input
+from peft_lightning.model.architectures import longest_input, recompute_activations
 from peft_lightning.model.backbones import Backbone
 from peft_lightning.model.checkpoint_keys import restore_refusal
 from peft_lightning.model.metrics import ClassificationMetrics
 from peft_lightning.model.optimizers import build_optimizer, build_schedule, count_optimizer_steps
 from peft_lightning.model.parameters import trainable_names
-from peft_lightning.model.precision import compute_dtype
+from peft_lightning.model.precision import compute_dtype, require_autocast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,11 @@ class TextClassifier(LightningModule):
         model_name_or_path: a hub id, a local folder, or `embedded` for the small backbone in the package.
         revision: branch, tag or commit of a hub model.
         attn_implementation: how attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
+        backbone_dtype: how the weights below the head are held: in 32-bit floats; in bf16, half the memory; or in the
+            smallest form the method trains with: QLoRA's word embeddings in four bits too, else bf16. Head and
+            adapters stay in 32 bits, and --trainer.precision must be bf16-mixed. Full fine-tuning trains the bf16
+            weights themselves and needs an 8-bit optimizer, which rounds them stochastically: to the nearest, steps
+            of small learning rates would be lost.
         gradient_checkpointing: recompute activations in the backward pass: less memory, slower steps.
         optimizer: AdamW in 32 bits, with 8-bit state, or with 8-bit state in memory that is paged to the host.
         learning_rate: peak learning rate.
@@ -62,6 +67,7 @@ class TextClassifier(LightningModule):
         model_name_or_path: str = "roberta-base",
         revision: str | None = None,
         attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa",
+        backbone_dtype: Literal["float32", "bfloat16", "smallest"] = "float32",
         gradient_checkpointing: bool = False,
         optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw",
         learning_rate: float = 2e-5,
@@ -88,6 +94,7 @@ class TextClassifier(LightningModule):
         self.model_name_or_path = model_name_or_path
         self.revision = revision
         self.attn_implementation = attn_implementation
+        self.backbone_dtype = backbone_dtype
         self.gradient_checkpointing = gradient_checkpointing
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -114,18 +121,20 @@ class TextClassifier(LightningModule):
         """The longest text that the backbone takes, in tokens; None where its positions are not counted."""
         return longest_input(self._built())
 
-    def build(self, class_names: list[str], compute_dtype: torch.dtype = torch.float32) -> None:
+    def build(self, class_names: list[str], precision: str | None = None) -> None:
         """Loads the backbone and adapts it; done once, before or by ``configure_model``.
 
         Args:
             class_names: the data's classes, in the order of their numbers.
-            compute_dtype: the type that 4-bit weights are dequantised to.
+            precision: the Trainer's; without it, the one that `backbone_dtype` asks for.
 
         Raises:
-            UserError: the backbone, the method and the data do not go together.
+            UserError: the backbone, the method, the data and the precision do not go together.
         """
         if self.model is not None:
             return
+        precision = precision or ("32-true" if self.backbone_dtype == "float32" else "bf16-mixed")
+        require_autocast(self.backbone_dtype, precision)
         if self.class_names is not None and len(self.class_names) != len(class_names):
             raise UserError(
                 f"model.class_names names {len(self.class_names)} classes and the data has {len(class_names)}:"
@@ -133,7 +142,11 @@ class TextClassifier(LightningModule):
             )
         self.class_names = self.class_names or list(class_names)
         backbone = Backbone(
-            self.model_name_or_path, self.revision, self.attn_implementation, compute_dtype=compute_dtype
+            self.model_name_or_path,
+            self.revision,
+            self.attn_implementation,
+            compute_dtype=compute_dtype(precision),
+            dtype=self.backbone_dtype,
         )
         pretrained = self.method.load_backbone(backbone, len(self.class_names))
         self.backbone_identity = backbone.identity()
@@ -143,8 +156,13 @@ class TextClassifier(LightningModule):
                     f"{self.model_name_or_path} cannot recompute its activations:"
                     " leave --model.gradient_checkpointing out"
                 )
-            pretrained.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_activations(pretrained)
         self.model = self.method.adapt(pretrained)
+        if self.backbone_dtype != "float32" and self.optimizer == "adamw" and self._trains_in_bf16():
+            raise UserError(
+                f"--model.backbone_dtype {self.backbone_dtype}: {self.method.name} trains weights in bf16, in which"
+                " adamw loses small steps: use --model.optimizer paged_adamw_8bit or adamw_8bit"
+            )
         # Lightning warns of modules in eval mode, which from_pretrained leaves all of them in.
         self.model.train()
         classes = len(self.class_names)
@@ -155,7 +173,7 @@ class TextClassifier(LightningModule):
         """Builds the model for the data that the Trainer was given, where that has not been done."""
         if self.model is None:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-            self.build(datamodule.class_names, compute_dtype(str(self.trainer.precision)))
+            self.build(datamodule.class_names, str(self.trainer.precision))
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores the classes.
@@ -279,12 +297,16 @@ class TextClassifier(LightningModule):
             raise RuntimeError("the model is not built yet")
         return self.model
 
+    def _trains_in_bf16(self) -> bool:
+        return any(p.requires_grad and p.dtype == torch.bfloat16 for p in self._built().parameters())
+
     def _identity(self) -> dict[str, Any]:
         return {
             "schema": CHECKPOINT_SCHEMA,
             "method": self.method.name,
             "method_settings": self.method.settings,
             "backbone": dict(self.backbone_identity),
+            "backbone_dtype": self.backbone_dtype,
             "class_names": list(self.class_names or []),
         }
 

@@ -59,9 +59,9 @@ def build_optimizer(
         raise UserError(f"optimizer {name!r} is unknown; use adamw, adamw_8bit or paged_adamw_8bit")
     if find_spec("bitsandbytes") is None:
         raise UserError(f"{name} needs bitsandbytes, which is not installed; use --model.optimizer adamw")
-    from bitsandbytes.optim.adamw import AdamW8bit
+    from peft_lightning.model.stochastic_rounding import RoundedAdamW8bit
 
-    adamw_8bit: Callable[..., Optimizer] = AdamW8bit
+    adamw_8bit: Callable[..., Optimizer] = RoundedAdamW8bit
     if name == "adamw_8bit":
         return adamw_8bit(groups, **group_defaults), None
     if torch.device(device).type != "cuda":

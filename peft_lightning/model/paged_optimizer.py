@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from bitsandbytes.optim.adamw import PagedAdamW8bit
 
+from peft_lightning.model.stochastic_rounding import StochasticRounding
+
 _MOMENTS = ("state1", "state2")
 
 
-class ResumablePagedAdamW8bit(PagedAdamW8bit):
+class ResumablePagedAdamW8bit(StochasticRounding, PagedAdamW8bit):
     """AdamW with 8-bit state that the GPU pages to the host (Dettmers et al. 2023, arXiv:2305.14314).
 
     What bitsandbytes loads from a checkpoint, or Lightning then moves, lies in plain GPU memory; here it is

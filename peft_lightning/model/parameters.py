@@ -68,6 +68,16 @@ def logical_numel(parameter: nn.Parameter) -> int:
     return int(quant_state.shape.numel()) if quant_state is not None else parameter.numel()
 
 
+def stored_bytes(parameter: nn.Parameter) -> int:
+    """The memory a parameter takes, in bytes: a 4-bit one's scales and its table of values with it."""
+    state = getattr(parameter, "quant_state", None)
+    parts = [parameter.data]
+    while state is not None:
+        parts += [part for part in (state.absmax, state.code, state.offset) if part is not None]
+        state = state.state2
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
 def _added_by_peft(model: nn.Module) -> tuple[set[int], set[int]]:
     """The parameters (by id) that PEFT put beside the original ones, and the head's among them."""
     from peft.tuners.tuners_utils import BaseTunerLayer

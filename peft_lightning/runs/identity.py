@@ -10,8 +10,8 @@ WATCHING = {
     "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
     "data": {"cache_dir", "predict_file"},
 }
-
-
+# What came after runs had been written, with the value it had before it could be chosen: unchosen, it does not count.
+FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "eager"}
 # A run that ran out of memory goes on with less of it.
 ALLOWED = {"memory_limit_gib"}
 
@@ -27,9 +27,17 @@ def config_sha256(config: Mapping[str, Any]) -> str:
     """
     kept: dict[str, Any] = {}
     for section, value in config.items():
-        if section in ALLOWED:
+        if section in ALLOWED or _is_first(section, value):
             continue
         if isinstance(value, Mapping):
-            value = {key: item for key, item in value.items() if key not in WATCHING.get(section, ())}
+            value = {
+                key: item
+                for key, item in value.items()
+                if key not in WATCHING.get(section, ()) and not _is_first(f"{section}.{key}", item)
+            }
         kept[section] = value
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _is_first(name: str, value: object) -> bool:
+    return name in FIRST_VALUES and value == FIRST_VALUES[name]

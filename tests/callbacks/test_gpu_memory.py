@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 
 from peft_lightning.callbacks.gpu_memory import GIB, GPUMemory
 from peft_lightning.runs.record import MemoryFigures
@@ -31,6 +32,20 @@ def test_on_a_cpu_there_is_resident_memory_and_no_gpu_figure(tmp_path: Path) -> 
     for name in ("train_peak_allocated", "train_peak_reserved", "eval_peak_allocated", "eval_peak_reserved"):
         assert getattr(figures, f"{name}_gib") is None
     assert figures.activations_gib is None
+
+
+def test_packed_weights_are_measured_with_their_scales(tmp_path: Path) -> None:
+    class Packed(WithAdam):
+        def __init__(self) -> None:
+            super().__init__()
+            self.packed = Linear4bit(64, 128, bias=False, quant_type="nf4", compress_statistics=False)  # type: ignore[no-untyped-call]
+            self.packed.weight = self.packed.weight.to("cpu")
+
+    memory = GPUMemory()
+    trainer(tmp_path, memory).fit(Packed(), datamodule=ScriptedData())
+    # Half a byte a weight, a 32-bit scale for 64 of them, and the sixteen values.
+    packed = 64 * 128 // 2 + 4 * 128 + 4 * 16
+    assert memory.figures()["weights_gib"] == pytest.approx((4 * 8 + packed) / GIB)
 
 
 def test_a_resumed_run_keeps_the_higher_peak(tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ def runs() -> list[Path]:
         (["--data.source", "nowhere/at/all"], ["nowhere/at/all"]),
         (["--model.model_name_or_path", "."], ["."]),
         (["--model.method.target_modules", "[nonsense]"], ["nonsense", "query"]),
+        (["--model.backbone_dtype", "bfloat16"], ["backbone_dtype", "32-true", "--trainer.precision bf16-mixed"]),
+        (
+            ["--model.backbone_dtype", "smallest", "--trainer.precision", "bf16-true"],
+            ["backbone_dtype", "bf16-true", "--trainer.precision bf16-mixed"],
+        ),
+        (
+            ["--model.method=FullFineTuning", "--model.backbone_dtype=bfloat16", "--trainer.precision=bf16-mixed"],
+            ["full", "adamw", "--model.optimizer paged_adamw_8bit"],
+        ),
         (["--model.class_names", "[a, b, c]"], ["class_names", "3", "2"]),
         (["--trainer.accelerator", "tpu"], ["--trainer", "torch_xla"]),
         (["--data.max_length", "600"], ["max_length", "600", "512"]),

@@ -68,6 +68,7 @@ def test_the_tuned_recipes_differ_in_optimiser_rate_and_schedule() -> None:
     ("section", "key", "value", "touched"),
     [
         ("model", "gradient_checkpointing", True, {"memory", "time"}),
+        ("model", "backbone_dtype", "smallest", {"memory", "time", "accuracy"}),
         ("trainer", "precision", "bf16-mixed", {"memory", "time", "accuracy"}),
         ("trainer", "accumulate_grad_batches", 4, {"time", "accuracy"}),
         ("trainer", "max_epochs", 5, {"time", "accuracy"}),
@@ -151,6 +152,16 @@ def test_a_tuned_rate_says_whether_each_method_had_the_same_budget(
     assert len(fairness.differences) == settings
     (rate,) = (found for found in fairness.differences if found.setting == "model.learning_rate")
     assert rate.weight.words == f"expected to differ when it was tuned for each; {said}"
+
+
+def test_a_run_from_before_a_setting_could_be_chosen_differs_only_from_one_that_chose() -> None:
+    old, new = recipe("lora"), recipe("lora")
+    del old["model"]["backbone_dtype"]
+    assert compare_settings({"old": old, "new": new}).differences == ()
+    assert unequal_settings({"old": old, "new": new}) == {}
+    new["model"]["backbone_dtype"] = "bfloat16"
+    (found,) = compare_settings({"old": old, "new": new}).differences
+    assert found.values == {"old": "float32", "new": "bfloat16"}
 
 
 def test_one_recipe_alone_makes_no_claim_and_nothing_given_is_changed() -> None:

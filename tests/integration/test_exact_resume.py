@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.offline_run import checkpoint, curves, fit, history, only_run, record, same
+from tests.integration.offline_run import checkpoint, curves, fit, history, only_run, record, run, same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -59,6 +59,33 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(recipe: str, tmp_pat
         assert ours[part] == theirs[part], part
     assert ours["time"]["steps"] == theirs["time"]["steps"] == 12
     assert len(theirs["time"]["epoch_s"]) == 2
+
+
+@pytest.mark.parametrize("recipe", ["full", "lora", "qlora", "ia3"])
+def test_a_lean_run_resumes_exactly_too(recipe: str, tmp_path: Path) -> None:
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    alone.mkdir()
+    killed.mkdir()
+    extra = ("--config", "configs/lean.yaml", "--model.learning_rate", "1e-3")
+    assert fit(recipe, alone, *extra).code == 0
+    assert fit(recipe, killed, *extra, die_at="in_step:3").code == SIGKILLED
+    assert fit(recipe, killed, *extra, die_at="before_saving_step:8", resume=True).code == SIGKILLED
+    outcome = fit(recipe, killed, *extra, resume=True)
+    assert outcome.code == 0, outcome.err
+    left, right = only_run(alone), only_run(killed)
+    for name in ("last", "best"):
+        ours, theirs = checkpoint(left / f"checkpoints/{name}.ckpt"), checkpoint(right / f"checkpoints/{name}.ckpt")
+        for part in ("state_dict", "optimizer_states", "global_step"):
+            assert same(ours.get(part), theirs.get(part)), (name, part)
+    assert history(left) == history(right)
+    assert (left / "predictions.parquet").read_bytes() == (right / "predictions.parquet").read_bytes()
+    # A checkpoint holds what is trained: never a packed weight, bf16 only where that is what was trained.
+    types = {str(value.dtype) for value in checkpoint(left / "checkpoints/best.ckpt")["state_dict"].values()}
+    assert types == ({"torch.float32", "torch.bfloat16"} if recipe == "full" else {"torch.float32"})
+    config = ["--config", str(right / "config.yaml"), "--ckpt_path", "best"]
+    outcome = run(["test", *config], killed)
+    assert outcome.code == 0, outcome.err
+    assert (right / "test_0/predictions.parquet").read_bytes() == (right / "predictions.parquet").read_bytes()
 
 
 def test_dropout_is_on_in_these_runs(tmp_path: Path) -> None:

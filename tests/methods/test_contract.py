@@ -6,7 +6,9 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
 
 import pytest
 import torch
@@ -14,15 +16,30 @@ from torch import nn
 
 import peft_lightning.methods
 from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
+from peft_lightning.model.architectures import recompute_activations
 from peft_lightning.model.backbones import Backbone
+from peft_lightning.model.half_width import BackboneDtype
 from peft_lightning.model.parameters import count_parameters, trainable_names
+from tests.methods.conftest import PRECISION
 from tests.methods.tiny_backbones import batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 METHODS: list[type[Method]] = [FullFineTuning, LoRA, QLoRA, IA3, HeadOnly]
 LABELS = torch.tensor([0, 1, 2, 1])
-# A layer is 32 wide, its feed-forward 48, there are two of them; the head is dense 32→32 and projection 32→3.
-HEAD = 32 * 32 + 32 + 32 * 3 + 3
-ADAPTERS = {"full": 0, "lora": 2 * 2 * 16 * 64, "qlora": 2 * 3 * 8 * 64, "ia3": 2 * (32 + 32 + 32 + 48), "head": 0}
+DTYPES = get_args(BackboneDtype)
+# Wide enough for embeddings in four bits; the feed-forward is 48, there are two layers.
+WIDTH = 64
+# Dense and projection to three classes.
+HEAD = WIDTH * WIDTH + WIDTH + WIDTH * 3 + 3
+ADAPTERS = {
+    "full": 0,
+    "lora": 2 * 2 * 16 * 2 * WIDTH,
+    "qlora": 2 * 3 * 8 * 2 * WIDTH,
+    "ia3": 2 * (3 * WIDTH + 48),
+    "head": 0,
+}
 
 GetBackbone = Callable[..., Backbone]
 
@@ -32,10 +49,18 @@ def adapted(method: Method, backbone: Backbone) -> nn.Module:
     return method.adapt(method.load_backbone(backbone, num_labels=3))
 
 
+def scores(model: nn.Module) -> torch.Tensor:
+    """Logits of the batch, computed as the precision computes that such a backbone asks for."""
+    narrow = any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
+    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        result: torch.Tensor = model(**batch()).logits.float()
+    return result
+
+
 def train_step(model: nn.Module, learning_rate: float = 1e-2) -> torch.Tensor:
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
-    loss = nn.functional.cross_entropy(model(**batch()).logits, LABELS)
+    loss = nn.functional.cross_entropy(scores(model), LABELS)
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -45,8 +70,7 @@ def train_step(model: nn.Module, learning_rate: float = 1e-2) -> torch.Tensor:
 def logits(model: nn.Module) -> torch.Tensor:
     model.eval()
     with torch.no_grad():
-        result: torch.Tensor = model(**batch()).logits
-    return result
+        return scores(model)
 
 
 def test_every_exported_method_is_tested() -> None:
@@ -55,13 +79,18 @@ def test_every_exported_method_is_tested() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
 
 
+@pytest.fixture(params=DTYPES)
+def backbone(tiny_backbone: GetBackbone, request: pytest.FixtureRequest) -> Backbone:
+    return tiny_backbone(width=WIDTH, dtype=request.param)
+
+
 @pytest.mark.parametrize("method", METHODS)
 class TestContract:
-    def test_forward_gives_a_row_of_logits_per_example(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
-        assert logits(adapted(method(), tiny_backbone())).shape == (4, 3)
+    def test_forward_gives_a_row_of_logits_per_example(self, method: type[Method], backbone: Backbone) -> None:
+        assert logits(adapted(method(), backbone)).shape == (4, 3)
 
-    def test_one_step_moves_trainable_weights_alone(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
-        model = adapted(method(), tiny_backbone())
+    def test_one_step_moves_trainable_weights_alone(self, method: type[Method], backbone: Backbone) -> None:
+        model = adapted(method(), backbone)
         before = {name: value.clone() for name, value in model.state_dict().items()}
         train_step(model)
         moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
@@ -72,43 +101,45 @@ class TestContract:
         assert head <= moved
         assert bool(moved - head) == (method is not HeadOnly), "nothing but the head moved, or more than that"
 
-    def test_head_is_trained_in_32_bits(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
-        model = adapted(method(), tiny_backbone())
+    def test_head_is_trained_in_32_bits(self, method: type[Method], backbone: Backbone) -> None:
+        model = adapted(method(), backbone)
         trainable = dict(model.named_parameters())
-        assert {trainable[name].dtype for name in trainable_names(model)} == {torch.float32}
+        # Full fine-tuning trains the backbone's own weights; an adapter is no part of the backbone.
+        whole = [name for name in trainable_names(model) if method is not FullFineTuning or "classifier" in name]
+        assert {trainable[name].dtype for name in whole} == {torch.float32}
 
-    def test_loss_falls(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
-        model = adapted(method(), tiny_backbone())
+    def test_loss_falls(self, method: type[Method], backbone: Backbone) -> None:
+        model = adapted(method(), backbone)
         losses = [train_step(model) for _ in range(12)]
         assert losses[-1] < 0.8 * losses[0]
 
-    def test_counts_are_exact(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
-        original = tiny_backbone().load(num_labels=3)
+    def test_counts_are_exact(self, method: type[Method], backbone: Backbone) -> None:
+        original = replace(backbone, dtype="float32").load(num_labels=3)
         total = sum(parameter.numel() for parameter in original.parameters())
-        counts = count_parameters(adapted(method(), tiny_backbone()))
+        counts = count_parameters(adapted(method(), backbone))
         assert (counts.head, counts.adapter, counts.total) == (HEAD, ADAPTERS[method.name], total)
         assert counts.trainable == (total if method is FullFineTuning else counts.head + counts.adapter)
         assert counts.trainable_percent == pytest.approx(100 * counts.trainable / total)
 
-    def test_same_seed_gives_every_method_the_same_head(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
-        def head(some: Method) -> torch.Tensor:
+    def test_same_seed_gives_every_method_the_same_head(self, method: type[Method], backbone: Backbone) -> None:
+        def head(some: Method, on: Backbone) -> torch.Tensor:
             torch.manual_seed(0)
-            return some.load_backbone(tiny_backbone(), num_labels=3).get_parameter("classifier.out_proj.weight")
+            return some.load_backbone(on, num_labels=3).get_parameter("classifier.out_proj.weight")
 
-        assert torch.equal(head(method()), head(FullFineTuning()))
+        assert torch.equal(head(method(), backbone), head(FullFineTuning(), replace(backbone, dtype="float32")))
 
-    def test_gradient_checkpointing_changes_no_gradient(self, method: type[Method], tiny_backbone: GetBackbone) -> None:
+    def test_gradient_checkpointing_changes_no_gradient(self, method: type[Method], backbone: Backbone) -> None:
         gradients = []
         for checkpointing in (False, True):
-            model = adapted(method(), tiny_backbone())
+            model = adapted(method(), backbone)
             if checkpointing:
-                model.gradient_checkpointing_enable({"use_reentrant": False})
+                recompute_activations(cast("PreTrainedModel", model))
             model.train()
             torch.manual_seed(3)
-            nn.functional.cross_entropy(model(**batch()).logits, LABELS).backward()
+            nn.functional.cross_entropy(scores(model), LABELS).backward()
             gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
         plain, checkpointed = gradients
-        assert plain.keys() == checkpointed.keys()
+        assert plain.keys() == checkpointed.keys() == set(trainable_names(model))
         assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
 
 
@@ -117,31 +148,35 @@ import sys, torch
 from peft_lightning import methods
 from peft_lightning.model.backbones import Backbone
 from tests.methods.tiny_backbones import batch
-folder, backbone = sys.argv[1:]
+from peft_lightning.model.precision import compute_dtype
+folder, backbone, dtype, precision = sys.argv[1:]
 for name in ["FullFineTuning", "LoRA", "QLoRA", "IA3", "HeadOnly"]:
     torch.manual_seed(999)
     method = getattr(methods, name)()
-    model = method.adapt(method.load_backbone(Backbone(backbone), num_labels=3))
+    on = Backbone(backbone, dtype=dtype, compute_dtype=compute_dtype(precision))
+    model = method.adapt(method.load_backbone(on, num_labels=3))
     state = torch.load(f"{folder}/{method.name}.pt", weights_only=True)
     assert not model.load_state_dict(state, strict=False).unexpected_keys
-    with torch.no_grad():
-        torch.save(model.eval()(**batch()).logits, f"{folder}/{method.name}.logits.pt")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        torch.save(model.eval()(**batch()).logits.float(), f"{folder}/{method.name}.logits.pt")
 """
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("model_type", ["roberta", "bert"])
 def test_trainable_weights_alone_rebuild_the_model_in_a_fresh_process(
-    model_type: str, tiny_backbone: GetBackbone, tmp_path: Path
+    model_type: str, dtype: BackboneDtype, tiny_backbone: GetBackbone, tmp_path: Path
 ) -> None:
+    backbone = tiny_backbone(model_type, width=WIDTH, dtype=dtype)
     expected = {}
     for method in METHODS:
-        model = adapted(method(), tiny_backbone(model_type))
+        model = adapted(method(), backbone)
         train_step(model)
         expected[method.name] = logits(model)
         state = model.state_dict()
         torch.save({name: state[name] for name in trainable_names(model)}, tmp_path / f"{method.name}.pt")
-    folder = tiny_backbone(model_type).name_or_path
-    subprocess.run([sys.executable, "-c", _REBUILD, str(tmp_path), folder], check=True, cwd=Path.cwd(), timeout=120)
+    words = [str(tmp_path), backbone.name_or_path, dtype, PRECISION[dtype]]
+    subprocess.run([sys.executable, "-c", _REBUILD, *words], check=True, cwd=Path.cwd(), timeout=120)
     for name, value in expected.items():
         assert torch.equal(torch.load(tmp_path / f"{name}.logits.pt", weights_only=True), value), name

@@ -38,6 +38,22 @@ def test_options_reach_the_layers(tiny_backbone: GetBackbone) -> None:
         assert layer.weight.quant_state.nested is double
 
 
+def test_the_smallest_form_has_the_words_in_four_bits_and_the_linear_layers_as_ever(tiny_backbone: GetBackbone) -> None:
+    plain = QLoRA().load_backbone(tiny_backbone(width=64), num_labels=3)
+    for dtype in ("bfloat16", "smallest"):
+        model = QLoRA().load_backbone(tiny_backbone(width=64, dtype=dtype), num_labels=3)
+        layer = "roberta.encoder.layer.0.attention.self.query.weight"
+        assert torch.equal(model.get_parameter(layer), plain.get_parameter(layer))
+        words = model.get_parameter("roberta.embeddings.word_embeddings.weight")
+        assert words.dtype == (torch.uint8 if dtype == "smallest" else torch.bfloat16)
+
+
+def test_words_that_cannot_be_packed_are_noted(tiny_backbone: GetBackbone) -> None:
+    method = QLoRA()
+    method.load_backbone(tiny_backbone(dtype="smallest"), num_labels=3)
+    assert ["word embeddings are not quantised" in note for note in method.notes] == [True]
+
+
 def test_nothing_but_the_adapters_and_the_head_requires_gradients(tiny_backbone: GetBackbone) -> None:
     model = QLoRA().load_backbone(tiny_backbone(), num_labels=3)
     assert not any(parameter.requires_grad for parameter in model.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -43,11 +44,14 @@ CONFIGS: dict[str, PretrainedConfig] = {
 }
 
 
-def save_backbone(model_type: str, folder: Path) -> Path:
-    """Save a masked language model of that architecture: what pretraining leaves behind."""
+def save_backbone(model_type: str, folder: Path, width: int | None = None) -> Path:
+    """Save a masked language model of that architecture, of another width if asked: what pretraining leaves behind."""
+    config = deepcopy(CONFIGS[model_type])
+    if width is not None:
+        config.hidden_size = width
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = AutoModelForMaskedLM.from_config(CONFIGS[model_type])
+        model = AutoModelForMaskedLM.from_config(config)
     model.save_pretrained(folder)
     return folder
 

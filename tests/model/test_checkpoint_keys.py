@@ -53,6 +53,16 @@ def test_another_origin_is_named(changes: dict[str, Any], words: list[str]) -> N
         assert word in refusal(**changes)
 
 
+def test_a_backbone_held_in_another_type_is_named_with_the_mend() -> None:
+    reason = refusal(backbone_dtype="bfloat16")
+    assert "use --model.backbone_dtype bfloat16" in reason
+
+
+def test_a_checkpoint_from_before_the_type_could_be_chosen_is_one_of_32_bits() -> None:
+    assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "float32"}, SHAPES) is None
+    assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "smallest"}, SHAPES) is not None
+
+
 def test_what_says_nothing_of_itself_is_refused() -> None:
     assert restore_refusal({"state_dict": {}}, IDENTITY, SHAPES) is not None
 

@@ -88,6 +88,25 @@ def test_checkpointing_recomputes_and_leaves_the_gradients_as_they_are(method: s
         assert torch.allclose(gradient, gradients[1][name], atol=1e-6), name
 
 
+def test_nothing_is_said_of_checkpointing_that_a_user_cannot_mend(
+    still_backbone: str, recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    built(still_backbone, gradient_checkpointing=True).loss(labelled()).backward()
+    assert not [warning for warning in recwarn if "checkpointing" in str(warning.message)]
+    assert capfd.readouterr().err == ""
+
+
+def test_biases_of_a_bf16_backbone_are_trained_in_32_bits(still_backbone: str) -> None:
+    torch.manual_seed(3)
+    module = TextClassifier(LoRA(bias="all"), model_name_or_path=still_backbone, backbone_dtype="bfloat16")
+    module.build(["a", "b"])
+    trained = {parameter.dtype for parameter in module.parameters() if parameter.requires_grad}
+    assert trained == {torch.float32}
+    with torch.autocast("cpu", torch.bfloat16):
+        module.loss(labelled()).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters() if parameter.requires_grad)
+
+
 def test_attention_implementations_agree(still_backbone: str) -> None:
     given = labelled()
     with torch.no_grad():

@@ -23,7 +23,7 @@ WATCHED = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def config() -> dict[str, Any]:
     """The whole configuration of a recipe, as the command line makes it."""
     return parsed("--config", "configs/lora.yaml")
@@ -61,6 +61,14 @@ def test_the_hash_is_of_the_settings_not_of_their_order_or_their_file(config: di
     turned = {name: config[name] for name in reversed(list(config))}
     assert config_sha256(turned) == config_sha256(config)
     assert config_sha256(yaml.safe_load(yaml.safe_dump(config))) == config_sha256(config)
+
+
+def test_a_run_from_before_a_setting_could_be_chosen_is_still_this_configuration(config: dict[str, Any]) -> None:
+    old = copy.deepcopy(config)
+    del old["model"]["backbone_dtype"]
+    assert config_sha256(old) == config_sha256(config)
+    config["model"]["backbone_dtype"] = "bfloat16"
+    assert config_sha256(old) != config_sha256(config)
 
 
 def test_settings_shown_beside_the_figures_have_the_same_names_for_every_method(config: dict[str, Any]) -> None:
