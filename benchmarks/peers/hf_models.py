@@ -69,6 +69,11 @@ def load_classifier(job: Job, compute_dtype: torch.dtype) -> Any:
     return model
 
 
+def count_trained(model: nn.Module) -> int:
+    """Counts the weights that are trained, which shows that peers train the same."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def keep_4bit_trainable(model: nn.Module) -> None:
     """Keeps an AVX512-BF16 CPU from repacking 4-bit weights in evaluation, after which no training step runs."""
     from bitsandbytes.nn.modules import Linear4bit

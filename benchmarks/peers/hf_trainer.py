@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
+from peers.hf_models import count_trained
 from peers.hf_variants import Variant
 from side_by_side.clock import StepClock
 from side_by_side.job import Job
@@ -96,6 +97,7 @@ def train(
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     figures: dict[str, Any] = clock.figures | {"final_loss": losses[-1] if losses else None}
+    figures["trained_parameters"] = count_trained(model)
     if job.n_test:
         test_set = TokenisedExamples(test_reviews, tokenizer(test_reviews.texts, **encode))
         figures["test_accuracy"] = trainer.evaluate(test_set)["eval_accuracy"]

@@ -64,7 +64,8 @@ def recorded(folder: Path) -> dict[str, Any]:
             losses += [float(row["value"]) for row in csv.DictReader(file) if row["name"] == "train/loss"]
     figures: dict[str, Any] = {"final_loss": losses[-1] if losses else None}
     for path in folder.glob("lightning_logs/*/version_0/results.json"):
-        accuracy = json.loads(path.read_text(encoding="utf-8"))["metrics"].get("test/acc")
-        if accuracy is not None:
-            figures["test_accuracy"] = accuracy
+        record = json.loads(path.read_text(encoding="utf-8"))
+        figures["trained_parameters"] = (record["params"] or {}).get("trainable")
+        if "test/acc" in record["metrics"]:
+            figures["test_accuracy"] = record["metrics"]["test/acc"]
     return figures

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmup
 
-from peers.hf_models import build_model
+from peers.hf_models import build_model, count_trained
 from side_by_side.clock import StepClock
 from side_by_side.job import Job
 from side_by_side.lightning_clock import LightningClock
@@ -112,5 +112,6 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         enable_checkpointing=False,
         default_root_dir=folder,
     )
-    trainer.fit(Classifier(job, job.variant), datamodule=ReviewData(job))
-    return clock.figures | {"final_loss": watch.final_loss()}
+    model = Classifier(job, job.variant)
+    trainer.fit(model, datamodule=ReviewData(job))
+    return clock.figures | {"final_loss": watch.final_loss(), "trained_parameters": count_trained(model)}

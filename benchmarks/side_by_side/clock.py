@@ -27,6 +27,7 @@ class StepClock:
         self._seen = 0
         self._began: float | None = None
         self._warm: float | None = None
+        self._warm_cpu_s = 0.0
         self._memory = MemoryWatch()
         self.figures: dict[str, Any] = {}
 
@@ -49,6 +50,7 @@ class StepClock:
         self._seen = done
         if done == self._warmup_steps:
             self._warm = _synchronised()
+            self._warm_cpu_s = time.process_time()
         elif done == self._steps:
             self._finish(_synchronised())
 
@@ -59,6 +61,8 @@ class StepClock:
         self.figures |= {
             "steps": self._seen,
             "ms_per_step": 1000 * step_s,
+            # Processor time of all threads: what the host spends, and on a shared machine the steadier figure.
+            "cpu_ms_per_step": 1000 * (time.process_time() - self._warm_cpu_s) / (self._steps - self._warmup_steps),
             "tokens_per_s": self._tokens_per_step / step_s,
             "train_s": now - self._began,
             # What the first steps took beyond their share: compilation, capture, kernels chosen.

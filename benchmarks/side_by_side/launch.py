@@ -19,7 +19,7 @@ from side_by_side.job import Job
 from side_by_side.memory import USED_BEFORE, used_on_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
-_LAST_LINES = 5
+_LONGEST_ERROR = 300
 
 
 def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | None = None) -> dict[str, Any]:
@@ -100,14 +100,14 @@ def outcome(returncode: int, timed_out: bool, output: str) -> tuple[str, str | N
         output: what it printed.
 
     Returns:
-        The status, and the last lines where something went wrong.
+        The status, and the last line where something went wrong.
     """
     if timed_out:
         return "timed_out", None
     if returncode == 0:
         return "finished", None
     lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
-    said = " | ".join(lines[-_LAST_LINES:])[-800:] or f"exit code {returncode}"
+    said = lines[-1][:_LONGEST_ERROR] if lines else f"exit code {returncode}"
     out_of_memory = "OutOfMemoryError" in output or "out of memory" in output.lower()
     return ("out_of_memory" if out_of_memory or returncode == -signal.SIGKILL else "failed"), said
 

@@ -9,6 +9,9 @@ from typing import Any
 from side_by_side.rows import Records, Row, fastest_peer, floor_ms, rows_of, study_row, times_faster
 
 NONE = "–"
+_ROW = ("method", "peer", "variant")
+_TIMES = ("× hf-study", "× fastest peer")
+_SHARES = ("floor/step, own shapes", "floor/step, square")
 
 
 def as_markdown(about: Mapping[str, Any], records: Records) -> str:
@@ -23,17 +26,7 @@ def as_markdown(about: Mapping[str, Any], records: Records) -> str:
 
 
 def _steps(records: Records) -> list[str]:
-    header: tuple[str, ...] = (
-        "method",
-        "peer",
-        "variant",
-        "ms per step",
-        "range",
-        "tokens/s",
-        "× hf-study",
-        "× fastest peer",
-    )
-    header += ("floor/step, own shapes", "floor/step, square", "final loss")
+    header = (*_ROW, "ms per step", "range", "CPU ms per step", "tokens/s", *_TIMES, *_SHARES, "final loss", "trained")
     parts = ["## Training steps in steady state"]
     for (batch_size, length), size in _grouped(rows_of(records, "step"), "batch_size", "max_length"):
         lines = []
@@ -51,28 +44,20 @@ def _steps(records: Records) -> list[str]:
 def _step_cells(records: Records, row: Row, study: Row | None, fastest: Row | None) -> list[str]:
     cells = [row.method, row.peer, row.variant]
     if row.failure is not None:
-        return [*cells, row.failure, *[NONE] * 7]
+        return [*cells, row.failure, *[NONE] * 9]
     time, times = row.median("ms_per_step"), row.values("ms_per_step").values()
     spread = f"{min(times):.1f}–{max(times):.1f}" if len(times) > 1 else NONE
-    cells += [_number(time, 1), spread, _number(row.median("tokens_per_s"), 0)]
+    cells += [_number(time, 1), spread, _number(row.median("cpu_ms_per_step"), 1)]
+    cells.append(_number(row.median("tokens_per_s"), 0))
     cells += [_number(times_faster(row, other, "ms_per_step"), 2) for other in (study, fastest)]
     for name in ("floor_own_ms", "floor_square_ms"):
         least = floor_ms(records, row, name)
         cells.append(NONE if least is None or time is None else f"{100 * least / time:.0f} %")
-    return [*cells, _number(row.median("final_loss"), 3)]
+    return [*cells, _number(row.median("final_loss"), 3), _number(row.median("trained_parameters"), 0)]
 
 
 def _whole(records: Records) -> list[str]:
-    header: tuple[str, ...] = (
-        "method",
-        "peer",
-        "variant",
-        "whole job, s",
-        "start-up, s",
-        "compilation, s",
-        "training, s",
-    )
-    header += ("× hf-study", "× fastest peer", "test accuracy")
+    header = (*_ROW, "whole job, s", "start-up, s", "compilation, s", "training, s", *_TIMES, "test accuracy")
     lines = []
     for _, rows in _grouped(rows_of(records, "whole"), "method"):
         study, fastest = study_row(rows), fastest_peer(rows, "process_s")
@@ -90,17 +75,7 @@ def _whole(records: Records) -> list[str]:
 
 def _memory(records: Records) -> list[str]:
     names = ("peak_allocated_gib", "peak_reserved_gib", "peak_driver_gib", "peak_rss_gib")
-    header: tuple[str, ...] = (
-        "batch",
-        "tokens",
-        "method",
-        "peer",
-        "variant",
-        "allocated",
-        "reserved",
-        "as the driver sees it",
-    )
-    header += ("resident on the host",)
+    header = ("batch", "tokens", *_ROW, "allocated", "reserved", "as the driver sees it", "resident on the host")
     lines = []
     for row in rows_of(records, "step"):
         cells = [str(row.batch_size), str(row.max_length), row.method, row.peer, row.variant]
