@@ -98,7 +98,9 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
         "adapters_site": adapters_versions(arguments.adapters_site),
         "work": {
             "backbone": "random weights" if arguments.shape else Path(backbone).name,
-            "config_sha256": hashlib.sha256((Path(backbone) / "config.json").read_bytes()).hexdigest()[:16],
+            "config_sha256": hashlib.sha256(
+                (arguments.shape or Path(backbone)).joinpath("config.json").read_bytes()
+            ).hexdigest()[:16],
             "learning_rate": arguments.learning_rate,
         },
     }

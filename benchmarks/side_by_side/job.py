@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["floor", "trial", "step", "whole"]
 Method = Literal["full", "lora", "qlora", "ia3"]
@@ -81,3 +81,9 @@ class Job:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["words"] = tuple(content["words"])
         return cls(**content)
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What a record says of its job, so that tables can be made from records alone."""
+    names = ("kind", "peer", "variant", "method", "batch_size", "max_length", "steps", "warmup_steps", "repeat")
+    return {name: getattr(job, name) for name in names} | {"words": list(job.words)}

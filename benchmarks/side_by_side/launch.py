@@ -35,9 +35,9 @@ def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | N
         The job's record: `status` (`finished`, `failed`, `out_of_memory`, `timed_out` or `not_measured`), `error`,
         `process_s` and the `figures`.
     """
-    record: dict[str, Any] = {"status": "not_measured", "error": None, "process_s": None, "figures": {}}
     if job.peer == "adapters" and adapters_site is None:
-        return record | {"error": "no --adapters_site"}
+        return not_measured("no --adapters_site")
+    record: dict[str, Any] = {}
     folder = scratch / "process"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "work").mkdir(parents=True)
@@ -65,8 +65,7 @@ def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | N
         record["process_s"] = time.perf_counter() - began
         output.seek(0)
         text = output.read()
-    if result.is_file():
-        record["figures"] = json.loads(result.read_text(encoding="utf-8"))
+    record["figures"] = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
     if job.peer == "ours":
         record["figures"] |= ours.recorded(folder / "work")
     record["status"], record["error"] = outcome(process.returncode, timed_out, text)
@@ -74,6 +73,11 @@ def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | N
         record["status"], record["error"] = "failed", "the process ended well and the clock never saw the last step"
     shutil.rmtree(folder, ignore_errors=True)
     return record
+
+
+def not_measured(why: str) -> dict[str, Any]:
+    """The record of a job that was not started."""
+    return {"status": "not_measured", "error": why, "process_s": None, "figures": {}}
 
 
 def command_of(job: Job, folder: Path, result: Path) -> list[str]:

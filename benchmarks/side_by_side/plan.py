@@ -15,6 +15,9 @@ WHOLE_PEERS = ("hf-study", "hf-best", "ours")
 _ADAPTERS_METHODS = ("lora", "qlora", "ia3")
 _ADAPTERS_VARIANTS = ("fp32-padded-fused-w0", "bf16-grouped-fused-w0")
 _LIGHTNING_VARIANTS = ("32-true", "bf16-mixed")
+# In the place of a variant of hf-best: its trials are still to be run, or all of them failed.
+UNDECIDED = "by trial"
+NONE_WORKS = "none works"
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -161,17 +164,14 @@ def variants_of(
     return [(peer, "defaults")]
 
 
-UNDECIDED = "by trial"
-
-
 def chosen_variant(wanted: Wanted, records: Records, method: Method, batch_size: int, max_length: int) -> str:
-    """The fastest variant of the trials; `by trial` while not all have been run or none has finished."""
+    """The fastest variant of the trials, `UNDECIDED` while not all have been run, `NONE_WORKS` where none finished."""
     tried = {job.variant: records.get(job.key) for job in trials_of(wanted, method, batch_size, max_length)}
     times = {
         variant: float(record["figures"]["ms_per_step"])
         for variant, record in tried.items()
         if record is not None and record["status"] == "finished"
     }
-    if None in tried.values() or not times:
+    if None in tried.values():
         return UNDECIDED
-    return min(times, key=lambda variant: times[variant])
+    return min(times, key=lambda variant: times[variant]) if times else NONE_WORKS

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from side_by_side.job import Job
-from side_by_side.plan import UNDECIDED, Wanted, jobs_of
+from side_by_side.job import Job, identity
+from side_by_side.launch import not_measured
+from side_by_side.plan import NONE_WORKS, Wanted, jobs_of
 from side_by_side.results import Results
 
 # Until a process of its kind has been seen to end.
@@ -66,16 +67,19 @@ def work_through(
     """
     began = time.monotonic()
     tried: set[str] = set()
+    for key in [key for key, record in results.records.items() if record["status"] == "not_measured"]:
+        del results.records[key]  # it may be possible now
     while True:
         # Listed anew every time: a trial's outcome decides what comes after it.
         left = [job for job in pending(wanted, results, retry) if job.key not in tried]
-        ready = [job for job in left if job.variant != UNDECIDED]
-        for job in left:
-            if job.variant == UNDECIDED and not any(other.kind == "trial" for other in left):
-                say(f"no variant of hf-best finished its trial: {job.key}")
-        if not ready:
-            return not left
-        job, limit = ready[0], time_limit_s
+        if not left:
+            return True
+        # Trials come before what they decide about.
+        job, limit = left[0], time_limit_s
+        if job.variant == NONE_WORKS:
+            tried.add(job.key)
+            results.add(job.key, identity(job) | not_measured("no variant of the HF Trainer finished its trial"))
+            continue
         if budget_s is not None:
             remaining = budget_s - (time.monotonic() - began)
             if expected_s(job, results) + _MARGIN_S > remaining:
@@ -87,9 +91,7 @@ def work_through(
         if record["status"] == "timed_out" and limit < time_limit_s:
             say(f"budget: {job.key} did not fit; it is left for the next call")
             return False
-        what: dict[str, Any] = {"kind": job.kind, "peer": job.peer, "variant": job.variant, "method": job.method}
-        what |= {"batch_size": job.batch_size, "max_length": job.max_length, "repeat": job.repeat}
-        results.add(job.key, what | record)
+        results.add(job.key, identity(job) | record)
         say(f"{job.key}: {_words(record)}")
 
 
