@@ -17,8 +17,11 @@ import hashlib
 import shlex
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from peft_lightning.model.locations import locate
 from peft_lightning.runs.files import write_atomically
@@ -121,11 +124,14 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
         _write_table(arguments.out, results)
 
     run = functools.partial(launch, scratch=scratch, adapters_site=site)
+    budget_s = arguments.budget_s
+    if budget_s is not None:  # which counts from the start of this process
+        budget_s -= time.time() - psutil.Process().create_time()
     whole = work_through(
         wanted,
         results,
         lambda job, limit: run(job, time_limit_s=limit),
-        arguments.budget_s,
+        budget_s,
         arguments.time_limit_s,
         arguments.retry,
         say,

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from side_by_side.memory import MemoryWatch
+from side_by_side.memory import peaks
 
 
 class StepClock:
@@ -28,7 +28,6 @@ class StepClock:
         self._began: float | None = None
         self._warm: float | None = None
         self._warm_cpu_s = 0.0
-        self._memory = MemoryWatch()
         self.figures: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -37,7 +36,6 @@ class StepClock:
             return
         self._began = time.perf_counter()
         self.figures["startup_s"] = time.time() - psutil.Process().create_time()
-        self._memory.start()
 
     def step(self, done: int) -> None:
         """Says that an optimiser step is done.
@@ -67,7 +65,7 @@ class StepClock:
             "train_s": now - self._began,
             # What the first steps took beyond their share: compilation, capture, kernels chosen.
             "compile_s": max(0.0, self._warm - self._began - self._warmup_steps * step_s),
-            **self._memory.figures(),
+            **peaks(),
         }
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 from peers import ours
 from side_by_side.job import Job
-from side_by_side.memory import USED_BEFORE, used_on_gpu
+from side_by_side.memory import DriverMemory
 
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_ERROR = 300
+_SAMPLE_S = 0.1
 
 
 def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | None = None) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | N
     (folder / "work").mkdir(parents=True)
     result = folder / "result.json"
     command = command_of(job, folder, result)
+    memory = DriverMemory()
     began = time.perf_counter()
     with (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
         # A session of its own, so that the processes of loaders end with it.
@@ -56,10 +58,7 @@ def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | N
             start_new_session=True,
         )
         try:
-            process.wait(time_limit_s)
-            timed_out = False
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            timed_out = not _ends_within(process, time_limit_s, memory)
         finally:
             _kill_session(process)
         record["process_s"] = time.perf_counter() - began
@@ -68,6 +67,7 @@ def launch(job: Job, scratch: Path, time_limit_s: float, adapters_site: Path | N
     record["figures"] = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
     if job.peer == "ours":
         record["figures"] |= ours.recorded(folder / "work")
+    record["figures"]["peak_driver_gib"] = memory.peak_gib
     record["status"], record["error"] = outcome(process.returncode, timed_out, text)
     if record["status"] == "finished" and job.kind != "floor" and "ms_per_step" not in record["figures"]:
         record["status"], record["error"] = "failed", "the process ended well and the clock never saw the last step"
@@ -127,10 +127,18 @@ def _environment(job: Job, scratch: Path, adapters_site: Path | None) -> Mapping
     environment["XDG_CACHE_HOME"] = str(caches / "xdg")
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(caches / "inductor")
     environment["TRITON_CACHE_DIR"] = str(caches / "triton")
-    before = used_on_gpu()
-    if before is not None:
-        environment[USED_BEFORE] = str(before)
     return environment
+
+
+def _ends_within(process: subprocess.Popen[Any], time_limit_s: float, memory: DriverMemory) -> bool:
+    """Waits, sampling the GPU's memory."""
+    until = time.monotonic() + time_limit_s
+    while time.monotonic() < until:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_SAMPLE_S)
+            return True
+        memory.sample()
+    return False
 
 
 def _kill_session(process: subprocess.Popen[Any]) -> None:
