@@ -12,9 +12,11 @@ same command with the same `--out` goes on where it stopped, by itself or at `--
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -23,12 +25,13 @@ from typing import Any
 
 import psutil
 
+from peft_lightning.errors import UserError
 from peft_lightning.model.locations import locate
 from peft_lightning.runs.files import write_atomically
 from side_by_side.job import METHODS
 from side_by_side.launch import launch
 from side_by_side.plan import PEERS, Wanted
-from side_by_side.results import Results, adapters_versions, describe_machine
+from side_by_side.results import Results, adapters_versions, describe_machine, held
 from side_by_side.runner import pending, work_through
 from side_by_side.table import as_markdown
 from side_by_side.workload import count_reviews, mean_tokens
@@ -75,8 +78,17 @@ def main() -> int:
     arguments = parser().parse_args()
     if not 0 < arguments.warmup_steps < arguments.steps or arguments.trial_steps < 2:
         parser().error("--warmup_steps must lie between 0 and --steps, and a trial has 2 steps or more")
-    with tempfile.TemporaryDirectory(prefix="vs_peers.") as scratch:
-        return measure(arguments, Path(scratch))
+    # Ends as Ctrl-C does, with the process that is running; what has been measured is on disk.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with contextlib.ExitStack() as stack:
+            if not arguments.dry_run:
+                stack.enter_context(held(arguments.out))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="vs_peers."))
+            return measure(arguments, Path(scratch))
+    except UserError as error:
+        print(f"vs_peers: {error}", file=sys.stderr)
+        return 2
 
 
 def measure(arguments: argparse.Namespace, scratch: Path) -> int:
@@ -107,11 +119,7 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
             "learning_rate": arguments.learning_rate,
         },
     }
-    try:
-        results = Results(arguments.out, about)
-    except ValueError as error:
-        print(f"vs_peers: {error}", file=sys.stderr)
-        return 2
+    results = Results(arguments.out, about)
     wanted = _wanted(arguments, reviews, backbone)
     if arguments.dry_run:
         for job in pending(wanted, results, arguments.retry):

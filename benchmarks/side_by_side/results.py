@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
 PACKAGES = ("torch", "transformers", "peft", "lightning", "bitsandbytes", "accelerate", "tokenizers")
@@ -25,7 +29,7 @@ class Results:
         about: what was asked and on what it was measured; `machine` and `work` must be those of what is there.
 
     Raises:
-        ValueError: the folder holds figures of another machine or of other work.
+        UserError: the folder holds figures of another machine or of other work.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
@@ -36,7 +40,7 @@ class Results:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             for name in ("machine", "work"):
                 if content["about"][name] != about[name]:
-                    raise ValueError(
+                    raise UserError(
                         f"{self.path} was measured with another {name} ({content['about'][name]}, now {about[name]}):"
                         " choose another --out"
                     )
@@ -59,6 +63,27 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"about": self.about, "records": self.records}
         write_atomically(self.path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps a folder to one call: two at once would each lose the other's records.
+
+    Args:
+        folder: the folder; it is made where it is missing.
+
+    Raises:
+        UserError: another call is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(f"another call is measuring into {folder}") from error
+    finally:
+        os.close(handle)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from peft_lightning.errors import UserError
 from side_by_side.job import Job
 from side_by_side.plan import Wanted
-from side_by_side.results import Results
+from side_by_side.results import Results, held
 from side_by_side.runner import pending, work_through
 
 Make = Callable[..., Any]
@@ -101,10 +103,17 @@ def test_what_was_not_measured_is_tried_again(wanted: Make, results: Make, finis
 
 def test_figures_of_another_machine_are_not_mixed(wanted: Make, results: Make, finished: Make) -> None:
     work_through(wanted(), results(), Scripted(lambda job: finished(1.0)))
-    with pytest.raises(ValueError, match="another machine"):
+    with pytest.raises(UserError, match="another machine"):
         results(machine={"gpu": "another", "versions": {}})
-    with pytest.raises(ValueError, match="another work"):
+    with pytest.raises(UserError, match="another work"):
         results(work={"lr": 2})
+
+
+def test_two_calls_at_once_are_refused_because_one_would_lose_the_others_records(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(UserError, match="another call"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
 
 
 def test_every_command_that_made_the_file_is_in_it(wanted: Make, results: Make, finished: Make) -> None:
