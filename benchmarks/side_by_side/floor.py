@@ -89,7 +89,7 @@ def copy_rate() -> float:
 
 
 def _seconds(work: Callable[[], Any], least_s: float = 0.3) -> float:
-    """The best of five rounds of at least `least_s` each; on a GPU work is captured, so that no launch is timed."""
+    """The best of five rounds, some `least_s` together; on a GPU the work is captured, so that no launch is timed."""
     for _ in range(3):
         work()
     if torch.cuda.is_available():
