@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peers.hf_variants import variants_to_try
-from side_by_side.job import Job, Kind, Method
+from side_by_side.job import METHODS, Job, Kind, Method
 
 PEERS = ("hf-study", "hf-best", "adapters", "lightning", "ours")
 WHOLE_PEERS = ("hf-study", "hf-best", "ours")
@@ -125,7 +125,7 @@ def jobs_of(wanted: Wanted, records: Records) -> list[Job]:
         records: what has been measured, by key: a trial's outcome decides on the variant that is measured.
     """
     sizes, methods = wanted.sizes(), wanted.methods
-    jobs = [wanted.job("floor", "floor", "floor", methods[0], *size) for size in sizes]
+    jobs = [wanted.job("floor", "floor", "floor", METHODS[0], *size) for size in sizes]  # one for all methods
     if "hf-best" in wanted.peers:
         jobs += [trial for size in sizes for method in methods for trial in trials_of(wanted, method, *size)]
     for repeat in range(wanted.repeats):
