@@ -1,0 +1,142 @@
+"""Training with the HF Trainer, for every peer that does."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+
+from peers.hf_models import count_trained
+from peers.hf_variants import Variant
+from side_by_side.clock import StepClock
+from side_by_side.job import Job
+from side_by_side.workload import Reviews, load_tokenizer, read_reviews
+
+# Each new width makes a GPU choose kernels anew: with dynamic padding the peer rounds as this project does.
+GPU_WIDTH_MULTIPLE = 32
+
+
+class HFClock(TrainerCallback):
+    """Tells the clock what the Trainer does.
+
+    Args:
+        clock: the clock.
+    """
+
+    def __init__(self, clock: StepClock) -> None:
+        self._clock = clock
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts the clock once."""
+        self._clock.begin()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Counts a step."""
+        self._clock.step(state.global_step)
+
+
+class TokenisedExamples(torch.utils.data.Dataset[dict[str, Any]]):
+    """Reviews as the Trainer takes them.
+
+    Args:
+        reviews: texts and classes.
+        encoded: what the tokenizer made of the texts.
+    """
+
+    def __init__(self, reviews: Reviews, encoded: Any) -> None:
+        self._labels = reviews.labels
+        self._encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        columns = ("input_ids", "attention_mask")
+        return {name: self._encoded[name][position] for name in columns} | {"labels": self._labels[position]}
+
+
+def train(
+    job: Job,
+    model: nn.Module,
+    variant: Variant | None,
+    folder: Path,
+    trainer_class: type[Trainer] = Trainer,
+) -> dict[str, Any]:
+    """Trains, and tests where the job does.
+
+    Args:
+        job: what to train.
+        model: the model, adapted.
+        variant: how; None is the study's recipe on the Trainer's defaults.
+        folder: where the Trainer writes.
+        trainer_class: the HF Trainer, or a library's own kind of it.
+
+    Returns:
+        The clock's figures, the final loss, and the test accuracy where there is a test.
+    """
+    tokenizer = load_tokenizer(job.backbone)
+    train_reviews, test_reviews = read_reviews(job)
+    grouped = variant is not None and variant.grouped
+    padding = False if grouped else "max_length"
+    encode = {"truncation": True, "max_length": job.max_length, "padding": padding}
+    train_set = TokenisedExamples(train_reviews, tokenizer(train_reviews.texts, **encode))
+    multiple = GPU_WIDTH_MULTIPLE if torch.cuda.is_available() else None
+    clock = StepClock(job.warmup_steps, job.steps, job.tokens_per_step)
+    trainer = trainer_class(
+        model=model,
+        args=_arguments(job, variant, folder),
+        train_dataset=train_set,
+        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple),
+        callbacks=[HFClock(clock)],
+        compute_metrics=_accuracy,
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    figures: dict[str, Any] = clock.figures | {"final_loss": losses[-1] if losses else None}
+    figures["trained_parameters"] = count_trained(model)
+    if job.n_test:
+        test_set = TokenisedExamples(test_reviews, tokenizer(test_reviews.texts, **encode))
+        figures["test_accuracy"] = trainer.evaluate(test_set)["eval_accuracy"]
+    return figures
+
+
+def _arguments(job: Job, variant: Variant | None, folder: Path) -> TrainingArguments:
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": job.steps,
+        "per_device_train_batch_size": job.batch_size,
+        "per_device_eval_batch_size": 32,
+        "learning_rate": job.learning_rate,
+        "logging_steps": job.log_every,
+        "report_to": "none",
+        "seed": job.seed,
+        "use_cpu": not torch.cuda.is_available(),
+        # A whole job saves as the Trainer does unless told otherwise, every 500 steps.
+        "save_strategy": "steps" if job.kind == "whole" else "no",
+    }
+    if variant is not None:
+        settings |= {
+            "bf16": variant.bf16,
+            "optim": "adamw_torch_fused" if variant.fused else "adamw_torch",
+            "dataloader_num_workers": variant.workers,
+            "dataloader_persistent_workers": variant.workers > 0,
+            "torch_compile": variant.compiled,
+            "disable_tqdm": True,
+            # Looking for NaN at every step makes the host wait for the GPU.
+            "logging_nan_inf_filter": False,
+        }
+        if variant.grouped and "train_sampling_strategy" in known:
+            settings["train_sampling_strategy"] = "group_by_length"
+        elif variant.grouped:  # transformers 4
+            settings["group_by_length"] = True
+    return TrainingArguments(**settings)
+
+
+def _accuracy(evaluated: Any) -> dict[str, float]:
+    predicted, labels = evaluated
+    return {"accuracy": float((predicted.argmax(-1) == labels).mean())}

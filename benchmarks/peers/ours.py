@@ -1,0 +1,71 @@
+"""This project: `python -m peft_lightning fit` with a recipe, as a user starts it, and the clock as a callback."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from side_by_side.job import Job
+from side_by_side.workload import DATA_SEED, N_VAL
+
+
+def command(job: Job, result: Path) -> list[str]:
+    """Returns the command line.
+
+    Args:
+        job: what to train; its words come last and so override the rest.
+        result: the file for the clock's figures.
+    """
+    clock = {
+        "class_path": "side_by_side.lightning_clock.RecordedClock",
+        "init_args": {
+            "warmup_steps": job.warmup_steps,
+            "steps": job.steps,
+            "tokens_per_step": job.tokens_per_step,
+            "result": str(result),
+        },
+    }
+    settings: dict[str, Any] = {
+        "seed_everything": job.seed,
+        "model.model_name_or_path": job.backbone,
+        "model.learning_rate": job.learning_rate,
+        "data.source": job.reviews,
+        "data.seed": DATA_SEED,
+        "data.n_train": job.n_train,
+        "data.n_val": N_VAL,
+        "data.n_test": job.n_test or 1,
+        "data.max_length": job.max_length,
+        "data.batch_size": job.batch_size,
+        "trainer.max_steps": job.steps,
+        "trainer.max_epochs": -1,
+        # No peer validates in between.
+        "trainer.limit_val_batches": 0,
+        "trainer.log_every_n_steps": job.log_every,
+        "trainer.callbacks": json.dumps([clock]),
+        "test_after_fit": "true" if job.n_test else "false",
+    }
+    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    words = [word.replace("{method}", job.method) for word in job.words]
+    return [sys.executable, "-m", "peft_lightning", "fit", "--config", f"configs/{job.method}.yaml", *flags, *words]
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Reads what the run itself recorded: the final loss, and the test accuracy where there was a test.
+
+    Args:
+        folder: the working directory of the run.
+    """
+    losses: list[float] = []
+    for path in folder.glob("lightning_logs/*/version_0/history.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            losses += [float(row["value"]) for row in csv.DictReader(file) if row["name"] == "train/loss"]
+    figures: dict[str, Any] = {"final_loss": losses[-1] if losses else None}
+    for path in folder.glob("lightning_logs/*/version_0/results.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        figures["trained_parameters"] = (record["params"] or {}).get("trainable")
+        if "test/acc" in record["metrics"]:
+            figures["test_accuracy"] = record["metrics"]["test/acc"]
+    return figures

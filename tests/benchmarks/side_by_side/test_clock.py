@@ -1,0 +1,34 @@
+"""The clock: what it times and what it leaves out."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from side_by_side.clock import StepClock
+
+
+def test_the_warm_up_is_left_out_and_told_apart() -> None:
+    clock = StepClock(warmup_steps=2, steps=4, tokens_per_step=100)
+    clock.begin()
+    time.sleep(0.3)
+    clock.step(1)
+    clock.step(2)
+    time.sleep(0.1)
+    clock.step(3)
+    clock.step(3)  # a batch that only accumulates
+    clock.step(4)
+    assert clock.figures["ms_per_step"] == pytest.approx(50, abs=20)
+    assert clock.figures["tokens_per_s"] == pytest.approx(100 / clock.figures["ms_per_step"] * 1000)
+    assert clock.figures["compile_s"] == pytest.approx(0.2, abs=0.1)
+    assert clock.figures["steps"] == 4
+    assert clock.figures["peak_rss_gib"] > 0
+
+
+def test_a_run_that_stops_early_has_no_figure() -> None:
+    clock = StepClock(warmup_steps=1, steps=4, tokens_per_step=100)
+    clock.begin()
+    clock.step(1)
+    clock.step(2)
+    assert "ms_per_step" not in clock.figures

@@ -1,0 +1,70 @@
+"""Peers side by side, for real: at a tiny size and on a CPU, which shows that they run and train the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peft_lightning.model.locations import locate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    """A folder as `--shape` wants it: a small RoBERTa's configuration and a tokenizer, no weights."""
+    folder = tmp_path / "shape"
+    folder.mkdir()
+    embedded = Path(locate("embedded"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((embedded / name).read_bytes())
+    config = json.loads((embedded / "config.json").read_text())
+    config |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def vs_peers(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "vs_peers.py"), "--reviews", str(place / "reviews")]
+    command += ["--shape", str(place / "shape"), "--out", str(place / "out"), "--methods", "lora", "--repeats", "1"]
+    command += ["--steps", "4", "--warmup_steps", "2", "--max_lengths", "16", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=280)
+
+
+def test_a_dry_run_lists_the_processes_and_starts_none(shape: Path, reviews: Path, tmp_path: Path) -> None:
+    done = vs_peers(tmp_path, "--dry_run", "--peers", "hf-study", "ours", "--ours", "graph=--config configs/x.yaml")
+    assert done.returncode == 0, done.stderr
+    kinds = [line.split("/")[:3] for line in done.stdout.splitlines()]
+    assert kinds == [["floor", "floor", "floor"], ["step", "hf-study", "defaults"], ["step", "ours", "graph"]]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_peers_train_the_same_and_what_a_cpu_has_not_is_null(shape: Path, reviews: Path, tmp_path: Path) -> None:
+    words = ("--peers", "hf-study", "adapters", "ours", "--ours", "fp32=", "--ours", "bad=--trainer.precision 7")
+    done = vs_peers(tmp_path, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    content: dict[str, Any] = json.loads((tmp_path / "out" / "vs_peers.json").read_text())
+    rows = {(record["peer"], record["variant"]): record for record in content["records"].values()}
+    study, ours = rows["hf-study", "defaults"]["figures"], rows["ours", "fp32"]["figures"]
+    assert study["steps"] == ours["steps"] == 4
+    assert study["trained_parameters"] == ours["trained_parameters"]
+    # Untrained on two classes: both begin at ln 2.
+    assert study["final_loss"] == pytest.approx(0.69, abs=0.1)
+    assert ours["final_loss"] == pytest.approx(0.69, abs=0.1)
+    for figures in (study, ours):
+        assert figures["ms_per_step"] > 0
+        assert figures["peak_allocated_gib"] is figures["peak_driver_gib"] is None
+    assert rows["adapters", "fp32-padded-fused-w0"]["status"] == "not_measured"
+    assert rows["ours", "bad"]["status"] == "failed", "and the others went on"
+    assert rows["floor", "floor"]["figures"]["methods"]["lora"]["floor_own_ms"] > 0
+    assert content["about"]["machine"]["versions"]["torch"]
+    table = (tmp_path / "out" / "vs_peers.md").read_text()
+    assert "| lora | hf-study | defaults |" in table
