@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,7 +136,12 @@ class CapturedSteps:
             self._seen[shape] = self._seen.get(shape, 0) + 1
             if self._seen[shape] <= SEEN_BEFORE_CAPTURE:
                 return None
-            recorded = self._graphs[key] = self._capture(batch, rows, first)
+            try:
+                recorded = self._graphs[key] = self._capture(batch, rows, first)
+            except CaptureError:
+                if self.captures_update or first:  # what the capture left there was never computed
+                    self._drop_gradients()
+                raise
         for name, values in batch.items():
             recorded.inputs[name].copy_(values)
         if self.captures_update:
@@ -165,21 +170,18 @@ class CapturedSteps:
             yield
             return
         self._set_rates()
-        groups = self._optimizer.param_groups
-        kept = [group["lr"] for group in groups]
-        for group, rate in zip(groups, self._rates, strict=True):
-            group["lr"] = rate
-        try:
+        with _lent(self._optimizer.param_groups, "lr", self._rates):
             yield
-        finally:
-            for group, rate in zip(groups, kept, strict=True):
-                group["lr"] = rate
 
     def _lend_gradients(self, first: bool) -> None:
         for parameter, gradient in self._gradients.items():
             if not first and parameter.grad is not None and parameter.grad is not gradient:
                 gradient.copy_(parameter.grad)  # of a step before it that ran as it is
             parameter.grad = gradient
+
+    def _drop_gradients(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _set_rates(self) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
@@ -188,9 +190,9 @@ class CapturedSteps:
     def _capture(self, batch: Batch, rows: int, first: bool) -> _Recorded:
         recorded = _Recorded({name: values.clone() for name, values in batch.items()})
         if self.captures_update:
-            for parameter in self._parameters:
-                parameter.grad = None
-            with self.rates_on_device(), self._capturable():
+            self._drop_gradients()
+            groups = self._optimizer.param_groups
+            with self.rates_on_device(), _lent(groups, "capturable", [True] * len(groups)):
                 recorded.replay = self._record(lambda: self._whole(recorded.inputs, rows))
         else:
             self._lend_gradients(first)
@@ -210,8 +212,7 @@ class CapturedSteps:
                 clip_grad_value_(self._parameters, settings.clip_value)
         self._optimizer.step()
         # Their memory is the next graph's too: nothing of a step outlives it.
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._drop_gradients()
 
     def _accumulate(self, batch: Batch, rows: int, first: bool) -> None:
         if first:
@@ -231,15 +232,15 @@ class CapturedSteps:
             total += loss.detach()
         self._loss_out.copy_(total)
 
-    @contextmanager
-    def _capturable(self) -> Iterator[None]:
-        """Tells AdamW that it is captured, for as long as it is: its checkpoints say nothing of it."""
-        groups = self._optimizer.param_groups
-        kept = [group["capturable"] for group in groups]
-        for group in groups:
-            group["capturable"] = True
-        try:
-            yield
-        finally:
-            for group, value in zip(groups, kept, strict=True):
-                group["capturable"] = value
+
+@contextmanager
+def _lent(groups: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) -> Iterator[None]:
+    """Gives parameter groups other values of a setting, and puts back what they had: no checkpoint knows of it."""
+    kept = [group[name] for group in groups]
+    for group, value in zip(groups, values, strict=True):
+        group[name] = value
+    try:
+        yield
+    finally:
+        for group, value in zip(groups, kept, strict=True):
+            group[name] = value

@@ -7,8 +7,9 @@ import torch
 
 import peft_lightning.cli
 import peft_lightning.engine.graph
+import peft_lightning.engine.strategy
 from peft_lightning.__main__ import main
-from peft_lightning.engine.graph import CaptureError
+from peft_lightning.engine.graph import CapturedSteps, CaptureError
 from peft_lightning.engine.strategy import StepStrategy
 from tests.engine.scarce import ScarceMemory
 from tests.integration.offline_run import checkpoint, history, only_run, record
@@ -122,9 +123,20 @@ def test_pieces_are_captured_too(
 def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made: list[CapturedSteps] = []
+
+    class Seen(CapturedSteps):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
     def refuse(self: Any, step: Callable[[], None]) -> Callable[[], None]:
+        # As far as a capture gets: gradients that were never computed.
+        for parameter in made[-1]._parameters:
+            parameter.grad = torch.full_like(parameter, 1e6)
         raise CaptureError("operation not permitted when stream is capturing")
 
+    monkeypatch.setattr(peft_lightning.engine.strategy, "CapturedSteps", Seen)
     monkeypatch.setattr(peft_lightning.engine.graph.GraphRecorder, "__call__", refuse)
     device = graphs[:2] if "--trainer.accelerator" in graphs else []
     plain, _ = trained(words, tmp_path / "plain", *device)
