@@ -180,10 +180,17 @@ class PeftLightningCLI(LightningCLI):
         device = single_device(given["accelerator"], given["devices"], given["num_nodes"])
         if given["strategy"] == "auto" and device is not None:
             kwargs["strategy"] = StepStrategy(device, self._get(self.config_init, "engine"))
+        elif (asked := self._engine_settings()) and word == "fit":
+            raise UserError(f"{asked} is for a run on one device: leave it out, or say --trainer.devices 1")
         try:
             return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
         except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
             raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
+
+    def _engine_settings(self) -> str:
+        """Returns what was asked of the engine that steps on one device run in."""
+        engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
+        return "--engine graph" if engine == "graph" else f"--memory_limit_gib {limit:g}" if limit else ""
 
     def _settings(self, word: str) -> Settings:
         config = self.config[word]

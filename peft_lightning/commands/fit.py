@@ -11,6 +11,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import TrainerFn
 
 from peft_lightning.callbacks.dashboard.callback import Dashboard
 from peft_lightning.callbacks.epoch_timer import EpochTimer
@@ -26,7 +27,8 @@ from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.step_engine import StepEngine
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
-from peft_lightning.engine.memory import limit_memory
+from peft_lightning.engine.memory import limited_memory
+from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_unfinished
@@ -92,14 +94,19 @@ class Fit(Command):
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; everything a user can get wrong is found before a directory is made."""
         resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
-        if self.settings.config["memory_limit_gib"] is not None:
-            limit_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"])
+        with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
+            self._run(trainer, resumed)
+
+    def _run(self, trainer: Trainer, resumed: Path | None) -> None:
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
         self._check_validation_interval(trainer)
         self.build_model(trainer, self.data.class_names)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.fit(self.model, datamodule=self.data)
+            try:
+                trainer.fit(self.model, datamodule=self.data)
+            except torch.OutOfMemoryError as error:
+                raise UserError(_out_of_memory(trainer)) from error
             return
         if started_from is not None:
             self.model.on_load_checkpoint(started_from)
@@ -180,11 +187,20 @@ class Fit(Command):
         try:
             yield
         except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"the GPU ran out of memory at step {trainer.global_step}, with one example at a time: add"
-                " --model.gradient_checkpointing true --trainer.precision bf16-mixed, or lower --data.max_length"
-            ) from error
+            raise UserError(_out_of_memory(trainer)) from error
         except SystemExit as error:
             # Lightning turns Ctrl-C into this, after the callbacks have seen it.
             print(f"interrupted: go on in {self.directory.path} with the same command and --ckpt_path last")
             raise SystemExit(130) from error
+
+
+def _out_of_memory(trainer: Trainer) -> str:
+    """Says where the GPU's memory ran out, and what takes less of it."""
+    engine = trainer.strategy if isinstance(trainer.strategy, StepStrategy) else None
+    if trainer.state.fn == TrainerFn.TESTING or (engine is not None and engine.evaluating):
+        return "the GPU ran out of memory while it evaluated: lower --data.eval_batch_size"
+    in_pieces = engine is not None and engine.rows == 1
+    return (
+        f"the GPU ran out of memory at step {trainer.global_step}{', with one example at a time' if in_pieces else ''}:"
+        " add --config configs/lean.yaml, or lower --data.max_length"
+    )

@@ -64,12 +64,15 @@ class GraphRecorder:
             CaptureError: it cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph, pool=self._pool):
+            # Threads that load batches may use the GPU meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 step()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # which a capture that could not be ended does not go back to
             raise CaptureError(" ".join(str(error).split())[:200]) from error
         self._pool = graph.pool()
         return graph.replay
@@ -94,20 +97,13 @@ class CapturedSteps:
         loss: the mean loss of a batch; nothing but that.
         optimizer: the optimiser.
         settings: what else a step does.
-        record: records a step and returns what does it.
     """
 
-    def __init__(
-        self,
-        loss: Callable[[Batch], Tensor],
-        optimizer: Optimizer,
-        settings: StepSettings,
-        record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
-    ) -> None:
+    def __init__(self, loss: Callable[[Batch], Tensor], optimizer: Optimizer, settings: StepSettings) -> None:
         self._loss = loss
-        self._record = record or GraphRecorder()
+        self._record = GraphRecorder()
         self._optimizer = optimizer
-        self._settings = settings
+        self.settings = settings
         self._parameters: list[Tensor] = [value for group in optimizer.param_groups for value in group["params"]]
         device = self._parameters[0].device
         self.captures_update = settings.updates
@@ -157,9 +153,15 @@ class CapturedSteps:
             given = [parameter for parameter in self._parameters if parameter.grad is not None]
             self._gradients = {parameter: torch.zeros_like(parameter) for parameter in given}
 
+    @property
+    def holds_memory(self) -> bool:
+        """Whether there are graphs to forget."""
+        return bool(self._graphs)
+
     def forget(self) -> None:
         """Drops all graphs and their memory; what comes next is captured anew."""
         self._graphs.clear()
+        self._record = GraphRecorder()  # a pool whose graphs are gone takes no new ones
         self._seen.clear()
         self._gradients = {}
 
@@ -203,7 +205,7 @@ class CapturedSteps:
         self._backward(batch, rows)
         # The optimiser takes parameters without a gradient as they come; so does the norm.
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        settings = self._settings
+        settings = self.settings
         if settings.clip_value and settings.clips_norm:
             self.gradient_norm.copy_(clip_grad_norm_(self._parameters, settings.clip_value))
         else:
@@ -220,7 +222,7 @@ class CapturedSteps:
         self._backward(batch, rows)
 
     def _backward(self, batch: Batch, rows: int) -> None:
-        settings = self._settings
+        settings = self.settings
         whole = rows_of(batch)
         total = torch.zeros_like(self._loss_out)
         for piece, share in pieces(batch, rows):

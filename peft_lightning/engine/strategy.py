@@ -17,7 +17,10 @@ from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
+from peft_lightning.model.optimizers import state_bytes
 
+# Widths come in any order, and a wider one may need the memory of the graphs that there are already.
+MOST_DROPS = 3
 EngineName = Literal["eager", "graph"]
 
 
@@ -43,10 +46,13 @@ class StepStrategy(SingleDeviceStrategy):
         """What had to be done differently from what was asked."""
         if self.engine != engine:
             self.notes.append(f"engine {engine} needs a CUDA GPU: steps run {self.engine}")
+        self.evaluating = False
+        """Whether a validation's batch is being evaluated, or was when the run broke off."""
         self._accumulated: list[Batch] = []
         self._has_gradients = False
         self._has_stepped = False
         self._lost_gradients = False
+        self._drops = 0
         self._graphs: CapturedSteps | None = None
 
     def batch_to_device(self, batch: Batch, device: torch.device | None = None, dataloader_idx: int = 0) -> Batch:
@@ -79,7 +85,7 @@ class StepStrategy(SingleDeviceStrategy):
             if loss is not None:
                 self._has_gradients, self._has_stepped = True, self._captured().captures_update
                 return loss
-        if self._rows(batch) == rows_of(batch):
+        if self._rows(batch) == rows_of(batch) and not self._lost_gradients:
             loss = self._survive(super().training_step, batch, batch_idx)
             if loss is not None:
                 return loss
@@ -95,7 +101,8 @@ class StepStrategy(SingleDeviceStrategy):
             kwargs: passed on.
         """
         compute = partial(super().backward, closure_loss, optimizer, *args, **kwargs)
-        if not self._has_gradients and self._survive(compute) is None:
+        # Lightning holds on to the loss, and the loss to all activations that the failed pass had not come to.
+        if not self._has_gradients and self._survive(compute, let_go=closure_loss.detach_) is None:
             self._in_pieces()
         if self._graphs is not None and not self._has_stepped:
             self._graphs.note_gradients()
@@ -128,6 +135,27 @@ class StepStrategy(SingleDeviceStrategy):
         with self._graphs.rates_on_device():
             return super().optimizer_step(optimizer, lambda: loss, model, **kwargs)
 
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a batch; where there is no room beside the graphs, without them.
+
+        Args:
+            args: the batch and its number.
+            kwargs: passed on.
+        """
+        self.evaluating = True
+        try:
+            scored = super().validation_step(*args, **kwargs)
+        except torch.OutOfMemoryError:
+            if not self._holds_graphs:
+                raise
+            scored = None
+        if scored is None:
+            self._drop_graphs()
+            self._free()
+            scored = super().validation_step(*args, **kwargs)
+        self.evaluating = False
+        return scored
+
     def try_out(self, batch: Batch) -> None:
         """Finds in what pieces a batch fits, beside the state that the optimiser will have, and leaves no trace.
 
@@ -138,11 +166,10 @@ class StepStrategy(SingleDeviceStrategy):
         optimizer = self.optimizers[0]
         trained = [value for group in optimizer.param_groups for value in group["params"]]
         with torch.random.fork_rng(devices):
-            # Two moments for each weight, of which a fresh optimiser has none yet.
-            moments = [] if optimizer.state else [torch.empty_like(value) for value in trained for _ in range(2)]
+            state = torch.empty(state_bytes(optimizer), dtype=torch.uint8, device=self.root_device)
             self._accumulated.append(batch)
             self._in_pieces()
-        del moments
+        del state
         self._accumulated.clear()
         for parameter in trained:
             parameter.grad = None
@@ -166,31 +193,51 @@ class StepStrategy(SingleDeviceStrategy):
     def _rows(self, batch: Batch) -> int:
         return min(self.rows or rows_of(batch), rows_of(batch))
 
-    def _survive(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """Does something; returns None, and halves the pieces, where there is not enough memory for it."""
+    def _survive(self, step: Callable[..., Any], *arguments: Any, let_go: Callable[[], object] | None = None) -> Any:
+        """Does something; returns None, and makes room, where there is not enough memory for it."""
         try:
             return step(*arguments)
         except torch.OutOfMemoryError:
-            if self._rows(self._accumulated[-1]) == 1:
+            if self._rows(self._accumulated[-1]) == 1 and not self._holds_graphs:
                 raise
         # Out here nothing holds on to the tensors of the step that failed.
-        self._halve()
-        return None
-
-    def _halve(self) -> None:
-        batch = self._accumulated[-1]
-        self.rows = (self._rows(batch) + 1) // 2
-        if self._graphs is not None:
-            self._graphs.forget()
+        if let_go is not None:
+            let_go()
         for parameter in self._module.parameters():
             parameter.grad = None
         self._lost_gradients = True
-        if self.root_device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._holds_graphs:
+            self._drop_graphs()
+        else:
+            self._halve()
+        self._free()
+        return None
+
+    def _halve(self) -> None:
+        self.rows = (self._rows(self._accumulated[-1]) + 1) // 2
+        if self._graphs is not None:
+            self._graphs.forget()
         step = self._module.trainer.global_step + 1
         self._note(
             f"not enough memory at step {step}: {self.rows} examples of a batch go through at a time from here on"
         )
+
+    @property
+    def _holds_graphs(self) -> bool:
+        return self._graphs is not None and self._graphs.holds_memory
+
+    def _drop_graphs(self) -> None:
+        """Gives the graphs' memory back; where that happens again and again, there is none for them."""
+        assert self._graphs is not None
+        self._graphs.forget()
+        self._drops += 1
+        if self._drops > MOST_DROPS:
+            self.engine = "eager"
+            self._note("not enough memory for CUDA graphs beside the steps: these run eager from here on")
+
+    def _free(self) -> None:
+        if self.root_device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _note(self, note: str) -> None:
         self.notes.append(note)
@@ -229,12 +276,15 @@ class StepStrategy(SingleDeviceStrategy):
             return self._captured().run(batch, self._rows(batch), len(self._accumulated) == 1)
         except CaptureError as error:
             self.engine = "eager"
+            self._captured().forget()
+            self._free()
             self._note(f"this step cannot be captured in a CUDA graph ({error}): steps run eager from here on")
             return None
 
     def _captured(self) -> CapturedSteps:
-        if self._graphs is None:
-            trainer = self._module.trainer
+        trainer = self._module.trainer
+        # A scheduler of the accumulation changes what a step is.
+        if self._graphs is None or self._graphs.settings.accumulate != trainer.accumulate_grad_batches:
             scaler = getattr(self.precision_plugin, "scaler", None)
             optimizer = self.optimizers[0]
             accumulate = trainer.accumulate_grad_batches

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 ScheduleName = Literal["linear", "cosine", "constant"]
 
+# bitsandbytes keeps the state of smaller weights in 32 bits, and in the GPU's own memory.
+LEAST_8BIT = 4096
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -71,6 +73,24 @@ def build_optimizer(
 
     paged_adamw_8bit: Callable[..., Optimizer] = ResumablePagedAdamW8bit
     return paged_adamw_8bit(groups, **group_defaults), None
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Returns the GPU memory that an optimiser will take for its moments at its first step.
+
+    Args:
+        optimizer: as `build_optimizer` makes them; one that has stepped has its state already, and takes no more.
+
+    Returns:
+        Bytes; state that is paged lies elsewhere.
+    """
+    if optimizer.state:
+        return 0
+    trained: list[nn.Parameter] = [value for group in optimizer.param_groups for value in group["params"]]
+    if isinstance(optimizer, AdamW):
+        return sum(2 * value.numel() * value.element_size() for value in trained)
+    large = 0 if getattr(optimizer, "is_paged", False) else 2
+    return sum(value.numel() * (large if value.numel() >= LEAST_8BIT else 8) for value in trained)
 
 
 def build_schedule(name: ScheduleName, optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LRScheduler:

@@ -70,7 +70,9 @@ def rounded(values: Tensor) -> Tensor:
     """
     # bf16 is the upper half of a 32-bit float: what chance carries over from the lower half rounds up.
     chance = torch.empty_like(values, dtype=torch.int32).random_(0, 2**16)
-    return chance.add_(values.view(torch.int32)).bitwise_and_(-(2**16)).view(torch.float32).to(torch.bfloat16)
+    carried = chance.add_(values.view(torch.int32)).bitwise_and_(-(2**16)).view(torch.float32)
+    # In what is no number there is nothing to carry: it has to stay visible.
+    return torch.where(values.isfinite(), carried, values).to(torch.bfloat16)
 
 
 def _part_of(state: dict[str, Any], part: slice) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def runs() -> list[Path]:
         (["--model.learning_rat", "1"], ["no --model.learning_rat:", "did you mean --model.learning_rate?"]),
         (["--data.truncation", "middle"], ["--data.truncation middle: it takes one of head, tail, head_tail"]),
         (["--trainer.precision", "8"], ["--trainer.precision 8: it takes one of", "bf16-mixed"]),
+        (["--engine", "graph", "--trainer.devices", "2"], ["--engine graph is for a run on one device"]),
+        (["--memory_limit_gib", "2", "--trainer.devices", "2"], ["--memory_limit_gib 2 is for a run on one device"]),
         (["--engine", "fast"], ["--engine fast: it takes one of eager, graph"]),
         (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
         (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),

@@ -1,5 +1,6 @@
 """Memory that runs out when a test says so, in the very step and pass it says."""
 
+import weakref
 from typing import Any
 
 import pytest
@@ -9,13 +10,18 @@ from torch import Tensor
 from peft_lightning.model.classifier import TextClassifier
 
 
+class Activations:
+    """Stands for what a backward pass that failed had not come to: it lives as long as they would."""
+
+
 class _FullInBackward(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, loss: Tensor) -> Tensor:
+    def forward(context: Any, loss: Tensor, activations: "Activations") -> Tensor:
+        context.activations = activations
         return loss.clone()
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
 
@@ -31,6 +37,9 @@ class ScarceMemory:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fits: int, from_step: int, in_backward: bool) -> None:
         self.sizes: list[int] = []
+        self.held: list[bool] = []
+        """For each piece, whether something still held on to a pass that had failed."""
+        failed: list[weakref.ref[Activations]] = []
         self.fits = fits
         real = TextClassifier.loss
 
@@ -40,13 +49,16 @@ class ScarceMemory:
             full = size > self.fits and module.global_step >= from_step
             if full and not in_backward:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            self.held += [any(one() is not None for one in failed)] if failed and not full else []
             computed = real(module, batch)
             if not full:
                 return computed
+            activations = Activations()
+            failed.append(weakref.ref(activations))
             # The head's gradients are there already when the backward pass reaches what does not fit.
             weight = next(p for name, p in module.named_parameters() if p.requires_grad and "out_proj.weight" in name)
             touched: Tensor = (
-                computed + (weight.sum() - weight.sum().detach()) * 7 + 0 * _FullInBackward.apply(computed)
+                computed + (weight.sum() - weight.sum().detach()) * 7 + 0 * _FullInBackward.apply(computed, activations)
             )
             return touched
 

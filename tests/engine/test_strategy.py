@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
+from peft_lightning.model.classifier import TextClassifier
 from tests.engine.scarce import ScarceMemory
 from tests.integration.offline_run import checkpoint, history, only_run, record
 
@@ -84,8 +85,34 @@ def test_one_example_that_does_not_fit_ends_the_run_with_a_line(
     with pytest.raises(SystemExit) as ended:
         trained(words, tmp_path)
     assert ended.value.code == 2
-    assert "ran out of memory at step 1, with one example at a time" in capsys.readouterr().err
+    assert (
+        "ran out of memory at step 1, with one example at a time: add --config configs/lean.yaml"
+        in capsys.readouterr().err
+    )
     assert record(only_run(tmp_path))["status"] == "out_of_memory"
+
+
+@pytest.mark.parametrize("step", ["validation_step", "test_step"])
+def test_an_evaluation_that_does_not_fit_says_what_to_lower(
+    step: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(TextClassifier, step, full)
+    with pytest.raises(SystemExit):
+        trained(words, tmp_path)
+    assert "while it evaluated: lower --data.eval_batch_size" in capsys.readouterr().err
+    assert record(only_run(tmp_path))["status"] == "out_of_memory"
+
+
+def test_what_failed_is_let_go_before_its_batch_is_tried_again(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = ScarceMemory(monkeypatch, fits=4, from_step=1, in_backward=True)
+    trained(words, tmp_path)
+    assert len(memory.held) == 2 * 3
+    assert not any(memory.held)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens on a machine without a GPU")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from peft_lightning.errors import UserError
-from peft_lightning.model.optimizers import OptimizerName, ScheduleName, build_optimizer, build_schedule
+from peft_lightning.model.optimizers import OptimizerName, ScheduleName, build_optimizer, build_schedule, state_bytes
 
 OPTIMIZERS = get_args(OptimizerName)
 SCHEDULES = get_args(ScheduleName)
@@ -189,3 +189,22 @@ def test_paged_state_is_paged_again_after_a_resume() -> None:
         state = training.optimizer.state[training.net.dense.weight]
         assert state["state1"].is_paged
         assert state["state2"].is_paged
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw_8bit"])
+def test_the_memory_of_the_moments_is_known_before_the_first_step(name: OptimizerName) -> None:
+    weights = [nn.Parameter(torch.randn(64, 96)), nn.Parameter(torch.randn(5))]
+    optimizer, _ = build_optimizer(name, [("large", weights[0]), ("small", weights[1])], 1e-3)
+    expected = state_bytes(optimizer)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    moments = {"exp_avg", "exp_avg_sq", "state1", "state2"}
+    taken = sum(
+        value.numel() * value.element_size()
+        for state in optimizer.state.values()
+        for key, value in state.items()
+        if key in moments
+    )
+    assert expected == taken
+    assert state_bytes(optimizer) == 0

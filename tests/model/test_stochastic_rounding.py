@@ -101,3 +101,12 @@ def test_resumed_with_its_random_state_it_is_bit_for_bit_uninterrupted(name: str
         step(resumed, again, seed)
     for (name, one), (_, other) in zip(whole, resumed, strict=True):
         assert torch.equal(one, other), name
+
+
+def test_what_is_no_number_stays_visible() -> None:
+    # The last one is CUDA's own NaN, to whose bits nothing can be added.
+    broken = torch.tensor([float("nan"), float("inf"), -float("inf"), 1.0])
+    broken = torch.cat([broken, torch.tensor([0x7FFFFFFF], dtype=torch.int32).view(torch.float32)])
+    result = rounded(broken)
+    assert result.isnan().tolist() == [True, False, False, False, True]
+    assert result[1:4].tolist() == [float("inf"), -float("inf"), 1.0]
