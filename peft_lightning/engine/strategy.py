@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.trainer import call
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
@@ -16,19 +15,16 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
-from peft_lightning.engine.pieces import Batch, pieces, rows_of
-from peft_lightning.model.optimizers import state_bytes
+from peft_lightning.engine.pieces import Batch
+from peft_lightning.engine.piecewise import PiecewiseStrategy
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
 EngineName = Literal["eager", "graph"]
 
 
-class StepStrategy(SingleDeviceStrategy):
-    """Runs steps on one device; where one does not fit the memory, its batch goes through in pieces.
-
-    An out-of-memory error halves the pieces and repeats what had been accumulated, so that batch size, counters,
-    schedule and checkpoints are those of a run that had the memory.
+class StepStrategy(PiecewiseStrategy):
+    """Runs steps on one device as they are or captured in CUDA graphs, in pieces where they do not fit the memory.
 
     Args:
         device: the device.
@@ -40,18 +36,9 @@ class StepStrategy(SingleDeviceStrategy):
     def __init__(self, device: torch.device | str = "cpu", engine: EngineName = "eager") -> None:
         super().__init__(device)
         self.engine: EngineName = engine if self.root_device.type == "cuda" else "eager"
-        self.rows: int | None = None
-        """Most examples that go through at once; None for the whole batch."""
-        self.notes: list[str] = []
-        """What had to be done differently from what was asked."""
         if self.engine != engine:
             self.notes.append(f"engine {engine} needs a CUDA GPU: steps run {self.engine}")
-        self.evaluating = False
-        """Whether a validation's batch is being evaluated, or was when the run broke off."""
-        self._accumulated: list[Batch] = []
-        self._has_gradients = False
         self._has_stepped = False
-        self._lost_gradients = False
         self._drops = 0
         self._graphs: CapturedSteps | None = None
 
@@ -72,24 +59,21 @@ class StepStrategy(SingleDeviceStrategy):
         return moved
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the loss of a batch; its gradients too, where they do not come from Lightning's backward call.
+        """Computes the loss of a batch, or replays the whole step.
 
         Args:
             batch: on the device.
             batch_idx: its number in the epoch.
         """
-        self._has_gradients = self._has_stepped = False
-        self._accumulated.append(batch)
+        self._has_stepped = False
         if self.engine == "graph":
+            self._accumulated.append(batch)
             loss: Tensor | None = self._survive(self._replay, batch)
             if loss is not None:
                 self._has_gradients, self._has_stepped = True, self._captured().captures_update
                 return loss
-        if self._rows(batch) == rows_of(batch) and not self._lost_gradients:
-            loss = self._survive(super().training_step, batch, batch_idx)
-            if loss is not None:
-                return loss
-        return self._in_pieces()
+            self._accumulated.pop()
+        return super().training_step(batch, batch_idx)
 
     def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> Tensor:
         """Computes the gradients, where the step has not.
@@ -100,20 +84,13 @@ class StepStrategy(SingleDeviceStrategy):
             args: passed on.
             kwargs: passed on.
         """
-        compute = partial(super().backward, closure_loss, optimizer, *args, **kwargs)
-        # Lightning holds on to the loss, and the loss to all activations that the failed pass had not come to.
-        if not self._has_gradients and self._survive(compute, let_go=closure_loss.detach_) is None:
-            self._in_pieces()
+        loss = super().backward(closure_loss, optimizer, *args, **kwargs)
         if self._graphs is not None and not self._has_stepped:
             self._graphs.note_gradients()
-        return closure_loss.detach()
+        return loss
 
     def optimizer_step(
-        self,
-        optimizer: Optimizer,
-        closure: Callable[[], Any],
-        model: LightningModule | Any = None,
-        **kwargs: Any,
+        self, optimizer: Optimizer, closure: Callable[[], Any], model: LightningModule | Any = None, **kwargs: Any
     ) -> Any:
         """Updates the weights, where the step has not.
 
@@ -124,15 +101,13 @@ class StepStrategy(SingleDeviceStrategy):
             kwargs: passed on.
         """
         loss = closure()
-        self._accumulated.clear()
         if self._has_stepped:
+            self._accumulated.clear()
             trainer = self._module.trainer
             call._call_callback_hooks(trainer, "on_before_optimizer_step", optimizer)
             call._call_lightning_module_hook(trainer, "on_before_optimizer_step", optimizer)
             return loss
-        if self._graphs is None:
-            return super().optimizer_step(optimizer, lambda: loss, model, **kwargs)
-        with self._graphs.rates_on_device():
+        with self._graphs.rates_on_device() if self._graphs is not None else nullcontext():
             return super().optimizer_step(optimizer, lambda: loss, model, **kwargs)
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -142,37 +117,14 @@ class StepStrategy(SingleDeviceStrategy):
             args: the batch and its number.
             kwargs: passed on.
         """
-        self.evaluating = True
         try:
-            scored = super().validation_step(*args, **kwargs)
+            return super().validation_step(*args, **kwargs)
         except torch.OutOfMemoryError:
-            if not self._holds_graphs:
+            if not self._has_spare_memory:
                 raise
-            scored = None
-        if scored is None:
-            self._drop_graphs()
-            self._free()
-            scored = super().validation_step(*args, **kwargs)
-        self.evaluating = False
-        return scored
-
-    def try_out(self, batch: Batch) -> None:
-        """Finds in what pieces a batch fits, beside the state that the optimiser will have, and leaves no trace.
-
-        Args:
-            batch: the widest there will be, on the device.
-        """
-        devices = [self.root_device] if self.root_device.type == "cuda" else []
-        optimizer = self.optimizers[0]
-        trained = [value for group in optimizer.param_groups for value in group["params"]]
-        with torch.random.fork_rng(devices):
-            state = torch.empty(state_bytes(optimizer), dtype=torch.uint8, device=self.root_device)
-            self._accumulated.append(batch)
-            self._in_pieces()
-        del state
-        self._accumulated.clear()
-        for parameter in trained:
-            parameter.grad = None
+        self._give_up_spare_memory()
+        self._free()
+        return super().validation_step(*args, **kwargs)
 
     @property
     def captured_norm(self) -> Tensor | None:
@@ -182,51 +134,13 @@ class StepStrategy(SingleDeviceStrategy):
     def teardown(self) -> None:
         """Gives the graphs' memory back."""
         self._graphs = None
-        self._accumulated.clear()
         super().teardown()
 
     @property
-    def _module(self) -> LightningModule:
-        assert self.lightning_module is not None
-        return self.lightning_module
-
-    def _rows(self, batch: Batch) -> int:
-        return min(self.rows or rows_of(batch), rows_of(batch))
-
-    def _survive(self, step: Callable[..., Any], *arguments: Any, let_go: Callable[[], object] | None = None) -> Any:
-        """Does something; returns None, and makes room, where there is not enough memory for it."""
-        try:
-            return step(*arguments)
-        except torch.OutOfMemoryError:
-            if self._rows(self._accumulated[-1]) == 1 and not self._holds_graphs:
-                raise
-        # Out here nothing holds on to the tensors of the step that failed.
-        if let_go is not None:
-            let_go()
-        for parameter in self._module.parameters():
-            parameter.grad = None
-        self._lost_gradients = True
-        if self._holds_graphs:
-            self._drop_graphs()
-        else:
-            self._halve()
-        self._free()
-        return None
-
-    def _halve(self) -> None:
-        self.rows = (self._rows(self._accumulated[-1]) + 1) // 2
-        if self._graphs is not None:
-            self._graphs.forget()
-        step = self._module.trainer.global_step + 1
-        self._note(
-            f"not enough memory at step {step}: {self.rows} examples of a batch go through at a time from here on"
-        )
-
-    @property
-    def _holds_graphs(self) -> bool:
+    def _has_spare_memory(self) -> bool:
         return self._graphs is not None and self._graphs.holds_memory
 
-    def _drop_graphs(self) -> None:
+    def _give_up_spare_memory(self) -> None:
         """Gives the graphs' memory back; where that happens again and again, there is none for them."""
         assert self._graphs is not None
         self._graphs.forget()
@@ -234,42 +148,6 @@ class StepStrategy(SingleDeviceStrategy):
         if self._drops > MOST_DROPS:
             self.engine = "eager"
             self._note("not enough memory for CUDA graphs beside the steps: these run eager from here on")
-
-    def _free(self) -> None:
-        if self.root_device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _note(self, note: str) -> None:
-        self.notes.append(note)
-        print(f"note: {note}", flush=True)
-
-    def _in_pieces(self) -> Tensor:
-        """Adds a batch's gradients piece by piece, and returns its loss.
-
-        Where memory runs out, all that had been accumulated is computed again: the failed pass may have added to it.
-        """
-        while True:
-            batches = self._accumulated if self._lost_gradients else self._accumulated[-1:]
-            self._lost_gradients = False
-            losses = self._survive(lambda given: [self._backward_in_pieces(batch) for batch in given], batches)
-            if losses is not None:
-                self._has_gradients = True
-                loss: Tensor = losses[-1]
-                return loss
-
-    def _backward_in_pieces(self, batch: Batch) -> Tensor:
-        total = torch.zeros((), device=self.root_device)
-        accumulate = self._module.trainer.accumulate_grad_batches
-        for piece, share in pieces(batch, self._rows(batch)):
-            with self.precision_plugin.train_step_context():
-                loss = self._loss(piece) * share
-            super().backward(loss / accumulate, self.optimizers[0])
-            total += loss.detach()
-        return total
-
-    def _loss(self, batch: Batch) -> Tensor:
-        loss: Callable[[Batch], Tensor] = self._module.loss  # type: ignore[assignment]
-        return loss(batch)
 
     def _replay(self, batch: Batch) -> Tensor | None:
         try:
