@@ -19,6 +19,8 @@ from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags
 
+# The parts of a configuration.
+SECTIONS = ("model", "data", "trainer", "checkpoint")
 PROGRAM = "python -m peft_lightning compare"
 USAGE = f"""\
 {PROGRAM} RECIPE RECIPE ... [--overlay FILE] [--seeds 1 2 3] [--data.n_train 400 ...]
@@ -85,6 +87,13 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 f"did you mean {near[0]}?" if near else "--help lists the options; settings have a dot: --data.n_train"
             )
             raise UserError(f"{name} is no option of compare: {mend}")
+        section = name.removeprefix("--").partition(".")[0]
+        if not stays and "." in name and section not in SECTIONS:
+            near = difflib.get_close_matches(section, SECTIONS, 1)
+            mend = (
+                f"did you mean --{near[0]}{name[len(section) + 2 :]}?" if near else f"there are {', '.join(SECTIONS)}"
+            )
+            raise UserError(f"{name} is no setting: {mend}")
         (mine if stays else overrides).extend([name] if value is None else [name, value])
     return mine, overrides
 

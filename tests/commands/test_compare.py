@@ -37,6 +37,7 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         ([], "no recipe to compare"),
         ([*RECIPES, "--sedes", "1"], "--sedes is no option of compare: did you mean --seeds?"),
+        ([*RECIPES, "--dat.n_train", "3"], "--dat.n_train is no setting: did you mean --data.n_train?"),
         ([*RECIPES, "--live"], "--live is no option of compare: --help lists the options"),
         ([*RECIPES, "--seeds", "one"], "invalid int value: 'one'"),
         ([*RECIPES, "--seeds", "-1"], "a seed is a whole number from 0"),
