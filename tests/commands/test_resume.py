@@ -210,7 +210,15 @@ def test_a_signal_ends_a_run_that_can_go_on(sent: signal.Signals, tiny_fit: list
     words = [*tiny_fit, "--trainer.max_epochs", "200", "--checkpoint.every_n_steps", "3"]
     environment = os.environ | {"PYTHONPATH": str(SOURCES)}
     program = [sys.executable, "-m", "peft_lightning", *words]
-    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        program,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a shell runs in the background are deaf to Ctrl-C, and what they start is too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:
         try:
             while child.poll() is None and not list(Path().glob("lightning_logs/lora/*/checkpoints/last.ckpt")):
                 pass
