@@ -47,10 +47,10 @@ class StepClock:
             return
         self._seen = done
         if done == self._warmup_steps:
-            self._warm = _synchronised()
+            self._warm = synchronised()
             self._warm_cpu_s = time.process_time()
         elif done == self._steps:
-            self._finish(_synchronised())
+            self._finish(synchronised())
 
     def _finish(self, now: float) -> None:
         if self._began is None or self._warm is None:
@@ -69,7 +69,8 @@ class StepClock:
         }
 
 
-def _synchronised() -> float:
+def synchronised() -> float:
+    """Reads the clock when the device has done what it was asked to, in seconds."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

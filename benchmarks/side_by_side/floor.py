@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from side_by_side.clock import synchronised
 from side_by_side.flops import Encoder, optimizer_bytes, training_flops
 from side_by_side.job import METHODS, Job
 from side_by_side.workload import load_tokenizer, read_reviews, token_counts
@@ -103,28 +103,19 @@ def _seconds(work: Callable[[], Any], least_s: float = 0.3) -> float:
         share = 1
     rounds, best = 1, float("inf")
     while True:
-        _synchronise()
-        began = time.perf_counter()
+        began = synchronised()
         for _ in range(rounds):
             work()
-        _synchronise()
-        took = time.perf_counter() - began
+        took = synchronised() - began
         if took >= least_s / 5:
             break
         rounds *= 2
     for _ in range(5):
-        _synchronise()
-        began = time.perf_counter()
+        began = synchronised()
         for _ in range(rounds):
             work()
-        _synchronise()
-        best = min(best, (time.perf_counter() - began) / rounds / share)
+        best = min(best, (synchronised() - began) / rounds / share)
     return best
-
-
-def _synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def _encoder(backbone: Path) -> Encoder:

@@ -9,13 +9,13 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from peft_lightning.errors import UserError
+from peft_lightning.runs.environment import installed_version, processor_name
 from peft_lightning.runs.files import write_atomically
 
 PACKAGES = ("torch", "transformers", "peft", "lightning", "bitsandbytes", "accelerate", "tokenizers")
@@ -91,11 +91,11 @@ def describe_machine() -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
     return {
         "gpu": torch.cuda.get_device_name() if on_gpu else None,
-        "cpu": _processor(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: installed_version(name) for name in PACKAGES},
     }
 
 
@@ -108,19 +108,3 @@ def adapters_versions(site: Path | None) -> dict[str, str]:
     names = sorted(path.name for path in site.glob("*.dist-info")) if site else []
     found = [re.fullmatch(r"(.+)-([^-]+)\.dist-info", name) for name in names]
     return {match[1]: match[2] for match in found if match}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

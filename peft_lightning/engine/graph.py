@@ -203,13 +203,12 @@ class CapturedSteps:
 
     def _whole(self, batch: Batch, rows: int) -> None:
         self._backward(batch, rows)
-        # The optimiser takes parameters without a gradient as they come; so does the norm.
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         settings = self.settings
         if settings.clip_value and settings.clips_norm:
             self.gradient_norm.copy_(clip_grad_norm_(self._parameters, settings.clip_value))
         else:
-            self.gradient_norm.copy_(get_total_norm(gradients))
+            # The optimiser takes parameters without a gradient as they come; so does the norm.
+            self.gradient_norm.copy_(get_total_norm([p.grad for p in self._parameters if p.grad is not None]))
             if settings.clip_value:
                 clip_grad_value_(self._parameters, settings.clip_value)
         self._optimizer.step()

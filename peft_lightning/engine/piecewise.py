@@ -81,7 +81,7 @@ class PiecewiseStrategy(SingleDeviceStrategy):
         """
         loss = closure()
         self._accumulated.clear()
-        return super().optimizer_step(optimizer, lambda: loss, model, **kwargs)
+        return self._update(optimizer, loss, model, **kwargs)
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch.
@@ -153,6 +153,10 @@ class PiecewiseStrategy(SingleDeviceStrategy):
 
     def _give_up_spare_memory(self) -> None:
         """Gives it up."""
+
+    def _update(self, optimizer: Optimizer, loss: Any, model: Any, **kwargs: Any) -> Any:
+        """Updates the weights with the gradients that there are."""
+        return super().optimizer_step(optimizer, lambda: loss, model, **kwargs)
 
     def _halve(self) -> None:
         self.rows = (self._rows(self._accumulated[-1]) + 1) // 2

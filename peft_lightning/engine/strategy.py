@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.trainer import call
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
@@ -89,27 +88,6 @@ class StepStrategy(PiecewiseStrategy):
             self._graphs.note_gradients()
         return loss
 
-    def optimizer_step(
-        self, optimizer: Optimizer, closure: Callable[[], Any], model: LightningModule | Any = None, **kwargs: Any
-    ) -> Any:
-        """Updates the weights, where the step has not.
-
-        Args:
-            optimizer: the optimiser.
-            closure: computes the loss and its gradients.
-            model: the module.
-            kwargs: passed on.
-        """
-        loss = closure()
-        if self._has_stepped:
-            self._accumulated.clear()
-            trainer = self._module.trainer
-            call._call_callback_hooks(trainer, "on_before_optimizer_step", optimizer)
-            call._call_lightning_module_hook(trainer, "on_before_optimizer_step", optimizer)
-            return loss
-        with self._graphs.rates_on_device() if self._graphs is not None else nullcontext():
-            return super().optimizer_step(optimizer, lambda: loss, model, **kwargs)
-
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch; where there is no room beside the graphs, without them.
 
@@ -148,6 +126,16 @@ class StepStrategy(PiecewiseStrategy):
         if self._drops > MOST_DROPS:
             self.engine = "eager"
             self._note("not enough memory for CUDA graphs beside the steps: these run eager from here on")
+
+    def _update(self, optimizer: Optimizer, loss: Any, model: Any, **kwargs: Any) -> Any:
+        """Updates the weights, where the step has not."""
+        if self._has_stepped:
+            trainer = self._module.trainer
+            call._call_callback_hooks(trainer, "on_before_optimizer_step", optimizer)
+            call._call_lightning_module_hook(trainer, "on_before_optimizer_step", optimizer)
+            return loss
+        with self._graphs.rates_on_device() if self._graphs is not None else nullcontext():
+            return super()._update(optimizer, loss, model, **kwargs)
 
     def _replay(self, batch: Batch) -> Tensor | None:
         try:

@@ -1,14 +1,19 @@
 """What a run ran on: versions, device, the state of the source tree."""
 
+from __future__ import annotations
+
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import Trainer
 
 from peft_lightning.runs.record import EnvironmentFigures
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 
 def describe_environment(trainer: Trainer) -> EnvironmentFigures:
@@ -21,35 +26,40 @@ def describe_environment(trainer: Trainer) -> EnvironmentFigures:
     return EnvironmentFigures(
         python=platform.python_version(),
         torch=torch.__version__,
-        lightning=_version("lightning") or "",
-        transformers=_version("transformers") or "",
-        peft=_version("peft") or "",
-        bitsandbytes=_version("bitsandbytes"),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        lightning=installed_version("lightning") or "",
+        transformers=installed_version("transformers") or "",
+        peft=installed_version("peft") or "",
+        bitsandbytes=installed_version("bitsandbytes"),
+        device=torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{processor_name()}, {torch.get_num_threads()} threads",
         precision=str(trainer.precision),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         git=_git_commit(),
     )
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Returns the version of an installed package, or None.
+
+    Args:
+        package: Its name as pip knows it.
+    """
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def _processor() -> str:
-    """Names the processor, and the number of threads torch uses on it."""
-    name = platform.processor() or platform.machine()
+def processor_name() -> str:
+    """Returns what the processor is called."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
+                return line.partition(":")[2].strip()
     except OSError:
         pass
-    return f"{name}, {torch.get_num_threads()} threads"
+    return platform.processor() or platform.machine()
 
 
 def _git_commit() -> str | None:

@@ -1,0 +1,20 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from peft_lightning.model.locations import locate
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    """A folder as `--shape` wants it: a small RoBERTa's configuration and a tokenizer, no weights."""
+    folder = tmp_path / "shape"
+    folder.mkdir()
+    embedded = Path(locate("embedded"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((embedded / name).read_bytes())
+    config = json.loads((embedded / "config.json").read_text())
+    config |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
