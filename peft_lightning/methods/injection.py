@@ -43,6 +43,11 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
         if parameter.requires_grad and parameter.dtype == torch.bfloat16:
             # Biases that are trained with an encoder in bf16: so small they would lose what a step adds to them.
             parameter.data = parameter.data.float()
+    if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
+        # PEFT widens what goes into LoRA's layers to the type of their weights, and autocast narrows it again.
+        for module in adapted.modules():
+            if getattr(module, "cast_input_dtype_enabled", False):
+                module.cast_input_dtype_enabled = False  # type: ignore[assignment]
     wrapped = {name for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)}
     if wrapped != set(head):
         surprise = ", ".join(sorted(wrapped ^ set(head)))

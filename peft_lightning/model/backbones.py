@@ -21,6 +21,7 @@ from peft_lightning.model.locations import (
 )
 from peft_lightning.model.tokenizers import load_tokenizer
 from peft_lightning.model.weight_files import sha256_of_weights, weight_files
+from peft_lightning.model.workspaces import use_small_workspaces
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -62,6 +63,8 @@ class Backbone:
         Raises:
             UserError: there is no such model, or it is not an encoder for sequence classification.
         """
+        if self.dtype == "smallest":
+            use_small_workspaces()
         model = self._load(num_labels, quantization_config, device="cpu")
         if self.dtype != "float32":
             hold_in_bfloat16(model)
