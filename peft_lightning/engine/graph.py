@@ -14,9 +14,6 @@ from torch.optim import Optimizer
 
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
 
-# A shape that has come this often will come again: capturing takes as long as some ten steps.
-SEEN_BEFORE_CAPTURE = 2
-
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -65,6 +62,8 @@ class GraphRecorder:
         """
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
+        generator = torch.cuda.default_generators[stream.device_index]
+        unrecorded = generator.clone_state()
         try:
             # Threads that load batches may use the GPU meanwhile.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
@@ -72,8 +71,10 @@ class GraphRecorder:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            torch.cuda.set_stream(stream)  # which a capture that could not be ended does not go back to
-            raise CaptureError(" ".join(str(error).split())[:200]) from error
+            # A capture that could not be ended goes back neither to the stream nor to the generator's own state.
+            torch.cuda.set_stream(stream)
+            generator.graphsafe_set_state(unrecorded)
+            raise CaptureError(_first_line(error)) from error
         self._pool = graph.pool()
         return graph.replay
 
@@ -87,11 +88,12 @@ class _Recorded:
 
 
 class CapturedSteps:
-    """Captures a step for each shape of a batch that comes often, and replays it from then on.
+    """Captures the step of each shape of a batch when it first comes, and replays it from then on.
 
-    The first steps of every shape run as they are, which is the warm-up that a capture needs: nothing of the run has
-    to be put back after it. With torch's AdamW and no accumulation the whole step is captured, with the clipping and
-    the update; else the loss and the gradients, and the optimiser steps outside. All graphs share their memory.
+    What a capture needs to have run before runs on the same batch and leaves no trace; so a step's arithmetic depends
+    on its batch alone, not on what came before it, and a resumed run goes on with the same bits. With torch's AdamW and
+    no accumulation the whole step is captured, with the clipping and the update; else the loss and the gradients, and
+    the optimiser steps outside. All graphs share their memory.
 
     Args:
         loss: the mean loss of a batch; nothing but that.
@@ -105,17 +107,16 @@ class CapturedSteps:
         self._optimizer = optimizer
         self.settings = settings
         self._parameters: list[Tensor] = [value for group in optimizer.param_groups for value in group["params"]]
-        device = self._parameters[0].device
+        self._device = self._parameters[0].device
         self.captures_update = settings.updates
         self._graphs: dict[tuple[Shape, int, bool], _Recorded] = {}
-        self._seen: dict[Shape, int] = {}
         self._gradients: dict[Tensor, Tensor] = {}
-        self._loss_out = torch.zeros((), device=device)
-        self.gradient_norm = torch.zeros((), device=device)
-        self._rates = [torch.zeros((), device=device) for _ in optimizer.param_groups]
+        self._loss_out = torch.zeros((), device=self._device)
+        self.gradient_norm = torch.zeros((), device=self._device)
+        self._rates = [torch.zeros((), device=self._device) for _ in optimizer.param_groups]
 
     def run(self, batch: Batch, rows: int, first: bool) -> Tensor | None:
-        """Replays the step of a batch, and captures it before where that is due.
+        """Replays the step of a batch, and captures it before where that has not been done.
 
         Args:
             batch: on the device.
@@ -123,15 +124,15 @@ class CapturedSteps:
             first: whether no gradients have been accumulated yet.
 
         Returns:
-            The loss; None where this step is to run as it is.
+            The loss; None where this step is to run as it is: the first of a run, which makes the optimiser's state.
         """
+        if self.captures_update and not self._optimizer.state:
+            return None
         shape: Shape = tuple((name, tuple(values.shape)) for name, values in batch.items())
         key = (shape, rows, first)
         recorded = self._graphs.get(key)
         if recorded is None:
-            self._seen[shape] = self._seen.get(shape, 0) + 1
-            if self._seen[shape] <= SEEN_BEFORE_CAPTURE:
-                return None
+            self._warm_up(batch, rows)
             try:
                 recorded = self._graphs[key] = self._capture(batch, rows, first)
             except CaptureError:
@@ -147,11 +148,13 @@ class CapturedSteps:
         recorded.replay()
         return self._loss_out.clone()
 
-    def note_gradients(self) -> None:
-        """Looks which parameters a step that ran as it is gave gradients to: the optimiser leaves the others alone."""
-        if not self.captures_update and not self._gradients:
-            given = [parameter for parameter in self._parameters if parameter.grad is not None]
-            self._gradients = {parameter: torch.zeros_like(parameter) for parameter in given}
+    def warm_up(self, batch: Batch) -> None:
+        """Runs a step's forward and backward pass on a batch and leaves no trace of it.
+
+        Args:
+            batch: on the device.
+        """
+        self._warm_up(batch, rows_of(batch))
 
     @property
     def holds_memory(self) -> bool:
@@ -162,7 +165,6 @@ class CapturedSteps:
         """Drops all graphs and their memory; what comes next is captured anew."""
         self._graphs.clear()
         self._record = GraphRecorder()  # a pool whose graphs are gone takes no new ones
-        self._seen.clear()
         self._gradients = {}
 
     @contextmanager
@@ -174,6 +176,26 @@ class CapturedSteps:
         self._set_rates()
         with _lent(self._optimizer.param_groups, "lr", self._rates):
             yield
+
+    def _warm_up(self, batch: Batch, rows: int) -> None:
+        kept = [parameter.grad for parameter in self._parameters]
+        self._drop_gradients()
+        batch = dict(batch)
+        if "attention_mask" in batch:
+            # A capture cannot look whether a mask masks anything, so it always goes through attention with a mask.
+            # transformers leaves a mask that masks nothing out: this one masks a token.
+            batch["attention_mask"] = batch["attention_mask"].clone()
+            batch["attention_mask"][0, -1] = 0
+        try:
+            with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+                self._backward(batch, rows)
+            if not self.captures_update and not self._gradients:
+                # The optimiser leaves parameters without gradients alone.
+                given = [parameter for parameter in self._parameters if parameter.grad is not None]
+                self._gradients = {parameter: torch.zeros_like(parameter) for parameter in given}
+        finally:
+            for parameter, gradient in zip(self._parameters, kept, strict=True):
+                parameter.grad = gradient
 
     def _lend_gradients(self, first: bool) -> None:
         for parameter, gradient in self._gradients.items():
@@ -245,3 +267,10 @@ def _lent(groups: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) ->
     finally:
         for group, value in zip(groups, kept, strict=True):
             group[name] = value
+
+
+def _first_line(error: BaseException) -> str:
+    """What went wrong first: that the capture could not be ended is only what came of it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).strip().split("\n")[0][:200]

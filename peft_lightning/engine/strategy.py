@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer import call
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
+from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
-from peft_lightning.engine.pieces import Batch
+from peft_lightning.engine.pieces import Batch, rows_of
 from peft_lightning.engine.piecewise import PiecewiseStrategy
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
-EngineName = Literal["eager", "graph"]
+EngineName = Literal["auto", "eager", "graph", "compiled"]
 
 
 class StepStrategy(PiecewiseStrategy):
@@ -27,35 +29,33 @@ class StepStrategy(PiecewiseStrategy):
 
     Args:
         device: the device.
-        engine: `eager`, Lightning's own way, or `graph`, which captures steps in CUDA graphs.
+        engine: `eager`, Lightning's own way; `graph`, which captures steps in CUDA graphs; `compiled`, which compiles
+            the layers before; or `auto`, the fastest of them for the job.
     """
 
     strategy_name = "single_device_steps"
 
-    def __init__(self, device: torch.device | str = "cpu", engine: EngineName = "eager") -> None:
+    def __init__(self, device: torch.device | str = "cpu", engine: EngineName = "auto") -> None:
         super().__init__(device)
         self.engine: EngineName = engine if self.root_device.type == "cuda" else "eager"
-        if self.engine != engine:
+        if self.engine != engine != "auto":
             self.notes.append(f"engine {engine} needs a CUDA GPU: steps run {self.engine}")
         self._has_stepped = False
         self._drops = 0
         self._graphs: CapturedSteps | None = None
+        self._layers: CompiledLayers | None = None
 
-    def batch_to_device(self, batch: Batch, device: torch.device | None = None, dataloader_idx: int = 0) -> Batch:
-        """Moves a batch, and leaves out a mask that masks nothing while that is known without asking the GPU.
-
-        A captured step cannot look at its mask, and attention without one has a faster kernel.
+    def setup(self, trainer: Trainer) -> None:
+        """Decides how steps run, where that was left to it.
 
         Args:
-            batch: where the loader left it.
-            device: where it goes.
-            dataloader_idx: which loader it is from.
+            trainer: the Trainer.
         """
-        mask = batch.get("attention_mask")
-        if self.engine == "graph" and self._module.trainer.training and mask is not None and bool(mask.all()):
-            batch = {name: values for name, values in batch.items() if name != "attention_mask"}
-        moved: Batch = super().batch_to_device(batch, device, dataloader_idx)
-        return moved
+        super().setup(trainer)
+        if self.engine == "auto":
+            self.engine = "graph"
+            if trainer.state.fn == TrainerFn.FITTING and self._compiling_pays(trainer):
+                self.engine = "compiled"
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the loss of a batch, or replays the whole step.
@@ -65,7 +65,7 @@ class StepStrategy(PiecewiseStrategy):
             batch_idx: its number in the epoch.
         """
         self._has_stepped = False
-        if self.engine == "graph":
+        if self.engine != "eager":
             self._accumulated.append(batch)
             loss: Tensor | None = self._survive(self._replay, batch)
             if loss is not None:
@@ -73,20 +73,6 @@ class StepStrategy(PiecewiseStrategy):
                 return loss
             self._accumulated.pop()
         return super().training_step(batch, batch_idx)
-
-    def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> Tensor:
-        """Computes the gradients, where the step has not.
-
-        Args:
-            closure_loss: the loss.
-            optimizer: the optimiser.
-            args: passed on.
-            kwargs: passed on.
-        """
-        loss = super().backward(closure_loss, optimizer, *args, **kwargs)
-        if self._graphs is not None and not self._has_stepped:
-            self._graphs.note_gradients()
-        return loss
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch; where there is no room beside the graphs, without them.
@@ -111,7 +97,7 @@ class StepStrategy(PiecewiseStrategy):
 
     def teardown(self) -> None:
         """Gives the graphs' memory back."""
-        self._graphs = None
+        self._graphs = self._layers = None
         super().teardown()
 
     @property
@@ -138,14 +124,37 @@ class StepStrategy(PiecewiseStrategy):
             return super()._update(optimizer, loss, model, **kwargs)
 
     def _replay(self, batch: Batch) -> Tensor | None:
+        first = len(self._accumulated) == 1
         try:
-            return self._captured().run(batch, self._rows(batch), len(self._accumulated) == 1)
+            # A batch of one example is a shape of its own for the compiler: not worth the time.
+            with self._lent_layers() if rows_of(batch) > 1 else nullcontext():
+                return self._captured().run(batch, self._rows(batch), first)
+        except CompileError as error:
+            self.engine = "graph"
+            self._note(f"the layers cannot be compiled ({error}): steps run as graphs of what is not compiled")
         except CaptureError as error:
             self.engine = "eager"
             self._captured().forget()
             self._free()
             self._note(f"this step cannot be captured in a CUDA graph ({error}): steps run eager from here on")
-            return None
+        return None
+
+    def _lent_layers(self) -> AbstractContextManager[None]:
+        if self.engine != "compiled":
+            return nullcontext()
+        if self._layers is None:
+            self._layers = CompiledLayers(self._module)
+            # The compiler makes its kernels for what it sees first: the same for a run and one that goes on with it.
+            widest = self._module.trainer.datamodule.widest_training_batch()  # type: ignore[attr-defined]
+            with self._layers.lent():
+                self._captured().warm_up(self.batch_to_device(widest))
+        return self._layers.lent()
+
+    def _compiling_pays(self, trainer: Trainer) -> bool:
+        layers = len(repeated_layers(self._module))
+        width = getattr(getattr(self._module.model, "config", None), "hidden_size", 0)
+        tokens = trainer.datamodule.widest_training_batch()["input_ids"].numel()  # type: ignore[attr-defined]
+        return compiling_pays(trainer.estimated_stepping_batches, layers * width * tokens)
 
     def _captured(self) -> CapturedSteps:
         trainer = self._module.trainer

@@ -1,0 +1,62 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
+
+
+class Network(nn.Module):
+    """Three like layers behind two that are not, and a pair that is shorter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.ModuleList([nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU()])
+        self.pair = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.layers = nn.ModuleList([nn.LayerNorm(4) for _ in range(3)])
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            given = layer(given)
+        return given
+
+
+def test_the_layers_are_the_longest_list_of_like_ones() -> None:
+    network = Network()
+    assert repeated_layers(network) == list(network.layers)
+    assert repeated_layers(nn.Linear(2, 2)) == []
+
+
+def test_layers_are_compiled_inside_and_as_they_were_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Any] = []
+
+    def compile_(function: Any, **settings: Any) -> Any:
+        compiled.append(settings)
+        return lambda *given: function(*given) * 2
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    network, given = Network(), torch.randn(5, 4)
+    before = network(given)
+    layers = CompiledLayers(network)
+    for _ in range(2):
+        with layers.lent():
+            # Each layer norm puts the factor of the one before right again.
+            assert torch.allclose(network(given), before * 2, atol=1e-4)
+        assert torch.equal(network(given), before)
+    # One shape for all: no width is compiled on its own.
+    assert compiled == [{"dynamic": True}] * 3
+
+
+def test_what_cannot_be_compiled_says_so_and_the_layers_are_put_back() -> None:
+    network = Network()
+    with pytest.raises(CompileError, match="no compiler"), CompiledLayers(network).lent():
+        raise torch._dynamo.exc.TorchDynamoException("no compiler\nhere")
+    assert all("forward" not in vars(layer) for layer in network.layers)
+
+
+def test_compiling_pays_in_long_jobs_and_large_batches() -> None:
+    study = 12 * 768 * 8 * 256
+    assert not compiling_pays(1_125, study)
+    assert compiling_pays(1_000_000, study)
+    assert compiling_pays(1_125, 100 * study)
