@@ -111,7 +111,8 @@ def main() -> int:
         recipes = [*(str(CONFIGS / f"{method}.yaml") for method in METHODS), str(checkpointed_recipe(Path(scratch)))]
         command = [sys.executable, "-m", "peft_lightning", "compare", *recipes, "--seeds", "1"]
         command += ["--name", "study_costs", "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
-        command += ["--model.model_name_or_path", str(backbone), *settings]
+        # As the study ran: no captured steps.
+        command += ["--engine", "eager", "--model.model_name_or_path", str(backbone), *settings]
         done = subprocess.run(command, check=False)
         if done.returncode not in (0, 1):
             return done.returncode
