@@ -113,9 +113,15 @@ def main() -> int:
         command += ["--name", "study_costs", "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
         # As the study ran: no captured steps.
         command += ["--engine", "eager", "--model.model_name_or_path", str(backbone), *settings]
-        done = subprocess.run(command, check=False)
-        if done.returncode not in (0, 1):
-            return done.returncode
+        interrupted = False
+        with subprocess.Popen(command) as running:
+            try:
+                code = running.wait()
+            except KeyboardInterrupt:  # which the comparison got too: it writes what it has
+                interrupted = True
+                code = running.wait()
+        if code not in (0, 1) and not interrupted:
+            return code
     records = rows(Path("lightning_logs/compare/study_costs"))
     environment = next((record.environment for record in records.values() if record is not None), None)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +135,7 @@ def main() -> int:
     content["environment"] = None if environment is None else vars(environment)
     (arguments.out / "study_costs.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(table)
-    return done.returncode
+    return code
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORDS = "lightning_logs/compare/study_costs/runs/*/seed_1/lightning_logs/*/*/results.json"
 
 
 @pytest.mark.slow
@@ -38,3 +41,22 @@ def test_every_recipe_of_the_study_is_measured_alone_and_what_a_cpu_has_not_is_n
     assert configs.keys() == results.keys()
     checkpointed = {label for label, text in configs.items() if "gradient_checkpointing: true" in text}
     assert checkpointed == {"qlora-checkpointed"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_rows_there_are(shape: Path, reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    command = [sys.executable, str(ROOT / "benchmarks" / "study_costs.py"), "--shape", str(shape)]
+    command += ["--reviews", str(reviews), "--out", str(out), "--data.n_train", "24", "--data.n_val", "8"]
+    command += ["--data.n_test", "8", "--data.max_length", "16", "--trainer.max_epochs", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True) as running:
+        until = time.monotonic() + 200
+        while not any('"finished"' in path.read_text() for path in tmp_path.glob(RECORDS)):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(60) != 0
+    results = json.loads((out / "study_costs.json").read_text())
+    assert results["full"]["time"]["steps"] == 3
+    assert results["ia3"] is None
