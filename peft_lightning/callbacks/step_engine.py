@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.engine.strategy import StepStrategy
+from peft_lightning.engine.strategy import EngineName, StepStrategy
 
 
 class StepEngine(Callback):
@@ -18,6 +18,7 @@ class StepEngine(Callback):
         self._limited = limited
         self._rows: int | None = None
         self._notes: list[str] = []
+        self._engine: EngineName | None = None
         self._strategy: StepStrategy | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -25,6 +26,8 @@ class StepEngine(Callback):
         if isinstance(trainer.strategy, StepStrategy):
             self._strategy = trainer.strategy
             self._strategy.rows = self._rows
+            if self._engine is not None:
+                self._strategy.engine, self._strategy.fallen_back = self._engine, True
             self._strategy.notes = list(dict.fromkeys([*self._notes, *self._strategy.notes]))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -36,8 +39,9 @@ class StepEngine(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Returns what was found."""
         if self._strategy is None:
-            return {"rows": self._rows, "notes": list(self._notes)}
-        return {"rows": self._strategy.rows, "notes": list(self._strategy.notes)}
+            return {"rows": self._rows, "notes": list(self._notes), "engine": self._engine}
+        engine = self._strategy.engine if self._strategy.fallen_back else None
+        return {"rows": self._strategy.rows, "notes": list(self._strategy.notes), "engine": engine}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on with what was found.
@@ -46,3 +50,4 @@ class StepEngine(Callback):
             state_dict: What ``state_dict`` returned.
         """
         self._rows, self._notes = state_dict["rows"], list(state_dict["notes"])
+        self._engine = state_dict.get("engine")

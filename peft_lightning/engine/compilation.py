@@ -40,8 +40,12 @@ class CompiledLayers:
         Raises:
             CompileError: they cannot be compiled.
         """
-        if not self._compiled:
-            self._compiled = [torch.compile(layer.forward, dynamic=True) for layer in self.layers]
+        if not self.layers:
+            raise CompileError("the network repeats no layer")
+        try:
+            self._compiled = self._compiled or [torch.compile(layer.forward, dynamic=True) for layer in self.layers]
+        except RuntimeError as error:  # such as a Python that it does not know yet
+            raise CompileError(_in_a_line(error)) from error
         for layer, compiled in zip(self.layers, self._compiled, strict=True):
             layer.forward = compiled
         try:
@@ -49,7 +53,7 @@ class CompiledLayers:
             with torch._inductor.config.patch(deterministic=True):
                 yield
         except torch._dynamo.exc.TorchDynamoException as error:
-            raise CompileError(" ".join(str(error).split())[:200]) from error
+            raise CompileError(_in_a_line(error)) from error
         finally:
             for layer in self.layers:
                 del layer.forward
@@ -74,3 +78,7 @@ def compiling_pays(steps: float, activations: int) -> bool:
         activations: layers x width x tokens of its widest batch.
     """
     return steps * activations * SAVED_S_PER_ACTIVATION > COMPILE_S
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

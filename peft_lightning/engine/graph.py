@@ -74,6 +74,8 @@ class GraphRecorder:
             # A capture that could not be ended goes back neither to the stream nor to the generator's own state.
             torch.cuda.set_stream(stream)
             generator.graphsafe_set_state(unrecorded)
+            if isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                raise
             raise CaptureError(_first_line(error)) from error
         self._pool = graph.pool()
         return graph.replay
@@ -126,13 +128,14 @@ class CapturedSteps:
         Returns:
             The loss; None where this step is to run as it is: the first of a run, which makes the optimiser's state.
         """
-        if self.captures_update and not self._optimizer.state:
+        # Beside the memory of a graph there might be none left for the optimiser's state.
+        if not self._optimizer.state:
             return None
         shape: Shape = tuple((name, tuple(values.shape)) for name, values in batch.items())
         key = (shape, rows, first)
         recorded = self._graphs.get(key)
         if recorded is None:
-            self._warm_up(batch, rows)
+            self.warm_up(batch, rows)
             try:
                 recorded = self._graphs[key] = self._capture(batch, rows, first)
             except CaptureError:
@@ -147,14 +150,6 @@ class CapturedSteps:
             self._lend_gradients(first)
         recorded.replay()
         return self._loss_out.clone()
-
-    def warm_up(self, batch: Batch) -> None:
-        """Runs a step's forward and backward pass on a batch and leaves no trace of it.
-
-        Args:
-            batch: on the device.
-        """
-        self._warm_up(batch, rows_of(batch))
 
     @property
     def holds_memory(self) -> bool:
@@ -177,7 +172,13 @@ class CapturedSteps:
         with _lent(self._optimizer.param_groups, "lr", self._rates):
             yield
 
-    def _warm_up(self, batch: Batch, rows: int) -> None:
+    def warm_up(self, batch: Batch, rows: int) -> None:
+        """Runs a step's forward and backward pass on a batch and leaves no trace of it.
+
+        Args:
+            batch: on the device.
+            rows: examples that go through at once.
+        """
         kept = [parameter.grad for parameter in self._parameters]
         self._drop_gradients()
         batch = dict(batch)

@@ -136,15 +136,18 @@ class PiecewiseStrategy(SingleDeviceStrategy):
         # Out here nothing holds on to the tensors of the step that failed.
         if let_go is not None:
             let_go()
-        for parameter in self._module.parameters():
-            parameter.grad = None
-        self._lost_gradients = True
+        self._lose_gradients()
         if self._has_spare_memory:
             self._give_up_spare_memory()
         else:
             self._halve()
         self._free()
         return None
+
+    def _lose_gradients(self) -> None:
+        for parameter in self._module.parameters():
+            parameter.grad = None
+        self._lost_gradients = True
 
     @property
     def _has_spare_memory(self) -> bool:
@@ -170,8 +173,9 @@ class PiecewiseStrategy(SingleDeviceStrategy):
             torch.cuda.empty_cache()
 
     def _note(self, note: str) -> None:
-        self.notes.append(note)
-        print(f"note: {note}", flush=True)
+        if note not in self.notes:
+            self.notes.append(note)
+            print(f"note: {note}", flush=True)
 
     def _in_pieces(self) -> Tensor:
         """Adds a batch's gradients piece by piece, and returns its loss.

@@ -16,8 +16,9 @@ from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
-from peft_lightning.engine.pieces import Batch, rows_of
+from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
+from peft_lightning.model.optimizers import count_optimizer_steps
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
@@ -40,6 +41,8 @@ class StepStrategy(PiecewiseStrategy):
         self.engine: EngineName = engine if self.root_device.type == "cuda" else "eager"
         if self.engine != engine != "auto":
             self.notes.append(f"engine {engine} needs a CUDA GPU: steps run {self.engine}")
+        self.fallen_back = False
+        """Whether steps run otherwise than was asked, because they cannot or there is no memory for it."""
         self._has_stepped = False
         self._drops = 0
         self._graphs: CapturedSteps | None = None
@@ -52,10 +55,8 @@ class StepStrategy(PiecewiseStrategy):
             trainer: the Trainer.
         """
         super().setup(trainer)
-        if self.engine == "auto":
-            self.engine = "graph"
-            if trainer.state.fn == TrainerFn.FITTING and self._compiling_pays(trainer):
-                self.engine = "compiled"
+        if self.engine == "auto" and trainer.state.fn == TrainerFn.FITTING:
+            self.engine = "compiled" if self._compiling_pays(trainer) else "graph"
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the loss of a batch, or replays the whole step.
@@ -67,7 +68,7 @@ class StepStrategy(PiecewiseStrategy):
         self._has_stepped = False
         if self.engine != "eager":
             self._accumulated.append(batch)
-            loss: Tensor | None = self._survive(self._replay, batch)
+            loss = self._replay_if_there_is_room(batch)
             if loss is not None:
                 self._has_gradients, self._has_stepped = True, self._captured().captures_update
                 return loss
@@ -86,7 +87,8 @@ class StepStrategy(PiecewiseStrategy):
         except torch.OutOfMemoryError:
             if not self._has_spare_memory:
                 raise
-        self._give_up_spare_memory()
+        assert self._graphs is not None
+        self._graphs.forget()
         self._free()
         return super().validation_step(*args, **kwargs)
 
@@ -110,8 +112,11 @@ class StepStrategy(PiecewiseStrategy):
         self._graphs.forget()
         self._drops += 1
         if self._drops > MOST_DROPS:
-            self.engine = "eager"
-            self._note("not enough memory for CUDA graphs beside the steps: these run eager from here on")
+            self._fall_back("eager", "not enough memory for CUDA graphs beside the steps: these run eager from here on")
+
+    def _fall_back(self, engine: EngineName, note: str) -> None:
+        self.engine, self.fallen_back = engine, True
+        self._note(note)
 
     def _update(self, optimizer: Optimizer, loss: Any, model: Any, **kwargs: Any) -> Any:
         """Updates the weights, where the step has not."""
@@ -123,20 +128,31 @@ class StepStrategy(PiecewiseStrategy):
         with self._graphs.rates_on_device() if self._graphs is not None else nullcontext():
             return super()._update(optimizer, loss, model, **kwargs)
 
+    def _replay_if_there_is_room(self, batch: Batch) -> Tensor | None:
+        """Replays a step; None where it is to run as it is: it says itself whether that fits."""
+        try:
+            return self._replay(batch)
+        except torch.OutOfMemoryError:
+            pass
+        # Out here nothing holds on to the tensors of the step that failed.
+        self._lose_gradients()
+        self._give_up_spare_memory()
+        self._free()
+        return None
+
     def _replay(self, batch: Batch) -> Tensor | None:
         first = len(self._accumulated) == 1
         try:
             # A batch of one example is a shape of its own for the compiler: not worth the time.
-            with self._lent_layers() if rows_of(batch) > 1 else nullcontext():
+            with self._lent_layers() if self._rows(batch) > 1 else nullcontext():
                 return self._captured().run(batch, self._rows(batch), first)
         except CompileError as error:
-            self.engine = "graph"
-            self._note(f"the layers cannot be compiled ({error}): steps run as graphs of what is not compiled")
+            self._fall_back("graph", f"the layers cannot be compiled ({error}): steps run as graphs without that")
         except CaptureError as error:
-            self.engine = "eager"
             self._captured().forget()
             self._free()
-            self._note(f"this step cannot be captured in a CUDA graph ({error}): steps run eager from here on")
+            why = f"this step cannot be captured in a CUDA graph ({error})"
+            self._fall_back("eager", f"{why}: steps run eager from here on")
         return None
 
     def _lent_layers(self) -> AbstractContextManager[None]:
@@ -145,16 +161,25 @@ class StepStrategy(PiecewiseStrategy):
         if self._layers is None:
             self._layers = CompiledLayers(self._module)
             # The compiler makes its kernels for what it sees first: the same for a run and one that goes on with it.
-            widest = self._module.trainer.datamodule.widest_training_batch()  # type: ignore[attr-defined]
-            with self._layers.lent():
-                self._captured().warm_up(self.batch_to_device(widest))
+            widest = self._widest(self._module.trainer)
+            if widest is not None:
+                with self._layers.lent():
+                    self._captured().warm_up(self.batch_to_device(widest), self._rows(widest))
         return self._layers.lent()
 
     def _compiling_pays(self, trainer: Trainer) -> bool:
         layers = len(repeated_layers(self._module))
         width = getattr(getattr(self._module.model, "config", None), "hidden_size", 0)
-        tokens = trainer.datamodule.widest_training_batch()["input_ids"].numel()  # type: ignore[attr-defined]
-        return compiling_pays(trainer.estimated_stepping_batches, layers * width * tokens)
+        widest = self._widest(trainer)
+        if widest is None:
+            return False
+        steps = count_optimizer_steps(trainer, len(trainer.datamodule.train_dataloader()))  # type: ignore[attr-defined]
+        return compiling_pays(steps, layers * width * widest["input_ids"].numel())
+
+    def _widest(self, trainer: Trainer) -> Batch | None:
+        """The widest batch there will be; None where the data does not say."""
+        say = getattr(trainer.datamodule, "widest_training_batch", None)  # type: ignore[attr-defined]
+        return say() if say is not None else None
 
     def _captured(self) -> CapturedSteps:
         trainer = self._module.trainer

@@ -10,8 +10,8 @@ WATCHING = {
     "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
     "data": {"cache_dir", "predict_file"},
 }
-# What came after runs had been written, with the value it had before it could be chosen: unchosen, it does not count.
-FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "eager"}
+# What came after runs had been written, with what it is where nobody chooses it: that does not count.
+FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "auto"}
 # A run that ran out of memory goes on with less of it.
 ALLOWED = {"memory_limit_gib"}
 

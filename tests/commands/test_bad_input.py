@@ -46,7 +46,7 @@ def runs() -> list[Path]:
         (["--trainer.precision", "8"], ["--trainer.precision 8: it takes one of", "bf16-mixed"]),
         (["--engine", "graph", "--trainer.devices", "2"], ["--engine graph is for a run on one device"]),
         (["--memory_limit_gib", "2", "--trainer.devices", "2"], ["--memory_limit_gib 2 is for a run on one device"]),
-        (["--engine", "fast"], ["--engine fast: it takes one of eager, graph"]),
+        (["--engine", "fast"], ["--engine fast: it takes one of auto, eager, graph, compiled"]),
         (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
         (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),
         (["--model.method=LoRa"], ["LoRa", "QLoRA"]),

@@ -58,8 +58,8 @@ def test_the_tuned_recipes_differ_in_optimiser_rate_and_schedule() -> None:
     fairness = compared(*(f"tuned/{name}" for name in METHODS))
     found = {difference.setting: difference.values for difference in fairness.differences}
     assert found.keys() == {"model.optimizer", "model.learning_rate", "model.schedule"}
-    assert list(found["model.learning_rate"].values()) == [5e-5, 1e-3, 1e-3, 1e-2]
-    assert list(found["model.schedule"].values()) == ["linear", "cosine", "cosine", "linear"]
+    assert list(found["model.learning_rate"].values()) == [1e-4, 2e-4, 5e-4, 5e-3]
+    assert list(found["model.schedule"].values()) == ["linear", "cosine", "linear", "cosine"]
     assert fairness.shared_rate is None
     assert headline(fairness).startswith("Beyond the method itself 3 settings differ between tuned/full,")
 

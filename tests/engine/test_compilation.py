@@ -60,3 +60,8 @@ def test_compiling_pays_in_long_jobs_and_large_batches() -> None:
     assert not compiling_pays(1_125, study)
     assert compiling_pays(1_000_000, study)
     assert compiling_pays(1_125, 100 * study)
+
+
+def test_a_network_that_repeats_no_layer_says_so() -> None:
+    with pytest.raises(CompileError, match="repeats no layer"), CompiledLayers(nn.Linear(2, 2)).lent():
+        pass

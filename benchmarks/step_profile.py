@@ -1,0 +1,218 @@
+"""Profiles one training step of each method under each engine: which kernels take the time, before and after.
+
+    python benchmarks/step_profile.py --shape DIR --out benchmarks/results/NAME
+
+`--shape` is a folder with a `config.json` and a tokenizer (random weights), `--backbone` one with weights.
+The step is the study's recipe under bf16 autocast (forward, backward, clipping, AdamW) on a batch of random tokens with
+some padding, outside any training loop: what is left between its time and that in `vs_peers.py` is the loop's. On a CPU
+there is the eager engine alone, and operators in the place of kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.nn.utils import clip_grad_norm_
+from torch.profiler import ProfilerActivity, profile
+
+from peft_lightning.engine.compilation import CompiledLayers
+from peft_lightning.engine.graph import CapturedSteps, StepSettings
+from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.model.optimizers import build_optimizer
+from side_by_side.job import METHODS
+from side_by_side.results import describe_machine
+from study_costs import CONFIGS, make_backbone
+
+ENGINES = ("eager", "graph", "compiled")
+TOP = 12
+
+
+@dataclass
+class Profile:
+    """What a step of a method under an engine took.
+
+    Args:
+        method: the recipe.
+        engine: how the step was launched.
+        backbone_dtype: how the frozen weights were held.
+        ms_per_step: milliseconds, the mean of many steps.
+        busy_ms: milliseconds in which kernels ran, of one step.
+        launches: kernels of one step.
+        warm_up_s: seconds before the first timed step, compiling included.
+        kernels: the kernels that took most, with milliseconds and launches a step.
+    """
+
+    method: str
+    engine: str
+    backbone_dtype: str
+    ms_per_step: float
+    busy_ms: float
+    launches: int
+    warm_up_s: float
+    kernels: list[tuple[str, float, int]]
+
+
+def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int, steps: int) -> Profile:
+    """Profiles.
+
+    Args:
+        method: a recipe's name.
+        engine: `eager`, `graph` or `compiled`.
+        backbone: what `model.model_name_or_path` takes.
+        rows: examples in the batch.
+        tokens: width of the batch.
+        steps: how many are timed.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module, dtype = _module(method, backbone)
+    module.to(device).train()
+    batch = _batch(rows, tokens, device)
+    trained = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
+    optimizer, _ = build_optimizer("adamw", trained, learning_rate=1e-5, device=device)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def eager() -> None:
+        with autocast():
+            loss = module.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_([value for _, value in trained], 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    began = time.perf_counter()
+    eager()
+    step: Callable[[], object] = eager
+    if engine != "eager":
+        settings = StepSettings(1.0, True, 1, autocast, lambda loss: loss, True)
+        captured = CapturedSteps(module.loss, optimizer, settings)
+        with CompiledLayers(module).lent() if engine == "compiled" else nullcontext():
+            captured.run(batch, rows, True)
+
+        def step() -> object:
+            return captured.run(batch, rows, True)
+
+    for _ in range(3):
+        step()
+    _wait(device)
+    warm_up_s = time.perf_counter() - began
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    _wait(device)
+    ms = 1000 * (time.perf_counter() - began) / steps
+    kernels = _kernels(step, device)
+    return Profile(
+        method=method,
+        engine=engine,
+        backbone_dtype=dtype,
+        ms_per_step=ms,
+        busy_ms=sum(took for _, took, _ in kernels),
+        launches=sum(count for *_, count in kernels),
+        warm_up_s=warm_up_s,
+        kernels=kernels[:TOP],
+    )
+
+
+def as_markdown(profiles: list[Profile]) -> str:
+    """Writes a table of the steps, and one of the kernels of each."""
+    lines = [
+        "| method | engine | backbone | ms per step | kernels busy, ms | launches | warm-up, s |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for one in profiles:
+        figures = f"{one.ms_per_step:.2f} | {one.busy_ms:.2f} | {one.launches} | {one.warm_up_s:.1f}"
+        lines.append(f"| {one.method} | {one.engine} | {one.backbone_dtype} | {figures} |")
+    for one in profiles:
+        lines += ["", f"{one.method}, {one.engine}:", "", "| ms | launches | kernel |", "| ---: | ---: | --- |"]
+        lines += [f"| {took:.3f} | {count} | `{name[:100]}` |" for name, took, count in one.kernels]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Profiles, and writes `step_profile.md` and `step_profile.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    backbone = parser.add_mutually_exclusive_group(required=True)
+    backbone.add_argument("--shape", type=Path, help="folder with config.json and tokenizer: random weights")
+    backbone.add_argument("--backbone", help="`embedded`, or a folder with weights")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--max_length", type=int, default=256, help="tokens, all of them in use but in one review")
+    parser.add_argument("--steps", type=int, default=50, help="steps that are timed")
+    asked = parser.parse_args()
+    engines = asked.engines if torch.cuda.is_available() else ["eager"]
+    profiles = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = asked.backbone or str(make_backbone(asked.shape, Path(scratch) / "backbone"))
+        for method in asked.methods:
+            for engine in engines:
+                profiles.append(profile_step(method, engine, folder, asked.batch_size, asked.max_length, asked.steps))
+                last = profiles[-1]
+                print(f"{method} {engine}: {last.ms_per_step:.2f} ms, kernels {last.busy_ms:.2f} ms", flush=True)
+                gc.collect()
+                torch.compiler.reset()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    table, machine = as_markdown(profiles), describe_machine()
+    said = f"{asked.batch_size} x {asked.max_length} tokens; {json.dumps(machine)}"
+    (asked.out / "step_profile.md").write_text(f"{table}\n\n{said}\n", encoding="utf-8")
+    content = {"command": sys.argv, "machine": machine, "profiles": [asdict(one) for one in profiles]}
+    (asked.out / "step_profile.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(table)
+    return 0
+
+
+def _module(method: str, backbone: str) -> tuple[TextClassifier, str]:
+    """Builds the recipe's model; a frozen backbone in bf16, as a fast run holds it."""
+    recipe = yaml.safe_load((CONFIGS / f"{method}.yaml").read_text(encoding="utf-8"))["model"]["method"]
+    package, name = recipe["class_path"].rsplit(".", 1)
+    made = getattr(importlib.import_module(package), name)(**recipe.get("init_args", {}))
+    dtype: Any = "float32" if method == "full" else "bfloat16"
+    torch.manual_seed(1)
+    module = TextClassifier(made, backbone, backbone_dtype=dtype)
+    module.build(["negative", "positive"], "bf16-mixed")
+    return module, dtype
+
+
+def _batch(rows: int, tokens: int, device: torch.device) -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, 1000, (rows, tokens), device=device)
+    mask = torch.ones_like(ids)
+    mask[0, tokens - tokens // 8 :] = 0
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.arange(rows, device=device) % 2}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _kernels(step: Callable[[], object], device: torch.device) -> list[tuple[str, float, int]]:
+    """The kernels of one step, those that took most first; on a CPU its operators."""
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as recorded:
+        step()
+        _wait(device)
+    times = [
+        (event.key, (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000, event.count)
+        for event in recorded.key_averages()
+    ]
+    return sorted((one for one in times if one[1] > 0), key=lambda one: -one[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
