@@ -50,13 +50,20 @@ def test_ctrl_c_leaves_the_rows_there_are(shape: Path, reviews: Path, tmp_path: 
     command += ["--reviews", str(reviews), "--out", str(out), "--data.n_train", "24", "--data.n_val", "8"]
     command += ["--data.n_test", "8", "--data.max_length", "16", "--trainer.max_epochs", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True) as running:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+        # A shell's background job is deaf to it, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
         until = time.monotonic() + 200
         while not any('"finished"' in path.read_text() for path in tmp_path.glob(RECORDS)):
             assert time.monotonic() < until
             time.sleep(0.2)
         os.killpg(running.pid, signal.SIGINT)
-        assert running.wait(60) != 0
+        assert running.wait(150) != 0
     results = json.loads((out / "study_costs.json").read_text())
     assert results["full"]["time"]["steps"] == 3
     assert results["ia3"] is None
