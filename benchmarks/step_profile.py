@@ -18,8 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.model.optimizers import build_optimizer
+from side_by_side.clock import synchronised
 from side_by_side.job import METHODS
 from side_by_side.results import describe_machine
 from study_costs import CONFIGS, make_backbone
@@ -99,22 +99,20 @@ def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int
     step: Callable[[], object] = eager
     if engine != "eager":
         settings = StepSettings(1.0, True, 1, autocast, lambda loss: loss, True)
+        if engine == "compiled":
+            layers = CompiledLayers(module)
+            settings = replace(settings, capturing=lambda rows: layers.lent())
         captured = CapturedSteps(module.loss, optimizer, settings)
-        with CompiledLayers(module).lent() if engine == "compiled" else nullcontext():
-            captured.run(batch, rows, True)
 
         def step() -> object:
             return captured.run(batch, rows, True)
 
     for _ in range(3):
         step()
-    _wait(device)
-    warm_up_s = time.perf_counter() - began
-    began = time.perf_counter()
+    warm = synchronised()
     for _ in range(steps):
         step()
-    _wait(device)
-    ms = 1000 * (time.perf_counter() - began) / steps
+    ms = 1000 * (synchronised() - warm) / steps
     kernels = _kernels(step, device)
     return Profile(
         method=method,
@@ -123,7 +121,7 @@ def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int
         ms_per_step=ms,
         busy_ms=sum(took for _, took, _ in kernels),
         launches=sum(count for *_, count in kernels),
-        warm_up_s=warm_up_s,
+        warm_up_s=warm - began,
         kernels=kernels[:TOP],
     )
 
@@ -196,17 +194,12 @@ def _batch(rows: int, tokens: int, device: torch.device) -> dict[str, torch.Tens
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.arange(rows, device=device) % 2}
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def _kernels(step: Callable[[], object], device: torch.device) -> list[tuple[str, float, int]]:
     """The kernels of one step, those that took most first; on a CPU its operators."""
     on_gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as recorded:
         step()
-        _wait(device)
+        synchronised()
     times = [
         (event.key, (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000, event.count)
         for event in recorded.key_averages()

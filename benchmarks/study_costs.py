@@ -25,6 +25,7 @@ from peft_lightning.runs.record import RunRecord
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 METHODS = ("full", "lora", "qlora", "ia3")
+INTERRUPTED = 130
 CHECKPOINTED = "qlora-checkpointed"
 
 
@@ -113,14 +114,12 @@ def main() -> int:
         command += ["--name", "study_costs", "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
         # As the study ran: no captured steps.
         command += ["--engine", "eager", "--model.model_name_or_path", str(backbone), *settings]
-        interrupted = False
         with subprocess.Popen(command) as running:
             try:
                 code = running.wait()
-            except KeyboardInterrupt:  # which the comparison got too: it writes what it has
-                interrupted = True
+            except KeyboardInterrupt:  # which the comparison got too: it lets its run write its record
                 code = running.wait()
-        if code not in (0, 1) and not interrupted:
+        if code not in (0, 1, INTERRUPTED):
             return code
     records = rows(Path("lightning_logs/compare/study_costs"))
     environment = next((record.environment for record in records.values() if record is not None), None)

@@ -70,7 +70,7 @@ def repeated_layers(network: nn.Module) -> list[nn.Module]:
     return max(alike, key=len, default=[])
 
 
-def compiling_pays(steps: float, activations: int) -> bool:
+def compiling_pays(steps: int, activations: int) -> bool:
     """Estimates whether a job is long enough to earn back what compiling its layers takes.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class StepSettings:
         context: what the forward pass runs in, such as autocast.
         scale: multiplies the loss before the backward pass, as a gradient scaler does.
         updates: whether the clipping and the optimiser's step can be captured too.
+        capturing: what warm-up and capture run in, by the examples that go through at once; replays run without it.
     """
 
     clip_value: float | None
@@ -36,6 +37,7 @@ class StepSettings:
     context: Callable[[], AbstractContextManager[None]]
     scale: Callable[[Tensor], Tensor]
     updates: bool
+    capturing: Callable[[int], AbstractContextManager[None]] = lambda rows: nullcontext()
 
 
 class CaptureError(RuntimeError):
@@ -135,13 +137,14 @@ class CapturedSteps:
         key = (shape, rows, first)
         recorded = self._graphs.get(key)
         if recorded is None:
-            self.warm_up(batch, rows)
-            try:
-                recorded = self._graphs[key] = self._capture(batch, rows, first)
-            except CaptureError:
-                if self.captures_update or first:  # what the capture left there was never computed
-                    self._drop_gradients()
-                raise
+            with self.settings.capturing(rows):
+                self.warm_up(batch, rows)
+                try:
+                    recorded = self._graphs[key] = self._capture(batch, rows, first)
+                except RuntimeError:
+                    if self.captures_update or first:  # what the capture left there was never computed
+                        self._drop_gradients()
+                    raise
         for name, values in batch.items():
             recorded.inputs[name].copy_(values)
         if self.captures_update:

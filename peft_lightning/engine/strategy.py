@@ -143,9 +143,7 @@ class StepStrategy(PiecewiseStrategy):
     def _replay(self, batch: Batch) -> Tensor | None:
         first = len(self._accumulated) == 1
         try:
-            # A batch of one example is a shape of its own for the compiler: not worth the time.
-            with self._lent_layers() if self._rows(batch) > 1 else nullcontext():
-                return self._captured().run(batch, self._rows(batch), first)
+            return self._captured().run(batch, self._rows(batch), first)
         except CompileError as error:
             self._fall_back("graph", f"the layers cannot be compiled ({error}): steps run as graphs without that")
         except CaptureError as error:
@@ -155,8 +153,9 @@ class StepStrategy(PiecewiseStrategy):
             self._fall_back("eager", f"{why}: steps run eager from here on")
         return None
 
-    def _lent_layers(self) -> AbstractContextManager[None]:
-        if self.engine != "compiled":
+    def _lent_layers(self, rows: int) -> AbstractContextManager[None]:
+        # One example is a shape of its own for the compiler: not worth the time.
+        if self.engine != "compiled" or rows == 1:
             return nullcontext()
         if self._layers is None:
             self._layers = CompiledLayers(self._module)
@@ -195,6 +194,7 @@ class StepStrategy(PiecewiseStrategy):
                 context=self.precision_plugin.train_step_context,
                 scale=scaler.scale if scaler is not None else lambda loss: loss,
                 updates=type(optimizer) is AdamW and accumulate == 1 and scaler is None,
+                capturing=self._lent_layers,
             )
             self._graphs = CapturedSteps(self._loss, optimizer, settings)
         return self._graphs

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from torch import nn
 
 from peft_lightning.errors import UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.targets import resolve_targets
+from peft_lightning.model.half_width import is_held_in_bfloat16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +65,7 @@ class IA3(Method):
         )
         feedforward = self._feedforward(model, targets)
         adapted = inject_adapters(model, IA3Config(target_modules=targets, feedforward_modules=feedforward))
-        if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
+        if is_held_in_bfloat16(model):
             from peft_lightning.methods.scaling import narrow_scaling
 
             narrow_scaling(adapted)

@@ -10,6 +10,7 @@ from torch import nn
 
 from peft_lightning.errors import UserError
 from peft_lightning.model.backbones import head_modules
+from peft_lightning.model.half_width import is_held_in_bfloat16
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -43,7 +44,7 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
         if parameter.requires_grad and parameter.dtype == torch.bfloat16:
             # Biases that are trained with an encoder in bf16: so small they would lose what a step adds to them.
             parameter.data = parameter.data.float()
-    if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
+    if is_held_in_bfloat16(model):
         # PEFT widens what goes into LoRA's layers to the type of their weights, and autocast narrows it again.
         for module in adapted.modules():
             if getattr(module, "cast_input_dtype_enabled", False):

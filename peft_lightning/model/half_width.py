@@ -53,6 +53,15 @@ def hold_in_bfloat16(model: PreTrainedModel) -> None:
             module.__class__ = HalfWidthLayerNorm
 
 
+def is_held_in_bfloat16(model: nn.Module) -> bool:
+    """Tells whether any weights of a model are in bf16.
+
+    Args:
+        model: adapted or not.
+    """
+    return any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
+
+
 def _narrow(part: Tensor | None) -> Tensor | None:
     """Biases that are trained beside a frozen norm are in 32 bits; some norms have none."""
     return None if part is None else part.to(torch.bfloat16)

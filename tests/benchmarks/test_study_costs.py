@@ -14,15 +14,20 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDS = "lightning_logs/compare/study_costs/runs/*/seed_1/lightning_logs/*/*/results.json"
 
 
+def measurement(shape: Path, reviews: Path, out: Path) -> tuple[list[str], dict[str, str]]:
+    """The command line of a small measurement, and its environment."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "study_costs.py"), "--shape", str(shape)]
+    command += ["--reviews", str(reviews), "--out", str(out), "--data.n_train", "24", "--data.n_val", "8"]
+    command += ["--data.n_test", "8", "--data.max_length", "16", "--trainer.max_epochs", "1"]
+    return command, os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(out.parent / "cache")}
+
+
 @pytest.mark.slow
 def test_every_recipe_of_the_study_is_measured_alone_and_what_a_cpu_has_not_is_null(
     shape: Path, reviews: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results"
-    command = [sys.executable, str(ROOT / "benchmarks" / "study_costs.py"), "--shape", str(shape)]
-    command += ["--reviews", str(reviews), "--out", str(out), "--data.n_train", "24", "--data.n_val", "8"]
-    command += ["--data.n_test", "8", "--data.max_length", "16", "--trainer.max_epochs", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command, environment = measurement(shape, reviews, out)
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((out / "study_costs.json").read_text())
@@ -46,10 +51,7 @@ def test_every_recipe_of_the_study_is_measured_alone_and_what_a_cpu_has_not_is_n
 @pytest.mark.slow
 def test_ctrl_c_leaves_the_rows_there_are(shape: Path, reviews: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
-    command = [sys.executable, str(ROOT / "benchmarks" / "study_costs.py"), "--shape", str(shape)]
-    command += ["--reviews", str(reviews), "--out", str(out), "--data.n_train", "24", "--data.n_val", "8"]
-    command += ["--data.n_test", "8", "--data.max_length", "16", "--trainer.max_epochs", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command, environment = measurement(shape, reviews, out)
     with subprocess.Popen(
         command,
         cwd=tmp_path,

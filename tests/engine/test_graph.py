@@ -52,6 +52,11 @@ def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
     return ["--engine", "auto"]
 
 
+def uncaptured(graphs: list[str]) -> list[str]:
+    """The flags of a run on the same device whose steps are not captured."""
+    return ["eager" if word == "auto" else word for word in graphs]
+
+
 def trained(words: list[str], folder: Path, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Trains, and returns the last checkpoint and the record."""
     main([*words, "--trainer.default_root_dir", str(folder), "--trainer.max_epochs", "4", *more])
@@ -77,7 +82,7 @@ def curve(folder: Path, name: str) -> list[float]:
     ],
 )
 def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words: list[str], tmp_path: Path) -> None:
-    device = ["eager" if word == "auto" else word for word in graphs]
+    device = uncaptured(graphs)
     plain, _ = trained(words, tmp_path / "plain", *device, *more)
     captured, run = trained(words, tmp_path / "captured", *graphs, *more)
     assert run["engine"] == "graph"
@@ -210,7 +215,7 @@ def test_left_to_itself_a_short_job_is_captured_and_not_compiled(tiny_fit: list[
 def test_pieces_are_captured_too(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device = ["eager" if word == "auto" else word for word in graphs]
+    device = uncaptured(graphs)
     plain, _ = trained(words, tmp_path / "plain", *device)
     # What is captured already asks for no more memory: it is a width that comes for the first time that finds none.
     ScarceMemory(monkeypatch, fits=4, from_step=1, in_backward=False)
@@ -238,7 +243,7 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
 
     monkeypatch.setattr(peft_lightning.engine.strategy, "CapturedSteps", Seen)
     monkeypatch.setattr(peft_lightning.engine.graph.GraphRecorder, "__call__", refuse)
-    device = ["eager" if word == "auto" else word for word in graphs]
+    device = uncaptured(graphs)
     plain, _ = trained(words, tmp_path / "plain", *device)
     fallen_back, run = trained(words, tmp_path / "captured", *graphs)
     assert run["engine"] == "eager"

@@ -18,7 +18,7 @@ import peft_lightning.methods
 from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
 from peft_lightning.model.architectures import recompute_activations
 from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.half_width import BackboneDtype
+from peft_lightning.model.half_width import BackboneDtype, is_held_in_bfloat16
 from peft_lightning.model.parameters import count_parameters, trainable_names
 from tests.methods.conftest import PRECISION
 from tests.methods.tiny_backbones import batch
@@ -51,8 +51,7 @@ def adapted(method: Method, backbone: Backbone) -> nn.Module:
 
 def scores(model: nn.Module) -> torch.Tensor:
     """Logits of the batch, computed as the precision computes that such a backbone asks for."""
-    narrow = any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
-    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_held_in_bfloat16(model)):
         result: torch.Tensor = model(**batch()).logits.float()
     return result
 
