@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -27,6 +27,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 METHODS = ("full", "lora", "qlora", "ia3")
 INTERRUPTED = 130
 CHECKPOINTED = "qlora-checkpointed"
+LABELS = (*METHODS, CHECKPOINTED)
 
 
 class Published(NamedTuple):
@@ -76,28 +77,43 @@ def checkpointed_recipe(folder: Path) -> Path:
     return path
 
 
-def rows(comparison: Path) -> dict[str, RunRecord | None]:
-    """Reads what each recipe's run recorded, by the recipe's label."""
-    return {run.label: newest_record(run.folder) for run in read_plan(comparison).runs(comparison)}
+def measured(comparison: Path) -> dict[str, Any]:
+    """Reads what each recipe's run recorded, by the recipe's label; None where there is nothing."""
+    records = {run.label: newest_record(run.folder) for run in read_plan(comparison).runs(comparison)}
+    return {label: None if record is None else _row(record) for label, record in records.items()}
 
 
-def as_markdown(records: dict[str, RunRecord | None]) -> str:
-    """The table: what the study published, and what a run alone in its process takes."""
+def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Adds rows to those of earlier calls, in the order of the recipes; a row that came to its end stays otherwise."""
+    kept = {label: now.get(label) or before.get(label) for label in LABELS if label in before or label in now}
+    return {
+        label: before[label] if _is_finished(before.get(label)) and not _is_finished(row) else row
+        for label, row in kept.items()
+    }
+
+
+def as_markdown(rows: dict[str, Any]) -> str:
+    """The table: what the study published, what a run alone in its process takes, and on what that was measured."""
     lines = [
         "| recipe | study, GB | alone, GiB allocated (reserved) | study, minutes | alone, minutes | ms per step |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for label, record in records.items():
+    machines: dict[str, list[str]] = {}
+    for label, row in rows.items():
         study = STUDY.get(label)
         published = (f"{study.memory_gb:.2f}", f"{study.minutes:.1f}") if study else ("–", "–")
         memory = minutes = step = "–"
-        if record is not None and record.time.train_s and record.time.steps:
-            peak, reserved = record.memory.train_peak_allocated_gib, record.memory.train_peak_reserved_gib
+        if _is_finished(row):
+            peak, reserved = (row["memory"][f"train_peak_{name}_gib"] for name in ("allocated", "reserved"))
             memory = "–" if peak is None or reserved is None else f"{peak:.2f} ({reserved:.2f})"
-            minutes = f"{record.time.train_s / 60:.1f}"
-            step = f"{1000 * record.time.train_s / record.time.steps:.1f}"
+            minutes = f"{row['time']['train_s'] / 60:.1f}"
+            step = f"{1000 * row['time']['train_s'] / row['time']['steps']:.1f}"
+            said = ", ".join(f"{name} {value}" for name, value in row["environment"].items() if value)
+            machines.setdefault(said, []).append(label)
+        elif row is not None:
+            memory = row["status"]
         lines.append(f"| {label} | {published[0]} | {memory} | {published[1]} | {minutes} | {step} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *(f"* {', '.join(labels)}: {said}" for said, labels in machines.items())])
 
 
 def main() -> int:
@@ -105,11 +121,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="folder with config.json and tokenizer")
     parser.add_argument("--reviews", required=True, help="what --data.source takes, such as imdb or a folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results; rows of other recipes stay")
+    parser.add_argument("--recipes", nargs="+", choices=LABELS, default=list(LABELS), help="which rows are measured")
     arguments, settings = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
         backbone = make_backbone(arguments.shape, Path(scratch) / "backbone")
-        recipes = [*(str(CONFIGS / f"{method}.yaml") for method in METHODS), str(checkpointed_recipe(Path(scratch)))]
+        files = {method: str(CONFIGS / f"{method}.yaml") for method in METHODS}
+        files[CHECKPOINTED] = str(checkpointed_recipe(Path(scratch)))
+        recipes = [files[label] for label in arguments.recipes]
         command = [sys.executable, "-m", "peft_lightning", "compare", *recipes, "--seeds", "1"]
         command += ["--name", "study_costs", "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
         # As the study ran: no captured steps.
@@ -121,20 +140,24 @@ def main() -> int:
                 code = running.wait()
         if code not in (0, 1, INTERRUPTED):
             return code
-    records = rows(Path("lightning_logs/compare/study_costs"))
-    environment = next((record.environment for record in records.values() if record is not None), None)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    table = as_markdown(records)
-    said = "not known" if environment is None else ", ".join(f"{k} {v}" for k, v in vars(environment).items() if v)
-    (arguments.out / "study_costs.md").write_text(f"{table}\n\n{said}\n", encoding="utf-8")
-    content = {
-        label: None if record is None else {"memory": vars(record.memory), "time": vars(record.time)}
-        for label, record in records.items()
-    }
-    content["environment"] = None if environment is None else vars(environment)
-    (arguments.out / "study_costs.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path = arguments.out / "study_costs.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rows = merged(before, measured(Path("lightning_logs/compare/study_costs")))
+    table = as_markdown(rows)
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(f"{table}\n", encoding="utf-8")
     print(table)
     return code
+
+
+def _row(record: RunRecord) -> dict[str, Any]:
+    parts = {"memory": vars(record.memory), "time": vars(record.time), "environment": vars(record.environment)}
+    return {"status": record.status, **parts}
+
+
+def _is_finished(row: dict[str, Any] | None) -> bool:
+    return row is not None and row["status"] == "finished"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import study_costs
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = "lightning_logs/compare/study_costs/runs/*/seed_1/lightning_logs/*/*/results.json"
 
@@ -31,10 +33,11 @@ def test_every_recipe_of_the_study_is_measured_alone_and_what_a_cpu_has_not_is_n
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((out / "study_costs.json").read_text())
-    assert results.pop("environment")["device"]
     assert list(results) == ["full", "lora", "qlora", "ia3", "qlora-checkpointed"]
     for label, measured in results.items():
         assert measured["time"]["steps"] == 3, label
+        assert measured["status"] == "finished", label
+        assert measured["environment"]["device"], label
         assert measured["memory"]["train_peak_allocated_gib"] is None, "a CPU has no GPU memory"
     table = (out / "study_costs.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in table[2:7]] == [f"| {label}" for label in results]
@@ -69,3 +72,19 @@ def test_ctrl_c_leaves_the_rows_there_are(shape: Path, reviews: Path, tmp_path: 
     results = json.loads((out / "study_costs.json").read_text())
     assert results["full"]["time"]["steps"] == 3
     assert results["ia3"] is None
+
+
+def test_rows_of_another_call_stay_and_a_run_that_broke_off_shows_no_figures() -> None:
+    def row(status: str, seconds: float) -> dict[str, object]:
+        memory = {"train_peak_allocated_gib": 1.25, "train_peak_reserved_gib": 1.5}
+        time = {"train_s": seconds, "steps": 10}
+        return {"status": status, "memory": memory, "time": time, "environment": {"device": "a GPU"}}
+
+    before = {"full": row("finished", 60), "ia3": None, "qlora-checkpointed": row("interrupted", 9)}
+    rows = study_costs.merged(before, {"full": row("interrupted", 3), "qlora-checkpointed": row("finished", 120)})
+    assert list(rows) == ["full", "ia3", "qlora-checkpointed"]
+    lines = study_costs.as_markdown(rows | {"lora": row("interrupted", 3)}).splitlines()
+    assert lines[2] == "| full | 2.64 | 1.25 (1.50) | 10.2 | 1.0 | 6000.0 |"
+    assert lines[4] == "| qlora-checkpointed | 1.36 | 1.25 (1.50) | 11.2 | 2.0 | 12000.0 |"
+    assert lines[5] == "| lora | 1.48 | interrupted | 7.6 | – | – |"
+    assert lines[7] == "* full, qlora-checkpointed: device a GPU"
