@@ -52,7 +52,10 @@ class TrainingCurve(Callback):
             figures |= {"train/learning_rate": self._learning_rate, "train/gradient_norm": float(self._gradient_norm)}
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=step)
-        pl_module.log("train/loss", mean, prog_bar=True, logger=False)
+        # Not through `log`: Lightning would keep the figure on the device, and after every step from then on it would
+        # read it there, for which the CPU waits until the GPU has done the step.
+        trainer.progress_bar_metrics["train/loss"] = mean
+        trainer.callback_metrics["train/loss"] = torch.tensor(mean)
         self._loss_sum, self._batches, self._logged_step = None, 0, step
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,12 @@
 import csv
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.runs.directory import RunDirectory
@@ -49,3 +54,39 @@ def test_an_interval_may_cross_an_epoch_and_a_resume(run: RunDirectory, tmp_path
     resumed = trainer(tmp_path, TrainingCurve(), loggers=[History(run)], max_epochs=2, log_every_n_steps=2)
     resumed.fit(ScriptedModule(losses[3:]), datamodule=data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert points(run, "train/loss") == pytest.approx(expected)
+
+
+class Reads(Callback):
+    """Notes the steps in which Lightning or this project reads a tensor: on a GPU each read waits for the step."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.steps: set[int] = set()
+        self._step = 0
+        for name in ("item", "__float__", "__bool__"):
+            patch.setattr(torch.Tensor, name, self._noting(getattr(torch.Tensor, name)))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._step = trainer.global_step + 1
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = 0
+
+    def _noting(self, read: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
+        def noting(tensor: torch.Tensor) -> Any:
+            reader = Path(sys._getframe(1).f_code.co_filename).parts
+            if self._step and {"lightning", "peft_lightning"} & set(reader):
+                self.steps.add(self._step)
+            return read(tensor)
+
+        return noting
+
+
+def test_a_figure_is_read_from_the_device_only_in_the_steps_that_log(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Reads(monkeypatch)
+    watched = trainer(tmp_path, reads, TrainingCurve(), loggers=[History(run)], log_every_n_steps=4)
+    watched.fit(ScriptedModule(losses=[1] * 10), datamodule=ScriptedData(train=10))
+    assert reads.steps == {4, 8}
+    assert watched.progress_bar_metrics["train/loss"] == 1.0
+    assert float(watched.callback_metrics["train/loss"]) == 1.0
