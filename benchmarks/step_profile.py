@@ -142,7 +142,7 @@ def as_markdown(profiles: list[Profile]) -> str:
 
 
 def main() -> int:
-    """Profiles, and writes `step_profile.md` and `step_profile.json`."""
+    """Profiles, and writes `step_profile.md` and `step_profile.json` after every step that has been."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     backbone = parser.add_mutually_exclusive_group(required=True)
     backbone.add_argument("--shape", type=Path, help="folder with config.json and tokenizer: random weights")
@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=50, help="steps that are timed")
     asked = parser.parse_args()
     engines = asked.engines if torch.cuda.is_available() else ["eager"]
-    profiles = []
+    profiles: list[Profile] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.backbone or str(make_backbone(asked.shape, Path(scratch) / "backbone"))
         for method in asked.methods:
@@ -163,16 +163,21 @@ def main() -> int:
                 profiles.append(profile_step(method, engine, folder, asked.batch_size, asked.max_length, asked.steps))
                 last = profiles[-1]
                 print(f"{method} {engine}: {last.ms_per_step:.2f} ms, kernels {last.busy_ms:.2f} ms", flush=True)
+                # After each: compiling takes long, and whoever cannot wait keeps what there is.
+                _write(asked.out, profiles, f"{asked.batch_size} x {asked.max_length} tokens")
                 gc.collect()
                 torch.compiler.reset()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    table, machine = as_markdown(profiles), describe_machine()
-    said = f"{asked.batch_size} x {asked.max_length} tokens; {json.dumps(machine)}"
-    (asked.out / "step_profile.md").write_text(f"{table}\n\n{said}\n", encoding="utf-8")
-    content = {"command": sys.argv, "machine": machine, "profiles": [asdict(one) for one in profiles]}
-    (asked.out / "step_profile.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    print(table)
+    print(as_markdown(profiles))
     return 0
+
+
+def _write(folder: Path, profiles: list[Profile], size: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = describe_machine()
+    said = f"{size}; {json.dumps(machine)}"
+    (folder / "step_profile.md").write_text(f"{as_markdown(profiles)}\n\n{said}\n", encoding="utf-8")
+    content = {"command": sys.argv, "machine": machine, "profiles": [asdict(one) for one in profiles]}
+    (folder / "step_profile.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _module(method: str, backbone: str) -> tuple[TextClassifier, str]:
