@@ -31,6 +31,7 @@ from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.model.optimizers import build_optimizer
+from peft_lightning.runs.files import write_atomically
 from side_by_side.clock import synchronised
 from side_by_side.job import METHODS
 from side_by_side.results import describe_machine
@@ -156,6 +157,8 @@ def main() -> int:
     asked = parser.parse_args()
     engines = asked.engines if torch.cuda.is_available() else ["eager"]
     profiles: list[Profile] = []
+    machine = describe_machine()
+    asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.backbone or str(make_backbone(asked.shape, Path(scratch) / "backbone"))
         for method in asked.methods:
@@ -164,20 +167,18 @@ def main() -> int:
                 last = profiles[-1]
                 print(f"{method} {engine}: {last.ms_per_step:.2f} ms, kernels {last.busy_ms:.2f} ms", flush=True)
                 # After each: compiling takes long, and whoever cannot wait keeps what there is.
-                _write(asked.out, profiles, f"{asked.batch_size} x {asked.max_length} tokens")
+                _write(asked.out, profiles, f"{asked.batch_size} x {asked.max_length} tokens", machine)
                 gc.collect()
                 torch.compiler.reset()
     print(as_markdown(profiles))
     return 0
 
 
-def _write(folder: Path, profiles: list[Profile], size: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    machine = describe_machine()
-    said = f"{size}; {json.dumps(machine)}"
-    (folder / "step_profile.md").write_text(f"{as_markdown(profiles)}\n\n{said}\n", encoding="utf-8")
+def _write(folder: Path, profiles: list[Profile], size: str, machine: dict[str, Any]) -> None:
     content = {"command": sys.argv, "machine": machine, "profiles": [asdict(one) for one in profiles]}
-    (folder / "step_profile.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    table = f"{as_markdown(profiles)}\n\n{size}; {json.dumps(machine)}\n"
+    write_atomically(folder / "step_profile.md", table.encode())
+    write_atomically(folder / "step_profile.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _module(method: str, backbone: str) -> tuple[TextClassifier, str]:

@@ -10,6 +10,7 @@ QLoRA once more with the gradient checkpointing that the study's code turned on 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from peft_lightning.compare.folder import ROOT
 from peft_lightning.compare.plan import read_plan
 from peft_lightning.compare.runs_on_disk import newest_record
+from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.record import RunRecord
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -28,6 +31,7 @@ METHODS = ("full", "lora", "qlora", "ia3")
 INTERRUPTED = 130
 CHECKPOINTED = "qlora-checkpointed"
 LABELS = (*METHODS, CHECKPOINTED)
+NAME = "study_costs"
 
 
 class Published(NamedTuple):
@@ -85,11 +89,13 @@ def measured(comparison: Path) -> dict[str, Any]:
 
 def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Adds rows to those of earlier calls, in the order of the recipes; a row that came to its end stays otherwise."""
-    kept = {label: now.get(label) or before.get(label) for label in LABELS if label in before or label in now}
-    return {
-        label: before[label] if _is_finished(before.get(label)) and not _is_finished(row) else row
-        for label, row in kept.items()
-    }
+    rows = {}
+    for label in LABELS:
+        candidates = [rows_of_call[label] for rows_of_call in (now, before) if label in rows_of_call]
+        if candidates:
+            there = [row for row in candidates if row is not None]
+            rows[label] = next((row for row in there if _is_finished(row)), there[0] if there else None)
+    return rows
 
 
 def as_markdown(rows: dict[str, Any]) -> str:
@@ -130,7 +136,8 @@ def main() -> int:
         files[CHECKPOINTED] = str(checkpointed_recipe(Path(scratch)))
         recipes = [files[label] for label in arguments.recipes]
         command = [sys.executable, "-m", "peft_lightning", "compare", *recipes, "--seeds", "1"]
-        command += ["--name", "study_costs", "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
+        comparison = _free_folder()
+        command += ["--name", comparison.name, "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
         # As the study ran: no captured steps.
         command += ["--engine", "eager", "--model.model_name_or_path", str(backbone), *settings]
         with subprocess.Popen(command) as running:
@@ -143,12 +150,18 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "study_costs.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    rows = merged(before, measured(Path("lightning_logs/compare/study_costs")))
+    rows = merged(before, measured(comparison))
     table = as_markdown(rows)
-    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(f"{table}\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(rows, indent=2) + "\n").encode())
+    write_atomically(path.with_suffix(".md"), f"{table}\n".encode())
     print(table)
     return code
+
+
+def _free_folder() -> Path:
+    """Where a comparison's runs go: one of an earlier call would be taken for this one."""
+    names = itertools.chain([NAME], (f"{NAME}_{number}" for number in itertools.count(1)))
+    return next(folder for folder in (ROOT / name for name in names) if not folder.exists())
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

@@ -72,6 +72,13 @@ def test_ctrl_c_leaves_the_rows_there_are(shape: Path, reviews: Path, tmp_path: 
     results = json.loads((out / "study_costs.json").read_text())
     assert results["full"]["time"]["steps"] == 3
     assert results["ia3"] is None
+    again = subprocess.run(
+        [*command, "--recipes", "ia3"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    both = json.loads((out / "study_costs.json").read_text())
+    assert both["full"] == results["full"], "a row of the call before stays"
+    assert both["ia3"]["status"] == "finished"
 
 
 def test_rows_of_another_call_stay_and_a_run_that_broke_off_shows_no_figures() -> None:
