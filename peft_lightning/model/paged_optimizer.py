@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from bitsandbytes.optim.adamw import PagedAdamW8bit
 
+from peft_lightning.model.batched_update import BatchedUpdate
 from peft_lightning.model.stochastic_rounding import StochasticRounding
 
 _MOMENTS = ("state1", "state2")
 
 
-class ResumablePagedAdamW8bit(StochasticRounding, PagedAdamW8bit):
+class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit):
     """AdamW with 8-bit state that the GPU pages to the host (Dettmers et al. 2023, arXiv:2305.14314).
 
     What bitsandbytes loads from a checkpoint, or Lightning then moves, lies in plain GPU memory; here it is
@@ -24,6 +25,9 @@ class ResumablePagedAdamW8bit(StochasticRounding, PagedAdamW8bit):
 
     def state_dict(self) -> dict[str, Any]:
         """The state, of plain tensors: the marks of paged memory mean nothing in another process."""
+        # The host reads paged memory as its own, without a look at what the GPU still has to write there.
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         state: dict[str, Any] = super().state_dict()  # type: ignore[no-untyped-call]
         for parameter_state in state["state"].values():
             moments = parameter_state.get(self._FSDP_WRAPPED_QUANT_STATE_KEY, {})

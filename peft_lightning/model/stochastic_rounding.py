@@ -15,6 +15,8 @@ from bitsandbytes.optim.adamw import AdamW8bit
 from bitsandbytes.optim.optimizer import Optimizer2State
 from torch import Tensor, nn
 
+from peft_lightning.model.batched_update import BatchedUpdate
+
 # Weights that are widened at a time: a table of embeddings in 32 bits would take more than its bf16 saves.
 _PIECE = 2**20
 # Each block of 8-bit state has a scale; a piece is whole blocks.
@@ -55,7 +57,7 @@ class StochasticRounding(Optimizer2State):
         state["step"] += 1
 
 
-class RoundedAdamW8bit(StochasticRounding, AdamW8bit):
+class RoundedAdamW8bit(BatchedUpdate, StochasticRounding, AdamW8bit):
     """AdamW with 8-bit state (Dettmers et al. 2021, arXiv:2110.02861), for weights in bf16 too."""
 
 

@@ -1,0 +1,139 @@
+"""bitsandbytes' updates of many small weights as one: it launches a kernel for each weight, and waits for every one.
+
+LoRA trains dozens of small matrices: their updates took longer than the forward and the backward pass together.
+
+Imported only where it is used: it needs bitsandbytes, which takes a second to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from bitsandbytes.optim.optimizer import Optimizer2State
+from torch import Tensor, nn
+
+# Above this a copy would take memory that matters, and one kernel is busy for longer than its launch takes.
+_MOST = 100_000
+# Each block of 8-bit state has a scale: where weights are whole blocks, putting them together changes no bit.
+_BLOCK = 256
+_SHARED = ("state1", "state2", "absmax1", "absmax2")
+
+Member = tuple[int, nn.Parameter]
+
+
+@dataclass
+class _Together:
+    """Weights that are updated as one, and their state in one piece, of which each has its views."""
+
+    members: list[nn.Parameter]
+    state: dict[str, Any]
+    views: dict[str, list[Tensor]]
+
+    def holds(self, members: list[nn.Parameter], states: list[dict[str, Any]]) -> bool:
+        """Whether this still is these weights' state: a checkpoint may have put another in its place."""
+        return (
+            len(self.members) == len(members)
+            and all(one is other for one, other in zip(self.members, members, strict=True))
+            and all(
+                state[key] is view for key in self.views for state, view in zip(states, self.views[key], strict=True)
+            )
+        )
+
+
+class BatchedUpdate(Optimizer2State):
+    """Updates small weights of one kind with one kernel, to the same bits, and lets the host go on meanwhile.
+
+    Each weight keeps a state of its own to the eye of checkpoints.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._together: dict[tuple[Any, ...], _Together] = {}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates all weights that have gradients.
+
+        Args:
+            closure: computes the loss and the gradients.
+
+        Returns:
+            What the closure returned.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if not self.initialized:
+            self.check_overrides()  # type: ignore[no-untyped-call]
+            self.to_gpu()  # type: ignore[no-untyped-call]
+            self.initialized = True
+        for gindex, group in enumerate(self.param_groups):
+            kinds: dict[tuple[Any, ...], list[Member]] = {}
+            for pindex, p in self._with_gradients(gindex, group):
+                kind = self._kind(p)
+                if kind is None:
+                    self.prefetch_state(p)  # type: ignore[no-untyped-call]
+                    self.update_step(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
+                else:
+                    kinds.setdefault(kind, []).append((pindex, p))
+            for kind, members in kinds.items():
+                self._update_together(group, gindex, kind, members)
+        return loss
+
+    def _with_gradients(self, gindex: int, group: dict[str, Any]) -> Iterator[Member]:
+        for pindex, p in enumerate(group["params"]):
+            if p.grad is None:
+                continue
+            if not self.state[p]:
+                self.init_state(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
+            yield pindex, p
+
+    def _kind(self, p: nn.Parameter) -> tuple[Any, ...] | None:
+        """What weights have to have in common to be updated as one; None for one that is updated alone."""
+        state = self.state[p]
+        # A setting of its own, which bitsandbytes lets a user give a weight, is one that the others do not have.
+        if p.numel() >= _MOST or self.mng.pid2config or self.mng.index2config:
+            return None
+        eight_bit = state["state1"].dtype == torch.uint8
+        if eight_bit and p.numel() % _BLOCK:
+            return None
+        return eight_bit, p.dtype, p.device, state["step"]
+
+    def _update_together(
+        self, group: dict[str, Any], gindex: int, kind: tuple[Any, ...], members: list[Member]
+    ) -> None:
+        weights = [p for _, p in members]
+        states: list[dict[str, Any]] = [self.state[p] for p in weights]
+        key = (gindex, *kind[:-1])
+        together = self._together.get(key)
+        if together is None or not together.holds(weights, states):
+            together = self._together[key] = _joined(weights, states)
+        whole = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in weights]))
+        whole.grad = torch.cat([p.grad.reshape(-1) for p in weights if p.grad is not None])
+        self.state[whole] = together.state
+        together.state["step"] = states[0]["step"]
+        self.update_step(group, whole, gindex, members[0][0])  # type: ignore[no-untyped-call]
+        del self.state[whole]
+        parts = whole.detach().split_with_sizes([p.numel() for p in weights])
+        updated = [part.view(p.shape) for part, p in zip(parts, weights, strict=True)]
+        torch._foreach_copy_([p.detach() for p in weights], updated)
+        for state in states:
+            state["step"] += 1
+
+
+def _joined(weights: list[nn.Parameter], states: list[dict[str, Any]]) -> _Together:
+    """Puts the states of weights into one, and gives each weight its views."""
+    keys = [key for key in _SHARED if key in states[0]]
+    together = _Together(list(weights), dict(states[0]), {})
+    for key in keys:
+        own = [state[key] for state in states]
+        together.state[key] = torch.cat([values.reshape(-1) for values in own])
+        parts = together.state[key].split_with_sizes([values.numel() for values in own])
+        together.views[key] = [part.view(values.shape) for part, values in zip(parts, own, strict=True)]
+        for state, view in zip(states, together.views[key], strict=True):
+            state[key] = view
+    return together
