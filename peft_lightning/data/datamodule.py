@@ -170,6 +170,25 @@ class IMDbDataModule(LightningDataModule):
         batch: dict[str, torch.Tensor] = self._loading()["collate_fn"]([self.train[int(row)] for row in longest])
         return batch
 
+    def coming_shapes(self) -> list[dict[str, torch.Tensor]]:
+        """Says, at the start of a step, which shapes this epoch's batches have.
+
+        Returns:
+            One batch of each, the widest first.
+        """
+        trainer = self.trainer
+        loader = None if trainer is None else trainer.train_dataloader
+        if trainer is None or not isinstance(loader, ResumableDataLoader):
+            return []
+        batches = loader.positions()
+        end = min(trainer.num_training_batches, len(batches))
+        if trainer.max_steps >= 0:
+            steps = trainer.max_steps - trainer.global_step
+            end = min(end, trainer.fit_loop.epoch_loop.batch_idx + steps * trainer.accumulate_grad_batches)
+        collate, lengths = self._loading()["collate_fn"], self.train.lengths
+        shapes = {(collate.width(max(lengths[row] for row in rows)), len(rows)): rows for rows in batches[: int(end)]}
+        return [collate([self.train[row] for row in shapes[shape]]) for shape in sorted(shapes, reverse=True)]
+
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation batches, the longest reviews first."""
         return self._evaluation_loader(self.val)

@@ -67,6 +67,10 @@ class ResumableDataLoader(DataLoader[Any]):
         """Choose the epoch that the next iteration gives, for loops other than Lightning's."""
         self._order.set_epoch(epoch)
 
+    def positions(self) -> list[list[int]]:
+        """Returns the positions of the examples of each of the epoch's batches, those received among them."""
+        return self._order.order(self._order.epoch)
+
     def __iter__(self) -> "_BaseDataLoaderIter":
         # A generator: nothing of it runs before the first batch is asked for. When Lightning resumes it calls
         # iter() first and set_epoch() after, so only then is it known which epoch is meant.

@@ -71,6 +71,15 @@ class PadToLongest:
         self.multiple = multiple
         self.max_length = max_length
 
+    def width(self, longest: int) -> int:
+        """Returns the width of a batch, in tokens.
+
+        Args:
+            longest: tokens of its longest review.
+        """
+        rounded = -(-longest // self.multiple) * self.multiple
+        return rounded if self.max_length is None else max(longest, min(rounded, self.max_length))
+
     def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
         """Pad on the right.
 
@@ -81,9 +90,7 @@ class PadToLongest:
             `input_ids` and `attention_mask`, int64, shape (B, T); `index` and, unless the examples are to be
             predicted, `labels`, int64, shape (B,).
         """
-        longest = max(len(example["input_ids"]) for example in examples)
-        rounded = -(-longest // self.multiple) * self.multiple
-        width = rounded if self.max_length is None else max(longest, min(rounded, self.max_length))
+        width = self.width(max(len(example["input_ids"]) for example in examples))
         input_ids = torch.full((len(examples), width), self.pad_token_id)
         attention_mask = torch.zeros_like(input_ids)
         for row, example in enumerate(examples):

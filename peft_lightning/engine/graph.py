@@ -92,7 +92,7 @@ class _Recorded:
 
 
 class CapturedSteps:
-    """Captures the step of each shape of a batch when it first comes, and replays it from then on.
+    """Captures the step of each shape of a batch, at the latest when it first comes, and replays it from then on.
 
     What a capture needs to have run before runs on the same batch and leaves no trace; so a step's arithmetic depends
     on its batch alone, not on what came before it, and a resumed run goes on with the same bits. With torch's AdamW and
@@ -130,21 +130,9 @@ class CapturedSteps:
         Returns:
             The loss; None where this step is to run as it is: the first of a run, which makes the optimiser's state.
         """
-        # Beside the memory of a graph there might be none left for the optimiser's state.
-        if not self._optimizer.state:
+        if not self.is_ready:
             return None
-        shape: Shape = tuple((name, tuple(values.shape)) for name, values in batch.items())
-        key = (shape, rows, first)
-        recorded = self._graphs.get(key)
-        if recorded is None:
-            with self.settings.capturing(rows):
-                self.warm_up(batch, rows)
-                try:
-                    recorded = self._graphs[key] = self._capture(batch, rows, first)
-                except RuntimeError:
-                    if self.captures_update or first:  # what the capture left there was never computed
-                        self._drop_gradients()
-                    raise
+        recorded = self._recorded(batch, rows, first)
         for name, values in batch.items():
             recorded.inputs[name].copy_(values)
         if self.captures_update:
@@ -153,6 +141,21 @@ class CapturedSteps:
             self._lend_gradients(first)
         recorded.replay()
         return self._loss_out.clone()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether steps can be captured: beside the memory of a graph there might be none for the optimiser's state."""
+        return bool(self._optimizer.state)
+
+    def capture(self, batch: Batch, rows: int) -> None:
+        """Captures the step of a shape before the first batch of it has come, between two steps.
+
+        Args:
+            batch: one of that shape, on the device.
+            rows: examples that go through at once.
+        """
+        for first in (True,) if self.settings.accumulate == 1 else (True, False):
+            self._recorded(batch, rows, first)
 
     @property
     def holds_memory(self) -> bool:
@@ -214,6 +217,22 @@ class CapturedSteps:
     def _set_rates(self) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             rate.fill_(group["lr"])
+
+    def _recorded(self, batch: Batch, rows: int, first: bool) -> _Recorded:
+        """The captured step of a shape; captures it where that has not been done."""
+        shape: Shape = tuple((name, tuple(values.shape)) for name, values in batch.items())
+        key = (shape, rows, first)
+        recorded = self._graphs.get(key)
+        if recorded is None:
+            with self.settings.capturing(rows):
+                self.warm_up(batch, rows)
+                try:
+                    recorded = self._graphs[key] = self._capture(batch, rows, first)
+                except RuntimeError:
+                    if self.captures_update or first:  # what the capture left there was never computed
+                        self._drop_gradients()
+                    raise
+        return recorded
 
     def _capture(self, batch: Batch, rows: int, first: bool) -> _Recorded:
         recorded = _Recorded({name: values.clone() for name, values in batch.items()})

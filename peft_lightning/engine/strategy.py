@@ -45,6 +45,7 @@ class StepStrategy(PiecewiseStrategy):
         """Whether steps run otherwise than was asked, because they cannot or there is no memory for it."""
         self._has_stepped = False
         self._drops = 0
+        self._looked_ahead = False
         self._graphs: CapturedSteps | None = None
         self._layers: CompiledLayers | None = None
 
@@ -143,6 +144,8 @@ class StepStrategy(PiecewiseStrategy):
     def _replay(self, batch: Batch) -> Tensor | None:
         first = len(self._accumulated) == 1
         try:
+            if first and not self._looked_ahead and self._captured().is_ready:
+                self._capture_coming()
             return self._captured().run(batch, self._rows(batch), first)
         except CompileError as error:
             self._fall_back("graph", f"the layers cannot be compiled ({error}): steps run as graphs without that")
@@ -152,6 +155,14 @@ class StepStrategy(PiecewiseStrategy):
             why = f"this step cannot be captured in a CUDA graph ({error})"
             self._fall_back("eager", f"{why}: steps run eager from here on")
         return None
+
+    def _capture_coming(self) -> None:
+        """Captures the steps of all shapes that this epoch has: the widest first, whose memory serves the others."""
+        self._looked_ahead = True
+        trainer = self._module.trainer
+        say = getattr(trainer.datamodule, "coming_shapes", None)  # type: ignore[attr-defined]
+        for batch in say() if say is not None else ():
+            self._captured().capture(self.batch_to_device(batch), self._rows(batch))
 
     def _lent_layers(self, rows: int) -> AbstractContextManager[None]:
         # One example is a shape of its own for the compiler: not worth the time.

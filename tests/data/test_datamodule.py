@@ -193,34 +193,39 @@ def test_data_that_does_not_fit_the_arguments(make: Make, arguments: dict[str, A
         make(**arguments).setup("fit")
 
 
+class Bag(LightningModule):
+    """The smallest model of the batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.EmbeddingBag(500, 2)
+
+    def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        logits = self.embedding(batch["input_ids"])
+        return torch.nn.functional.cross_entropy(logits, batch["labels"])
+
+    validation_step = test_step = training_step
+
+    def predict_step(self, batch: dict[str, torch.Tensor]) -> list[int]:
+        rows: list[int] = batch["index"].tolist()
+        return rows
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def small_trainer(**limits: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, **limits,
+    )  # fmt: skip
+
+
 def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: Path) -> None:
-    class Bag(LightningModule):
-        """The smallest model of the batches."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = torch.nn.EmbeddingBag(500, 2)
-
-        def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            logits = self.embedding(batch["input_ids"])
-            return torch.nn.functional.cross_entropy(logits, batch["labels"])
-
-        validation_step = test_step = training_step
-
-        def predict_step(self, batch: dict[str, torch.Tensor]) -> list[int]:
-            rows: list[int] = batch["index"].tolist()
-            return rows
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
     path = tmp_path / "reviews.txt"
     path.write_text("good\n" * 5)
     data = make(eval_batch_size=2, n_train=20)
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False,
-    )  # fmt: skip
+    trainer = small_trainer(max_epochs=2)
     model = Bag()
     trainer.fit(model, data)
     assert trainer.global_step == 2 * 3
@@ -228,6 +233,36 @@ def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: P
     # Of a source on the hub nothing is asked: there is no network here.
     to_predict = make(source="imdb", predict_file=str(path), eval_batch_size=2)
     assert trainer.predict(model, to_predict) == [[0, 1], [2, 3], [4]]
+
+
+Shapes = list[tuple[int, ...]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "batches"),
+    [({"max_epochs": 2}, 10), ({"max_steps": 3}, 3), ({"max_steps": 2, "accumulate_grad_batches": 2}, 4)],
+)
+def test_the_shapes_to_come_are_known_in_every_epoch(make: Make, limits: dict[str, Any], batches: int) -> None:
+    foreseen: list[Shapes] = []
+    came: list[Shapes] = []
+
+    class Watched(Bag):
+        def on_train_batch_start(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+            shapes = [tuple(shape["input_ids"].shape) for shape in data.coming_shapes()]
+            if batch_idx == 0:
+                came.append([])
+                foreseen.append(shapes)
+            if batch_idx % limits.get("accumulate_grad_batches", 1) == 0:
+                assert shapes == foreseen[-1]
+            came[-1].append(tuple(batch["input_ids"].shape))
+
+    data = make(n_train=38, batch_size=4, pad_to_multiple_of=4)
+    small_trainer(**limits).fit(Watched(), data)
+    assert len(foreseen) == limits.get("max_epochs", 1)
+    for expected, shapes in zip(foreseen, came, strict=True):
+        assert len(shapes) == batches
+        assert len(set(shapes)) > 1
+        assert expected == sorted(set(shapes), key=lambda shape: shape[::-1], reverse=True)
 
 
 def test_no_sampler_invites_lightning_to_replace_it(make: Make) -> None:

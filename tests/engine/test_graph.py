@@ -108,6 +108,27 @@ def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words:
     assert left["param_groups"] == right["param_groups"]
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_all_widths_of_an_epoch_are_captured_when_the_first_is(
+    accumulate: int, graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured: list[int] = []
+    widths: set[int] = set()
+
+    def count(module: TextClassifier, outputs: Any, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        steps = module.trainer.strategy._graphs  # type: ignore[attr-defined]
+        captured.append(len(steps._graphs))
+        widths.add(batch["input_ids"].shape[1])
+
+    monkeypatch.setattr(TextClassifier, "on_train_batch_end", count)
+    more = ("--data.n_train", "32", "--data.batch_size", "4", "--data.pad_to_multiple_of", "4")
+    trained(words, tmp_path, *graphs, *more, "--trainer.accumulate_grad_batches", str(accumulate))
+    # The first step makes the optimiser's state.
+    assert captured[:accumulate] == [0] * accumulate
+    assert len(widths) > 1
+    assert set(captured[accumulate:8]) == {len(widths) * accumulate}
+
+
 def test_dropout_is_drawn_anew_in_every_replay(graphs: list[str], tiny_fit: list[str], tmp_path: Path) -> None:
     # Without learning, and every epoch with the same batches, only dropout can make the losses differ.
     still = ("--model.learning_rate", "1e-12", "--data.n_train", "8", "--trainer.max_epochs", "12")
