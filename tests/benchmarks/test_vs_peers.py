@@ -50,5 +50,6 @@ def test_two_peers_train_the_same_and_what_a_cpu_has_not_is_null(shape: Path, re
     assert rows["ours", "bad"]["status"] == "failed", "and the others went on"
     assert rows["floor", "floor"]["figures"]["methods"]["lora"]["floor_own_ms"] > 0
     assert content["about"]["machine"]["versions"]["torch"]
+    assert "--reviews DIR --shape DIR --out DIR --methods lora" in content["about"]["commands"][0]
     table = (tmp_path / "out" / "vs_peers.md").read_text()
     assert "| lora | hf-study | defaults |" in table
