@@ -3,10 +3,12 @@
     python benchmarks/vs_peers.py --reviews DIR --shape DIR --out benchmarks/results/NAME
     python benchmarks/vs_peers.py --reviews DIR --backbone embedded --out DIR --peers hf-study hf-best ours \
         --ours fp32= --ours 'bf16=--trainer.precision bf16-mixed'
+    python benchmarks/vs_peers.py --join DIR DIR --out DIR
 
 `--shape` is a folder with a `config.json` and a tokenizer: the backbone gets random weights, on which speed and memory
 do not depend. Peers and variants are interleaved over the repeats. A run that fails becomes a row that says so. The
-same command with the same `--out` goes on where it stopped, by itself or at `--budget_s`.
+same command with the same `--out` goes on where it stopped, by itself or at `--budget_s`. `--join` measures nothing:
+it makes one table of folders whose rows need not have been measured side by side, such as one for each GPU.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,10 @@ from peft_lightning.errors import UserError
 from peft_lightning.model.locations import locate
 from peft_lightning.runs.files import write_atomically
 from side_by_side.command import parsed, recorded
+from side_by_side.join import joined
 from side_by_side.launch import launch
 from side_by_side.plan import Wanted
-from side_by_side.results import Results, adapters_versions, describe_machine, held
+from side_by_side.results import FILE, Results, adapters_versions, describe_machine, held
 from side_by_side.runner import pending, work_through
 from side_by_side.table import as_markdown
 from side_by_side.workload import count_reviews, mean_tokens
@@ -40,11 +44,13 @@ OURS = {"fp32": (), "bf16": ("--trainer.precision", "bf16-mixed")}
 
 
 def main() -> int:
-    """Measures, and writes the tables after every process."""
+    """Measures, and writes the tables after every process; or joins what has been measured."""
     arguments = parsed(sys.argv[1:], __doc__)
     # Ends as Ctrl-C does, with the process that is running; what has been measured is on disk.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
+        if arguments.join:
+            return join(arguments.join, arguments.out)
         with contextlib.ExitStack() as stack:
             if not arguments.dry_run:
                 stack.enter_context(held(arguments.out))
@@ -110,6 +116,31 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
     )
     _write_table(arguments.out, results)
     return 0 if whole else 75
+
+
+def join(folders: Sequence[Path], out: Path) -> int:
+    """Writes one measurement of those of several folders.
+
+    Args:
+        folders: what earlier calls had as `--out`.
+        out: folder for the joined one.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: they cannot be joined, or there is a measurement in `out`.
+    """
+    about, records = joined(folders)
+    with held(out):
+        if (out / FILE).exists():
+            raise UserError(f"{out} already holds a {FILE}: choose another --out")
+        results = Results(out, about)
+        results.records = records
+        results.write()
+        _write_table(out, results)
+    print(f"{len(records)} records of {len(folders)} folders are in {out}")
+    return 0
 
 
 def _wanted(arguments: argparse.Namespace, reviews: str, backbone: str) -> Wanted:

@@ -24,6 +24,13 @@ def parsed(words: Sequence[str], description: str | None) -> argparse.Namespace:
     """
     parser = _parser(description)
     arguments = parser.parse_args(words)
+    if arguments.join:
+        said = [name for name, value in vars(arguments).items() if value != parser.get_default(name)]
+        beside = ", ".join(f"--{name}" for name in said if name not in ("join", "out"))
+        if beside:
+            parser.error(f"--join measures nothing and takes --out alone beside it: leave out {beside}")
+    elif arguments.reviews is None:
+        parser.error("the following arguments are required: --reviews")
     if not 0 < arguments.warmup_steps < arguments.steps or arguments.trial_steps < 2:
         parser.error("--warmup_steps must lie between 0 and --steps, and a trial has 2 steps or more")
     return arguments
@@ -60,10 +67,11 @@ def recorded(words: Sequence[str]) -> str:
 def _parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
-    add("--reviews", required=True, help="folder with train and test files, as --data.source takes it")
+    add("--reviews", help="folder with train and test files, as --data.source takes it")
     backbone = made.add_mutually_exclusive_group(required=True)
     backbone.add_argument("--shape", type=Path, help="folder with config.json and tokenizer: random weights")
     backbone.add_argument("--backbone", help="`embedded`, or a folder with weights")
+    backbone.add_argument("--join", nargs="+", type=Path, metavar="DIR", help="join what these folders hold into --out")
     add("--out", type=Path, required=True, help="folder for vs_peers.json and vs_peers.md")
     add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     add("--methods", nargs="+", choices=METHODS, default=list(METHODS))
