@@ -3,10 +3,12 @@
     python benchmarks/vs_peers.py --reviews DIR --shape DIR --out benchmarks/results/NAME
     python benchmarks/vs_peers.py --reviews DIR --backbone embedded --out DIR --peers hf-study hf-best ours \
         --ours fp32= --ours 'bf16=--trainer.precision bf16-mixed'
+    python benchmarks/vs_peers.py --join DIR DIR --out DIR
 
 `--shape` is a folder with a `config.json` and a tokenizer: the backbone gets random weights, on which speed and memory
 do not depend. Peers and variants are interleaved over the repeats. A run that fails becomes a row that says so. The
-same command with the same `--out` goes on where it stopped, by itself or at `--budget_s`.
+same command with the same `--out` goes on where it stopped, by itself or at `--budget_s`. `--join` measures nothing:
+it makes one table of folders whose rows need not have been measured side by side, such as one for each GPU.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import shlex
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,11 @@ import psutil
 from peft_lightning.errors import UserError
 from peft_lightning.model.locations import locate
 from peft_lightning.runs.files import write_atomically
-from side_by_side.job import METHODS
+from side_by_side.command import parsed, recorded
+from side_by_side.join import joined
 from side_by_side.launch import launch
-from side_by_side.plan import PEERS, Wanted
-from side_by_side.results import Results, adapters_versions, describe_machine, held
+from side_by_side.plan import Wanted
+from side_by_side.results import FILE, Results, adapters_versions, describe_machine, held
 from side_by_side.runner import pending, work_through
 from side_by_side.table import as_markdown
 from side_by_side.workload import count_reviews, mean_tokens
@@ -40,47 +43,14 @@ from study_costs import make_backbone
 OURS = {"fp32": (), "bf16": ("--trainer.precision", "bf16-mixed")}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Builds the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = made.add_argument
-    add("--reviews", required=True, help="folder with train and test files, as --data.source takes it")
-    backbone = made.add_mutually_exclusive_group(required=True)
-    backbone.add_argument("--shape", type=Path, help="folder with config.json and tokenizer: random weights")
-    backbone.add_argument("--backbone", help="`embedded`, or a folder with weights")
-    add("--out", type=Path, required=True, help="folder for vs_peers.json and vs_peers.md")
-    add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    add("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    add("--batch_sizes", nargs="+", type=int, default=[8])
-    add("--max_lengths", nargs="+", type=int, default=[256])
-    add("--steps", type=int, default=100, help="optimiser steps of each process")
-    add("--warmup_steps", type=int, default=30, help="steps before the clock starts")
-    add("--repeats", type=int, default=3)
-    add("--learning_rate", type=float, default=5e-5, help="of every peer; the study's code ran 5e-5")
-    add("--ours", action="append", type=_named_words, metavar="NAME=WORDS", help="a row of this project and its words")
-    add("--adapters_site", type=Path, help="folder with the packages of `adapters`; without it, it is not measured")
-    add("--trial_variants", type=int, default=4, help="variants of the HF Trainer to try for each method and size")
-    add("--trial_compiled", type=int, default=0, help="further ones to try under torch_compile, at most 2")
-    add("--trial_steps", type=int, default=60)
-    add("--whole_job", action="store_true", help="the study's whole job as well, at the first size")
-    add("--n_train", type=int, default=3000, help="reviews of the whole job")
-    add("--n_test", type=int, default=2000, help="reviews that the whole job is tested on")
-    add("--epochs", type=int, default=3, help="epochs of the whole job")
-    add("--budget_s", type=float, help="start no process that will not end within so many seconds")
-    add("--time_limit_s", type=float, default=600, help="for one process")
-    add("--retry", action="store_true", help="run once more what failed")
-    add("--dry_run", action="store_true", help="list the processes and start none")
-    return made
-
-
 def main() -> int:
-    """Measures, and writes the tables after every process."""
-    arguments = parser().parse_args()
-    if not 0 < arguments.warmup_steps < arguments.steps or arguments.trial_steps < 2:
-        parser().error("--warmup_steps must lie between 0 and --steps, and a trial has 2 steps or more")
+    """Measures, and writes the tables after every process; or joins what has been measured."""
+    arguments = parsed(sys.argv[1:], __doc__)
     # Ends as Ctrl-C does, with the process that is running; what has been measured is on disk.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
+        if arguments.join:
+            return join(arguments.join, arguments.out)
         with contextlib.ExitStack() as stack:
             if not arguments.dry_run:
                 stack.enter_context(held(arguments.out))
@@ -108,7 +78,7 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
         shape, folder = arguments.shape, scratch / "backbone"
         backbone = str(shape if arguments.dry_run else make_backbone(shape, folder))
     about = {
-        "commands": [shlex.join(["python", "benchmarks/vs_peers.py", *sys.argv[1:]])],
+        "commands": [recorded(sys.argv[1:])],
         "machine": describe_machine(),
         "adapters_site": adapters_versions(arguments.adapters_site),
         "work": {
@@ -148,6 +118,31 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
     return 0 if whole else 75
 
 
+def join(folders: Sequence[Path], out: Path) -> int:
+    """Writes one measurement of those of several folders.
+
+    Args:
+        folders: what earlier calls had as `--out`.
+        out: folder for the joined one.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: they cannot be joined, or there is a measurement in `out`.
+    """
+    about, records = joined(folders)
+    with held(out):
+        if (out / FILE).exists():
+            raise UserError(f"{out} already holds a {FILE}: choose another --out")
+        results = Results(out, about)
+        results.records = records
+        results.write()
+        _write_table(out, results)
+    print(f"{len(records)} records of {len(folders)} folders are in {out}")
+    return 0
+
+
 def _wanted(arguments: argparse.Namespace, reviews: str, backbone: str) -> Wanted:
     names: tuple[str, ...] = (
         "peers",
@@ -164,13 +159,6 @@ def _wanted(arguments: argparse.Namespace, reviews: str, backbone: str) -> Wante
     asked |= {"ours": dict(arguments.ours) if arguments.ours else OURS, "reviews": reviews, "backbone": backbone}
     wanted = Wanted(**asked, most_reviews=count_reviews(reviews))
     return wanted if arguments.dry_run else wanted.with_tokens(mean_tokens)
-
-
-def _named_words(text: str) -> tuple[str, tuple[str, ...]]:
-    name, equals, words = text.partition("=")
-    if not name or not equals or "-" in name[:1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=WORDS, such as bf16=--trainer.precision bf16-mixed")
-    return name, tuple(shlex.split(words))
 
 
 def _write_table(folder: Path, results: Results) -> None:

@@ -18,6 +18,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.environment import installed_version, processor_name
 from peft_lightning.runs.files import write_atomically
 
+FILE = "vs_peers.json"
 PACKAGES = ("torch", "transformers", "peft", "lightning", "bitsandbytes", "accelerate", "tokenizers")
 
 
@@ -29,15 +30,18 @@ class Results:
         about: what was asked and on what it was measured; `machine` and `work` must be those of what is there.
 
     Raises:
-        UserError: the folder holds figures of another machine or of other work.
+        UserError: the folder holds figures of another machine or of other work, or what was joined from others.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        self.path = folder / "vs_peers.json"
+        self.path = folder / FILE
         self.records: dict[str, dict[str, Any]] = {}
         commands: list[str] = []
         if self.path.is_file():
             content = json.loads(self.path.read_text(encoding="utf-8"))
+            if "joined" in content["about"]:
+                # What is added would not have been measured side by side with what is there.
+                raise UserError(f"{self.path} is joined from other folders: measure into one of those and join again")
             for name in ("machine", "work"):
                 if content["about"][name] != about[name]:
                     raise UserError(

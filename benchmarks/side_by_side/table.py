@@ -128,7 +128,19 @@ def _about(about: Mapping[str, Any]) -> list[str]:
     if about.get("adapters_site"):
         lines.append("* of `adapters`: " + ", ".join(f"{k} {v}" for k, v in about["adapters_site"].items()))
     lines += [f"* {name}: {value}" for name, value in about["work"].items()]
+    lines += _joined(about["joined"]) if "joined" in about else []
     return ["## Measured with", f"```\n{commands}\n```", "\n".join(lines)]
+
+
+def _joined(joined: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"* joined from {joined['folders']} folders, which were measured at the same time on different GPUs or one"
+        " after the other; the rows that `×` compares are always of one folder"
+    ]
+    if joined["floors_of_several"]:
+        sizes = "; ".join(joined["floors_of_several"])
+        lines.append(f"* floor measured in more than one of them, all shares are of the first: {sizes}")
+    return lines
 
 
 def _grouped(rows: Iterable[Row], *names: str) -> list[tuple[tuple[Any, ...], list[Row]]]:

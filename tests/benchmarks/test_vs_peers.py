@@ -15,9 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def vs_peers(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "benchmarks" / "vs_peers.py"), "--reviews", str(place / "reviews")]
-    command += ["--shape", str(place / "shape"), "--out", str(place / "out"), "--methods", "lora", "--repeats", "1"]
-    command += ["--steps", "4", "--warmup_steps", "2", "--max_lengths", "16", *words]
+    places = ["--reviews", str(place / "reviews"), "--shape", str(place / "shape"), "--out", str(place / "out")]
+    size = ["--methods", "lora", "--repeats", "1", "--steps", "4", "--warmup_steps", "2", "--max_lengths", "16"]
+    return run(place, *places, *size, *words)
+
+
+def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "vs_peers.py"), *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=280)
 
@@ -28,6 +32,36 @@ def test_a_dry_run_lists_the_processes_and_starts_none(shape: Path, reviews: Pat
     kinds = [line.split("/")[:3] for line in done.stdout.splitlines()]
     assert kinds == [["floor", "floor", "floor"], ["step", "hf-study", "defaults"], ["step", "ours", "graph"]]
     assert not (tmp_path / "out").exists()
+
+
+def test_two_folders_are_joined_without_measuring_and_once_only(tmp_path: Path) -> None:
+    figures = {"ms_per_step": 10.0, "final_loss": 0.5}
+    for folder, method in (("one", "full"), ("two", "lora")):
+        about = {"commands": [f"vs_peers --methods {method}"], "machine": {"gpu": "a card", "versions": {}}}
+        about |= {"adapters_site": {}, "work": {"learning_rate": 1e-4}}
+        row = {"kind": "step", "peer": "ours", "variant": "fp32", "method": method, "batch_size": 8, "max_length": 64}
+        row |= {"repeat": 0, "status": "finished", "error": None, "process_s": 1.0, "figures": figures}
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "vs_peers.json").write_text(json.dumps({"about": about, "records": {method: row}}))
+    done = run(tmp_path, "--join", "one", "two", "--out", "both")
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "both" / "vs_peers.md").read_text()
+    for words in ("| full | ours | fp32 | 10.0 |", "| lora | ours | fp32 | 10.0 |", "joined from 2 folders"):
+        assert words in table
+    content = json.loads((tmp_path / "both" / "vs_peers.json").read_text())
+    assert list(content["records"]) == ["full", "lora"]
+    assert str(tmp_path) not in json.dumps(content)
+    again = run(tmp_path, "--join", "one", "two", "--out", "both")
+    assert again.returncode == 2
+    assert again.stderr.splitlines() == ["vs_peers: both already holds a vs_peers.json: choose another --out"]
+
+
+def test_measuring_needs_reviews_and_joining_takes_no_settings(tmp_path: Path) -> None:
+    done = run(tmp_path, "--backbone", "embedded", "--out", "out")
+    assert (done.returncode, "--reviews" in done.stderr.splitlines()[-1]) == (2, True)
+    done = run(tmp_path, "--join", "one", "--out", "out", "--methods", "lora", "--dry_run")
+    assert done.returncode == 2
+    assert done.stderr.endswith("leave out --methods, --dry_run\n")
 
 
 @pytest.mark.slow
@@ -50,5 +84,6 @@ def test_two_peers_train_the_same_and_what_a_cpu_has_not_is_null(shape: Path, re
     assert rows["ours", "bad"]["status"] == "failed", "and the others went on"
     assert rows["floor", "floor"]["figures"]["methods"]["lora"]["floor_own_ms"] > 0
     assert content["about"]["machine"]["versions"]["torch"]
+    assert "--reviews DIR --shape DIR --out DIR --methods lora" in content["about"]["commands"][0]
     table = (tmp_path / "out" / "vs_peers.md").read_text()
     assert "| lora | hf-study | defaults |" in table
