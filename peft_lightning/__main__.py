@@ -1,6 +1,7 @@
 """python -m peft_lightning: dispatches on the first word, and turns what a user can get wrong into one line."""
 
 import sys
+from contextlib import nullcontext
 from typing import NoReturn
 
 from peft_lightning import __version__
@@ -88,10 +89,11 @@ def _run(words: list[str]) -> None:
 
         run_compare(words[1:])
         return
-    from peft_lightning.startup import import_torchmetrics_without_plots
+    from peft_lightning.startup import import_torchmetrics_without_extras, importing
 
-    import_torchmetrics_without_plots()
-    from peft_lightning.cli import run_command
+    with importing() if "peft_lightning.cli" not in sys.modules else nullcontext():
+        import_torchmetrics_without_extras()
+        from peft_lightning.cli import run_command
 
     run_command(words)
 

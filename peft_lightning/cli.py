@@ -30,6 +30,7 @@ from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import explain
+from peft_lightning.startup import import_bitsandbytes_without_compiler
 
 # What each of Lightning's words does around the Trainer.
 COMMANDS: dict[str, type[Command]] = {"fit": Fit, "validate": Validate, "test": Test, "predict": Predict}
@@ -233,6 +234,7 @@ def run_command(words: list[str]) -> None:
         UserError: The user can put right what went wrong.
     """
     _quieten()
+    import_bitsandbytes_without_compiler()
     named, rest = split_arguments(words[1:])
     files = [find_config(name) for name in named]
     config: dict[str, Any] = {}

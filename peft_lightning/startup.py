@@ -1,28 +1,86 @@
 """What has to happen before Lightning is imported."""
 
+import gc
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, wraps
+from importlib.util import find_spec
 from typing import Any
 
+from lightning_utilities.core import imports
 from lightning_utilities.core.imports import RequirementCache
 
+# For plots of single metrics and for sound: torchmetrics imports them wherever it finds them.
+_LEFT_OUT = ("matplotlib", "scipy")
 
-def import_torchmetrics_without_plots() -> None:
-    """Imports torchmetrics as if Matplotlib were not installed: a run that draws nothing shall not wait for it.
 
-    torchmetrics imports ``matplotlib.pyplot`` wherever it finds it, for plots of single metrics that nobody asks for
-    here: a quarter of a second at every start. A process that has Matplotlib already is left as it is.
+@contextmanager
+def importing() -> Iterator[None]:
+    """Imports without looking for garbage: what modules are made of stays, and to look through it takes a seventh.
+
+    Nor is it looked through again later on, while a run trains.
     """
-    if "matplotlib" in sys.modules or "torchmetrics" in sys.modules:
-        return
-    original = RequirementCache.__init__
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
-    def without_matplotlib(cache: RequirementCache, *args: Any, **kwargs: Any) -> None:
+
+def import_torchmetrics_without_extras() -> None:
+    """Imports torchmetrics as if Matplotlib and SciPy were not installed: a run that uses neither shall not wait.
+
+    Together they take most of a second at every start. A process that has one of them already is left as it is.
+    """
+    if "torchmetrics" in sys.modules or any(name in sys.modules for name in _LEFT_OUT):
+        return
+    original, package_available = RequirementCache.__init__, imports.package_available
+
+    def without_extras(cache: RequirementCache, *args: Any, **kwargs: Any) -> None:
         original(cache, *args, **kwargs)
-        if cache.requirement == "matplotlib":
+        if (cache.requirement or "").startswith(_LEFT_OUT):
             cache.available, cache.message = False, "left out to start faster"
 
-    RequirementCache.__init__ = without_matplotlib  # type: ignore[method-assign,assignment]
+    RequirementCache.__init__ = without_extras  # type: ignore[method-assign,assignment]
+    imports.package_available = lambda name: name not in _LEFT_OUT and package_available(name)  # type: ignore[assignment]
     try:
         import torchmetrics  # noqa: F401
     finally:
         RequirementCache.__init__ = original  # type: ignore[method-assign]
+        imports.package_available = package_available
+
+
+def import_bitsandbytes_without_compiler() -> None:
+    """Imports bitsandbytes, where it is installed, without torch's compiler, which comes when something is compiled.
+
+    PEFT imports it for whatever method, and it hands torch.compile some functions that it has kernels for on CPUs and
+    NVIDIA's GPUs: the compiler alone took 0.5 s of a start on a laptop's processor, and 3 s on a slow host.
+    """
+    if "bitsandbytes" in sys.modules or find_spec("bitsandbytes") is None:
+        return
+    import torch
+
+    original = torch.compile
+    torch.compile = _compiled_when_called  # type: ignore[assignment]
+    try:
+        import bitsandbytes  # noqa: F401
+    except Exception:  # whoever needs it says so, in words of their own
+        pass
+    finally:
+        torch.compile = original
+
+
+def _compiled_when_called(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+    import torch
+
+    compiled = lru_cache(maxsize=1)(lambda: torch.compile(function, **settings))
+
+    @wraps(function)
+    def call(*arguments: Any, **more: Any) -> Any:
+        return compiled()(*arguments, **more)
+
+    return call

@@ -122,6 +122,7 @@ class IMDbDataModule(LightningDataModule):
         self.revision = revision
         self._pad_token_id: int
         self._description: dict[str, Any] | None = None
+        self._token_cache = TokenCache(cache_dir)
 
     def prepare_data(self) -> None:
         """Download a source that is on the hub."""
@@ -263,7 +264,7 @@ class IMDbDataModule(LightningDataModule):
         tokenizer: "PreTrainedTokenizerBase",
         labels: NDArray[np.int64] | None = None,
     ) -> TokenisedReviews:
-        tokens = TokenCache(self.cache_dir).tokenise(texts, tokenizer, self.max_length, self.truncation)
+        tokens = self._token_cache.tokenise(texts, tokenizer, self.max_length, self.truncation)
         classes = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
 

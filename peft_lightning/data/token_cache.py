@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from peft_lightning.data.tokenisation import TokenisedTexts, tokenise, tokenised_key
+from peft_lightning.data.tokenisation import TokenisedTexts, tokenise, tokenised_key, tokenizer_identity
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
 
@@ -36,6 +36,7 @@ class TokenCache:
     def __init__(self, folder: str | None = None) -> None:
         self._may_fail = folder is None
         self._folder = Path(folder).expanduser() if folder else default_cache_dir()
+        self._known: tuple[PreTrainedTokenizerBase, str] | None = None
 
     def tokenise(
         self,
@@ -58,7 +59,8 @@ class TokenCache:
         Raises:
             UserError: the folder that was asked for cannot be written.
         """
-        path = self._folder / f"{tokenised_key(texts, tokenizer, max_length, truncation)}.safetensors"
+        key = tokenised_key(texts, self._identity(tokenizer), max_length, truncation)
+        path = self._folder / f"{key}.safetensors"
         kept = _read(path)
         if kept is not None:
             return kept
@@ -69,6 +71,12 @@ class TokenCache:
         except OSError as error:
             self._refuse(error)
         return made
+
+    def _identity(self, tokenizer: "PreTrainedTokenizerBase") -> str:
+        # A tokenizer with all its vocabulary takes as long to write down as a thousand reviews to tokenise.
+        if self._known is None or self._known[0] is not tokenizer:
+            self._known = tokenizer, tokenizer_identity(tokenizer)
+        return self._known[1]
 
     def _check_writable(self) -> None:
         """Find out before the work is done, where the folder was asked for."""

@@ -102,14 +102,12 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> No
         )
 
 
-def tokenised_key(
-    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, truncation: Truncation = "head"
-) -> str:
+def tokenised_key(texts: Sequence[str], identity: str, max_length: int, truncation: Truncation = "head") -> str:
     """Tell what `tokenise` would return from what it returns for anything else.
 
     Args:
         texts: the texts.
-        tokenizer: the tokenizer of the model.
+        identity: that of the tokenizer.
         max_length: most tokens of a text.
         truncation: which part of a longer text stays.
 
@@ -117,15 +115,19 @@ def tokenised_key(
         A SHA-256, in hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for part in (_identity(tokenizer), f"{truncation} {max_length}", *texts):
+    for part in (identity, f"{truncation} {max_length}", *texts):
         content = part.encode("utf-8", "surrogatepass")
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)
     return digest.hexdigest()
 
 
-def _identity(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """All that decides the ids; where the tokenizer was loaded from does not."""
+def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Returns all that decides the ids; where the tokenizer was loaded from does not.
+
+    Args:
+        tokenizer: the tokenizer of the model.
+    """
     import tokenizers
 
     backend = getattr(tokenizer, "backend_tokenizer", None)

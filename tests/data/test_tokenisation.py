@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from peft_lightning.data.tokenisation import check_tokenizer, tokenise, tokenised_key
+from peft_lightning.data.tokenisation import check_tokenizer, tokenise, tokenised_key, tokenizer_identity
 from peft_lightning.errors import UserError
 
 TEXTS = ["the film was good", "a", "never " * 50, "the plot is dull and slow"]
@@ -49,7 +49,7 @@ def test_more_texts_than_are_encoded_at_once(tokenizer: Any) -> None:
 
 def test_no_global_generator_is_touched(tokenizer: Any) -> None:
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
-    tokenised_key(TEXTS, tokenizer, 12)
+    tokenised_key(TEXTS, tokenizer_identity(tokenizer), 12)
     tokenise(TEXTS, tokenizer, 12)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
@@ -59,16 +59,20 @@ def test_no_global_generator_is_touched(tokenizer: Any) -> None:
 def test_the_key_tells_apart_what_changes_the_ids_and_nothing_else(tokenizer: Any, tokenizer_folder: str) -> None:
     from peft_lightning.model.backbones import load_tokenizer
 
-    key = tokenised_key(TEXTS, tokenizer, 12)
+    key = tokenised_key(TEXTS, tokenizer_identity(tokenizer), 12)
     tokenizer(TEXTS, truncation=True, padding="max_length", max_length=20)
     again = load_tokenizer(tokenizer_folder)
-    assert tokenised_key(TEXTS, tokenizer, 12) == tokenised_key(TEXTS, again, 12) == key
+    assert (
+        tokenised_key(TEXTS, tokenizer_identity(tokenizer), 12)
+        == tokenised_key(TEXTS, tokenizer_identity(again), 12)
+        == key
+    )
     again.add_special_tokens({"additional_special_tokens": ["<film>"]})
     others = [
-        tokenised_key(TEXTS, tokenizer, 13),
-        tokenised_key(TEXTS[:3], tokenizer, 12),
+        tokenised_key(TEXTS, tokenizer_identity(tokenizer), 13),
+        tokenised_key(TEXTS[:3], tokenizer_identity(tokenizer), 12),
         tokenised_key([TEXTS[0] + TEXTS[1], *TEXTS[2:]], tokenizer, 12),
-        tokenised_key(TEXTS, again, 12),
+        tokenised_key(TEXTS, tokenizer_identity(again), 12),
     ]
     assert len({key, *others}) == 5
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from peft_lightning.data.token_cache import TokenCache
-from peft_lightning.data.tokenisation import tokenise, tokenised_key
+from peft_lightning.data.tokenisation import tokenise, tokenised_key, tokenizer_identity
 from peft_lightning.data.truncation import HEAD_SHARE, Truncation, cut, surrounding
 
 # <s> and </s> around forty tokens of a text.
@@ -51,5 +51,5 @@ def test_a_verdict_at_the_end_reaches_the_model_only_where_the_end_is_kept(token
     assert [holds(kept[kind], verdict) for kind in ("head", "tail", "head_tail")] == [False, True, True]
     # Kept on disk, one is never taken for another.
     assert cache.tokenise(text, tokenizer, 40, "tail").input_ids.tolist() == kept["tail"]
-    assert len({tokenised_key(text, tokenizer, 40, kind) for kind in HEAD_SHARE}) == 3
+    assert len({tokenised_key(text, tokenizer_identity(tokenizer), 40, kind) for kind in HEAD_SHARE}) == 3
     assert tokenise(text, tokenizer, 40).truncated.all()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from peft_lightning import startup
+from peft_lightning.startup import importing
+
+
+def modules_after(code: str) -> set[str]:
+    """What a fresh process has imported."""
+    show = "import json, sys; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_what_no_run_uses_is_not_imported() -> None:
+    code = (
+        "from peft_lightning.startup import import_torchmetrics_without_extras as first\n"
+        "from peft_lightning.startup import import_bitsandbytes_without_compiler as second\n"
+        "first(); import peft_lightning.cli; second(); import peft"
+    )
+    imported = modules_after(code)
+    assert {"torchmetrics", "lightning.pytorch", "bitsandbytes", "peft"} <= imported
+    assert not {"matplotlib", "scipy.signal", "torch._inductor.compile_fx"} & imported
+
+
+def test_what_has_been_left_out_is_still_there_for_others() -> None:
+    code = (
+        "from peft_lightning.startup import import_torchmetrics_without_extras\n"
+        "import_torchmetrics_without_extras()\n"
+        "from lightning_utilities.core.imports import RequirementCache, package_available\n"
+        "assert RequirementCache('scipy') and package_available('scipy')\n"
+        "import scipy.signal, matplotlib.pyplot"
+    )
+    assert {"scipy.signal", "matplotlib.pyplot"} <= modules_after(code)
+
+
+def test_a_function_is_compiled_once_and_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[dict[str, object]] = []
+
+    def compiling(function: object, **settings: object) -> object:
+        compiled.append(settings)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    call = startup._compiled_when_called(lambda a, b: a - b, dynamic=False)
+    assert compiled == []
+    assert (call(5, 3), call(2, b=1)) == (2, 1)
+    assert compiled == [{"dynamic": False}]
+
+
+def test_garbage_is_looked_for_again_after_importing() -> None:
+    frozen = gc.get_freeze_count()
+    try:
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()
