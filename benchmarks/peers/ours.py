@@ -46,6 +46,8 @@ def command(job: Job, result: Path) -> list[str]:
         "trainer.log_every_n_steps": job.log_every,
         "trainer.callbacks": json.dumps([clock]),
         "test_after_fit": "true" if job.n_test else "false",
+        # A whole job saves as often as the Trainer's does.
+        "checkpoint.every_n_steps": 500 if job.kind == "whole" else 0,
     }
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     words = [word.replace("{method}", job.method) for word in job.words]
