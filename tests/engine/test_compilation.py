@@ -36,7 +36,7 @@ def test_layers_are_compiled_inside_and_as_they_were_outside(monkeypatch: pytest
         return lambda *given: function(*given) * 2
 
     monkeypatch.setattr(torch, "compile", compile_)
-    network, given = Network(), torch.randn(5, 4)
+    network, given = Network(), torch.randn(5, 4, requires_grad=True)
     before = network(given)
     layers = CompiledLayers(network)
     for _ in range(2):
@@ -46,6 +46,27 @@ def test_layers_are_compiled_inside_and_as_they_were_outside(monkeypatch: pytest
         assert torch.equal(network(given), before)
     # One shape for all: no width is compiled on its own.
     assert compiled == [{"dynamic": True}] * 3
+
+
+@pytest.mark.parametrize("trained_below", [True, False])
+def test_no_graph_is_compiled_for_the_layer_above_frozen_embeddings_alone(
+    trained_below: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, graphs = torch.compile, []
+
+    def counting(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend=counting, **settings))
+    network = Network()
+    layers = CompiledLayers(network)
+    expected = network(torch.ones(5, 4))
+    for rows in (5, 7):
+        given = torch.ones(rows, 4, requires_grad=trained_below)
+        with layers.lent():
+            assert torch.allclose(network(given)[:5], expected)
+    assert len(graphs) == 1
 
 
 def test_what_cannot_be_compiled_says_so_and_the_layers_are_put_back() -> None:
