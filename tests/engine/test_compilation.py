@@ -80,7 +80,7 @@ def test_compiling_pays_in_long_jobs_and_large_batches() -> None:
     study = 12 * 768 * 8 * 256
     assert not compiling_pays(1_125, study)
     assert compiling_pays(1_000_000, study)
-    assert compiling_pays(1_125, 100 * study)
+    assert compiling_pays(1_125, 200 * study)
 
 
 def test_a_network_that_repeats_no_layer_says_so() -> None:
