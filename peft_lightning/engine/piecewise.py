@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 
+from peft_lightning.engine.cpu_dropout import faster_dropout
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
 from peft_lightning.model.optimizers import state_bytes
 
@@ -47,11 +48,12 @@ class PiecewiseStrategy(SingleDeviceStrategy):
         """
         self._has_gradients = False
         self._accumulated.append(batch)
-        if self._rows(batch) == rows_of(batch) and not self._lost_gradients:
-            loss: Tensor | None = self._survive(super().training_step, batch, batch_idx)
-            if loss is not None:
-                return loss
-        return self._in_pieces()
+        with faster_dropout(self.root_device):
+            if self._rows(batch) == rows_of(batch) and not self._lost_gradients:
+                loss: Tensor | None = self._survive(super().training_step, batch, batch_idx)
+                if loss is not None:
+                    return loss
+            return self._in_pieces()
 
     def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> Tensor:
         """Computes the gradients, where the step has not.
@@ -64,8 +66,9 @@ class PiecewiseStrategy(SingleDeviceStrategy):
         """
         compute = partial(super().backward, closure_loss, optimizer, *args, **kwargs)
         # Lightning holds on to the loss, and the loss to all activations that the failed pass had not come to.
-        if not self._has_gradients and self._survive(compute, let_go=closure_loss.detach_) is None:
-            self._in_pieces()
+        with faster_dropout(self.root_device):
+            if not self._has_gradients and self._survive(compute, let_go=closure_loss.detach_) is None:
+                self._in_pieces()
         return closure_loss.detach()
 
     def optimizer_step(

@@ -15,7 +15,6 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
-from peft_lightning.engine.cpu_dropout import faster_dropout
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
 from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
@@ -75,20 +74,7 @@ class StepStrategy(PiecewiseStrategy):
                 self._has_gradients, self._has_stepped = True, self._captured().captures_update
                 return loss
             self._accumulated.pop()
-        with faster_dropout(self.root_device):
-            return super().training_step(batch, batch_idx)
-
-    def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> Tensor:
-        """Computes the gradients, where the step has not.
-
-        Args:
-            closure_loss: the loss.
-            optimizer: the optimiser.
-            args: passed on.
-            kwargs: passed on.
-        """
-        with faster_dropout(self.root_device):
-            return super().backward(closure_loss, optimizer, *args, **kwargs)
+        return super().training_step(batch, batch_idx)
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates a batch; where there is no room beside the graphs, without them.
