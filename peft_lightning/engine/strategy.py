@@ -101,6 +101,7 @@ class StepStrategy(PiecewiseStrategy):
     def teardown(self) -> None:
         """Gives the graphs' memory back."""
         self._graphs = self._layers = None
+        self._looked_ahead = False
         super().teardown()
 
     @property

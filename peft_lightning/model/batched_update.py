@@ -51,7 +51,7 @@ class BatchedUpdate(Optimizer2State):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._together: dict[tuple[Any, ...], _Together] = {}
+        self._together: dict[tuple[int, int], _Together] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -80,8 +80,8 @@ class BatchedUpdate(Optimizer2State):
                     self.update_step(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
                 else:
                     kinds.setdefault(kind, []).append((pindex, p))
-            for kind, members in kinds.items():
-                self._update_together(group, gindex, kind, members)
+            for members in kinds.values():
+                self._update_together(group, gindex, members)
         return loss
 
     def _with_gradients(self, gindex: int, group: dict[str, Any]) -> Iterator[Member]:
@@ -103,12 +103,10 @@ class BatchedUpdate(Optimizer2State):
             return None
         return eight_bit, p.dtype, p.device, state["step"]
 
-    def _update_together(
-        self, group: dict[str, Any], gindex: int, kind: tuple[Any, ...], members: list[Member]
-    ) -> None:
+    def _update_together(self, group: dict[str, Any], gindex: int, members: list[Member]) -> None:
         weights = [p for _, p in members]
         states: list[dict[str, Any]] = [self.state[p] for p in weights]
-        key = (gindex, *kind[:-1])
+        key = (gindex, members[0][0])
         together = self._together.get(key)
         if together is None or not together.holds(weights, states):
             together = self._together[key] = _joined(weights, states)
