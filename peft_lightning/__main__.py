@@ -1,7 +1,6 @@
 """python -m peft_lightning: dispatches on the first word, and turns what a user can get wrong into one line."""
 
 import sys
-from contextlib import nullcontext
 from typing import NoReturn
 
 from peft_lightning import __version__
@@ -63,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     if words[0] not in COMMANDS:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
     try:
-        _run(words)
+        _run(words, is_program=arguments is None)
     except ModuleNotFoundError as error:
         # Our own modules are there; what they need is not, where another Python than the environment's runs them.
         if debug or error.name is None or error.name.startswith("peft_lightning"):
@@ -78,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         fail(str(error))
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str], is_program: bool) -> None:
     if words[0] == "report":  # which needs neither torch nor Lightning
         from peft_lightning.commands.report import run_report
 
@@ -91,7 +90,7 @@ def _run(words: list[str]) -> None:
         return
     from peft_lightning.startup import import_torchmetrics_without_extras, importing
 
-    with importing() if "peft_lightning.cli" not in sys.modules else nullcontext():
+    with importing(for_good=is_program):
         import_torchmetrics_without_extras()
         from peft_lightning.cli import run_command
 

@@ -4,7 +4,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,17 +16,20 @@ _LEFT_OUT = ("matplotlib", "scipy")
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def importing(for_good: bool = False) -> Iterator[None]:
     """Imports without looking for garbage: what modules are made of stays, and to look through it takes a seventh.
 
-    Nor is it looked through again later on, while a run trains.
+    Args:
+        for_good: nor is it looked through again later on, while a run trains. Only for a process that has held nothing
+            else yet: whatever there is by then is kept to its end.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if for_good:
+            gc.freeze()
         if was_enabled:
             gc.enable()
 
@@ -74,7 +77,9 @@ def import_bitsandbytes_without_compiler() -> None:
         torch.compile = original
 
 
-def _compiled_when_called(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+def _compiled_when_called(function: Callable[..., Any] | None = None, **settings: Any) -> Callable[..., Any]:
+    if function is None:  # a decorator with settings
+        return partial(_compiled_when_called, **settings)
     import torch
 
     compiled = lru_cache(maxsize=1)(lambda: torch.compile(function, **settings))

@@ -53,6 +53,8 @@ def test_a_function_is_compiled_once_and_with_its_settings(monkeypatch: pytest.M
     assert compiled == []
     assert (call(5, 3), call(2, b=1)) == (2, 1)
     assert compiled == [{"dynamic": False}]
+    assert startup._compiled_when_called(mode="default")(lambda: 3)() == 3
+    assert compiled[1:] == [{"mode": "default"}]
 
 
 def test_garbage_is_looked_for_again_after_importing() -> None:
@@ -61,6 +63,9 @@ def test_garbage_is_looked_for_again_after_importing() -> None:
         with importing():
             assert not gc.isenabled()
         assert gc.isenabled()
+        assert gc.get_freeze_count() == frozen
+        with importing(for_good=True):
+            pass
         assert gc.get_freeze_count() > frozen
     finally:
         gc.unfreeze()

@@ -122,7 +122,6 @@ class IMDbDataModule(LightningDataModule):
         self.revision = revision
         self._pad_token_id: int
         self._description: dict[str, Any] | None = None
-        self._token_cache = TokenCache(cache_dir)
 
     def prepare_data(self) -> None:
         """Download a source that is on the hub."""
@@ -175,12 +174,13 @@ class IMDbDataModule(LightningDataModule):
         """Says, at the start of a step, which shapes this epoch's batches have.
 
         Returns:
-            One batch of each, the widest first.
+            One batch of each, the largest first.
         """
         trainer = self.trainer
         loader = None if trainer is None else trainer.train_dataloader
-        if trainer is None or not isinstance(loader, ResumableDataLoader):
+        if trainer is None or not isinstance(loader, ResumableDataLoader) or loader.dataset is not self.train:
             return []
+        # Of those that have been trained on already most shapes come again in the next epoch.
         batches = loader.positions()
         end = min(trainer.num_training_batches, len(batches))
         if trainer.max_steps >= 0:
@@ -188,7 +188,8 @@ class IMDbDataModule(LightningDataModule):
             end = min(end, trainer.fit_loop.epoch_loop.batch_idx + steps * trainer.accumulate_grad_batches)
         collate, lengths = self._loading()["collate_fn"], self.train.lengths
         shapes = {(collate.width(max(lengths[row] for row in rows)), len(rows)): rows for rows in batches[: int(end)]}
-        return [collate([self.train[row] for row in shapes[shape]]) for shape in sorted(shapes, reverse=True)]
+        largest_first = sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape), reverse=True)
+        return [collate([self.train[row] for row in shapes[shape]]) for shape in largest_first]
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation batches, the longest reviews first."""
@@ -231,8 +232,9 @@ class IMDbDataModule(LightningDataModule):
             "val": corpus.train.take(val),
             "test": corpus.test.take(draw_test(corpus.test.labels, self.n_test, self.seed)),
         }
+        cache = TokenCache(self.cache_dir)
         for name, split in chosen.items():
-            setattr(self, name, self._tokenised(list(split.texts), split.rows, tokenizer, split.labels))
+            setattr(self, name, self._tokenised(list(split.texts), split.rows, tokenizer, cache, split.labels))
         self.class_names = corpus.class_names
         self.num_labels = len(corpus.class_names)
         self.majority_share = float(np.bincount(chosen["val"].labels).max() / len(val))
@@ -255,16 +257,17 @@ class IMDbDataModule(LightningDataModule):
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
         texts = read_texts(path, self.text_column)
-        return self._tokenised(texts, np.arange(len(texts)), self._tokenizer())
+        return self._tokenised(texts, np.arange(len(texts)), self._tokenizer(), TokenCache(self.cache_dir))
 
     def _tokenised(
         self,
         texts: list[str],
         rows: NDArray[np.int64],
         tokenizer: "PreTrainedTokenizerBase",
+        cache: TokenCache,
         labels: NDArray[np.int64] | None = None,
     ) -> TokenisedReviews:
-        tokens = self._token_cache.tokenise(texts, tokenizer, self.max_length, self.truncation)
+        tokens = cache.tokenise(texts, tokenizer, self.max_length, self.truncation)
         classes = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # Compiling took 20 s for full fine-tuning, 29 for IA3 and 96 for LoRA on a busy H100 machine with a slow processor;
 # of LoRA's and IA3's, half was for the first layer, which is not compiled any more.
@@ -33,6 +33,7 @@ class CompiledLayers:
     def __init__(self, network: nn.Module) -> None:
         self.layers = repeated_layers(network)
         self._compiled: list[Callable[..., Any]] = []
+        self._used = False
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -44,7 +45,7 @@ class CompiledLayers:
         if not self.layers:
             raise CompileError("the network repeats no layer")
         try:
-            self._compiled = self._compiled or [_where_gradients_go_on(layer.forward) for layer in self.layers]
+            self._compiled = self._compiled or [self._where_gradients_go_on(layer.forward) for layer in self.layers]
         except RuntimeError as error:  # such as a Python that it does not know yet
             raise CompileError(_in_a_line(error)) from error
         for layer, compiled in zip(self.layers, self._compiled, strict=True):
@@ -53,11 +54,27 @@ class CompiledLayers:
             # Measuring which kernel is faster would make the rounding a matter of luck.
             with torch._inductor.config.patch(deterministic=True):
                 yield
+            if not self._used:
+                raise CompileError("no layer hands gradients on")
         except torch._dynamo.exc.TorchDynamoException as error:
             raise CompileError(_in_a_line(error)) from error
         finally:
             for layer in self.layers:
                 del layer.forward
+
+    def _where_gradients_go_on(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles a layer, but where all below it is frozen.
+
+        Such a layer hands no gradient on: another graph, and LoRA's first layer took as long to compile as all others.
+        """
+        compiled = torch.compile(forward, dynamic=True)
+
+        def run(*given: Any, **named: Any) -> Any:
+            goes_on = any(isinstance(value, Tensor) and value.requires_grad for value in (*given, *named.values()))
+            self._used = self._used or goes_on
+            return (compiled if goes_on else forward)(*given, **named)
+
+        return run
 
 
 def repeated_layers(network: nn.Module) -> list[nn.Module]:
@@ -79,20 +96,6 @@ def compiling_pays(steps: int, activations: int) -> bool:
         activations: layers x width x tokens of its widest batch.
     """
     return steps * activations * SAVED_S_PER_ACTIVATION > COMPILE_S
-
-
-def _where_gradients_go_on(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a layer, but where it is the first above frozen embeddings.
-
-    That one hands no gradient on: another graph, which took as long to compile as that of all others together.
-    """
-    compiled = torch.compile(forward, dynamic=True)
-
-    def run(*given: Any, **named: Any) -> Any:
-        hidden = given[0] if given else next(iter(named.values()))
-        return (compiled if hidden.requires_grad else forward)(*given, **named)
-
-    return run
 
 
 def _in_a_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 # A value has 16 random bits, so probabilities are rounded to 1 / 65,536.
 _STEPS = 2**16
+_LEAST = torch.finfo(torch.float32).min
 _torch_dropout, _torch_attention = F.dropout, F.scaled_dot_product_attention
 
 
@@ -27,12 +28,15 @@ def faster_dropout(device: torch.device) -> Iterator[None]:
         device: where a training step runs; on a GPU nothing changes.
     """
     # Not a TorchFunctionMode: in a backward pass, which may compute activations again, such a mode is off.
-    if device.type == "cpu":
-        F.dropout, F.scaled_dot_product_attention = dropout, attention
+    if device.type != "cpu":
+        yield
+        return
+    before = F.dropout, F.scaled_dot_product_attention
+    F.dropout, F.scaled_dot_product_attention = dropout, attention
     try:
         yield
     finally:
-        F.dropout, F.scaled_dot_product_attention = _torch_dropout, _torch_attention
+        F.dropout, F.scaled_dot_product_attention = before
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -86,12 +90,15 @@ def attention(
     # Scores and their softmax in 32 bits, whatever the inputs, as in torch's own.
     with torch.autocast("cpu", enabled=False):
         scores = (query.float() * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.float().transpose(-2, -1)
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            # Not infinity: a query that may look at nothing would be no number.
-            scores = scores.masked_fill(~attn_mask, torch.finfo(torch.float32).min)
-        elif attn_mask is not None:
-            scores = scores + attn_mask
-        return dropout(scores.softmax(-1), dropout_p).to(value.dtype) @ value
+        seen = None
+        if attn_mask is not None:
+            # Not infinity: of a query that may look at nothing the softmax would be no number. Torch's result is 0.
+            if attn_mask.dtype == torch.bool:
+                seen, scores = attn_mask, scores.masked_fill(~attn_mask, _LEAST)
+            else:
+                seen, scores = attn_mask > -torch.inf, scores + attn_mask.clamp_min(_LEAST / 2)
+        result = dropout(scores.softmax(-1), dropout_p).to(value.dtype) @ value
+        return result if seen is None else result.masked_fill(~seen.any(-1, keepdim=True), 0)
 
 
 class _Dropout(torch.autograd.Function):

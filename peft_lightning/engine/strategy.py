@@ -150,6 +150,7 @@ class StepStrategy(PiecewiseStrategy):
             return self._captured().run(batch, self._rows(batch), first)
         except CompileError as error:
             self._fall_back("graph", f"the layers cannot be compiled ({error}): steps run as graphs without that")
+            self._looked_ahead = False
         except CaptureError as error:
             self._captured().forget()
             self._free()
@@ -158,7 +159,7 @@ class StepStrategy(PiecewiseStrategy):
         return None
 
     def _capture_coming(self) -> None:
-        """Captures the steps of all shapes that this epoch has: the widest first, whose memory serves the others."""
+        """Captures the steps of all shapes that this epoch has: the largest first, whose memory serves the others."""
         self._looked_ahead = True
         trainer = self._module.trainer
         say = getattr(trainer.datamodule, "coming_shapes", None)  # type: ignore[attr-defined]

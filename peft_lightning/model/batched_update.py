@@ -46,7 +46,8 @@ class _Together:
 class BatchedUpdate(Optimizer2State):
     """Updates small weights of one kind with one kernel, to the same bits, and lets the host go on meanwhile.
 
-    Each weight keeps a state of its own to the eye of checkpoints.
+    Each weight keeps a state of its own to the eye of checkpoints. (Those in bf16, which are rounded by chance, draw
+    other chances than one by one.)
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,6 +72,7 @@ class BatchedUpdate(Optimizer2State):
             self.check_overrides()  # type: ignore[no-untyped-call]
             self.to_gpu()  # type: ignore[no-untyped-call]
             self.initialized = True
+        earlier, self._together = self._together, {}
         for gindex, group in enumerate(self.param_groups):
             kinds: dict[tuple[Any, ...], list[Member]] = {}
             for pindex, p in self._with_gradients(gindex, group):
@@ -81,7 +83,9 @@ class BatchedUpdate(Optimizer2State):
                 else:
                     kinds.setdefault(kind, []).append((pindex, p))
             for members in kinds.values():
-                self._update_together(group, gindex, members)
+                self._together[gindex, members[0][0]] = self._update_together(
+                    group, gindex, members, earlier.get((gindex, members[0][0]))
+                )
         return loss
 
     def _with_gradients(self, gindex: int, group: dict[str, Any]) -> Iterator[Member]:
@@ -103,24 +107,27 @@ class BatchedUpdate(Optimizer2State):
             return None
         return eight_bit, p.dtype, p.device, state["step"]
 
-    def _update_together(self, group: dict[str, Any], gindex: int, members: list[Member]) -> None:
+    def _update_together(
+        self, group: dict[str, Any], gindex: int, members: list[Member], together: _Together | None
+    ) -> _Together:
         weights = [p for _, p in members]
         states: list[dict[str, Any]] = [self.state[p] for p in weights]
-        key = (gindex, members[0][0])
-        together = self._together.get(key)
         if together is None or not together.holds(weights, states):
-            together = self._together[key] = _joined(weights, states)
+            together = _joined(weights, states)
         whole = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in weights]))
         whole.grad = torch.cat([p.grad.reshape(-1) for p in weights if p.grad is not None])
         self.state[whole] = together.state
         together.state["step"] = states[0]["step"]
-        self.update_step(group, whole, gindex, members[0][0])  # type: ignore[no-untyped-call]
-        del self.state[whole]
+        try:
+            self.update_step(group, whole, gindex, members[0][0])  # type: ignore[no-untyped-call]
+        finally:
+            del self.state[whole]
         parts = whole.detach().split_with_sizes([p.numel() for p in weights])
         updated = [part.view(p.shape) for part, p in zip(parts, weights, strict=True)]
         torch._foreach_copy_([p.detach() for p in weights], updated)
         for state in states:
             state["step"] += 1
+        return together
 
 
 def _joined(weights: list[nn.Parameter], states: list[dict[str, Any]]) -> _Together:

@@ -50,8 +50,10 @@ class StochasticRounding(Optimizer2State):
             piece = nn.Parameter(weights[part].float())
             piece.grad = gradient[part].float()
             self.state[piece] = _part_of(state, part)
-            super().update_step(group, piece, gindex, pindex)  # type: ignore[no-untyped-call]
-            del self.state[piece]
+            try:
+                super().update_step(group, piece, gindex, pindex)  # type: ignore[no-untyped-call]
+            finally:
+                del self.state[piece]
             piece.grad = None
             weights[part] = rounded(piece.data)
         state["step"] += 1

@@ -262,7 +262,32 @@ def test_the_shapes_to_come_are_known_in_every_epoch(make: Make, limits: dict[st
     for expected, shapes in zip(foreseen, came, strict=True):
         assert len(shapes) == batches
         assert len(set(shapes)) > 1
-        assert expected == sorted(set(shapes), key=lambda shape: shape[::-1], reverse=True)
+        assert expected == sorted(set(shapes), key=lambda shape: (shape[0] * shape[1], shape[1]), reverse=True)
+
+
+def test_of_a_loader_of_other_examples_no_shapes_are_foreseen(make: Make) -> None:
+    from torch.utils.data import ConcatDataset
+
+    from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler
+    from peft_lightning.data.loader import ResumableDataLoader
+
+    class Twice(IMDbDataModule):
+        def train_dataloader(self) -> ResumableDataLoader:
+            order = LengthGroupedBatchSampler(self.train.lengths * 2, 4, 1)
+            return ResumableDataLoader(ConcatDataset([self.train, self.train]), order, **self._loading())
+
+    foreseen: list[Any] = []
+
+    class Watched(Bag):
+        def on_train_batch_start(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+            foreseen.append(data.coming_shapes())
+
+    plain = make(n_train=20)
+    data = Twice(
+        source=plain.source, model_name_or_path=plain.model_name_or_path, cache_dir=plain.cache_dir, max_length=24
+    )
+    small_trainer(max_steps=3).fit(Watched(), data)
+    assert foreseen == [[]] * 3
 
 
 def test_no_sampler_invites_lightning_to_replace_it(make: Make) -> None:

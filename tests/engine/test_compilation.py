@@ -69,6 +69,22 @@ def test_no_graph_is_compiled_for_the_layer_above_frozen_embeddings_alone(
     assert len(graphs) == 1
 
 
+def test_where_no_layer_hands_gradients_on_nothing_is_said_to_be_compiled() -> None:
+    network = Network().requires_grad_(False)
+    layers = CompiledLayers(network)
+    with pytest.raises(CompileError, match="no layer hands gradients on"), layers.lent():
+        network(torch.ones(5, 4))
+    assert all("forward" not in vars(layer) for layer in network.layers)
+
+
+def test_layers_that_are_called_by_keyword_are_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: lambda *given, **named: "compiled")
+    layers = CompiledLayers(Network())
+    with layers.lent():
+        given = torch.ones(5, 4, requires_grad=True)
+        assert layers.layers[0].forward(mask=None, given=given) == "compiled"
+
+
 def test_what_cannot_be_compiled_says_so_and_the_layers_are_put_back() -> None:
     network = Network()
     with pytest.raises(CompileError, match="no compiler"), CompiledLayers(network).lent():

@@ -57,8 +57,12 @@ def test_attention_is_torchs(mask: str, scale: float | None, monkeypatch: pytest
     torch.manual_seed(0)
     inputs = [torch.randn(2, 3, 7, 8, requires_grad=True) for _ in range(3)]
     seen = torch.rand(2, 1, 7, 7) > 0.3
-    seen[..., 0] = True
-    masks: dict[str, Any] = {"none": None, "true where seen": seen, "added": torch.randn(2, 1, 7, 7)}
+    seen[0, :, 2] = False  # a query that may look at nothing
+    masks: dict[str, Any] = {
+        "none": None,
+        "true where seen": seen,
+        "added": torch.randn(2, 1, 7, 7).masked_fill(~seen, -torch.inf),
+    }
     results = []
     for one in (
         attention(*inputs, masks[mask], 0.1, scale=scale),
@@ -100,6 +104,16 @@ def test_a_models_own_dropout_is_the_faster_one_in_training_alone() -> None:
     assert "aten::bernoulli_" not in operators()
     net.eval()
     assert "aten::random_" not in operators()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_others_had_put_there_is_back_afterwards(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def others(*given: Any) -> None: ...
+
+    monkeypatch.setattr(F, "dropout", others)
+    with faster_dropout(torch.device(device)):
+        assert F.dropout is (dropout if device == "cpu" else others)
+    assert F.dropout is others
 
 
 def test_no_step_of_a_run_draws_masks_torchs_way(

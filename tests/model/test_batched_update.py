@@ -98,6 +98,33 @@ def test_a_run_goes_on_from_a_file_with_the_same_bits(name: Any, device: str) ->
     assert same_bits(whole, resumed)
 
 
+def test_what_is_together_no_more_is_let_go() -> None:
+    named = [(f"w{n}", nn.Parameter(torch.randn(8, 768))) for n in range(12)]
+    optimizer: Any
+    optimizer, _ = build_optimizer("adamw_8bit", named, 1e-3)
+    for step in range(12):
+        for number, (_, parameter) in enumerate(named):
+            parameter.grad = torch.ones_like(parameter) if number >= step else None
+        optimizer.step()
+    assert len(optimizer._together) == 1
+
+
+def test_an_update_that_fails_leaves_an_optimiser_that_can_be_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = weights()
+    optimizer, _ = build_optimizer("adamw_8bit", named, 1e-3)
+    train(named, optimizer, range(4))
+
+    def full(*given: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(Optimizer2State, "update_step", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            train(named, optimizer, range(4, 5))
+    assert len(optimizer.state_dict()["state"]) == len(named)
+    train(named, optimizer, range(5, 6))
+
+
 def test_a_weight_with_settings_of_its_own_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
     named = weights()
     optimizer: Any
