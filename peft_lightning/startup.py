@@ -4,7 +4,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial, wraps
+from functools import cache, partial, wraps
 from importlib.util import find_spec
 from typing import Any
 
@@ -43,10 +43,10 @@ def import_torchmetrics_without_extras() -> None:
         return
     original, package_available = RequirementCache.__init__, imports.package_available
 
-    def without_extras(cache: RequirementCache, *args: Any, **kwargs: Any) -> None:
-        original(cache, *args, **kwargs)
-        if (cache.requirement or "").startswith(_LEFT_OUT):
-            cache.available, cache.message = False, "left out to start faster"
+    def without_extras(found: RequirementCache, *args: Any, **kwargs: Any) -> None:
+        original(found, *args, **kwargs)
+        if (found.requirement or "").startswith(_LEFT_OUT):
+            found.available, found.message = False, "left out to start faster"
 
     RequirementCache.__init__ = without_extras  # type: ignore[method-assign,assignment]
     imports.package_available = lambda name: name not in _LEFT_OUT and package_available(name)  # type: ignore[assignment]
@@ -82,7 +82,7 @@ def _compiled_when_called(function: Callable[..., Any] | None = None, **settings
         return partial(_compiled_when_called, **settings)
     import torch
 
-    compiled = lru_cache(maxsize=1)(lambda: torch.compile(function, **settings))
+    compiled = cache(lambda: torch.compile(function, **settings))
 
     @wraps(function)
     def call(*arguments: Any, **more: Any) -> Any:

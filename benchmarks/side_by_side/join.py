@@ -10,6 +10,7 @@ from typing import Any
 
 from peft_lightning.errors import UserError
 from side_by_side.results import FILE, held
+from side_by_side.rows import size_words
 
 Record = dict[str, Any]
 # What a table holds against each other: the kind, the method and, but for whole jobs, the size.
@@ -155,7 +156,7 @@ def _check_side_by_side(measured: Sequence[Measured]) -> None:
         if not any(held_by.get(group) == keys for held_by in groups):
             kind, method, *size = group
             where = [str(one.folder) for one, held_by in zip(measured, groups, strict=True) if group in held_by]
-            at = f" at {_size_words(*size)}" if size else ""
+            at = f" at {size_words(*size)}" if size else ""
             apart.append(f"`{kind}` of {method}{at} in {' and '.join(where)}")
     if apart:
         raise UserError(f"these rows would be compared and were not measured side by side: {'; '.join(apart)}")
@@ -169,15 +170,11 @@ def _floors_of_several(measured: Sequence[Measured]) -> list[str]:
         firsts = {_size(record): _text(record) for record in reversed(finished)}
         for size, text in firsts.items():
             floors.setdefault(size, set()).add(text)
-    return [_size_words(*size) for size, texts in floors.items() if len(texts) > 1]
+    return [size_words(*size) for size, texts in floors.items() if len(texts) > 1]
 
 
 def _size(record: Record) -> tuple[int, int]:
     return record["batch_size"], record["max_length"]
-
-
-def _size_words(batch_size: int, max_length: int) -> str:
-    return f"batch {batch_size}, {max_length} tokens"
 
 
 def _text(record: Record) -> str:

@@ -12,6 +12,11 @@ STUDY = "hf-study"
 OURS = "ours"
 
 
+def size_words(batch_size: int, max_length: int) -> str:
+    """Says how large the batches of a row are."""
+    return f"batch {batch_size}, {max_length} tokens"
+
+
 @dataclass(frozen=True)
 class Row:
     """One peer's variant with one method at one size.

@@ -232,9 +232,9 @@ class IMDbDataModule(LightningDataModule):
             "val": corpus.train.take(val),
             "test": corpus.test.take(draw_test(corpus.test.labels, self.n_test, self.seed)),
         }
-        cache = TokenCache(self.cache_dir)
+        cache = TokenCache(tokenizer, self.cache_dir)
         for name, split in chosen.items():
-            setattr(self, name, self._tokenised(list(split.texts), split.rows, tokenizer, cache, split.labels))
+            setattr(self, name, self._tokenised(list(split.texts), split.rows, cache, split.labels))
         self.class_names = corpus.class_names
         self.num_labels = len(corpus.class_names)
         self.majority_share = float(np.bincount(chosen["val"].labels).max() / len(val))
@@ -257,17 +257,16 @@ class IMDbDataModule(LightningDataModule):
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
         texts = read_texts(path, self.text_column)
-        return self._tokenised(texts, np.arange(len(texts)), self._tokenizer(), TokenCache(self.cache_dir))
+        return self._tokenised(texts, np.arange(len(texts)), TokenCache(self._tokenizer(), self.cache_dir))
 
     def _tokenised(
         self,
         texts: list[str],
         rows: NDArray[np.int64],
-        tokenizer: "PreTrainedTokenizerBase",
         cache: TokenCache,
         labels: NDArray[np.int64] | None = None,
     ) -> TokenisedReviews:
-        tokens = cache.tokenise(texts, tokenizer, self.max_length, self.truncation)
+        tokens = cache.tokenise(texts, self.max_length, self.truncation)
         classes = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +25,24 @@ def default_cache_dir() -> Path:
 
 
 class TokenCache:
-    """Keeps tokenised texts, each set in one safetensors file.
+    """Keeps texts as a tokenizer tokenises them, each set in one safetensors file.
 
     A file that is damaged is made anew, and processes may share the folder: a file appears whole or not at all.
 
     Args:
+        tokenizer: the tokenizer of the model.
         folder: where the files are; None is the user's cache folder, which may be missing or unwritable: then
             nothing is kept, and a warning says so.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", folder: str | None = None) -> None:
+        self._tokenizer = tokenizer
         self._may_fail = folder is None
         self._folder = Path(folder).expanduser() if folder else default_cache_dir()
-        self._known: tuple[PreTrainedTokenizerBase, str] | None = None
 
     def tokenise(
         self,
         texts: Sequence[str],
-        tokenizer: "PreTrainedTokenizerBase",
         max_length: int,
         truncation: Truncation = "head",
     ) -> TokenisedTexts:
@@ -49,7 +50,6 @@ class TokenCache:
 
         Args:
             texts: the texts.
-            tokenizer: the tokenizer of the model.
             max_length: most tokens of a text, the special ones included.
             truncation: which part of a longer text stays.
 
@@ -59,24 +59,23 @@ class TokenCache:
         Raises:
             UserError: the folder that was asked for cannot be written.
         """
-        key = tokenised_key(texts, self._identity(tokenizer), max_length, truncation)
+        key = tokenised_key(texts, self._identity, max_length, truncation)
         path = self._folder / f"{key}.safetensors"
         kept = _read(path)
         if kept is not None:
             return kept
         self._check_writable()
-        made = tokenise(texts, tokenizer, max_length, truncation)
+        made = tokenise(texts, self._tokenizer, max_length, truncation)
         try:
             _write(path, made)
         except OSError as error:
             self._refuse(error)
         return made
 
-    def _identity(self, tokenizer: "PreTrainedTokenizerBase") -> str:
+    @cached_property
+    def _identity(self) -> str:
         # A tokenizer with all its vocabulary takes as long to write down as a thousand reviews to tokenise.
-        if self._known is None or self._known[0] is not tokenizer:
-            self._known = tokenizer, tokenizer_identity(tokenizer)
-        return self._known[1]
+        return tokenizer_identity(self._tokenizer)
 
     def _check_writable(self) -> None:
         """Find out before the work is done, where the folder was asked for."""

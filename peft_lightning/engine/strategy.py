@@ -161,9 +161,7 @@ class StepStrategy(PiecewiseStrategy):
     def _capture_coming(self) -> None:
         """Captures the steps of all shapes that this epoch has: the largest first, whose memory serves the others."""
         self._looked_ahead = True
-        trainer = self._module.trainer
-        say = getattr(trainer.datamodule, "coming_shapes", None)  # type: ignore[attr-defined]
-        for batch in say() if say is not None else ():
+        for batch in _said_by_data(self._module.trainer, "coming_shapes") or ():
             self._captured().capture(self.batch_to_device(batch), self._rows(batch))
 
     def _lent_layers(self, rows: int) -> AbstractContextManager[None]:
@@ -190,8 +188,8 @@ class StepStrategy(PiecewiseStrategy):
 
     def _widest(self, trainer: Trainer) -> Batch | None:
         """The widest batch there will be; None where the data does not say."""
-        say = getattr(trainer.datamodule, "widest_training_batch", None)  # type: ignore[attr-defined]
-        return say() if say is not None else None
+        widest: Batch | None = _said_by_data(trainer, "widest_training_batch")
+        return widest
 
     def _captured(self) -> CapturedSteps:
         trainer = self._module.trainer
@@ -211,6 +209,12 @@ class StepStrategy(PiecewiseStrategy):
             )
             self._graphs = CapturedSteps(self._loss, optimizer, settings)
         return self._graphs
+
+
+def _said_by_data(trainer: Trainer, what: str) -> Any:
+    """What a data module knows of its batches; None where it is one that does not say."""
+    say = getattr(trainer.datamodule, what, None)  # type: ignore[attr-defined]
+    return None if say is None else say()
 
 
 def gradient_norm(trainer: Trainer, optimizer: Optimizer) -> Tensor:

@@ -15,11 +15,10 @@ import torch
 from bitsandbytes.optim.optimizer import Optimizer2State
 from torch import Tensor, nn
 
+from peft_lightning.model.eight_bit_state import BLOCK, MOMENTS, SCALES, stand_in
+
 # Above this a copy would take memory that matters, and one kernel is busy for longer than its launch takes.
 _MOST = 100_000
-# Each block of 8-bit state has a scale: where weights are whole blocks, putting them together changes no bit.
-_BLOCK = 256
-_SHARED = ("state1", "state2", "absmax1", "absmax2")
 
 Member = tuple[int, nn.Parameter]
 
@@ -83,9 +82,8 @@ class BatchedUpdate(Optimizer2State):
                 else:
                     kinds.setdefault(kind, []).append((pindex, p))
             for members in kinds.values():
-                self._together[gindex, members[0][0]] = self._update_together(
-                    group, gindex, members, earlier.get((gindex, members[0][0]))
-                )
+                key = gindex, members[0][0]
+                self._together[key] = self._update_together(group, gindex, members, earlier.get(key))
         return loss
 
     def _with_gradients(self, gindex: int, group: dict[str, Any]) -> Iterator[Member]:
@@ -103,7 +101,8 @@ class BatchedUpdate(Optimizer2State):
         if p.numel() >= _MOST or self.mng.pid2config or self.mng.index2config:
             return None
         eight_bit = state["state1"].dtype == torch.uint8
-        if eight_bit and p.numel() % _BLOCK:
+        # Putting weights together changes no bit where each is whole blocks.
+        if eight_bit and p.numel() % BLOCK:
             return None
         return eight_bit, p.dtype, p.device, state["step"]
 
@@ -114,14 +113,11 @@ class BatchedUpdate(Optimizer2State):
         states: list[dict[str, Any]] = [self.state[p] for p in weights]
         if together is None or not together.holds(weights, states):
             together = _joined(weights, states)
-        whole = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in weights]))
-        whole.grad = torch.cat([p.grad.reshape(-1) for p in weights if p.grad is not None])
-        self.state[whole] = together.state
         together.state["step"] = states[0]["step"]
-        try:
+        values = torch.cat([p.detach().reshape(-1) for p in weights])
+        gradient = torch.cat([p.grad.reshape(-1) for p in weights if p.grad is not None])
+        with stand_in(self, values, gradient, together.state) as whole:
             self.update_step(group, whole, gindex, members[0][0])  # type: ignore[no-untyped-call]
-        finally:
-            del self.state[whole]
         parts = whole.detach().split_with_sizes([p.numel() for p in weights])
         updated = [part.view(p.shape) for part, p in zip(parts, weights, strict=True)]
         torch._foreach_copy_([p.detach() for p in weights], updated)
@@ -132,7 +128,7 @@ class BatchedUpdate(Optimizer2State):
 
 def _joined(weights: list[nn.Parameter], states: list[dict[str, Any]]) -> _Together:
     """Puts the states of weights into one, and gives each weight its views."""
-    keys = [key for key in _SHARED if key in states[0]]
+    keys = [key for key in (*MOMENTS, *SCALES) if key in states[0]]
     together = _Together(list(weights), dict(states[0]), {})
     for key in keys:
         own = [state[key] for state in states]

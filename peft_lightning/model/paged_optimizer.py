@@ -11,9 +11,8 @@ import torch
 from bitsandbytes.optim.adamw import PagedAdamW8bit
 
 from peft_lightning.model.batched_update import BatchedUpdate
+from peft_lightning.model.eight_bit_state import MOMENTS
 from peft_lightning.model.stochastic_rounding import StochasticRounding
-
-_MOMENTS = ("state1", "state2")
 
 
 class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit):
@@ -31,7 +30,7 @@ class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit)
         state: dict[str, Any] = super().state_dict()  # type: ignore[no-untyped-call]
         for parameter_state in state["state"].values():
             moments = parameter_state.get(self._FSDP_WRAPPED_QUANT_STATE_KEY, {})
-            moments.update({key: moments[key].detach() for key in _MOMENTS if key in moments})
+            moments.update({key: moments[key].detach() for key in MOMENTS if key in moments})
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any], move_to_device: bool = True) -> None:
@@ -50,7 +49,7 @@ class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit)
         """Bring loaded state to the GPU, that of large parameters into paged memory."""
         super().to_gpu()  # type: ignore[no-untyped-call]
         for parameter, state in self.state.items():
-            for key in _MOMENTS:
+            for key in MOMENTS:
                 plain = state.get(key)
                 if plain is None or getattr(plain, "is_paged", False):
                     continue

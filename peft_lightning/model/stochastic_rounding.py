@@ -16,13 +16,10 @@ from bitsandbytes.optim.optimizer import Optimizer2State
 from torch import Tensor, nn
 
 from peft_lightning.model.batched_update import BatchedUpdate
+from peft_lightning.model.eight_bit_state import BLOCK, MOMENTS, SCALES, stand_in
 
-# Weights that are widened at a time: a table of embeddings in 32 bits would take more than its bf16 saves.
+# Weights widened at a time, whole blocks: a table of embeddings in 32 bits would take more than its bf16 saves.
 _PIECE = 2**20
-# Each block of 8-bit state has a scale; a piece is whole blocks.
-_BLOCK = 256
-_MOMENTS = ("state1", "state2")
-_SCALES = ("absmax1", "absmax2")
 
 
 class StochasticRounding(Optimizer2State):
@@ -47,13 +44,8 @@ class StochasticRounding(Optimizer2State):
         weights, gradient, state = p.data.view(-1), p.grad.reshape(-1), self.state[p]
         for start in range(0, weights.numel(), _PIECE):
             part = slice(start, start + _PIECE)
-            piece = nn.Parameter(weights[part].float())
-            piece.grad = gradient[part].float()
-            self.state[piece] = _part_of(state, part)
-            try:
+            with stand_in(self, weights[part].float(), gradient[part].float(), _part_of(state, part)) as piece:
                 super().update_step(group, piece, gindex, pindex)  # type: ignore[no-untyped-call]
-            finally:
-                del self.state[piece]
             piece.grad = None
             weights[part] = rounded(piece.data)
         state["step"] += 1
@@ -82,12 +74,12 @@ def rounded(values: Tensor) -> Tensor:
 def _part_of(state: dict[str, Any], part: slice) -> dict[str, Any]:
     """The same state for a piece of a parameter: views, so that the update reaches the whole."""
     piece = dict(state)
-    for key in _MOMENTS:
+    for key in MOMENTS:
         piece[key] = state[key].view(-1)[part]
         if getattr(state[key], "is_paged", False):
             piece[key].is_paged = True
             piece[key].page_deviceid = state[key].page_deviceid
-    for key in _SCALES:
+    for key in SCALES:
         if key in state:
-            piece[key] = state[key][part.start // _BLOCK : part.stop // _BLOCK]
+            piece[key] = state[key][part.start // BLOCK : part.stop // BLOCK]
     return piece

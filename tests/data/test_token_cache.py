@@ -19,16 +19,16 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_texts_are_tokenised_once(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    first = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     monkeypatch.setattr(token_cache, "tokenise", None)  # calling it would fail
-    second = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    second = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
     assert [path.suffix for path in files(tmp_path)] == [".safetensors"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
 def test_a_damaged_file_is_made_anew(tokenizer: Any, tmp_path: Path, damage: str) -> None:
-    expected = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    expected = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     (path,) = files(tmp_path)
     whole = path.read_bytes()
     damaged = {
@@ -38,7 +38,7 @@ def test_a_damaged_file_is_made_anew(tokenizer: Any, tmp_path: Path, damage: str
         "foreign": b"not a tensor file at all",
     }[damage]
     path.write_bytes(damaged)
-    again = TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+    again = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     assert torch.equal(again.input_ids, expected.input_ids)
     assert torch.equal(again.full_lengths, expected.full_lengths)
     assert path.read_bytes() == whole
@@ -48,7 +48,7 @@ def test_a_damaged_file_is_made_anew(tokenizer: Any, tmp_path: Path, damage: str
 def test_a_folder_that_was_asked_for_must_be_writable(tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot keep tokenised texts in .*file/cache.*--data.cache_dir"):
-        TokenCache(str(tmp_path / "file" / "cache")).tokenise(TEXTS, tokenizer, 12)
+        TokenCache(tokenizer, str(tmp_path / "file" / "cache")).tokenise(TEXTS, 12)
 
 
 def test_without_the_users_cache_folder_it_works_and_says_so(
@@ -57,7 +57,7 @@ def test_without_the_users_cache_folder_it_works_and_says_so(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="choose a folder with --data.cache_dir"):
-        tokens = TokenCache().tokenise(TEXTS, tokenizer, 12)
+        tokens = TokenCache(tokenizer).tokenise(TEXTS, 12)
     assert len(tokens) == 3
 
 
@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_no_half_written_file(
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UserError, match="No space left on device"):
-        TokenCache(str(tmp_path)).tokenise(TEXTS, tokenizer, 12)
+        TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     assert files(tmp_path) == []
 
 
@@ -87,7 +87,7 @@ def test_two_processes_may_fill_one_folder_at_once(tokenizer: Any, tokenizer_fol
         "from peft_lightning.data.token_cache import TokenCache\n"
         "from peft_lightning.model.backbones import load_tokenizer\n"
         f"texts = [f'the film {{i}}' for i in range(3000)]\n"
-        f"tokens = TokenCache({str(tmp_path)!r}).tokenise(texts, load_tokenizer({tokenizer_folder!r}), 12)\n"
+        f"tokens = TokenCache(load_tokenizer({tokenizer_folder!r}), {str(tmp_path)!r}).tokenise(texts, 12)\n"
         "assert len(tokens) == 3000\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]

@@ -41,8 +41,8 @@ def test_a_verdict_at_the_end_reaches_the_model_only_where_the_end_is_kept(token
     text = ["the film was good " + "never " * 60 + "dull and slow"]
     verdict = tokenizer(" dull and slow", add_special_tokens=False)["input_ids"]
     opening = tokenizer("the film was good", add_special_tokens=False)["input_ids"]
-    cache = TokenCache(str(tmp_path))
-    kept = {kind: cache.tokenise(text, tokenizer, 40, kind).input_ids.tolist() for kind in HEAD_SHARE}
+    cache = TokenCache(tokenizer, str(tmp_path))
+    kept = {kind: cache.tokenise(text, 40, kind).input_ids.tolist() for kind in HEAD_SHARE}
 
     def holds(ids: list[int], part: list[int]) -> bool:
         return any(ids[start : start + len(part)] == part for start in range(len(ids)))
@@ -50,6 +50,6 @@ def test_a_verdict_at_the_end_reaches_the_model_only_where_the_end_is_kept(token
     assert [holds(kept[kind], opening) for kind in ("head", "tail", "head_tail")] == [True, False, True]
     assert [holds(kept[kind], verdict) for kind in ("head", "tail", "head_tail")] == [False, True, True]
     # Kept on disk, one is never taken for another.
-    assert cache.tokenise(text, tokenizer, 40, "tail").input_ids.tolist() == kept["tail"]
+    assert cache.tokenise(text, 40, "tail").input_ids.tolist() == kept["tail"]
     assert len({tokenised_key(text, tokenizer_identity(tokenizer), 40, kind) for kind in HEAD_SHARE}) == 3
     assert tokenise(text, tokenizer, 40).truncated.all()
