@@ -17,7 +17,7 @@ INTERVAL_S = 0.5
 
 
 class ProgressFile(Callback):
-    """Writes step and stage to a file, twice a second at most.
+    """Writes step and stage to a file: each change of stage, and else twice a second at most.
 
     Args:
         path: The file.
@@ -26,13 +26,14 @@ class ProgressFile(Callback):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = -math.inf
+        self._stage = ""
         self._steps: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says how many steps there are."""
         steps = trainer.estimated_stepping_batches
         self._steps = int(steps) if math.isfinite(steps) else None
-        self._say(trainer, "train", at_once=True)
+        self._say(trainer, "train")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Says how far training is."""
@@ -40,17 +41,17 @@ class ProgressFile(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says that the run validates."""
-        self._say(trainer, "validate", at_once=True)
+        self._say(trainer, "validate")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says that the run tests."""
-        self._say(trainer, "test", at_once=True)
+        self._say(trainer, "test")
 
-    def _say(self, trainer: Trainer, stage: str, at_once: bool = False) -> None:
+    def _say(self, trainer: Trainer, stage: str) -> None:
         now = time.monotonic()
-        if not trainer.is_global_zero or (now - self._written < INTERVAL_S and not at_once):
+        if not trainer.is_global_zero or (stage == self._stage and now - self._written < INTERVAL_S):
             return
-        self._written = now
+        self._written, self._stage = now, stage
         timers = [callback for callback in trainer.callbacks if isinstance(callback, EpochTimer)]  # type: ignore[attr-defined]
         train_s = timers[0].train_s if timers else 0.0
         # A run does not end because nobody can be told how far it is.

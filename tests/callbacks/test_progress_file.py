@@ -48,6 +48,17 @@ def test_a_run_says_how_far_it_is_and_stays_what_it_is(
     assert ours["callbacks"].keys() == theirs["callbacks"].keys()
 
 
+def test_a_stage_is_said_at_once_however_short_the_one_before_was(
+    tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, int]] = []
+    monkeypatch.setattr(Progress, "write", lambda progress, to: said.append((progress.stage, progress.step)))
+    monkeypatch.setattr(progress_file, "INTERVAL_S", 600.0)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "progress.json"))
+    main([*tiny_fit, "--trainer.max_epochs", "2"])
+    assert said == [("train", 0), ("validate", 4), ("train", 5), ("validate", 8), ("test", 8)]
+
+
 def test_a_place_that_cannot_be_written_ends_no_run(tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/progress.json")
     main(tiny_fit)
