@@ -76,6 +76,7 @@ WEIGHTS = {
     "engine": Weight((*MEMORY, *TIME), "the same steps, launched otherwise"),
     "memory_limit_gib": Weight((*MEMORY, *TIME), "batches that do not fit go through in pieces, which takes longer"),
     "checkpoint.every_n_steps": Weight(TIME, "each checkpoint takes a moment to write"),
+    "checkpoint.max_time_share": Weight(TIME, "each checkpoint takes a moment to write"),
     "checkpoint.monitor": Weight(ACCURACY, "the best checkpoint is chosen by another metric"),
 }
 UNKNOWN = Weight((), "what this does to the comparison is not known to this program: judge for yourself")

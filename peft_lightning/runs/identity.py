@@ -9,6 +9,7 @@ from typing import Any
 WATCHING = {
     "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
     "data": {"cache_dir", "predict_file"},
+    "checkpoint": {"max_time_share"},
 }
 # What came after runs had been written, with what it is where nobody chooses it: that does not count.
 FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "auto"}

@@ -21,7 +21,7 @@ def test_a_broken_loss_stops_the_run_at_the_next_point(broken: float, tmp_path: 
 
 
 def test_a_loss_between_points_is_seen_before_anything_is_saved(tmp_path: Path, run: RunDirectory) -> None:
-    checkpoints = RunCheckpoints(every_n_steps=2)
+    checkpoints = RunCheckpoints(every_n_steps=2, max_time_share=1)
     checkpoints.write_to(run)
     module = ScriptedModule(losses=[1, 1, 1, NAN, 1, 1, 1, 1], scores=[0.5])
     with pytest.raises(UserError, match="NaN"):
@@ -42,7 +42,7 @@ class Breaking(ScriptedModule):
 
 
 def test_weights_that_broke_are_neither_saved_nor_judged(tmp_path: Path, run: RunDirectory) -> None:
-    checkpoints = RunCheckpoints(every_n_steps=1)
+    checkpoints = RunCheckpoints(every_n_steps=1, max_time_share=1)
     checkpoints.write_to(run)
     module = Breaking(scores=[0.5])
     with pytest.raises(UserError, match=r"a weight became infinite or NaN"):

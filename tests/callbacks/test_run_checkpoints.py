@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 
+from peft_lightning.callbacks import run_checkpoints
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
@@ -65,19 +67,19 @@ def test_a_run_that_starts_from_another_one_s_checkpoint_finds_its_own_best(run:
 
 
 def test_last_is_written_every_n_steps_and_after_each_validation(run: RunDirectory) -> None:
-    saves = fit(run, RunCheckpoints(every_n_steps=3), [0.5, 0.5], train=7)
+    saves = fit(run, RunCheckpoints(every_n_steps=3, max_time_share=1), [0.5, 0.5], train=7)
     assert saves.steps("last") == [3, 6, 7, 9, 12, 14]
 
 
 def test_nothing_is_saved_between_two_steps_of_accumulated_batches(run: RunDirectory) -> None:
-    saves = fit(run, RunCheckpoints(every_n_steps=2), [0.5, 0.5], train=8, accumulate_grad_batches=2)
+    saves = fit(run, RunCheckpoints(every_n_steps=2, max_time_share=1), [0.5, 0.5], train=8, accumulate_grad_batches=2)
     assert saves.steps("last") == [2, 4, 6, 8]
     assert all(batches % 2 == 0 for _, _, batches in saves.seen)
 
 
 def test_nor_where_an_epoch_ends_without_a_validation(run: RunDirectory) -> None:
     settings = {"accumulate_grad_batches": 2, "check_val_every_n_epoch": 2}
-    saves = fit(run, RunCheckpoints(every_n_steps=2), [0.5, 0.5], **settings)
+    saves = fit(run, RunCheckpoints(every_n_steps=2, max_time_share=1), [0.5, 0.5], **settings)
     # The first epoch ends at step 2; the gradient of the batch after it is in no checkpoint.
     assert all(batches % 2 == 0 for _, _, batches in saves.seen), saves.seen
     assert saves.steps("last")[-1] == 4
@@ -99,9 +101,51 @@ def test_a_metric_that_is_not_measured_is_one_line(run: RunDirectory) -> None:
         fit(run, RunCheckpoints(monitor="val/mcc"), [0.5])
 
 
-def test_a_negative_interval_is_refused() -> None:
+class Clock(Saves):
+    """A clock on which a step takes a second and a writing as long as asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, write_s: float) -> None:
+        super().__init__()
+        self.now, self.write_s = 0.0, write_s
+        monkeypatch.setattr(run_checkpoints, "monotonic", lambda: self.now)
+
+    def tick(self, *args: Any) -> None:
+        self.now += 1
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        self.now += self.write_s
+        super().save_checkpoint(checkpoint, path, storage_options)
+
+
+@pytest.mark.parametrize(
+    ("write_s", "share", "expected"),
+    [
+        # Two seconds of writing in ten: eight of training between, and the next multiple of three after that.
+        (2.0, 0.2, [3, 12, 21, 30, 36, 45, 54, 63, 72]),
+        (0.01, 0.05, [*range(3, 73, 3)]),
+        (100.0, 0.05, [3, 36, 72]),
+        (100.0, 1.0, [*range(3, 73, 3)]),
+    ],
+)
+def test_writing_between_validations_takes_its_share_of_the_time_at_most(
+    write_s: float, share: float, expected: list[int], run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, write_s)
+    checkpoints = RunCheckpoints(every_n_steps=3, max_time_share=share)
+    checkpoints.write_to(run)
+    watched = trainer(
+        run.path, checkpoints, LambdaCallback(on_train_batch_start=clock.tick), plugins=[clock], max_epochs=2
+    )
+    watched.fit(ScriptedModule(losses=(1.0,) * 72, scores=[0.5, 0.4]), datamodule=ScriptedData(train=36))
+    assert clock.steps("last") == expected
+
+
+def test_a_setting_that_means_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="every_n_steps"):
         RunCheckpoints(every_n_steps=-1)
+    for share in (0.0, -0.1, 1.1):
+        with pytest.raises(UserError, match="max_time_share"):
+            RunCheckpoints(max_time_share=share)
 
 
 def test_before_any_checkpoint_there_is_no_size(run: RunDirectory) -> None:

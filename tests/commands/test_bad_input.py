@@ -274,7 +274,8 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     )
     sys.path.insert(0, os.getcwd())
     try:
-        words = [*tiny_fit, "--trainer.max_epochs", "2", "--checkpoint.every_n_steps", "1"]
+        words = [*tiny_fit, "--trainer.max_epochs", "2"]
+        words += ["--checkpoint.every_n_steps", "1", "--checkpoint.max_time_share", "1"]
         line = refusal([*words, "--trainer.callbacks+=exploding.Explode"], capfd)
     finally:
         sys.path.remove(os.getcwd())
@@ -302,7 +303,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tiny_fit: list[str], tmp_pat
         pytest.skip("this machine lets nobody mount a file system")
     try:
         # The first checkpoint fits, and the best one beside it; what is to replace the first does not.
-        words = [*tiny_fit, "--trainer.default_root_dir", str(disk), "--checkpoint.every_n_steps", "2"]
+        words = [*tiny_fit, "--trainer.default_root_dir", str(disk)]
+        words += ["--checkpoint.every_n_steps", "2", "--checkpoint.max_time_share", "1"]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         program = [sys.executable, "-m", "peft_lightning", *words]
         ended = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)

@@ -15,7 +15,8 @@ from tests.commands.stopping import AT, WITH
 from tests.integration.offline_run import SOURCES, checkpoint, curves, history, only_run, record, same
 
 STOPPABLE = (
-    *("--trainer.callbacks+=tests.commands.stopping.StopAt", "--checkpoint.every_n_steps", "1"),
+    "--trainer.callbacks+=tests.commands.stopping.StopAt",
+    *("--checkpoint.every_n_steps", "1", "--checkpoint.max_time_share", "1"),
     *("--trainer.max_epochs", "2", "--model.learning_rate", "1e-3"),
 )
 LAST = ("--ckpt_path", "last")

@@ -152,7 +152,8 @@ def test_a_resumed_run_goes_on_with_the_same_bits(graphs: list[str], tiny_fit: l
 def test_a_run_killed_within_an_epoch_goes_on_where_it_was(
     graphs: list[str], tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [*tiny_fit, *graphs, "--data.batch_size", "8", "--checkpoint.every_n_steps", "3"]
+    words = [*tiny_fit, *graphs, "--data.batch_size", "8"]
+    words += ["--checkpoint.every_n_steps", "3", "--checkpoint.max_time_share", "1"]
     expected, _ = trained(words, tmp_path / "whole")
 
     def killed(module: TextClassifier, batch: Any, batch_idx: int) -> None:

@@ -19,7 +19,8 @@ PROGRAM = (sys.executable, "-m", "peft_lightning")
 TINY = (
     *("--config", "configs/offline.yaml"),
     *("--data.n_train", "48", "--data.n_val", "16", "--data.n_test", "24", "--data.max_length", "48"),
-    *("--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "2", "--checkpoint.every_n_steps", "2"),
+    *("--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "2"),
+    *("--checkpoint.every_n_steps", "2", "--checkpoint.max_time_share", "1"),
     *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
 )
 

@@ -29,7 +29,7 @@ RECIPES = ("configs/tuned/lora.yaml", "configs/tuned/ia3.yaml")
 SMALL = (
     *("--overlay", "configs/offline.yaml", "--name", "mine", "--data.n_train", "32", "--data.n_val", "16"),
     *("--data.n_test", "24", "--data.max_length", "32", "--trainer.accelerator", "cpu"),
-    *("--trainer.log_every_n_steps", "1", "--checkpoint.every_n_steps", "1"),
+    *("--trainer.log_every_n_steps", "1", "--checkpoint.every_n_steps", "1", "--checkpoint.max_time_share", "1"),
 )
 SIGKILLED, INTERRUPTED = -9, 130
 

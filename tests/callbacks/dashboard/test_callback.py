@@ -97,7 +97,8 @@ def test_a_run_may_be_watched_before_or_after_a_resume(
     monkeypatch: pytest.MonkeyPatch,
     recwarn: pytest.WarningsRecorder,
 ) -> None:
-    words = [*tiny_fit, "--trainer.max_epochs", "2", "--model.learning_rate", "1e-3", "--checkpoint.every_n_steps", "2"]
+    words = [*tiny_fit, "--trainer.max_epochs", "2", "--model.learning_rate", "1e-3"]
+    words += ["--checkpoint.every_n_steps", "2", "--checkpoint.max_time_share", "1"]
     words += ["--trainer.callbacks+=tests.commands.stopping.StopAt"]
     monkeypatch.setenv(WITH, "Ctrl-C")
     monkeypatch.setenv(AT, "7")
