@@ -132,6 +132,7 @@ class RunRecorder(Callback):
         record.notes = _notes(trainer, trainer.lightning_module)
         if isinstance(trainer.strategy, StepStrategy):
             record.engine = trainer.strategy.engine
+            record.cudnn_attention = trainer.strategy.plans_attention
             record.micro_batch_size = trainer.strategy.rows or trainer.datamodule.batch_size  # type: ignore[attr-defined]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):

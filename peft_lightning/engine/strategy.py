@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
-from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
+from peft_lightning.engine.attention import planned_attention, planning_pays
+from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
+from peft_lightning.engine.job_size import job_size, said_by_data, widest_batch
 from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
-from peft_lightning.model.optimizers import count_optimizer_steps
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
@@ -38,11 +39,15 @@ class StepStrategy(PiecewiseStrategy):
 
     def __init__(self, device: torch.device | str = "cpu", engine: EngineName = "auto") -> None:
         super().__init__(device)
+        self._asked = engine
         self.engine: EngineName = engine if self.root_device.type == "cuda" else "eager"
         if self.engine != engine != "auto":
             self.notes.append(f"engine {engine} needs a CUDA GPU: steps run {self.engine}")
         self.fallen_back = False
         """Whether steps run otherwise than was asked, because they cannot or there is no memory for it."""
+        self.plans_attention: bool | None = None
+        """Whether training may take cuDNN's attention; None without a CUDA GPU."""
+        self._kernels = ExitStack()
         self._has_stepped = False
         self._drops = 0
         self._looked_ahead = False
@@ -56,8 +61,17 @@ class StepStrategy(PiecewiseStrategy):
             trainer: the Trainer.
         """
         super().setup(trainer)
-        if self.engine == "auto" and trainer.state.fn == TrainerFn.FITTING:
-            self.engine = "compiled" if self._compiling_pays(trainer) else "graph"
+        trains = trainer.state.fn == TrainerFn.FITTING
+        on_gpu = self.root_device.type == "cuda"
+        if trains and (on_gpu or self.engine == "auto"):
+            size = job_size(trainer)
+            if self.engine == "auto":
+                self.engine = "compiled" if compiling_pays(*size) else "graph"
+            if on_gpu:
+                # Who compiles has a long job in mind; a step that fell back keeps its kernels.
+                self.plans_attention = self._asked == "compiled" or planning_pays(*size)
+        self._kernels.close()
+        self._kernels.enter_context(planned_attention(trains and bool(self.plans_attention)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the loss of a batch, or replays the whole step.
@@ -77,21 +91,22 @@ class StepStrategy(PiecewiseStrategy):
         return super().training_step(batch, batch_idx)
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates a batch; where there is no room beside the graphs, without them.
+        """Evaluates a batch, by the kernels of a test; where there is no room beside the graphs, without them.
 
         Args:
             args: the batch and its number.
             kwargs: passed on.
         """
-        try:
+        with planned_attention(False):
+            try:
+                return super().validation_step(*args, **kwargs)
+            except torch.OutOfMemoryError:
+                if not self._has_spare_memory:
+                    raise
+            assert self._graphs is not None
+            self._graphs.forget()
+            self._free()
             return super().validation_step(*args, **kwargs)
-        except torch.OutOfMemoryError:
-            if not self._has_spare_memory:
-                raise
-        assert self._graphs is not None
-        self._graphs.forget()
-        self._free()
-        return super().validation_step(*args, **kwargs)
 
     @property
     def captured_norm(self) -> Tensor | None:
@@ -102,6 +117,7 @@ class StepStrategy(PiecewiseStrategy):
         """Gives the graphs' memory back."""
         self._graphs = self._layers = None
         self._looked_ahead = False
+        self._kernels.close()
         super().teardown()
 
     @property
@@ -161,7 +177,7 @@ class StepStrategy(PiecewiseStrategy):
     def _capture_coming(self) -> None:
         """Captures the steps of all shapes that this epoch has: the largest first, whose memory serves the others."""
         self._looked_ahead = True
-        for batch in _said_by_data(self._module.trainer, "coming_shapes") or ():
+        for batch in said_by_data(self._module.trainer, "coming_shapes") or ():
             self._captured().capture(self.batch_to_device(batch), self._rows(batch))
 
     def _lent_layers(self, rows: int) -> AbstractContextManager[None]:
@@ -171,25 +187,11 @@ class StepStrategy(PiecewiseStrategy):
         if self._layers is None:
             self._layers = CompiledLayers(self._module)
             # The compiler makes its kernels for what it sees first: the same for a run and one that goes on with it.
-            widest = self._widest(self._module.trainer)
+            widest = widest_batch(self._module.trainer)
             if widest is not None:
                 with self._layers.lent():
                     self._captured().warm_up(self.batch_to_device(widest), self._rows(widest))
         return self._layers.lent()
-
-    def _compiling_pays(self, trainer: Trainer) -> bool:
-        layers = len(repeated_layers(self._module))
-        width = getattr(getattr(self._module.model, "config", None), "hidden_size", 0)
-        widest = self._widest(trainer)
-        if widest is None:
-            return False
-        steps = count_optimizer_steps(trainer, len(trainer.datamodule.train_dataloader()))  # type: ignore[attr-defined]
-        return compiling_pays(steps, layers * width * widest["input_ids"].numel())
-
-    def _widest(self, trainer: Trainer) -> Batch | None:
-        """The widest batch there will be; None where the data does not say."""
-        widest: Batch | None = _said_by_data(trainer, "widest_training_batch")
-        return widest
 
     def _captured(self) -> CapturedSteps:
         trainer = self._module.trainer
@@ -209,12 +211,6 @@ class StepStrategy(PiecewiseStrategy):
             )
             self._graphs = CapturedSteps(self._loss, optimizer, settings)
         return self._graphs
-
-
-def _said_by_data(trainer: Trainer, what: str) -> Any:
-    """What a data module knows of its batches; None where it is one that does not say."""
-    say = getattr(trainer.datamodule, what, None)  # type: ignore[attr-defined]
-    return None if say is None else say()
 
 
 def gradient_norm(trainer: Trainer, optimizer: Optimizer) -> Tensor:

@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar, get_args
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
-SCHEMA = 2
+SCHEMA = 3
 # Of what came later, older records simply know nothing.
-READABLE = (1, SCHEMA)
+READABLE = range(1, SCHEMA + 1)
 Status = Literal["running", "finished", "interrupted", "failed", "out_of_memory"]
 
 
@@ -99,7 +99,9 @@ class EnvironmentFigures:
 class RunRecord:
     """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
 
-    ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once.
+    ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once,
+    ``cudnn_attention`` whether training might take cuDNN's attention, which is planned for every width of a batch; null
+    without a CUDA GPU.
     """
 
     run_id: str
@@ -123,6 +125,7 @@ class RunRecord:
     environment: EnvironmentFigures | None = None
     engine: str | None = None
     micro_batch_size: int | None = None
+    cudnn_attention: bool | None = None
     notes: list[str] = field(default_factory=list)
 
     def write(self, path: Path) -> None:

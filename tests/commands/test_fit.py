@@ -19,7 +19,7 @@ from tests.integration.offline_run import checkpoint, only_run, record, same
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
-    " engine micro_batch_size"
+    " engine micro_batch_size cudnn_attention"
     " metrics history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share",
@@ -68,7 +68,7 @@ def test_leaves_a_complete_record(tiny_fit: list[str], capsys: pytest.CaptureFix
     for section, names in RECORD.items():
         assert (content[section] if section else content).keys() == set(names.split()), section
 
-    assert (content["schema"], content["status"], content["error"]) == (2, "finished", None)
+    assert (content["schema"], content["status"], content["error"]) == (3, "finished", None)
     assert (content["recipe"], content["method"], content["seed"], content["data_seed"]) == ("lora", "lora", 42, 42)
     assert len(content["run_id"]) == 32
     assert len(content["config_sha256"]) == len(content["backbone"]["sha256"]) == 64

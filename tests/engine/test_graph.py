@@ -231,7 +231,7 @@ def test_compiled_steps_are_the_steps(method: str, words: list[str], tmp_path: P
 @CUDA
 def test_left_to_itself_a_short_job_is_captured_and_not_compiled(tiny_fit: list[str], tmp_path: Path) -> None:
     _, run = trained(tiny_fit, tmp_path, "--trainer.accelerator", "gpu")
-    assert (run["engine"], run["notes"]) == ("graph", [])
+    assert (run["engine"], run["cudnn_attention"], run["notes"]) == ("graph", False, [])
 
 
 def test_pieces_are_captured_too(

@@ -18,6 +18,7 @@ WATCHED = {
     ("trainer", "profiler"),
     ("data", "cache_dir"),
     ("data", "predict_file"),
+    ("checkpoint", "max_time_share"),
     # A run that ran out of memory goes on with less of it.
     ("memory_limit_gib",),
 }

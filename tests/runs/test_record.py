@@ -73,7 +73,7 @@ def test_what_does_not_belong_is_refused(section: str, key: str, value: Any, tmp
     assert str(path) in str(refused.value)
 
 
-@pytest.mark.parametrize("schema", [0, 3, None, "1"])
+@pytest.mark.parametrize("schema", [0, 4, None, "1"])
 def test_another_version_is_refused_and_named(schema: Any, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps(written(path) | {"schema": schema}))
@@ -136,7 +136,9 @@ def test_the_row_shows_a_dash_for_what_was_not_measured() -> None:
 def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     older = written(path) | {"schema": 1}
-    del older["engine"], older["micro_batch_size"]
+    del older["engine"], older["micro_batch_size"], older["cudnn_attention"]
     path.write_text(json.dumps(older))
     record = RunRecord.read(path)
-    assert (record.engine, record.micro_batch_size) == (None, None)
+    assert (record.engine, record.micro_batch_size, record.cudnn_attention) == (None, None, None)
+    path.write_text(json.dumps(older | {"schema": 2, "engine": "graph", "micro_batch_size": 8}))
+    assert RunRecord.read(path).engine == "graph"

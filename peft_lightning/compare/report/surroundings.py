@@ -18,6 +18,7 @@ CRITICAL = {
     "deterministic": "time is not comparable",
     "backbone": "this compares pretrained models as much as methods",
     "engine": "memory and time are not comparable",
+    "cuDNN attention": "time is not comparable",
     "examples at once": "memory and time are not comparable: a batch that did not fit went through in pieces",
     "torch": "memory and time may differ by themselves",
 }
@@ -52,6 +53,7 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
             else None
         ),
         "engine": lambda record: record.engine,
+        "cuDNN attention": lambda record: record.cudnn_attention,
         "examples at once": lambda record: record.micro_batch_size,
         "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
     }

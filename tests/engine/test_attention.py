@@ -1,0 +1,106 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import peft_lightning.cli
+from peft_lightning.__main__ import main
+from peft_lightning.engine.attention import planned_attention, planning_pays
+from peft_lightning.engine.strategy import StepStrategy
+from peft_lightning.model.classifier import TextClassifier
+from tests.integration.offline_run import only_run, record
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Every test leaves the kernels as it found them."""
+    before = allowed()
+    yield
+    after = allowed()
+    torch.backends.cuda.enable_cudnn_sdp(before)
+    assert after == before
+
+
+def allowed() -> bool:
+    """Whether attention may take cuDNN's kernels."""
+    return bool(torch.backends.cuda.cudnn_sdp_enabled())
+
+
+def test_planning_pays_in_long_jobs_and_large_batches() -> None:
+    study = 12 * 768 * 8 * 256
+    assert not planning_pays(1_125, study)
+    assert planning_pays(20_000, study)
+    assert planning_pays(1_125, 16 * study)
+    assert not planning_pays(0, 0)
+
+
+def test_kernels_are_allowed_inside_and_as_they_were_outside() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    with planned_attention(True):
+        assert allowed()
+        with planned_attention(False):
+            assert not allowed()
+        assert allowed()
+    assert allowed()
+
+
+def test_kernels_are_as_they_were_after_what_breaks_off() -> None:
+    with pytest.raises(ZeroDivisionError), planned_attention(not allowed()):
+        raise ZeroDivisionError
+
+
+def test_what_the_user_forbade_stays_forbidden() -> None:
+    before = allowed()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        with planned_attention(True):
+            assert not allowed()
+        assert not allowed()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
+    planned: bool, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strategy(device: torch.device, engine: Any) -> StepStrategy:
+        made = StepStrategy(device, engine)
+        made.plans_attention = planned
+        return made
+
+    seen: dict[str, set[bool]] = {}
+
+    def watch(name: str) -> None:
+        step = getattr(TextClassifier, name)
+
+        def watched(module: TextClassifier, *arguments: Any) -> Any:
+            seen.setdefault(name, set()).add(allowed())
+            return step(module, *arguments)
+
+        monkeypatch.setattr(TextClassifier, name, watched)
+
+    def updated(module: TextClassifier, *arguments: Any) -> None:
+        # Between the two passes and after them: a checkpointed layer is computed again in the backward pass.
+        seen.setdefault("on_before_optimizer_step", set()).add(allowed())
+
+    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(TextClassifier, "on_before_optimizer_step", updated)
+    for name in ("training_step", "validation_step", "test_step"):
+        watch(name)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    main([*tiny_fit, "--trainer.max_epochs", "2"])
+    assert seen == {
+        "training_step": {planned},
+        "on_before_optimizer_step": {planned},
+        "validation_step": {False},
+        "test_step": {False},
+    }
+    assert record(only_run(Path()))["cudnn_attention"] is planned
+
+
+def test_without_a_gpu_nothing_is_said_of_its_kernels(tiny_fit: list[str]) -> None:
+    main(tiny_fit)
+    assert record(only_run(Path()))["cudnn_attention"] is None

@@ -1,0 +1,41 @@
+from typing import Any
+
+import pytest
+from lightning.pytorch import Trainer
+
+from peft_lightning.__main__ import main
+from peft_lightning.engine.job_size import JobSize, job_size, said_by_data
+from peft_lightning.model.classifier import TextClassifier
+from tests.callbacks.scripted import ScriptedData, ScriptedModule
+
+
+def test_a_job_is_its_steps_and_what_a_step_keeps(tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[JobSize] = []
+    widths: list[int] = []
+
+    def start(module: TextClassifier) -> None:
+        sizes.append(job_size(module.trainer))
+        config = module.model.config
+        widths.append(config.num_hidden_layers * config.hidden_size)
+
+    def batch(module: TextClassifier, batch: dict[str, Any], batch_idx: int) -> None:
+        tokens.append(batch["input_ids"].numel())
+
+    tokens: list[int] = []
+    monkeypatch.setattr(TextClassifier, "on_train_start", start)
+    monkeypatch.setattr(TextClassifier, "on_train_batch_start", batch)
+    words = [*tiny_fit, "--trainer.max_epochs", "3", "--data.batch_size", "8", "--trainer.accumulate_grad_batches", "2"]
+    main(words)
+    (size,) = sizes
+    assert size.steps == 6
+    assert len(tokens) == 12
+    assert size.activations == widths[0] * max(tokens)
+
+
+def test_of_data_that_do_not_say_nothing_is_known() -> None:
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_steps=1
+    )
+    trainer.fit(ScriptedModule(), datamodule=ScriptedData())
+    assert said_by_data(trainer, "coming_shapes") is None
+    assert job_size(trainer) == (0, 0)
