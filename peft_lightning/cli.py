@@ -3,13 +3,10 @@
 import argparse
 import errno
 import json
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse.typing import PositiveFloat
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -23,10 +20,12 @@ from peft_lightning.commands.fit import Fit
 from peft_lightning.commands.predict import Predict
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.engine.devices import single_device
-from peft_lightning.engine.strategy import EngineName, StepStrategy
+from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
+from peft_lightning.library_messages import quieten
 from peft_lightning.mistakes import explain_argument
 from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.options import COMMAND_OPTIONS, LAUNCHING, add_engine_options, add_launching_options
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import explain
@@ -34,15 +33,6 @@ from peft_lightning.startup import import_bitsandbytes_without_compiler
 
 # What each of Lightning's words does around the Trainer.
 COMMANDS: dict[str, type[Command]] = {"fit": Fit, "validate": Validate, "test": Test, "predict": Predict}
-# What launches a command is no part of the run's configuration.
-LAUNCHING = ("config", "ckpt_path", "test_after_fit", "live", "live_interval_s", "output")
-# By whether it is `fit`.
-CKPT_PATH_HELP = {
-    True: "Go on training from a checkpoint: last, this configuration's unfinished run, in its own directory; or the"
-    " last.ckpt of another run, in a new one.",
-    False: "Which weights: best or last of the newest run of this configuration (of the run itself where --config is"
-    " its config.yaml), or a checkpoint file.",
-}
 # Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
 
@@ -85,23 +75,9 @@ class PeftLightningCLI(LightningCLI):
         return {self._word: LightningCLI.subcommands()[self._word] | DECIDED}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the checkpoints' settings, and gives the data module the model's tokeniser."""
+        """Adds the settings of checkpoints and engine, and gives the data module the model's tokeniser."""
         parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
-        parser.add_argument(
-            "--engine",
-            type=EngineName,
-            default="auto",
-            help="How training steps run on one GPU: eager; graph, which captures them in CUDA graphs, so that the GPU"
-            " does not wait for Python; compiled, which compiles the layers before; auto takes graph, or compiled where"
-            " the job is long enough to earn back the compiling. On a CPU steps run eager.",
-        )
-        parser.add_argument(
-            "--memory_limit_gib",
-            type=PositiveFloat | None,
-            default=None,
-            help="GiB of GPU memory that fit may allocate (CUDA itself takes some 0.5 beside it); batches that do not"
-            " fit go through in pieces, which changes no step.",
-        )
+        add_engine_options(parser)
         parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
         parser.link_arguments("model.revision", "data.revision")
 
@@ -109,39 +85,7 @@ class PeftLightningCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         # Lightning's own words are of other files and services than this program's.
         parser.description = (COMMANDS[subcommand].__doc__ or "").strip()
-        (checkpoint,) = (action for action in parser._actions if action.dest == "ckpt_path")
-        checkpoint.help = CKPT_PATH_HELP[subcommand == "fit"]
-        (group,) = (group for group in parser._action_groups if checkpoint in group._group_actions)
-        group.title = "launching"
-        if subcommand == "fit":
-            parser.add_argument(
-                "--test_after_fit",
-                type=bool,
-                default=True,
-                help="Test the best checkpoint when training ends.",
-            )
-            parser.add_argument(
-                "--live",
-                type=bool,
-                nargs="?",
-                const=True,
-                default=False,
-                help="Draw loss and metrics while training: dashboard.png in the run directory, a window where there is"
-                " a display, inline in a notebook. Drawing counts as training time, a twentieth of it at most.",
-            )
-            parser.add_argument(
-                "--live_interval_s",
-                type=PositiveFloat,
-                default=5.0,
-                help="Seconds between two pictures of --live, at least.",
-            )
-        if subcommand == "predict":
-            parser.add_argument(
-                "--output",
-                type=str | None,
-                default=None,
-                help="File for the predictions; the terminal if not given.",
-            )
+        add_launching_options(parser, subcommand)
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -199,7 +143,7 @@ class PeftLightningCLI(LightningCLI):
     def _settings(self, word: str) -> Settings:
         config = self.config[word]
         plain = yaml.safe_load(self._parser(word).dump(config, skip_unset=False, skip_link_targets=True))
-        options = {name: config.get(name) for name in ("test_after_fit", "live", "live_interval_s", "output")}
+        options = {name: config.get(name) for name in COMMAND_OPTIONS}
         return Settings(
             config={name: value for name, value in plain.items() if name not in LAUNCHING},
             files=self._files,
@@ -233,7 +177,7 @@ def run_command(words: list[str]) -> None:
     Raises:
         UserError: The user can put right what went wrong.
     """
-    _quieten()
+    quieten()
     import_bitsandbytes_without_compiler()
     named, rest = split_arguments(words[1:])
     files = [find_config(name) for name in named]
@@ -250,30 +194,6 @@ def run_command(words: list[str]) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise UserError(explain(error, Path(str(error.filename or "the run directory")))) from error
         raise
-
-
-def _quieten() -> None:
-    """Silences what Lightning and its libraries say that no user of this program can act on."""
-    for name in (
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.fabric.utilities.rank_zero",
-        "lightning.fabric",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*is smaller than the logging interval.*",
-        ".*No (positive|negative) samples in targets.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    # Said at import on processors that an optional package would serve, whether anything is quantised or not.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
-
-
-def _not_about_optional_kernels(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward from kernels-community")
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -3,11 +3,11 @@ import logging
 
 import pytest
 
-from peft_lightning.cli import _quieten
+from peft_lightning.library_messages import quieten
 
 
 def test_a_missing_optional_package_is_not_complained_about_and_all_else_is(caplog: pytest.LogCaptureFixture) -> None:
-    _quieten()
+    quieten()
     from bitsandbytes.backends.cpu import ops
 
     complaint = "Failed to load CPU gemm_4bit_forward from kernels-community: %s. Please make sure"
