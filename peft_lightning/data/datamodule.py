@@ -1,27 +1,23 @@
 """What Lightning asks for, in order: labelled reviews are found, chosen, tokenised and batched."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
+from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
 from peft_lightning.data.loader import ResumableDataLoader
+from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.reviews import PadToLongest, TokenisedReviews
-from peft_lightning.data.sampling import check_sizes, draw_test, draw_training_and_validation
-from peft_lightning.data.sources import fingerprint, prepare, read_corpus, read_texts
-from peft_lightning.data.token_cache import TokenCache
-from peft_lightning.data.tokenisation import check_tokenizer
+from peft_lightning.data.sources import prepare, read_corpus, read_texts
+from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # Each new width makes a GPU's libraries choose kernels anew. roberta-base in bf16, batch 8, on one H200: steps 50
 # to 100 took 123 ms each with every width that came, 33 ms with multiples of 32.
@@ -166,9 +162,7 @@ class IMDbDataModule(LightningDataModule):
 
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
         """The batch that takes the most memory: the longest training reviews."""
-        longest = np.argsort(-np.asarray(self.train.lengths), kind="stable")[: self.batch_size]
-        batch: dict[str, torch.Tensor] = self._loading()["collate_fn"]([self.train[int(row)] for row in longest])
-        return batch
+        return widest_batch(self.train, self.batch_size, self._loading()["collate_fn"])
 
     def coming_shapes(self) -> list[dict[str, torch.Tensor]]:
         """Says, at the start of a step, which shapes this epoch's batches have.
@@ -180,16 +174,7 @@ class IMDbDataModule(LightningDataModule):
         loader = None if trainer is None else trainer.train_dataloader
         if trainer is None or not isinstance(loader, ResumableDataLoader) or loader.dataset is not self.train:
             return []
-        # Of those that have been trained on already most shapes come again in the next epoch.
-        batches = loader.positions()
-        end = min(trainer.num_training_batches, len(batches))
-        if trainer.max_steps >= 0:
-            steps = trainer.max_steps - trainer.global_step
-            end = min(end, trainer.fit_loop.epoch_loop.batch_idx + steps * trainer.accumulate_grad_batches)
-        collate, lengths = self._loading()["collate_fn"], self.train.lengths
-        shapes = {(collate.width(max(lengths[row] for row in rows)), len(rows)): rows for rows in batches[: int(end)]}
-        largest_first = sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape), reverse=True)
-        return [collate([self.train[row] for row in shapes[shape]]) for shape in largest_first]
+        return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loading()["collate_fn"])
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation batches, the longest reviews first."""
@@ -223,30 +208,21 @@ class IMDbDataModule(LightningDataModule):
         }
 
     def _read_subsets(self) -> None:
-        tokenizer = self._tokenizer()
+        tokeniser = self._tokeniser()
         corpus = read_corpus(self.source, self.text_column, self.label_column, self.seed)
-        check_sizes(len(corpus.train.labels), len(corpus.test.labels), self.n_train, self.n_val, self.n_test)
-        train, val = draw_training_and_validation(corpus.train.labels, self.n_train, self.n_val, self.seed)
-        chosen = {
-            "train": corpus.train.take(train),
-            "val": corpus.train.take(val),
-            "test": corpus.test.take(draw_test(corpus.test.labels, self.n_test, self.seed)),
-        }
-        cache = TokenCache(tokenizer, self.cache_dir)
-        for name, split in chosen.items():
-            setattr(self, name, self._tokenised(list(split.texts), split.rows, cache, split.labels))
+        subsets = choose_subsets(corpus, self.n_train, self.n_val, self.n_test, self.seed, tokeniser)
+        self.train, self.val, self.test = subsets.train, subsets.val, subsets.test
         self.class_names = corpus.class_names
         self.num_labels = len(corpus.class_names)
-        self.majority_share = float(np.bincount(chosen["val"].labels).max() / len(val))
-        truncated = torch.cat([reviews.tokens.truncated for reviews in (self.train, self.val, self.test)])
+        self.majority_share = subsets.majority_share
         self._description = {
             "source": self.source,
-            "fingerprint": fingerprint(corpus.class_names, chosen.values()),
+            "fingerprint": subsets.fingerprint,
             "n_train": len(self.train),
             "n_val": len(self.val),
             "n_test": len(self.test),
             "max_length": self.max_length,
-            "truncated_share": truncated.double().mean().item(),
+            "truncated_share": subsets.truncated_share,
         }
         self._announce(self._description, self.num_labels)
 
@@ -257,26 +233,14 @@ class IMDbDataModule(LightningDataModule):
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
         texts = read_texts(path, self.text_column)
-        return self._tokenised(texts, np.arange(len(texts)), TokenCache(self._tokenizer(), self.cache_dir))
+        return self._tokeniser().tokenise(texts, np.arange(len(texts)))
 
-    def _tokenised(
-        self,
-        texts: list[str],
-        rows: NDArray[np.int64],
-        cache: TokenCache,
-        labels: NDArray[np.int64] | None = None,
-    ) -> TokenisedReviews:
-        tokens = cache.tokenise(texts, self.max_length, self.truncation)
-        classes = None if labels is None else torch.from_numpy(labels)
-        return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
-
-    def _tokenizer(self) -> "PreTrainedTokenizerBase":
-        from peft_lightning.model.backbones import load_tokenizer
-
-        tokenizer = load_tokenizer(self.model_name_or_path, self.revision)
-        check_tokenizer(tokenizer, self.max_length)
-        self._pad_token_id = int(tokenizer.pad_token_id)
-        return tokenizer
+    def _tokeniser(self) -> ReviewTokeniser:
+        tokeniser = ReviewTokeniser(
+            self.model_name_or_path, self.revision, self.max_length, self.truncation, self.cache_dir
+        )
+        self._pad_token_id = tokeniser.pad_token_id
+        return tokeniser
 
     def _share(self) -> tuple[int, int]:
         """Which of how many processes this is."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from peft_lightning.data.datamodule import IMDbDataModule
 
 WORDS = ["a", "the", "film", "plot", "was", "is", "good", "dull", "fine", "slow", "and", "but", "never", "most"]
 
@@ -67,3 +70,20 @@ def reviews_folder(tmp_path: Path) -> Path:
         rows = {"text": list(map(review, numbers)), "label": [int(n % 4 == 0) for n in numbers]}
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet")
     return folder
+
+
+@pytest.fixture
+def make(reviews_folder: Path, tokenizer_folder: str, tmp_path: Path) -> "Callable[..., IMDbDataModule]":
+    """Makes a data module of these reviews, with further arguments."""
+    from peft_lightning.data.datamodule import IMDbDataModule
+
+    def make(**arguments: Any) -> IMDbDataModule:
+        defaults: dict[str, Any] = {
+            "source": str(reviews_folder),
+            "model_name_or_path": tokenizer_folder,
+            "cache_dir": str(tmp_path / "cache"),
+            "max_length": 24,
+        }
+        return IMDbDataModule(**{**defaults, **arguments})
+
+    return make

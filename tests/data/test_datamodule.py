@@ -6,27 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import SequentialSampler
 
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.errors import UserError
+from tests.data.bag import Bag, small_trainer
 
 Make = Callable[..., IMDbDataModule]
-
-
-@pytest.fixture
-def make(reviews_folder: Path, tokenizer_folder: str, tmp_path: Path) -> Make:
-    def make(**arguments: Any) -> IMDbDataModule:
-        defaults: dict[str, Any] = {
-            "source": str(reviews_folder),
-            "model_name_or_path": tokenizer_folder,
-            "cache_dir": str(tmp_path / "cache"),
-            "max_length": 24,
-        }
-        return IMDbDataModule(**{**defaults, **arguments})
-
-    return make
 
 
 def indices(loader: Any) -> list[list[int]]:
@@ -125,16 +111,6 @@ def test_evaluation_covers_every_row_longest_first(make: Make) -> None:
     assert sorted(chain(*indices(data.val_dataloader()))) == data.val.index.tolist()
 
 
-def test_the_fingerprint_follows_the_chosen_texts(make: Make) -> None:
-    prints = []
-    for arguments in ({}, {"max_length": 16}, {"seed": 3}, {"n_test": 39}):
-        data = make(**arguments)
-        data.setup("fit")
-        prints.append(data.description()["fingerprint"])
-    assert prints[0] == prints[1]
-    assert len(set(prints)) == 3
-
-
 def test_predict_reads_its_file_alone_in_the_files_order(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "reviews.txt"
     path.write_text("the film is dull and slow and never fine\ngood\na plot\n")
@@ -184,41 +160,12 @@ def test_arguments_out_of_range(make: Make, arguments: dict[str, Any], message: 
             {"n_train": 3000, "n_test": 2000},
             "100 rows, and n_train 3,000 .* 40 rows, and n_test 2,000 .* --data.n_train null --data.n_test null",
         ),
-        ({"max_length": 65}, "max_length 65 is beyond the 64 tokens"),
         ({"text_column": "review"}, "has no column 'review'"),
     ],
 )
 def test_data_that_does_not_fit_the_arguments(make: Make, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make(**arguments).setup("fit")
-
-
-class Bag(LightningModule):
-    """The smallest model of the batches."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = torch.nn.EmbeddingBag(500, 2)
-
-    def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        logits = self.embedding(batch["input_ids"])
-        return torch.nn.functional.cross_entropy(logits, batch["labels"])
-
-    validation_step = test_step = training_step
-
-    def predict_step(self, batch: dict[str, torch.Tensor]) -> list[int]:
-        rows: list[int] = batch["index"].tolist()
-        return rows
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def small_trainer(**limits: Any) -> Trainer:
-    return Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False, **limits,
-    )  # fmt: skip
 
 
 def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: Path) -> None:
@@ -233,36 +180,6 @@ def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: P
     # Of a source on the hub nothing is asked: there is no network here.
     to_predict = make(source="imdb", predict_file=str(path), eval_batch_size=2)
     assert trainer.predict(model, to_predict) == [[0, 1], [2, 3], [4]]
-
-
-Shapes = list[tuple[int, ...]]
-
-
-@pytest.mark.parametrize(
-    ("limits", "batches"),
-    [({"max_epochs": 2}, 10), ({"max_steps": 3}, 3), ({"max_steps": 2, "accumulate_grad_batches": 2}, 4)],
-)
-def test_the_shapes_to_come_are_known_in_every_epoch(make: Make, limits: dict[str, Any], batches: int) -> None:
-    foreseen: list[Shapes] = []
-    came: list[Shapes] = []
-
-    class Watched(Bag):
-        def on_train_batch_start(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-            shapes = [tuple(shape["input_ids"].shape) for shape in data.coming_shapes()]
-            if batch_idx == 0:
-                came.append([])
-                foreseen.append(shapes)
-            if batch_idx % limits.get("accumulate_grad_batches", 1) == 0:
-                assert shapes == foreseen[-1]
-            came[-1].append(tuple(batch["input_ids"].shape))
-
-    data = make(n_train=38, batch_size=4, pad_to_multiple_of=4)
-    small_trainer(**limits).fit(Watched(), data)
-    assert len(foreseen) == limits.get("max_epochs", 1)
-    for expected, shapes in zip(foreseen, came, strict=True):
-        assert len(shapes) == batches
-        assert len(set(shapes)) > 1
-        assert expected == sorted(set(shapes), key=lambda shape: (shape[0] * shape[1], shape[1]), reverse=True)
 
 
 def test_of_a_loader_of_other_examples_no_shapes_are_foreseen(make: Make) -> None:
