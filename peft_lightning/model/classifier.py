@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +15,8 @@ from peft_lightning.methods import FullFineTuning as FullFineTuning
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
-from peft_lightning.model.architectures import longest_input, recompute_activations
+from peft_lightning.model.adaptation import load_adapted
+from peft_lightning.model.architectures import longest_input
 from peft_lightning.model.backbones import Backbone
 from peft_lightning.model.checkpoint_keys import restore_refusal
 from peft_lightning.model.metrics import ClassificationMetrics
@@ -148,24 +148,9 @@ class TextClassifier(LightningModule):
             compute_dtype=compute_dtype(precision),
             dtype=self.backbone_dtype,
         )
-        pretrained = self.method.load_backbone(backbone, len(self.class_names))
-        self.backbone_identity = backbone.identity()
-        if self.gradient_checkpointing:
-            if not pretrained.supports_gradient_checkpointing:
-                raise UserError(
-                    f"{self.model_name_or_path} cannot recompute its activations:"
-                    " leave --model.gradient_checkpointing out"
-                )
-            recompute_activations(pretrained)
-        self.model = self.method.adapt(pretrained)
-        if self.backbone_dtype != "float32" and self.optimizer == "adamw" and self._trains_in_bf16():
-            raise UserError(
-                f"--model.backbone_dtype {self.backbone_dtype}: {self.method.name} trains weights in bf16, in which"
-                " adamw loses small steps: use --model.optimizer paged_adamw_8bit or adamw_8bit"
-            )
-        # Lightning warns of modules in eval mode, which from_pretrained leaves all of them in.
-        self.model.train()
         classes = len(self.class_names)
+        self.model = load_adapted(self.method, backbone, classes, self.gradient_checkpointing, self.optimizer)
+        self.backbone_identity = backbone.identity()
         self.val_metrics = ClassificationMetrics(classes)
         self.test_metrics = ClassificationMetrics(classes)
 
@@ -296,9 +281,6 @@ class TextClassifier(LightningModule):
         if self.model is None:
             raise RuntimeError("the model is not built yet")
         return self.model
-
-    def _trains_in_bf16(self) -> bool:
-        return any(p.requires_grad and p.dtype == torch.bfloat16 for p in self._built().parameters())
 
     def _identity(self) -> dict[str, Any]:
         return {

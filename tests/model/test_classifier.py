@@ -1,4 +1,3 @@
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.model.precision import compute_dtype
 from tests.commands.test_fit import history
 from tests.integration.offline_run import checkpoint, only_run
-from tests.methods.tiny_backbones import batch, save_backbone
+from tests.methods.tiny_backbones import batch
 
 METHODS: dict[str, Callable[[], Method]] = {
     "full": FullFineTuning,
@@ -22,16 +21,6 @@ METHODS: dict[str, Callable[[], Method]] = {
     "qlora": lambda: QLoRA(lora_dropout=0.0),
     "ia3": IA3,
 }
-
-
-@pytest.fixture(scope="session")
-def still_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny RoBERTa without dropout: training computes what evaluation computes."""
-    folder = save_backbone("roberta", tmp_path_factory.mktemp("still"))
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
-    (folder / "config.json").write_text(json.dumps(config))
-    return str(folder)
 
 
 def built(backbone: str, method: str = "lora", classes: int = 2, **settings: Any) -> TextClassifier:
@@ -86,14 +75,6 @@ def test_checkpointing_recomputes_and_leaves_the_gradients_as_they_are(method: s
     assert gradients[0].keys() == gradients[1].keys() != set()
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-6), name
-
-
-def test_nothing_is_said_of_checkpointing_that_a_user_cannot_mend(
-    still_backbone: str, recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]
-) -> None:
-    built(still_backbone, gradient_checkpointing=True).loss(labelled()).backward()
-    assert not [warning for warning in recwarn if "checkpointing" in str(warning.message)]
-    assert capfd.readouterr().err == ""
 
 
 def test_biases_of_a_bf16_backbone_are_trained_in_32_bits(still_backbone: str) -> None:
