@@ -10,7 +10,7 @@ from typing import Any
 
 from peft_lightning.errors import UserError
 from side_by_side.results import FILE, held
-from side_by_side.rows import size_words
+from side_by_side.rows import floor_words, size_words
 
 Record = dict[str, Any]
 # What a table holds against each other: the kind, the method and, but for whole jobs, the size.
@@ -163,14 +163,14 @@ def _check_side_by_side(measured: Sequence[Measured]) -> None:
 
 
 def _floors_of_several(measured: Sequence[Measured]) -> list[str]:
-    """The sizes whose floor more than one folder measured, in words."""
-    floors: dict[tuple[int, int], set[str]] = {}
+    """The sizes and steps whose floor more than one folder measured, in words."""
+    floors: dict[str, set[str]] = {}
     for one in measured:
         finished = [r for r in one.records.values() if r["kind"] == "floor" and r["status"] == "finished"]
-        firsts = {_size(record): _text(record) for record in reversed(finished)}
-        for size, text in firsts.items():
-            floors.setdefault(size, set()).add(text)
-    return [size_words(*size) for size, texts in floors.items() if len(texts) > 1]
+        firsts = {floor_words(record): _text(record) for record in reversed(finished)}
+        for words, text in firsts.items():
+            floors.setdefault(words, set()).add(text)
+    return [words for words, texts in floors.items() if len(texts) > 1]
 
 
 def _size(record: Record) -> tuple[int, int]:

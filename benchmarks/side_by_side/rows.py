@@ -17,6 +17,11 @@ def size_words(batch_size: int, max_length: int) -> str:
     return f"batch {batch_size}, {max_length} tokens"
 
 
+def floor_words(record: Mapping[str, Any]) -> str:
+    """Says what a floor was measured over."""
+    return f"{size_words(record['batch_size'], record['max_length'])}, {record['steps']} steps"
+
+
 @dataclass(frozen=True)
 class Row:
     """One peer's variant with one method at one size.
@@ -47,6 +52,12 @@ class Row:
         record = self.records[min(self.records)]
         status = str(record["status"]).replace("_", " ")
         return f"{status}: {record['error']}" if record["error"] else status
+
+    @property
+    def steps(self) -> int | None:
+        """The optimiser steps of each repeat that finished; None where these differ."""
+        counts = {record["steps"] for record in self.records.values() if record["status"] == "finished"}
+        return counts.pop() if len(counts) == 1 else None
 
     def values(self, name: str) -> dict[int, float]:
         """A figure by repeat, where it was measured; `process_s` is the parent's own."""
@@ -108,15 +119,19 @@ def fastest_peer(rows: Sequence[Row], name: str) -> Row | None:
 
 
 def floor_ms(records: Records, row: Row, name: str) -> float | None:
-    """The floor of a row's method and size.
+    """The floor of a row's method and size, over as many steps: their number says which reviews the tokens are of.
 
     Args:
         records: the records, by key.
         row: the row.
         name: `floor_own_ms` or `floor_square_ms`.
+
+    Returns:
+        The floor in ms; None where none was measured over the row's steps.
     """
+    size = (row.batch_size, row.max_length, row.steps)
     for record in records.values():
-        same = (record["batch_size"], record["max_length"]) == (row.batch_size, row.max_length)
+        same = (record["batch_size"], record["max_length"], record["steps"]) == size
         if record["kind"] == "floor" and record["status"] == "finished" and same:
             return float(record["figures"]["methods"][row.method][name])
     return None

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from side_by_side.rows import Records, Row, fastest_peer, floor_ms, rows_of, size_words, study_row, times_faster
+from side_by_side.rows import Records, Row, fastest_peer, floor_ms, floor_words, rows_of, study_row, times_faster
 
 NONE = "–"
 _ROW = ("method", "peer", "variant")
@@ -102,7 +102,7 @@ def _floors(records: Records) -> list[str]:
         if record["kind"] != "floor" or record["status"] != "finished":
             continue
         figures = record["figures"]
-        size = size_words(record["batch_size"], record["max_length"])
+        size = floor_words(record)
         rates = [
             f"{figures[f'own_tflops_{name}']:.4g} TFLOP/s on the model's own shapes and"
             f" {figures[f'square_tflops_{name}']:.4g} on a square of {figures['square']} in {name}"

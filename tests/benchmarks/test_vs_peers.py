@@ -40,7 +40,7 @@ def test_two_folders_are_joined_without_measuring_and_once_only(tmp_path: Path) 
         about = {"commands": [f"vs_peers --methods {method}"], "machine": {"gpu": "a card", "versions": {}}}
         about |= {"adapters_site": {}, "work": {"learning_rate": 1e-4}}
         row = {"kind": "step", "peer": "ours", "variant": "fp32", "method": method, "batch_size": 8, "max_length": 64}
-        row |= {"repeat": 0, "status": "finished", "error": None, "process_s": 1.0, "figures": figures}
+        row |= {"steps": 10, "repeat": 0, "status": "finished", "error": None, "process_s": 1.0, "figures": figures}
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "vs_peers.json").write_text(json.dumps({"about": about, "records": {method: row}}))
     done = run(tmp_path, "--join", "one", "two", "--out", "both")

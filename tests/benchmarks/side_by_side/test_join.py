@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def job(wanted: Make) -> Callable[..., Job]:
 
     def make(peer: str = "ours", method: str = "lora", kind: str = "step", **where: int) -> Job:
         size = where.get("batch_size", 8), where.get("max_length", 64)
-        made: Job = wanted().job(kind, peer, "fp32", method, *size, where.get("repeat", 0))
+        made: Job = wanted(steps=where.get("steps", 10)).job(kind, peer, "fp32", method, *size, where.get("repeat", 0))
         return made
 
     return make
@@ -81,7 +81,39 @@ def test_of_two_floors_the_first_is_kept_and_the_table_says_so(folder: Make, job
     two = folder("two", (measured, floor(2.0)), (job("ours", "lora"), finished(10.0)))
     about, records = joined([two, one])
     assert records[measured.key]["figures"]["methods"]["lora"]["floor_own_ms"] == 2.0
-    assert "all shares are of the first: batch 8, 64 tokens" in as_markdown(about, records)
+    assert "all shares are of the first: batch 8, 64 tokens, 10 steps" in as_markdown(about, records)
+
+
+def share_of_floor(records: Mapping[str, Any], about: Mapping[str, Any], method: str) -> str:
+    """The cell of the one row of a method that says how much of a step the floor explains."""
+    steps = as_markdown(about, records).split("## Peak memory")[0]
+    (row,) = (line for line in steps.splitlines() if line.startswith(f"| {method} |"))
+    return row.split(" | ")[9]
+
+
+def test_a_share_is_of_the_floor_over_the_same_steps_whichever_folder_comes_first(
+    folder: Make, job: Make, finished: Make
+) -> None:
+    # More steps train on more reviews, whose batches hold other tokens.
+    short, long = {"steps": 10}, {"steps": 20}
+    one = folder(
+        "one", (job("floor", "full", "floor", **short), floor(1.0)), (job("ours", "full", **short), finished(10.0))
+    )
+    two = folder(
+        "two", (job("floor", "full", "floor", **long), floor(3.0)), (job("ours", "lora", **long), finished(10.0))
+    )
+    for folders in ([one, two], [two, one]):
+        about, records = joined(folders)
+        assert share_of_floor(records, about, "full") == "10 %"
+        assert share_of_floor(records, about, "lora") == "30 %"
+        assert about["joined"]["floors_of_several"] == []
+        assert "batch 8, 64 tokens, 20 steps: 9 tokens a step" in as_markdown(about, records)
+
+
+def test_a_floor_over_other_steps_is_no_floor(folder: Make, job: Make, finished: Make) -> None:
+    one = folder("one", (job("floor", "full", "floor", steps=20), floor(1.0)))
+    about, records = joined([one, folder("two", (job("ours", "full"), finished(10.0)))])
+    assert share_of_floor(records, about, "full") == "–"
 
 
 def test_a_floor_that_failed_gives_way_to_one_that_finished(folder: Make, job: Make) -> None:

@@ -60,6 +60,13 @@ def test_a_row_shows_time_ratios_and_its_share_of_the_floor(records: Records) ->
     assert "| lora | hf-study | defaults | 60.0 | 40.0–80.0 |" in table
 
 
+def test_repeats_of_different_steps_share_no_floor(records: Records) -> None:
+    second = next(record for record in records.values() if record["peer"] == "hf-study" and record["repeat"] == 1)
+    second["steps"] = 20
+    row = next(line for line in as_markdown(ABOUT, records).splitlines() if line.startswith("| lora | hf-study "))
+    assert row.split(" | ")[9:11] == ["–", "–"]
+
+
 def test_what_failed_is_a_row_that_says_why(records: Records) -> None:
     line = next(line for line in as_markdown(ABOUT, records).splitlines() if "bf16-mixed" in line)
     assert "out of memory: CUDA out of memory" in line
