@@ -29,8 +29,11 @@ class PlainLines:
             rows: All jobs.
         """
         self._rows = list(rows)
-        done = sum(row.outcome is not None for row in rows)
-        earlier = f", {done} of them finished before" if done else ""
+        ended = [row.outcome for row in rows if row.outcome is not None]
+        finished = sum(outcome.finished for outcome in ended)
+        earlier = f", {finished} of them finished before" if finished else ""
+        # Of what did not finish only a diverged rate is not run again.
+        earlier += f", {len(ended) - finished} of them diverged before" if len(ended) > finished else ""
         self._say(f"{self._title}: {len(rows)}{earlier}{self._time_left()}")
 
     def started(self, row: Row) -> None:

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from peft_lightning.compare.asked import unlike_asked
 from peft_lightning.compare.board import Row, View
@@ -21,6 +22,7 @@ def run_jobs(
     devices: Sequence[str | None],
     view: View,
     after: Callable[[Job, Outcome], None] = lambda job, outcome: None,
+    before: Callable[[Path], Outcome | None] = finished_before,
 ) -> list[Outcome]:
     """Runs what has not finished yet; a job that fails leaves the others alone.
 
@@ -29,6 +31,7 @@ def run_jobs(
         devices: The GPU of each place; None for all that there is.
         view: Shows how it goes.
         after: Is told of every job that ends, and may end the work by raising.
+        before: Says of a job's folder how the run in it ended, if that needs not run again.
 
     Returns:
         How each ended, in the order of the jobs.
@@ -38,7 +41,7 @@ def run_jobs(
         KeyboardInterrupt: Ctrl-C, after the children have written their records.
         OSError: The view cannot be written any more; as after Ctrl-C.
     """
-    rows = [Row(job, _finished(job)) for job in jobs]
+    rows = [Row(job, _ended(job, before)) for job in jobs]
     waiting = deque(row for row in rows if row.outcome is None)
     free = deque(devices)
     running: list[tuple[Row, Child]] = []
@@ -84,12 +87,12 @@ def say_tried_again(jobs: Sequence[Job]) -> None:
         print(f"tried again, because they failed: {', '.join(again)}", flush=True)
 
 
-def _finished(job: Job) -> Outcome | None:
+def _ended(job: Job, before: Callable[[Path], Outcome | None]) -> Outcome | None:
     """Returns how a job ended that needs not run again: a run of other settings that lies in its place is none."""
     if names := unlike_asked(job):
         print(f"{job.title} trains anew: the run in its folder was of another {', '.join(names)}", flush=True)
         return None
-    return finished_before(job.folder)
+    return before(job.folder)
 
 
 def _interrupt(children: Sequence[Child]) -> None:

@@ -80,6 +80,18 @@ def finished_before(folder: Path) -> Outcome | None:
     return Outcome("finished", record=record) if record is not None and record.status == "finished" else None
 
 
+def tried_before(folder: Path) -> Outcome | None:
+    """Returns how a try ended that needs not run again: one that diverged has its answer too.
+
+    Args:
+        folder: The try's folder.
+    """
+    record = newest_record(folder)
+    if record is not None and record.diverged:
+        return Outcome(record.status, record.error, record)
+    return finished_before(folder)
+
+
 def resumable(folder: Path) -> bool:
     """Tells whether a run has begun that can go on.
 

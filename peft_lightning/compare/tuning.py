@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,11 +23,18 @@ class Try:
         learning_rate: The rate.
         val_acc: Accuracy on the validation split, from 0 to 1; None if the run did not finish, or has not yet.
         val_loss: Loss on the validation split, of the same checkpoint.
+        diverged: Whether the run ended because its loss was no number any more.
     """
 
     learning_rate: float
     val_acc: float | None = None
     val_loss: float | None = None
+    diverged: bool = False
+
+    @property
+    def tried(self) -> bool:
+        """Whether the rate had its chance: a rate that is too high is a result, a run that failed is none."""
+        return self.val_acc is not None or self.diverged
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,14 @@ class Tuning:
     seed: int | None = None
 
     @property
-    def with_result(self) -> dict[str, int]:
-        """How many rates each recipe could choose from, by its label: a try that failed is no chance."""
-        return {label: sum(one.val_acc is not None for one in ones) for label, ones in self.tries.items()}
+    def tried(self) -> dict[str, int]:
+        """How many rates had their chance, by the recipe's label."""
+        return {label: sum(one.tried for one in ones) for label, ones in self.tries.items()}
 
     @property
     def complete(self) -> bool:
-        """Whether every try has a result, and the choice is made."""
-        return bool(self.chosen) and all(count == self.budget for count in self.with_result.values())
+        """Whether every rate had its chance, and the choice is made."""
+        return bool(self.chosen) and all(count == self.budget for count in self.tried.values())
 
     def write(self, folder: Path) -> None:
         """Keeps the tuning.
@@ -133,26 +140,16 @@ def tuning_in_words(tuning: Tuning) -> list[str]:
         if best is None or best.val_acc is None:
             sentences.append(f"{label}: no rate could be trained; it keeps its own, {rate:g}")
             continue
-        measured = tuning.with_result[label]
-        lost = f" ({len(tries) - measured} more without a result)" if measured < len(tries) else ""
-        said = f"{label}: learning rate {rate:g} of {measured}{lost}, {100 * best.val_acc:.1f} % validation accuracy"
+        tried, diverged = tuning.tried[label], sum(one.diverged for one in tries)
+        besides = [f"{diverged} of them diverged"] if diverged else []
+        besides += [f"{len(tries) - tried} more without a result"] if tried < len(tries) else []
+        of = f"{tried} ({', '.join(besides)})" if besides else f"{tried}"
+        said = f"{label}: learning rate {rate:g} of {of}, {100 * best.val_acc:.1f} % validation accuracy"
         ends = {tries[0].learning_rate: "lowest", tries[-1].learning_rate: "highest"}
         if rate in ends:
             said += f"; it is the {ends[rate]} tried, and beyond it may be a better one"
         sentences.append(said)
     return sentences
-
-
-def tries_with(rates: Sequence[float], results: Sequence[Mapping[str, float]]) -> tuple[Try, ...]:
-    """Puts rates and their validation metrics together.
-
-    Args:
-        rates: The rates.
-        results: The metrics of each; empty where a run did not finish.
-    """
-    return tuple(
-        Try(rate, metrics.get("val/acc"), metrics.get("val/loss")) for rate, metrics in zip(rates, results, strict=True)
-    )
 
 
 def _worth(one: Try) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import Plan, PlannedRecipe
 from peft_lightning.compare.runner import run_jobs, say_tried_again
-from peft_lightning.compare.runs_on_disk import Outcome, newest_run
-from peft_lightning.compare.tuning import Try, Tuning, choose, rates_around, tries_with
+from peft_lightning.compare.runs_on_disk import Outcome, newest_run, tried_before
+from peft_lightning.compare.tuning import Try, Tuning, choose, rates_around
 from peft_lightning.compare.views import view_for
 from peft_lightning.errors import UserError
 
@@ -60,7 +60,7 @@ def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[Job]:
 def tune(
     plan: Plan, folder: Path, tuning: Tuning, devices: Sequence[str | None], forecast_s: Mapping[str, float]
 ) -> Tuning:
-    """Tries what has no result yet, and chooses.
+    """Tries what has no result yet, and chooses; a rate that diverged has one, which would be the same again.
 
     Args:
         plan: The comparison.
@@ -76,15 +76,15 @@ def tune(
         UserError: If a recipe is refused.
     """
     jobs = tuning_jobs(plan, folder, tuning)
-    say_tried_again(jobs)
+    say_tried_again([job for job in jobs if tried_before(job.folder) is None])
     title = f"learning rates ({tuning.budget} for each recipe, chosen on validation)"
-    outcomes = run_jobs(jobs, devices, view_for(title, forecast_s, len(devices)), _after)
-    results: dict[str, list[Mapping[str, float]]] = {label: [] for label in tuning.tries}
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        results[job.label].append(outcome.record.metrics if outcome.finished and outcome.record else {})
+    view = view_for(title, forecast_s, len(devices))
+    outcomes: dict[str, list[Outcome]] = {label: [] for label in tuning.tries}
+    for job, outcome in zip(jobs, run_jobs(jobs, devices, view, _after, tried_before), strict=True):
+        outcomes[job.label].append(outcome)
     tries = {
-        label: tries_with([one.learning_rate for one in planned], results[label])
-        for label, planned in tuning.tries.items()
+        label: tuple(_with_result(one.learning_rate, outcome) for one, outcome in zip(planned, ended, strict=True))
+        for (label, planned), ended in zip(tuning.tries.items(), outcomes.values(), strict=True)
     }
     own = {recipe.label: _own_rate(recipe) for recipe in plan.recipes}
     chosen = {label: choose(ones, own[label]) for label, ones in tries.items()}
@@ -100,6 +100,13 @@ def _after(job: Job, outcome: Outcome) -> None:
     if outcome.finished and run is not None:
         # A try is asked for its figures alone, and a fully fine-tuned model weighs gigabytes.
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
+
+
+def _with_result(rate: float, outcome: Outcome) -> Try:
+    record = outcome.record
+    if record is None or not outcome.finished:
+        return Try(rate, diverged=record is not None and record.diverged)
+    return Try(rate, record.metrics.get("val/acc"), record.metrics.get("val/loss"))
 
 
 def _own_rate(recipe: PlannedRecipe) -> float:

@@ -16,6 +16,8 @@ SCHEMA = 3
 # Of what came later, older records simply know nothing.
 READABLE = range(1, SCHEMA + 1)
 Status = Literal["running", "finished", "interrupted", "failed", "out_of_memory"]
+# What the error of a run says whose loss or weights are no numbers any more.
+DIVERGED = "became infinite or NaN"
 
 
 @dataclass
@@ -127,6 +129,11 @@ class RunRecord:
     micro_batch_size: int | None = None
     cudnn_attention: bool | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run ended because its loss or a weight was no number any more, as it would with its settings."""
+        return self.status == "failed" and DIVERGED in (self.error or "")
 
     def write(self, path: Path) -> None:
         """Writes the record, whole or not at all.

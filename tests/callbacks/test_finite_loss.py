@@ -7,6 +7,7 @@ from peft_lightning.callbacks.finite_loss import FiniteLoss
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.errors import UserError
 from peft_lightning.runs.directory import RunDirectory
+from peft_lightning.runs.record import RunRecord
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 
 NAN, INF = float("nan"), float("inf")
@@ -15,9 +16,13 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize("broken", [NAN, INF, -INF])
 def test_a_broken_loss_stops_the_run_at_the_next_point(broken: float, tmp_path: Path) -> None:
     module = ScriptedModule(losses=[1, 1, 1, broken, 1, 1, 1, 1])
-    with pytest.raises(UserError, match=r"loss became infinite or NaN between steps 2 and 4.*--model\.learning_rate"):
+    with pytest.raises(
+        UserError, match=r"loss became infinite or NaN between steps 2 and 4.*--model\.learning_rate"
+    ) as stop:
         trainer(tmp_path, FiniteLoss(), log_every_n_steps=2).fit(module, datamodule=ScriptedData(train=8))
     assert module.batches == 4
+    # By what it says a comparison knows that the rate has had its chance.
+    assert RunRecord(*("id", "lora", "sha", "lora", 1, 42), status="failed", error=str(stop.value)).diverged
 
 
 def test_a_loss_between_points_is_seen_before_anything_is_saved(tmp_path: Path, run: RunDirectory) -> None:

@@ -1,12 +1,16 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from peft_lightning.compare.child import LOG
 from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.runs_on_disk import Outcome, keep_failure
 from peft_lightning.compare.tuning import FILE, Try, Tuning, choose, rates_around, read_tuning, tuning_in_words
-from peft_lightning.compare.tuning_runs import plan_tuning, tuning_jobs
+from peft_lightning.compare.tuning_runs import plan_tuning, tune, tuning_jobs
 from peft_lightning.errors import UserError
+from tests.compare.records import leave, record
 from tests.compare.test_plan import OFFLINE, STUDY, recipe, resolved
 
 
@@ -53,13 +57,59 @@ def test_a_choice_at_the_end_of_the_range_is_said() -> None:
 def test_a_try_without_a_result_is_no_budget() -> None:
     tries = {"whole": (Try(1e-4, 0.6, 0.6), Try(1e-3, 0.5, 0.7)), "half": (Try(1e-4, 0.6, 0.6), Try(1e-3))}
     tuning = Tuning(2, tries, {"whole": 1e-4, "half": 1e-4})
-    assert tuning.with_result == {"whole": 2, "half": 1}
+    assert tuning.tried == {"whole": 2, "half": 1}
     assert not tuning.complete
     assert Tuning(2, {"whole": tries["whole"]}, {"whole": 1e-4}).complete
     assert not Tuning(2, {"whole": tries["whole"]}, {}).complete
     whole, half = tuning_in_words(tuning)
     assert "0.0001 of 2, 60.0 %" in whole
     assert "0.0001 of 1 (1 more without a result), 60.0 %" in half
+
+
+def test_a_rate_that_diverged_was_tried_and_is_never_chosen() -> None:
+    tries = (Try(1e-3, 0.6, 0.6), Try(1e-2, 0.8, 0.4), Try(1e-1, diverged=True))
+    assert choose(tries, own=1e-3) == 1e-2
+    tuning = Tuning(3, {"a": tries}, {"a": 1e-2})
+    assert tuning.tried == {"a": 3}
+    assert tuning.complete
+    # Beyond the chosen rate lies no better one: it is not the highest tried.
+    assert tuning_in_words(tuning) == ["a: learning rate 0.01 of 3 (1 of them diverged), 80.0 % validation accuracy"]
+
+
+def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = build_plan(STUDY[:1], [1], [OFFLINE], ["--nonsense", "1"])  # refused by `fit`, where one is started
+    plan.write(tmp_path)
+    tuning = plan_tuning(plan, 2)
+    fine, broken = tuning_jobs(plan, tmp_path, tuning)
+    leave(fine.folder, 0, record(val_acc=0.75, val_loss=0.5))
+    error = "the loss became infinite or NaN between steps 2 and 4: lower --model.learning_rate"
+    leave(broken.folder, 0, record("failed", error))
+    keep_failure(broken.folder, Outcome("failed", error))
+    done = tune(plan, tmp_path, tuning, [None], {})
+    assert not (broken.folder / LOG).exists()
+    assert "tried again" not in capsys.readouterr().out
+    low, high = done.tries["full"]
+    assert (low.val_acc, low.diverged, high.val_acc, high.diverged) == (0.75, False, None, True)
+    assert done.complete
+    assert read_tuning(tmp_path) == done
+
+    leave(broken.folder, 1, record("failed", "the disk is on fire"))
+    with pytest.raises(UserError, match="nonsense"):
+        tune(plan, tmp_path, tuning, [None], {})
+    assert (broken.folder / LOG).exists()
+    assert f"tried again, because they failed: {broken.title}" in capsys.readouterr().out
+
+
+def test_a_tuning_of_before_rates_diverged_reads(tmp_path: Path) -> None:
+    tuning = Tuning(2, {"a": (Try(1e-4, 0.6, 0.6), Try(1e-3))}, {"a": 1e-4}, 1000)
+    tuning.write(tmp_path)
+    content = json.loads((tmp_path / FILE).read_text())
+    for one in content["tries"]["a"]:
+        del one["diverged"]
+    (tmp_path / FILE).write_text(json.dumps(content))
+    assert read_tuning(tmp_path) == tuning
 
 
 def test_a_tuning_reads_back_and_one_that_was_never_asked_for_is_none(tmp_path: Path) -> None:

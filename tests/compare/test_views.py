@@ -62,6 +62,14 @@ def test_a_run_that_is_not_tested_shows_its_validation_accuracy_by_name(capsys: 
     assert "90.0 % validation accuracy" in ended
 
 
+def test_what_diverged_before_is_not_called_finished(capsys: pytest.CaptureFixture[str]) -> None:
+    of = rows(2)
+    of[0].outcome = Outcome("finished", record=record(val_acc=0.9))
+    of[1].outcome = Outcome("failed", "the loss became infinite or NaN", record("failed"))
+    PlainLines("learning rates", {}).begin(of)
+    assert "1 of them finished before, 1 of them diverged before" in capsys.readouterr().out
+
+
 def test_the_live_table_has_a_row_a_run_and_the_time_left_in_80_columns() -> None:
     of = rows()
     of[0].outcome = Outcome("finished", record=record(test_acc=0.843))

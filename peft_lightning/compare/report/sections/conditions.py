@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from peft_lightning.compare.report import words
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.study import Recipe, Study
 from peft_lightning.compare.report.surroundings import Surrounding, surroundings_in_words
-from peft_lightning.compare.tuning import Tuning, tuning_in_words
+from peft_lightning.compare.tuning import Try, Tuning, tuning_in_words
 
 
 def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide: Hiding) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
         hide: What is done to what may hold paths of this machine.
     """
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
-    tried = study.tuning.with_result if study.tuning else None
+    tried = study.tuning.tried if study.tuning else None
     content: dict[str, Any] = {
         "surroundings": [
             *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
@@ -74,7 +74,7 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
             "label": label,
             "first": len(tries) if place == 0 else 0,
             "rate": words.scientific(one.learning_rate),
-            "accuracy": words.percent(one.val_acc),
+            "accuracy": "diverged" if one.diverged else words.percent(one.val_acc),
             "loss": words.number(one.val_loss),
             "chosen": one.learning_rate == tuning.chosen.get(label),
         }
@@ -86,7 +86,7 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
 
 def _measured(tuning: Tuning) -> Tuning:
     """Leaves out what was to be tried and has no result: it was not tried, and is no lowest or highest rate."""
-    measured = {label: tuple(one for one in tries if one.val_acc is not None) for label, tries in tuning.tries.items()}
+    measured = {label: tuple(one for one in tries if one.tried) for label, tries in tuning.tries.items()}
     return replace(
         tuning, tries=measured, chosen={label: rate for label, rate in tuning.chosen.items() if label in measured}
     )
@@ -96,7 +96,11 @@ def _tried(study: Study) -> str:
     tuning = study.tuning
     if tuning is None:
         return "How many learning rates were tried for each recipe is not recorded."
-    sentences = [_counted(tuning), *_without_result(tuning)]
+    sentences = [
+        _counted(tuning),
+        *_listed(tuning, lambda one: one.diverged, "Diverged"),
+        *_listed(tuning, lambda one: not one.tried, "Without a result, and not counted as tried"),
+    ]
     unknown = [recipe.label for recipe in study.recipes if recipe.label not in tuning.tries]
     if unknown:
         sentences.append(f"How many were tried for {listing(unknown)} is not recorded.")
@@ -104,23 +108,24 @@ def _tried(study: Study) -> str:
 
 
 def _counted(tuning: Tuning) -> str:
-    counts = set(tuning.with_result.values())
+    counts = set(tuning.tried.values())
     if counts == {tuning.budget}:
         rates = "1 learning rate" if tuning.budget == 1 else f"{tuning.budget} learning rates"
         return f"The same number of learning rates was tried for each tuned recipe: {rates}."
-    told = "; ".join(f"{label} {count}" for label, count in tuning.with_result.items())
+    told = "; ".join(f"{label} {count}" for label, count in tuning.tried.items())
     if len(counts) < 2:
         return f"Fewer learning rates were tried for each tuned recipe than the {tuning.budget} planned ({told})."
     return f"Not the same number of learning rates was tried for each recipe ({told})."
 
 
-def _without_result(tuning: Tuning) -> list[str]:
-    missing = {
-        label: [words.scientific(one.learning_rate) for one in tries if one.val_acc is None]
+def _listed(tuning: Tuning, which: Callable[[Try], bool], what: str) -> list[str]:
+    """The rates of which something is to be said; no sentence where there are none."""
+    found = {
+        label: [words.scientific(one.learning_rate) for one in tries if which(one)]
         for label, tries in tuning.tries.items()
     }
-    told = "; ".join(f"{listing(rates)} for {label}" for label, rates in missing.items() if rates)
-    return [f"Without a result, and not counted as tried: {told}."] if told else []
+    told = "; ".join(f"{listing(rates)} for {label}" for label, rates in found.items() if rates)
+    return [f"{what}: {told}."] if told else []
 
 
 def _loud(differences: tuple[SettingDifference, ...]) -> str:

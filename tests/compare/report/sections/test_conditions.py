@@ -112,3 +112,18 @@ def test_a_rate_without_a_result_was_not_tried(tmp_path: Path) -> None:
         "ia3: learning rate 0.01 of 3, 80.0 % validation accuracy.",
     ]
     assert len(tuning["rows"]) == 6
+
+
+def test_a_rate_that_diverged_was_tried(tmp_path: Path) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    lora = (Try(1e-3, 0.9, 0.3), Try(1e-2, 0.8, 0.4))
+    ia3 = (Try(1e-2, 0.8, 0.4), Try(1e-1, diverged=True))
+    Tuning(2, {"lora": lora, "ia3": ia3}, {"lora": 1e-3, "ia3": 1e-2}, 1).write(tmp_path)
+    study = read_study(tmp_path)
+    assert describe_fairness(study, (), NOTHING)["tried"] == (
+        "The same number of learning rates was tried for each tuned recipe: 2 learning rates. Diverged: 1e-1 for ia3."
+    )
+    tuning = describe_tuning(study)
+    assert tuning is not None
+    assert tuning["rows"][3]["accuracy"] == "diverged"
+    assert "1 of them diverged" in tuning["chosen"][1]
