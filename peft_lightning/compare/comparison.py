@@ -12,8 +12,9 @@ from peft_lightning.compare.forecast_words import print_forecast
 from peft_lightning.compare.job import Job, job_of
 from peft_lightning.compare.pairing import overrides_as_overlay
 from peft_lightning.compare.plan import FILE, Plan, read_plan
+from peft_lightning.compare.relative_paths import check_paths_lead_there
 from peft_lightning.compare.runner import run_jobs, say_tried_again
-from peft_lightning.compare.runs_on_disk import Outcome, newest_run
+from peft_lightning.compare.runs_on_disk import Outcome, finished_before, newest_run
 from peft_lightning.compare.tuning import FILE as TUNING
 from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.tuning_runs import RATE, tune
@@ -112,7 +113,11 @@ def go_on(folder: Path, options: Options) -> bool:
     with held(folder):
         if not options.texts:
             keep_texts_out(folder)
-        return _carry_out(read_plan(folder), folder, options)
+        plan = read_plan(folder)
+        # A report is made from the records alone, wherever one is.
+        if any(finished_before(run.folder) is None for run in plan.runs(folder)):
+            check_paths_lead_there(plan, folder)
+        return _carry_out(plan, folder, options)
 
 
 def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:

@@ -66,12 +66,14 @@ class Plan:
         overlays: The files laid over every recipe, as the user named them.
         seeds: The seeds that every recipe is trained with.
         overrides: The words given to every run.
+        directory: Where it was begun, from which relative paths in its settings lead; None if that was not kept.
     """
 
     recipes: tuple[PlannedRecipe, ...]
     overlays: tuple[str, ...]
     seeds: tuple[int, ...]
     overrides: tuple[str, ...]
+    directory: str | None = None
 
     def runs(self, folder: Path) -> tuple[PlannedRun, ...]:
         """Lists the runs in the order in which they start.
@@ -154,7 +156,7 @@ def build_plan(
     # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
     plain = [json.loads(json.dumps(content, default=str)) for content in settings]
     planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
-    return Plan(tuple(planned), tuple(overlays), tuple(seeds), tuple(overrides))
+    return Plan(tuple(planned), tuple(overlays), tuple(seeds), tuple(overrides), str(Path.cwd()))
 
 
 def read_plan(folder: Path) -> Plan:
@@ -176,7 +178,8 @@ def read_plan(folder: Path) -> Plan:
             )
         planned = tuple(_recipe(recipe) for recipe in _listed(content, "recipes", dict))
         seeds, words = _listed(content, "seeds", int), _listed(content, "overrides", str)
-        return Plan(planned, tuple(_listed(content, "overlays", str)), tuple(seeds), tuple(words))
+        overlays = tuple(_listed(content, "overlays", str))
+        return Plan(planned, overlays, tuple(seeds), tuple(words), _directory(content))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} holds no comparison ({FILE}): name the folder of one") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -196,6 +199,13 @@ def _listed(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
         raise ValueError(f"{key} is {value!r}")
     if not value and key in ("recipes", "seeds"):
         raise ValueError(f"{key} is empty")
+    return value
+
+
+def _directory(content: Mapping[str, Any]) -> str | None:
+    value = content.get("directory")
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"directory is {value!r}")
     return value
 
 

@@ -51,6 +51,26 @@ def test_texts_that_were_left_out_once_stay_out_whoever_goes_on(tmp_path: Path) 
     assert PLACE not in (tmp_path / "shown" / "results.csv").read_text()
 
 
+def test_what_is_left_to_run_is_run_where_its_paths_lead_and_what_is_not_is_reported_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
+    (begun / "reviews").mkdir(parents=True)
+    elsewhere.mkdir()
+    monkeypatch.chdir(begun)
+    plan = build_plan(STUDY[:1], [1], [OFFLINE], ["--data.source", "reviews"])
+    folder = begun / "mine"
+    folder.mkdir()
+    lay_out(plan, folder, None)
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(UserError, match=rf"data\.source reviews .*: cd {begun} and .*--resume {folder}$"):
+        go_on(folder, Options())
+    assert not (folder / "runs").exists()
+    leave(run_list(plan, folder, {})[0].folder, 0, record(test_acc=0.5))
+    assert go_on(folder, Options())
+    assert (folder / "report.html").is_file()
+
+
 @pytest.mark.parametrize("part", ["runs", "tuning"])
 def test_a_new_plan_does_not_adopt_the_runs_that_lie_in_its_folder(part: str, tmp_path: Path) -> None:
     leave(tmp_path / part / "lora/seed_1", 0)

@@ -201,6 +201,7 @@ def test_a_torn_plan_is_one_line_wherever_it_is_torn(tmp_path: Path) -> None:
         {"recipes": [{"label": 1, "path": "a", "settings": {"model": {"method": {"class_path": "LoRA"}}}}]},
         {"recipes": [{"label": "a", "path": "a", "settings": {}}]},
         {"overrides": None},
+        {"directory": 1},
     ],
 )
 def test_a_plan_with_wrong_values_is_not_run(change: dict[str, Any], tmp_path: Path) -> None:
