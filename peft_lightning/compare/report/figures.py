@@ -48,6 +48,7 @@ class Figures:
         checkpoint_bytes: Size of the best checkpoint.
         other_data: What data its runs had, in words, if that is not the comparison's; else empty.
         train_s_each: Training of every single run.
+        cpu_resident_each_gib: Training peak of the resident memory of every single run, on a CPU.
     """
 
     label: str
@@ -80,6 +81,7 @@ class Figures:
     checkpoint_bytes: float | None
     other_data: str
     train_s_each: tuple[float, ...]
+    cpu_resident_each_gib: tuple[float, ...]
 
 
 def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
@@ -155,7 +157,8 @@ def _figures(recipe: Recipe, findings: Findings, elsewhere: str) -> Figures:
         auroc=_metric(counted, "test/auroc"),
         checkpoint_bytes=_mean(record.checkpoint_bytes for record in records),
         other_data=elsewhere,
-        train_s_each=tuple(record.time.train_s for record in records if record.time.train_s is not None),
+        train_s_each=_measured(record.time.train_s for record in records),
+        cpu_resident_each_gib=_measured(record.memory.train_peak_rss_gib for record in records),
     )
 
 
@@ -170,12 +173,16 @@ def _metric(records: list[RunRecord], name: str) -> float | None:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    measured = [value for value in values if value is not None]
+    measured = _measured(values)
     return sum(measured) / len(measured) if measured else None
 
 
+def _measured(values: Iterable[float | None]) -> tuple[float, ...]:
+    return tuple(value for value in values if value is not None)
+
+
 def _largest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+    return max(_measured(values), default=None)
 
 
 def _states(recipe: Recipe) -> Counter[str]:

@@ -12,7 +12,7 @@ from peft_lightning.compare.report.ranking import Recommendation, alone, least, 
 from peft_lightning.compare.statistics import Statistics
 from peft_lightning.runs.row import duration
 
-# Where times differ by no more than this, one run a recipe does not say which is the faster.
+# Where times, or resident memory, differ by no more than this, one run a recipe does not say which has less.
 NEAR = 1.1
 
 
@@ -67,9 +67,29 @@ def _smallest_gpu(rows: Sequence[Figures], statistics: Statistics | None, no_run
     reason = f"{no_run} used a GPU, so what a GPU would need was not measured."
     resident = [row for row in rows if row.cpu_resident_gib is not None]
     if len(resident) > 1:
-        winner = min(resident, key=lambda row: row.cpu_resident_gib or 0.0)
-        reason += f" On this CPU {winner.label}'s process stayed smallest ({words.gibibytes(winner.cpu_resident_gib)})."
+        reason += f" {_smallest_process(resident)}"
     return Recommendation(question, "", "", reason)
+
+
+def _smallest_process(rows: Sequence[Figures]) -> str:
+    """Says in sentences whose process stayed smallest on a CPU; what it costs in accuracy is no part of them."""
+    found = least(
+        "", rows, None, lambda row: row.cpu_resident_gib, words.gibibytes, "", lambda row: row.cpu_resident_each_gib
+    )
+    if any(found.answer == row.label for row in rows):
+        said = f"On this CPU {found.answer}'s process stayed smallest ({found.figure})."
+    else:
+        said = f"On this CPU the processes of {found.answer} took {found.figure}."
+    unknown = _unknown_spread([row.cpu_resident_each_gib for row in rows], "resident memory differs by itself")
+    return " ".join(filter(None, (said, found.reason, unknown)))
+
+
+def _unknown_spread(each: Sequence[Sequence[float]], what: str) -> str:
+    """Says that a close lead may be chance, where no recipe has a second run to tell by; empty where that is not so."""
+    if any(len(values) != 1 for values in each):
+        return ""
+    first, second = sorted(values[0] for values in each)[:2]
+    return f"With one run each, how much {what} was not measured." if first < second <= NEAR * first else ""
 
 
 def _fastest(rows: Sequence[Figures], statistics: Statistics | None) -> Recommendation:
@@ -84,10 +104,8 @@ def _fastest(rows: Sequence[Figures], statistics: Statistics | None) -> Recommen
         lambda row: row.train_s_each,
     )
     reasons = [found.reason]
-    if found.answer and all(len(row.train_s_each) == 1 for row in alike):
-        first, second = sorted(row.train_s for row in alike if row.train_s is not None)[:2]
-        if first < second <= NEAR * first:
-            reasons.append("With one run each, how much times differ by themselves was not measured.")
+    if found.answer:
+        reasons.append(_unknown_spread([row.train_s_each for row in alike], "times differ by themselves"))
     if elsewhere:
         reasons.append(f"Not compared, on another device: {listing(elsewhere)}.")
     return replace(found, reason=" ".join(filter(None, reasons)))

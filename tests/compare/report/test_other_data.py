@@ -62,7 +62,7 @@ def test_a_run_on_other_data_is_on_no_front(tmp_path: Path) -> None:
 def test_on_a_cpu_its_process_is_not_the_smallest(tmp_path: Path) -> None:
     joined = with_easy(tmp_path, CPU, replace(EASY, gpu=None, cpu=0.1))
     smallest = rows_and_cards(tmp_path, joined)[1]["Smallest GPU"]
-    assert "On this CPU lora's process stayed smallest (1.00 GiB)." in smallest.reason
+    assert "On this CPU the processes of lora and ia3 took 1.00 GiB. Not compared" in smallest.reason
 
 
 def test_a_gpu_that_only_it_used_is_not_denied(tmp_path: Path) -> None:

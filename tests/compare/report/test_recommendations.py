@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,17 +109,50 @@ def test_one_process_on_a_cpu_is_not_the_smallest(tmp_path: Path) -> None:
     assert "smallest" not in cards(tmp_path)["Smallest GPU"].reason
 
 
-def timed(folder: Path, seconds: dict[str, list[float]]) -> Recommendation:
-    """The card of the fastest, with these seconds for the runs of each recipe."""
-    made = {label: Made(label) for label in seconds}
-    seeds = range(1, 1 + len(next(iter(seconds.values()))))
+def measured(
+    folder: Path, section: str, name: str, values: dict[str, list[float]], **made_as: Any
+) -> dict[str, Recommendation]:
+    """The cards with these values of one figure for the runs of each recipe."""
+    made = {label: Made(label, **made_as) for label in values}
+    seeds = range(1, 1 + len(next(iter(values.values()))))
     for run in plan(made, tuple(seeds), folder).runs(folder):
         directory = run.folder / "lightning_logs" / run.label / "version_0"
         write_run(directory, made[run.label], run.seed, run.label, 60)
         record = json.loads((directory / "results.json").read_text())
-        record["time"]["train_s"] = seconds[run.label][run.seed - 1]
+        record[section][name] = values[run.label][run.seed - 1]
         (directory / "results.json").write_text(json.dumps(record))
-    return cards(folder)["Fastest"]
+    return cards(folder)
+
+
+def timed(folder: Path, seconds: dict[str, list[float]]) -> Recommendation:
+    """The card of the fastest, with these seconds."""
+    return measured(folder, "time", "train_s", seconds)["Fastest"]
+
+
+def resident(folder: Path, gib: dict[str, list[float]]) -> str:
+    """What the card of the smallest GPU says of processes on a CPU, with these GiB."""
+    said = measured(folder, "memory", "train_peak_rss_gib", gib, gpu=None, cpu=1.0)["Smallest GPU"].reason
+    return said.removeprefix("No run used a GPU, so what a GPU would need was not measured. ")
+
+
+def test_processes_whose_sizes_overlap_crown_nobody(tmp_path: Path) -> None:
+    overlapping = {"lora": [1.00, 1.06], "ia3": [1.01, 1.03], "full": [2.0, 2.1]}
+    assert resident(tmp_path, overlapping) == (
+        "On this CPU the processes of ia3 and lora took 1.02 GiB to 1.03 GiB."
+        " No order among them: their single runs overlap. Next is full with 2.05 GiB (2.0 times)."
+    )
+
+
+def test_a_process_that_is_smaller_in_every_run_is_the_smallest(tmp_path: Path) -> None:
+    assert resident(tmp_path, {"lora": [1.02, 1.03], "ia3": [1.00, 1.01]}) == (
+        "On this CPU ia3's process stayed smallest (1.00 GiB). Next is lora with 1.02 GiB (2 % more)."
+    )
+
+
+def test_single_runs_of_nearly_one_size_say_that_the_spread_is_unknown(tmp_path: Path) -> None:
+    unknown = "With one run each, how much resident memory differs by itself was not measured."
+    assert unknown in resident(tmp_path / "close", {"lora": [1.01], "ia3": [1.00]})
+    assert unknown not in resident(tmp_path / "clear", {"lora": [1.5], "ia3": [1.0]})
 
 
 def test_times_that_overlap_crown_nobody(tmp_path: Path) -> None:
