@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from peft_lightning.callbacks.mean_loss import MeanLoss
 from peft_lightning.runs.row import duration
 
 INTERVAL_S = 30.0
@@ -17,8 +17,7 @@ INTERVAL_S = 30.0
 class ProgressLines(ProgressBar):
     """Prints a line when training starts, after every validation, and twice a minute between.
 
-    The loss is their mean since the line before. It stays on the device until a line is due: reading it in every step
-    would make the GPU wait.
+    The loss is their mean since the line before, and is read when a line is due.
     """
 
     def __init__(self) -> None:
@@ -27,8 +26,7 @@ class ProgressLines(ProgressBar):
         self._steps: int | None = None
         self._first_step = 0
         self._began = self._said = 0.0
-        self._loss_sum: torch.Tensor | None = None
-        self._batches = 0
+        self._loss = MeanLoss()
 
     def disable(self) -> None:
         """Says nothing from now on, as in the processes of further GPUs."""
@@ -50,14 +48,9 @@ class ProgressLines(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Says how far training is, where a line is due."""
-        # Lightning divides the loss by the number of accumulated batches.
-        loss = outputs["loss"].detach().float() * trainer.accumulate_grad_batches
-        self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
-        self._batches += 1
+        self._loss.add(trainer, outputs)
         if self._is_due():
-            mean = float(self._loss_sum) / self._batches
-            self._loss_sum, self._batches = None, 0
-            self._say(f"{self._place(trainer)}: loss {mean:.3f}{self._left(trainer)}")
+            self._say(f"{self._place(trainer)}: loss {self._loss.take():.3f}{self._left(trainer)}")
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Says how far a long validation is."""

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from peft_lightning.callbacks.mean_loss import MeanLoss
 from peft_lightning.engine.strategy import gradient_norm
 
 
@@ -16,8 +17,7 @@ class TrainingCurve(Callback):
     """
 
     def __init__(self) -> None:
-        self._loss_sum: torch.Tensor | None = None
-        self._batches = 0
+        self._loss = MeanLoss()
         self._logged_step = 0
         self._gradient_norm: torch.Tensor | None = None
         self._learning_rate: float | None = None
@@ -37,16 +37,12 @@ class TrainingCurve(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Adds the loss, and logs a point where one is due; the loss stays on the device until then."""
-        loss = outputs["loss"].detach()
-        # Lightning divides the loss by the number of accumulated batches; the curve shows it undivided.
-        loss = loss.float() * trainer.accumulate_grad_batches
-        self._loss_sum = loss if self._loss_sum is None else self._loss_sum.to(loss.device) + loss
-        self._batches += 1
+        """Adds the loss, and logs a point where one is due."""
+        self._loss.add(trainer, outputs)
         step = trainer.global_step
         if step == self._logged_step or not self._is_due(trainer, step):
             return
-        mean = float(self._loss_sum) / self._batches
+        mean = self._loss.take()
         figures = {"train/loss": mean}
         if self._gradient_norm is not None and self._learning_rate is not None:
             figures |= {"train/learning_rate": self._learning_rate, "train/gradient_norm": float(self._gradient_norm)}
@@ -56,12 +52,11 @@ class TrainingCurve(Callback):
         # read it there, for which the CPU waits until the GPU has done the step.
         trainer.progress_bar_metrics["train/loss"] = mean
         trainer.callback_metrics["train/loss"] = torch.tensor(mean)
-        self._loss_sum, self._batches, self._logged_step = None, 0, step
+        self._logged_step = step
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sum since the last point."""
-        loss_sum = None if self._loss_sum is None else self._loss_sum.cpu()
-        return {"loss_sum": loss_sum, "batches": self._batches, "logged_step": self._logged_step}
+        return {**self._loss.state_dict(), "logged_step": self._logged_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on with the sum.
@@ -69,8 +64,7 @@ class TrainingCurve(Callback):
         Args:
             state_dict: What ``state_dict`` returned.
         """
-        self._loss_sum = state_dict["loss_sum"]
-        self._batches = state_dict["batches"]
+        self._loss.load_state_dict(state_dict)
         self._logged_step = state_dict["logged_step"]
 
     @staticmethod
