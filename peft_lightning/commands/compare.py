@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from peft_lightning.compare.comparison import Options, begin, devices_for, go_on
 from peft_lightning.compare.folder import check_is_comparison, new_folder
-from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags

@@ -5,18 +5,15 @@ the comparison runs changes nothing, and the comparison's folder can be moved.
 """
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from peft_lightning.compare.labels import recipe_labels
-from peft_lightning.compare.pairing import check_same_reviews, overrides_as_overlay
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, find_config, merge, read_config
+from peft_lightning.recipes import Config
 from peft_lightning.runs.files import COMPARISON, write_atomically
 
 SCHEMA = 2
@@ -120,45 +117,6 @@ class Plan:
         write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
 
 
-def build_plan(
-    recipes: Sequence[str], seeds: Sequence[int], overlays: Sequence[str] = (), overrides: Sequence[str] = ()
-) -> Plan:
-    """Plans a comparison.
-
-    Args:
-        recipes: The recipes, by path or as ``configs/NAME.yaml`` in the package.
-        seeds: The seeds to train each with; the subsets of reviews are the same for all.
-        overlays: Files of differences for all recipes.
-        overrides: Settings for all runs, as words: ``--data.n_train 400``.
-
-    Raises:
-        UserError: If these make no comparison.
-    """
-    if not recipes:
-        raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
-    files = [find_config(name).resolve() for name in recipes]
-    for position, file in enumerate(files):
-        if file in files[:position]:
-            raise UserError(f"{recipes[position]} is named twice: name every recipe once, and repeat it with --seeds")
-    _check_seeds(seeds)
-    everywhere: Config = {}
-    for name in overlays:
-        content = read_config(find_config(name))
-        if _method(content):
-            raise UserError(f"--overlay {name} names a method, which would be every recipe's: name it as a recipe")
-        everywhere = merge(everywhere, content)
-    overridden = overrides_as_overlay(overrides)
-    settings = [merge(read_config(file), everywhere) for file in files]
-    for name, content in zip(recipes, settings, strict=True):
-        if not _method(content):
-            raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --overlay {name}")
-    check_same_reviews({name: merge(content, overridden) for name, content in zip(recipes, settings, strict=True)})
-    # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
-    plain = [json.loads(json.dumps(content, default=str)) for content in settings]
-    planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
-    return Plan(tuple(planned), tuple(overlays), tuple(seeds), tuple(overrides), str(Path.cwd()))
-
-
 def read_plan(folder: Path) -> Plan:
     """Reads the plan of a comparison.
 
@@ -186,9 +144,19 @@ def read_plan(folder: Path) -> Plan:
         raise UserError(f"{path} is damaged ({error}): restore it, or begin a new comparison") from error
 
 
+def method_of(settings: Mapping[str, Any]) -> Any:
+    """Returns what a configuration says of the method: nothing in an overlay, a class in a recipe.
+
+    Args:
+        settings: The configuration.
+    """
+    model = settings.get("model")
+    return model.get("method") if isinstance(model, Mapping) else None
+
+
 def _recipe(content: dict[str, Any]) -> PlannedRecipe:
     recipe = PlannedRecipe(**content)
-    if not all(isinstance(content[key], str) for key in ("label", "path")) or not _method(recipe.settings):
+    if not all(isinstance(content[key], str) for key in ("label", "path")) or not method_of(recipe.settings):
         raise ValueError(f"no recipe: {content['label']!r}")
     return recipe
 
@@ -213,19 +181,3 @@ def _kept(folder: Path, recipe: PlannedRecipe) -> Path:
     # With the recipe's own name and its folder's, by which a run knows a tuned recipe; the label keeps them apart.
     path = Path(recipe.path)
     return folder / "recipes" / recipe.label / (path.parent.name.strip(".") or "recipe") / f"{path.stem}.yaml"
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    if not seeds:
-        raise UserError("no seed: name some, such as --seeds 1 2 3")
-    for seed, count in Counter(seeds).items():
-        if count > 1:
-            raise UserError(f"--seeds names {seed} twice, which would repeat the same runs: name every seed once")
-        if not 0 <= seed < 2**32:
-            raise UserError(f"--seeds {seed}: a seed is a whole number from 0 to {2**32 - 1}")
-
-
-def _method(settings: Mapping[str, Any]) -> Any:
-    """What a configuration says of the method: nothing in an overlay, a class in a recipe."""
-    model = settings.get("model")
-    return model.get("method") if isinstance(model, Mapping) else None

@@ -6,7 +6,7 @@ import yaml
 from peft_lightning.compare.asked import unlike_asked
 from peft_lightning.compare.comparison import run_list
 from peft_lightning.compare.job import Job
-from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.planning import build_plan
 from tests.compare.records import leave
 from tests.compare.test_plan import OFFLINE, STUDY, resolved
 

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from peft_lightning.compare.comparison import Options, begin, devices_for, go_on, lay_out, report, run_list
-from peft_lightning.compare.plan import FILE, build_plan, read_plan
+from peft_lightning.compare.plan import FILE, read_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.runs_on_disk import Outcome, keep_failure, newest_run
 from peft_lightning.compare.tuning import read_tuning
 from peft_lightning.compare.tuning_runs import plan_tuning

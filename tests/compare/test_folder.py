@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.compare.folder import forget, held, new_folder
-from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.errors import UserError
 from tests.commands.holding import held_elsewhere
 

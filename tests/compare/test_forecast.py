@@ -15,7 +15,7 @@ from peft_lightning.compare.forecast import (
 from peft_lightning.compare.forecast_runs import forecast_jobs, refuse_mistakes
 from peft_lightning.compare.forecast_words import print_forecast
 from peft_lightning.compare.job import Job
-from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.runs_on_disk import Outcome
 from peft_lightning.compare.workload import Workload
 from peft_lightning.errors import UserError

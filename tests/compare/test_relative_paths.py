@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.plan import build_plan, read_plan
+from peft_lightning.compare.plan import read_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.relative_paths import check_paths_lead_there
 from peft_lightning.errors import UserError
 from tests.compare.test_plan import recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.compare.forecast import Forecast
-from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.runs_on_disk import (
     ATTEMPT,
     FAILURE,

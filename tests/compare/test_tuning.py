@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from peft_lightning.compare.child import LOG
-from peft_lightning.compare.plan import build_plan
+from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.runs_on_disk import Outcome, keep_failure
 from peft_lightning.compare.tuning import FILE, Try, Tuning, choose, rates_around, read_tuning, tuning_in_words
 from peft_lightning.compare.tuning_runs import plan_tuning, tune, tuning_jobs
