@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from peft_lightning.__main__ import main
 from peft_lightning.runs import directory
 from tests.commands.holding import held_elsewhere
 from tests.commands.stopping import AT, WITH
+from tests.integration.breaking import HELD_IN
 from tests.integration.offline_run import SOURCES, checkpoint, curves, history, only_run, record, same
 
 STOPPABLE = (
@@ -208,8 +210,8 @@ def test_a_run_that_is_still_running_is_refused(
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_that_can_go_on(sent: signal.Signals, tiny_fit: list[str]) -> None:
-    words = [*tiny_fit, "--trainer.max_epochs", "200", "--checkpoint.every_n_steps", "3"]
-    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
+    words = [*tiny_fit, "--trainer.callbacks+=tests.integration.breaking.Held", "--checkpoint.every_n_steps", "1"]
+    environment = os.environ | {"PYTHONPATH": str(SOURCES), HELD_IN: "/place"}
     program = [sys.executable, "-m", "peft_lightning", *words]
     with subprocess.Popen(
         program,
@@ -222,9 +224,9 @@ def test_a_signal_ends_a_run_that_can_go_on(sent: signal.Signals, tiny_fit: list
     ) as child:
         try:
             while child.poll() is None and not list(Path().glob("lightning_logs/lora/*/checkpoints/last.ckpt")):
-                pass
+                time.sleep(0.05)
             child.send_signal(sent)
-            out, err = child.communicate(timeout=60)
+            out, err = child.communicate(timeout=200)
         finally:
             child.kill()
     assert child.returncode in (130, 143), err

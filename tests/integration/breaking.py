@@ -1,12 +1,15 @@
-"""Callbacks that a recipe names to break its runs, as long as BREAKING is set."""
+"""Callbacks that a recipe names: they break its runs as long as BREAKING is set, or hold the one that HELD_IN names."""
 
 import os
+import time
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback
 
 VARIABLE = "BREAKING"
+HELD_IN = "HELD_IN"
+PATIENCE_S = 900.0
 
 
 class OutOfMemory(Callback):
@@ -31,3 +34,21 @@ class Killed(Callback):
     def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
         if VARIABLE in os.environ and trainer.global_step == 2:
             os.kill(os.getpid(), 9)
+
+
+class Held(Callback):
+    """Stands still in the third step of the run whose folder ends as HELD_IN says, until a signal ends the run.
+
+    What a signal does to a run under way is then seen on any machine: on a fast one the run would be over before.
+    """
+
+    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        place = os.environ.get(HELD_IN)
+        if place is None or trainer.global_step != 2 or not trainer.default_root_dir.endswith(place):
+            return
+        until = time.monotonic() + PATIENCE_S
+        # Lightning notes SIGTERM and raises after the step; Ctrl-C raises here.
+        while not trainer.received_sigterm:
+            if time.monotonic() > until:
+                raise RuntimeError("nobody has ended this run")
+            time.sleep(0.05)
