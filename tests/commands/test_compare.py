@@ -104,15 +104,15 @@ def test_a_signal_ends_it_with_the_command_to_go_on_with(
             os.kill(os.getpid(), sent)
             time.sleep(5)
 
-    # Tests that a shell runs in the background are deaf to Ctrl-C.
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tests that a shell runs in the background are deaf to Ctrl-C, and those under nohup to the terminal's end.
+    before = signal.default_int_handler if sent == signal.SIGINT else signal.SIG_DFL
+    usual = signal.signal(sent, before)
     try:
-        before = signal.getsignal(sent)
         with pytest.raises(SystemExit) as ended:
             work()
         after = signal.getsignal(sent)
     finally:
-        signal.signal(signal.SIGINT, usual)
+        signal.signal(sent, usual)
     assert ended.value.code == code
     said = capsys.readouterr().out
     assert "go on with python -m peft_lightning compare --resume some/where --jobs 2\n" in said
