@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
 from peft_lightning.__main__ import main
@@ -19,9 +20,11 @@ from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.errors import UserError
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.history import History
+from tests.callbacks import scripted
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 from tests.commands.stopping import AT, WITH
 from tests.integration.offline_run import SOURCES, checkpoint, history, only_run, record, same
+from tests.scripted_time import ScriptedTime
 
 ALWAYS = ("--live", "--live_interval_s", "1e-9")
 
@@ -128,10 +131,20 @@ def test_a_picture_is_drawn_when_it_is_due_and_at_both_ends(run: RunDirectory, p
 def test_slow_drawing_makes_pictures_rarer(
     run: RunDirectory, pictures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A picture takes 20 ms at the very least, so that the next one is 0.4 s away; the steps take 0.2 s.
-    monkeypatch.setattr(dashboard, "DRAWING_SHARE", 0.05)
-    watched(run, Dashboard(run, interval_s=1e-9), steps=20, train_s=0.01)
-    assert len(pictures) == 2
+    time = ScriptedTime()
+    render = dashboard.render
+
+    def slowly(*of: Any) -> bytes:
+        time.sleep(1 / 32)
+        return render(*of)
+
+    monkeypatch.setattr(dashboard, "render", slowly)
+    for module in (dashboard, scripted):
+        monkeypatch.setattr(module, "time", time)
+    # A picture takes two steps' time, and drawing at most a sixteenth of all.
+    monkeypatch.setattr(dashboard, "DRAWING_SHARE", 1 / 16)
+    watched(run, Dashboard(run, interval_s=1e-9), steps=80, train_s=1 / 64)
+    assert [len(steps) for _, steps in pictures] == [0, 32, 64, 80]
 
 
 @pytest.mark.parametrize("interval", [0.0, -1.0, float("nan")])
@@ -174,21 +187,29 @@ def test_a_drawing_that_breaks_is_one_warning(run: RunDirectory, monkeypatch: py
 
 
 def test_a_reader_never_sees_half_a_picture(run: RunDirectory, pictures: list[Any]) -> None:
-    path, over, sizes = run.path / "dashboard.png", threading.Event(), []
+    path, over, whole = run.path / "dashboard.png", threading.Event(), []
 
     def read() -> None:
         while not over.is_set():
             if path.exists():
                 content = path.read_bytes()
-                sizes.append(content.endswith(b"IEND\xaeB`\x82"))
+                whole.append(content.endswith(b"IEND\xaeB`\x82"))
+
+    class UntilRead(Callback):
+        """How often a reader gets to look while a picture is drawn is the machine's affair."""
+
+        def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+            trainer.should_stop = len(whole) > 20 and len(pictures) > 8
 
     reader = threading.Thread(target=read)
     reader.start()
-    watched(run, Dashboard(run, interval_s=1e-9), steps=8)
-    over.set()
-    reader.join()
-    assert len(sizes) > 10
-    assert all(sizes)
+    try:
+        watched(run, Dashboard(run, interval_s=1e-9), UntilRead(), steps=2000)
+    finally:
+        over.set()
+        reader.join()
+    assert len(whole) > 20
+    assert all(whole)
 
 
 def test_other_ranks_and_trial_runs_draw_nothing(
