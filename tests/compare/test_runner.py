@@ -13,15 +13,18 @@ from peft_lightning.compare.child import Child
 from peft_lightning.compare.job import Job
 from peft_lightning.compare.runner import run_jobs
 from peft_lightning.compare.runs_on_disk import Outcome, has_failed
+from peft_lightning.runs.progress import VARIABLE
 from tests.compare.records import leave
 from tests.integration.offline_run import SOURCES
 
-# Every interpreter started here says which GPUs it sees, and lasts as long as LASTING says.
-SITE = """
+# Every interpreter started here says which GPUs it sees, and lasts at least until its job's folder holds no HOLD.
+HOLD = "hold"
+SITE = f"""
 import os, sys, time
 if "peft_lightning" in sys.orig_argv and "peft_lightning.compare.launcher" not in sys.orig_argv:
     print("sees", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-    time.sleep(float(os.environ.get("LASTING", "0")))
+    while os.path.exists(os.path.join(os.path.dirname(os.environ["{VARIABLE}"]), "{HOLD}")):
+        time.sleep(0.02)
 """
 
 
@@ -59,6 +62,17 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(folder: Path, label: str, *words: str) -> Job:
     return Job(label, "seed 1", words or ("--version",), folder / label)
+
+
+def held(one: Job) -> Job:
+    """A job whose process lasts until it is let go."""
+    one.folder.mkdir()
+    (one.folder / HOLD).touch()
+    return one
+
+
+def let_go(one: Job) -> None:
+    (one.folder / HOLD).unlink()
 
 
 def test_a_job_that_fails_leaves_the_others_alone_and_says_why(tmp_path: Path) -> None:
@@ -113,18 +127,25 @@ def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> No
     assert outcome.error.endswith(f"(or delete {one.folder} to train this run anew)")
 
 
-def test_each_place_has_its_gpu_and_no_more_run_than_there_are_places(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LASTING", "0.8")
+def test_each_place_has_its_gpu_and_no_more_run_than_there_are_places(tmp_path: Path) -> None:
     jobs = [job(tmp_path, label) for label in "abcd"]
-    view = Silent()
+    a, _, c, d = jobs
+
+    class LettingGo(Silent):
+        """The first to end is b, whose place c takes; a goes on until then, and c until d has taken a's place."""
+
+        def started(self, row: Row) -> None:
+            super().started(row)
+            if row.job in (c, d):
+                let_go(a if row.job is c else c)
+
+    held(a), held(c)
+    view = LettingGo()
     run_jobs(jobs, ["4", "5"], view)
     assert view.most_at_once == 2
     assert view.told[:2] == ["a starts", "b starts"]
     seen = [(one.folder / "log.txt").read_text().splitlines()[1] for one in jobs]
-    assert sorted(seen) == ["sees 4", "sees 4", "sees 5", "sees 5"]
-    assert seen[0] != seen[1]
+    assert seen == ["sees 4", "sees 5", "sees 5", "sees 4"]
 
 
 def test_without_places_of_their_own_runs_see_what_the_user_shows_them(
@@ -136,22 +157,21 @@ def test_without_places_of_their_own_runs_see_what_the_user_shows_them(
     assert "sees 3" in (one.folder / "log.txt").read_text()
 
 
-def test_what_breaks_the_work_off_ends_the_processes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LASTING", "60")
+def test_what_breaks_the_work_off_ends_the_processes_too(tmp_path: Path) -> None:
+    others = psutil.Process().children()  # of tests before, or of whoever runs them
 
     class Broken(Silent):
         def update(self) -> None:
             raise RuntimeError("no terminal")
 
     with pytest.raises(RuntimeError, match="no terminal"):
-        run_jobs([job(tmp_path, "a")], [None], Broken())
-    assert psutil.Process().children() == []
+        run_jobs([held(job(tmp_path, "a"))], [None], Broken())
+    assert [child for child in psutil.Process().children() if child not in others] == []
 
 
 def test_who_reads_along_may_be_gone_when_the_work_is_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LASTING", "60")
     log = tmp_path / "a" / "log.txt"
     reading, writing = os.pipe()
     os.close(reading)
@@ -168,23 +188,20 @@ def test_who_reads_along_may_be_gone_when_the_work_is_interrupted(
     with open(os.dup(writing), "wb", buffering=0) as gone:
         monkeypatch.setattr("sys.stdout", io.TextIOWrapper(gone, write_through=True))
         with pytest.raises(KeyboardInterrupt):
-            run_jobs([job(tmp_path, "a")], [None], Stopped())
+            run_jobs([held(job(tmp_path, "a"))], [None], Stopped())
         monkeypatch.undo()
     os.close(writing)
     assert "KeyboardInterrupt" in log.read_text()  # it was told, and had its time to write a record
 
 
-def test_a_child_dies_with_the_thread_that_started_it_and_so_with_its_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_dies_with_the_thread_that_started_it_and_so_with_its_process(tmp_path: Path) -> None:
     # The kernel's promise, kept through launcher and exec; the process as a whole is killed in tests/integration.
-    monkeypatch.setenv("LASTING", "60")
     children: list[Child] = []
     log = tmp_path / "a" / "log.txt"
 
     def start() -> None:
-        children.append(Child(job(tmp_path, "a"), None))
-        deadline = time.monotonic() + 20
+        children.append(Child(held(job(tmp_path, "a")), None))
+        deadline = time.monotonic() + 200
         while "sees" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.05)
 
