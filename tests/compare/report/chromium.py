@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0
 QUIET = (
     "--headless=new",
     "--no-sandbox",  # its sandbox needs privileges that containers do not give; it shows our own file only
@@ -74,6 +74,7 @@ class Chromium:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
 
     def __enter__(self) -> "Chromium":
         return self
@@ -127,12 +128,11 @@ class Chromium:
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.send("Emulation.setEmulatedMedia", media=media, features=features)
-        self.send("Page.navigate", url=path.resolve().as_uri())
+        # Not what the document says of itself: for a while after the answer it is still the page before.
+        loading = self.send("Page.navigate", url=path.resolve().as_uri())["loaderId"]
         end = time.monotonic() + PATIENCE_S
-        while self.evaluate("document.readyState + location.protocol") != "completefile:":
-            if time.monotonic() > end:
-                raise TimeoutError(f"{path} does not load")
-            time.sleep(0.02)
+        while not any(_is_load(event, loading) for event in self.events):
+            self.events.append(self._receive(end))
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression on the page."""
@@ -153,3 +153,9 @@ class Chromium:
         self.send("Emulation.setEmulatedMedia", media="print", features=[])
         answer = self.send("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+
+def _is_load(event: dict[str, Any], loader: str) -> bool:
+    """Whether an event says that all of a page is there."""
+    params = event.get("params", {})
+    return event.get("method") == "Page.lifecycleEvent" and (params["loaderId"], params["name"]) == (loader, "load")
