@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,23 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
+# The script, killed after so many steps: from without, a fast machine would be done before anybody looked.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+import pretrain_backbone
+from pretraining.budget import Budget
+
+def killing(self, trainer, *others):
+    if trainer.global_step == 100:
+        os.kill(os.getpid(), signal.SIGKILL)
+    counted(self, trainer, *others)
+
+counted, Budget.on_train_batch_end = Budget.on_train_batch_end, killing
+pretrain_backbone.main()
+"""
+
+
 def command(reviews: Path, out: Path) -> list[str]:
     return [
         sys.executable,
@@ -64,19 +80,9 @@ def command(reviews: Path, out: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def pretrained(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretrained") / "backbone"
-    done = subprocess.run(command(reviews, out), capture_output=True, text=True, timeout=240, check=False, env=QUIET)
+    done = subprocess.run(command(reviews, out), capture_output=True, text=True, timeout=1000, check=False, env=QUIET)
     assert done.returncode == 0, done.stderr[-2000:]
     return out
-
-
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> Path:
-    for _ in range(20_000):
-        if found := list(folder.glob("step-*.ckpt")):
-            return found[0]
-        if process.poll() is not None:
-            break
-        time.sleep(0.01)
-    raise AssertionError("no checkpoint was written")
 
 
 def test_only_training_and_unlabelled_reviews_are_opened(reviews: Path, tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ def test_only_training_and_unlabelled_reviews_are_opened(reviews: Path, tmp_path
         [sys.executable, "-c", listener],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=1000,
         cwd=SCRIPT.parent,
         check=True,
     )
@@ -382,18 +388,17 @@ def test_a_killed_run_goes_on_to_the_same_weights(reviews: Path, pretrained: Pat
     from safetensors.torch import load_file
 
     out = tmp_path / "backbone"
-    process = subprocess.Popen(command(reviews, out), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=QUIET)
-    try:
-        kept = wait_for_checkpoint(Path(f"{out}-run") / "checkpoints", process)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
+    words = [str(SCRIPT.parent), *command(reviews, out)[2:], "--checkpoint-seconds", "1e-6"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *words], capture_output=True, text=True, timeout=1000, check=False, env=QUIET
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert not out.exists()
+    (kept,) = Path(f"{out}-run").glob("checkpoints/step-*.ckpt")
     # What a kill in the middle of writing leaves behind is passed over.
     torn = kept.with_name("step-199.ckpt")
     torn.write_bytes(b"PK" + bytes(1000))
-    done = subprocess.run(command(reviews, out), capture_output=True, text=True, timeout=240, check=False, env=QUIET)
+    done = subprocess.run(command(reviews, out), capture_output=True, text=True, timeout=1000, check=False, env=QUIET)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "going on from" in done.stdout
     assert f"passing over {torn}" in done.stderr
