@@ -75,6 +75,14 @@ def wait_for(what: Callable[[], bool], process: subprocess.Popen[bytes] | None =
         time.sleep(0.05)
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended is listed until its parent, at last init, asks how."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill_in(cwd: Path, place: str, *words: str) -> None:
     """Starts a comparison and kills it, by SIGKILL, in the training of one of its runs."""
     folder = cwd / FOLDER / place
@@ -84,10 +92,12 @@ def kill_in(cwd: Path, place: str, *words: str) -> None:
         assert children
         process.kill()
         assert process.wait() == SIGKILLED
-        _, alive = psutil.wait_procs(children, timeout=100)
-        for orphan in alive:
+        until = time.monotonic() + 100
+        while (orphans := [child for child in children if is_alive(child)]) and time.monotonic() < until:
+            time.sleep(0.05)
+        for orphan in orphans:
             orphan.kill()
-        assert alive == [], "an orphan went on training"
+        assert orphans == [], "an orphan went on training"
     left = newest_run(folder)
     assert left is not None
     assert record(left)["status"] == "running"
