@@ -30,7 +30,7 @@ def test_every_recipe_of_the_study_is_measured_alone_and_what_a_cpu_has_not_is_n
 ) -> None:
     out = tmp_path / "results"
     command, environment = measurement(shape, reviews, out)
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((out / "study_costs.json").read_text())
     assert list(results) == ["full", "lora", "qlora", "ia3", "qlora-checkpointed"]
@@ -63,12 +63,12 @@ def test_ctrl_c_leaves_the_rows_there_are(shape: Path, reviews: Path, tmp_path: 
         # A shell's background job is deaf to it, and hands that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:
-        until = time.monotonic() + 200
+        until = time.monotonic() + 500
         while not any('"finished"' in path.read_text() for path in tmp_path.glob(RECORDS)):
             assert time.monotonic() < until
             time.sleep(0.2)
         os.killpg(running.pid, signal.SIGINT)
-        assert running.wait(150) != 0
+        assert running.wait(300) != 0
     results = json.loads((out / "study_costs.json").read_text())
     assert results["full"]["time"]["steps"] == 3
     assert results["ia3"] is None

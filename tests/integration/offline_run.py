@@ -35,7 +35,7 @@ class Outcome:
 
 
 def run(
-    words: list[str], cwd: Path, die_at: str | None = None, start: Sequence[str] = PROGRAM, timeout_s: float = 280
+    words: list[str], cwd: Path, die_at: str | None = None, start: Sequence[str] = PROGRAM, timeout_s: float = 1000
 ) -> Outcome:
     """Runs the program in a child process; with `die_at` it sends itself SIGKILL there."""
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache")}

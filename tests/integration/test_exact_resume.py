@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.offline_run import checkpoint, curves, fit, history, only_run, record, run, same
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 # 6 steps an epoch, 2 epochs, a checkpoint every 2 steps: each run dies at all of these places, one after the other.
 PLACES = (

@@ -9,7 +9,7 @@ import pytest
 from peft_lightning.model.locations import locate
 from tests.integration.offline_run import SOURCES, only_run, record, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def quickstart() -> list[str]:
@@ -34,7 +34,7 @@ def random_backbone(folder: Path) -> Path:
 
 def accuracy(cwd: Path, *extra: str) -> float:
     cwd.mkdir()
-    outcome = run([*quickstart(), "--trainer.enable_progress_bar", "false", *extra], cwd, timeout_s=800)
+    outcome = run([*quickstart(), "--trainer.enable_progress_bar", "false", *extra], cwd, timeout_s=1700)
     assert outcome.code == 0, outcome.err
     # A whole number of reviews, recorded as a 32-bit float: 0.98 must not count as more than 0.98.
     measured: float = record(only_run(cwd))["metrics"]["test/acc"]

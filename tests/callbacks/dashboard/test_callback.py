@@ -312,7 +312,7 @@ def test_matplotlib_is_imported_only_when_it_draws(live: bool, tiny_fit: list[st
         "print('imported:', sorted({'matplotlib', 'matplotlib.pyplot'} & sys.modules.keys()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, env=_environment(), timeout=280
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, env=_environment(), timeout=1000
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"imported: {['matplotlib'] if live else []}"
