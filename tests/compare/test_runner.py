@@ -23,7 +23,8 @@ SITE = f"""
 import os, sys, time
 if "peft_lightning" in sys.orig_argv and "peft_lightning.compare.launcher" not in sys.orig_argv:
     print("sees", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-    while os.path.exists(os.path.join(os.path.dirname(os.environ["{VARIABLE}"]), "{HOLD}")):
+    hold, until = os.path.join(os.path.dirname(os.environ["{VARIABLE}"]), "{HOLD}"), time.monotonic() + 600
+    while os.path.exists(hold) and time.monotonic() < until:  # no process is left for ever by a test that fails
         time.sleep(0.02)
 """
 
