@@ -4,8 +4,9 @@
 
 `--shape` is a folder with a `config.json` and a tokenizer (random weights), `--backbone` one with weights.
 The step is the study's recipe under bf16 autocast (forward, backward, clipping, AdamW) on a batch of random tokens with
-some padding, outside any training loop: what is left between its time and that in `vs_peers.py` is the loop's. On a CPU
-there is the eager engine alone, and operators in the place of kernels.
+some padding, outside any training loop: what is left between its time and that in `vs_peers.py` is the loop's.
+Attention takes cuDNN's kernels where this project's would in a job of a few hundred steps: compiled only.
+On a CPU there is the eager engine alone, and operators in the place of kernels.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import yaml
 from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
+from peft_lightning.engine.attention import planned_attention
 from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.model.classifier import TextClassifier
@@ -50,6 +52,7 @@ class Profile:
         engine: how the step was launched.
         backbone_dtype: how the frozen weights were held.
         ms_per_step: milliseconds, the mean of many steps.
+        cudnn_attention: whether attention might take cuDNN's kernels.
         busy_ms: milliseconds in which kernels ran, of one step.
         launches: kernels of one step.
         warm_up_s: seconds before the first timed step, compiling included.
@@ -60,6 +63,7 @@ class Profile:
     engine: str
     backbone_dtype: str
     ms_per_step: float
+    cudnn_attention: bool
     busy_ms: float
     launches: int
     warm_up_s: float
@@ -77,6 +81,11 @@ def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int
         tokens: width of the batch.
         steps: how many are timed.
     """
+    with planned_attention(engine == "compiled"):
+        return _profile(method, engine, backbone, rows, tokens, steps)
+
+
+def _profile(method: str, engine: str, backbone: str, rows: int, tokens: int, steps: int) -> Profile:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module, dtype = _module(method, backbone)
     module.to(device).train()
@@ -120,6 +129,7 @@ def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int
         engine=engine,
         backbone_dtype=dtype,
         ms_per_step=ms,
+        cudnn_attention=bool(torch.backends.cuda.cudnn_sdp_enabled()),  # type: ignore[no-untyped-call]
         busy_ms=sum(took for _, took, _ in kernels),
         launches=sum(count for *_, count in kernels),
         warm_up_s=warm - began,

@@ -48,6 +48,7 @@ def command(job: Job, result: Path) -> list[str]:
         "test_after_fit": "true" if job.n_test else "false",
         # A whole job saves as often as the Trainer's does.
         "checkpoint.every_n_steps": 500 if job.kind == "whole" else 0,
+        "checkpoint.max_time_share": 1,
     }
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     words = [word.replace("{method}", job.method) for word in job.words]

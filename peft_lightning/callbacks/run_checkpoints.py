@@ -25,8 +25,8 @@ class RunCheckpoints(Checkpoint):
     Args:
         every_n_steps: Optimiser steps between two writings of ``last.ckpt``; 0 writes it after validations only.
         monitor: The metric that says which checkpoint is best; the higher the better.
-        max_time_share: Largest share of the time that writing ``last.ckpt`` between validations may take: a writing
-            that comes too early for that is left out. 1 leaves none out.
+        max_time_share: Largest share of the time that writing ``last.ckpt`` between validations may take, after the
+            first: a writing that comes too early for that is left out. 1 leaves none out.
     """
 
     def __init__(self, every_n_steps: int = 200, monitor: str = "val/acc", max_time_share: float = 0.05) -> None:

@@ -25,13 +25,17 @@ def check_paths_lead_there(plan: Plan, folder: Path) -> None:
     if plan.directory is None:
         return
     for name, path in _relative_paths(plan):
-        there = Path(plan.directory) / path
-        # What was no file there is a name on the hub; or all has been moved since, and here is where it lies now.
-        if there.exists() and not (path.exists() and path.samefile(there)):
-            raise UserError(
-                f"{name} {path} is relative to {plan.directory}, where the comparison was begun:"
-                f" cd {plan.directory} and go on there with --resume {folder.resolve()}"
-            )
+        directory = Path(plan.directory)
+        there = directory / path
+        if there.exists():
+            leads_there = path.exists() and path.samefile(there)
+            what = f"is relative to {directory}, where the comparison was begun"
+        else:
+            # It was a name on the hub; or all has been moved since, and here is where it lies now.
+            leads_there = not path.exists() or not directory.is_dir()
+            what = f"is a folder or file here, and was none in {directory}, where the comparison was begun"
+        if not leads_there:
+            raise UserError(f"{name} {path} {what}: cd {directory} and go on there with --resume {folder.resolve()}")
 
 
 def _relative_paths(plan: Plan) -> Iterator[tuple[str, Path]]:

@@ -97,7 +97,8 @@ def _after(job: Job, outcome: Outcome) -> None:
     if outcome.mistake:
         raise UserError(f"{job.label}: {outcome.error}")
     run = newest_run(job.folder)
-    if outcome.finished and run is not None:
+    diverged = outcome.record is not None and outcome.record.diverged
+    if run is not None and (outcome.finished or diverged):
         # A try is asked for its figures alone, and a fully fine-tuned model weighs gigabytes.
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
 

@@ -15,14 +15,14 @@ PLANNING_S = 5.0
 SAVED_S_PER_ACTIVATION = 0.4e-3 / (12 * 768 * 8 * 256)
 
 
-def planning_pays(steps: int, activations: int) -> bool:
+def planning_pays(batches: int, activations: int) -> bool:
     """Estimates whether a job is long enough to earn back what planning its attention takes.
 
     Args:
-        steps: optimiser steps of the job.
+        batches: training batches of the job.
         activations: layers x width x tokens of its widest batch.
     """
-    return steps * activations * SAVED_S_PER_ACTIVATION > PLANNING_S
+    return batches * activations * SAVED_S_PER_ACTIVATION > PLANNING_S
 
 
 @contextmanager

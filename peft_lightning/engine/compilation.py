@@ -88,14 +88,14 @@ def repeated_layers(network: nn.Module) -> list[nn.Module]:
     return max(alike, key=len, default=[])
 
 
-def compiling_pays(steps: int, activations: int) -> bool:
+def compiling_pays(batches: int, activations: int) -> bool:
     """Estimates whether a job is long enough to earn back what compiling its layers takes.
 
     Args:
-        steps: optimiser steps of the job.
+        batches: training batches of the job.
         activations: layers x width x tokens of its widest batch.
     """
-    return steps * activations * SAVED_S_PER_ACTIVATION > COMPILE_S
+    return batches * activations * SAVED_S_PER_ACTIVATION > COMPILE_S
 
 
 def _in_a_line(error: Exception) -> str:

@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch import Trainer
 
-from peft_lightning.engine.compilation import repeated_layers
 from peft_lightning.engine.pieces import Batch
 from peft_lightning.model.optimizers import count_optimizer_steps
 
 
 class JobSize(NamedTuple):
-    """Optimiser steps of a job, and layers x width x tokens of its widest batch; 0 where its data do not say."""
+    """Training batches of a job, and layers x width x tokens of the widest; 0 where its data do not say."""
 
-    steps: int
+    batches: int
     activations: int
 
 
@@ -28,10 +27,11 @@ def job_size(trainer: Trainer) -> JobSize:
     if widest is None:
         return JobSize(0, 0)
     module = trainer.lightning_module
-    layers = len(repeated_layers(module))
-    width = getattr(getattr(module.model, "config", None), "hidden_size", 0)
+    config = getattr(module.model, "config", None)
+    # Some networks use one layer again and again.
+    size = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
     steps = count_optimizer_steps(trainer, len(trainer.datamodule.train_dataloader()))  # type: ignore[attr-defined]
-    return JobSize(steps, layers * width * widest["input_ids"].numel())
+    return JobSize(steps * trainer.accumulate_grad_batches, size * widest["input_ids"].numel())
 
 
 def widest_batch(trainer: Trainer) -> Batch | None:

@@ -15,7 +15,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.attention import planned_attention, planning_pays
-from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays
+from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
 from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
 from peft_lightning.engine.job_size import job_size, said_by_data, widest_batch
 from peft_lightning.engine.pieces import Batch
@@ -23,6 +23,7 @@ from peft_lightning.engine.piecewise import PiecewiseStrategy
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
+HALF_PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 EngineName = Literal["auto", "eager", "graph", "compiled"]
 
 
@@ -66,10 +67,13 @@ class StepStrategy(PiecewiseStrategy):
         if trains and (on_gpu or self.engine == "auto"):
             size = job_size(trainer)
             if self.engine == "auto":
-                self.engine = "compiled" if compiling_pays(*size) else "graph"
+                can_compile = bool(repeated_layers(self._module))
+                self.engine = "compiled" if can_compile and compiling_pays(*size) else "graph"
             if on_gpu:
-                # Who compiles has a long job in mind; a step that fell back keeps its kernels.
-                self.plans_attention = self._asked == "compiled" or planning_pays(*size)
+                # cuDNN has no attention for 32 bits. Who compiles has a long job in mind; a step that fell back from
+                # it keeps its kernels.
+                halves = self.precision_plugin.precision in HALF_PRECISIONS
+                self.plans_attention = halves and ("compiled" in (self.engine, self._asked) or planning_pays(*size))
         self._kernels.close()
         self._kernels.enter_context(planned_attention(trains and bool(self.plans_attention)))
 

@@ -103,7 +103,7 @@ class RunRecord:
 
     ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once,
     ``cudnn_attention`` whether training might take cuDNN's attention, which is planned for every width of a batch; null
-    without a CUDA GPU.
+    where that was left to torch, as on a CPU and on several GPUs.
     """
 
     run_id: str

@@ -75,6 +75,15 @@ def test_other_reviews_of_the_same_name_are_not_taken_for_them(begun: Path, monk
     check_paths_lead_there(read_plan(folder), folder)
 
 
+def test_a_folder_here_is_not_taken_for_the_name_on_the_hub(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = begin("--model.model_name_or_path", "roberta-base")
+    other = begun.parent / "elsewhere"
+    (other / "roberta-base").mkdir()
+    monkeypatch.chdir(other)
+    with pytest.raises(UserError, match=r"roberta-base is a folder or file here, and was none in .*: cd "):
+        check_paths_lead_there(read_plan(folder), folder)
+
+
 def test_what_was_moved_as_a_whole_goes_on(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin("--data.source", "reviews")
     moved = begun.rename(begun.parent / "moved")

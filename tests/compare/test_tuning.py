@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from peft_lightning.compare import tuning_runs
 from peft_lightning.compare.child import LOG
+from peft_lightning.compare.job import Job
 from peft_lightning.compare.planning import build_plan
 from peft_lightning.compare.runs_on_disk import Outcome, keep_failure
 from peft_lightning.compare.tuning import FILE, Try, Tuning, choose, rates_around, read_tuning, tuning_in_words
@@ -100,6 +102,29 @@ def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
         tune(plan, tmp_path, tuning, [None], {})
     assert (broken.folder / LOG).exists()
     assert f"tried again, because they failed: {broken.title}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [("the loss became infinite or NaN between steps 2 and 4", False), ("the disk is on fire", True)]
+)
+def test_weights_are_kept_only_of_a_try_that_runs_again(
+    error: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = build_plan(STUDY[:1], [1], [OFFLINE])
+    plan.write(tmp_path)
+    runs: list[Path] = []
+
+    def trained(jobs: list[Job], devices: Any, view: Any, after: Any, before: Any) -> list[Outcome]:
+        outcomes = [Outcome("finished", record=record(val_acc=0.75)), Outcome("failed", error, record("failed", error))]
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            runs.append(leave(job.folder, 0, outcome.record))
+            (runs[-1] / "checkpoints").mkdir()
+            after(job, outcome)
+        return outcomes
+
+    monkeypatch.setattr(tuning_runs, "run_jobs", trained)
+    tune(plan, tmp_path, plan_tuning(plan, 2), [None], {})
+    assert [(run / "checkpoints").exists() for run in runs] == [False, kept]
 
 
 def test_a_tuning_of_before_rates_diverged_reads(tmp_path: Path) -> None:

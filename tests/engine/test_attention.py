@@ -4,12 +4,20 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 
 import peft_lightning.cli
+import peft_lightning.engine.strategy
 from peft_lightning.__main__ import main
 from peft_lightning.engine.attention import planned_attention, planning_pays
+from peft_lightning.engine.job_size import JobSize
+from peft_lightning.engine.piecewise import PiecewiseStrategy
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.model.classifier import TextClassifier
+from tests.callbacks.scripted import ScriptedModule
 from tests.integration.offline_run import only_run, record
 
 
@@ -60,6 +68,48 @@ def test_what_the_user_forbade_stays_forbidden() -> None:
         assert not allowed()
     finally:
         torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+class OnGPU(StepStrategy):
+    """Decides as on a GPU, where there may be none."""
+
+    @property
+    def root_device(self) -> torch.device:
+        return torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "batches", "chosen", "planned"),
+    [
+        ("auto", "bf16-mixed", 1_125, "graph", False),
+        ("auto", "bf16-mixed", 20_000, "graph", True),
+        ("auto", "bf16-mixed", 1_000_000, "compiled", True),
+        ("eager", "16-mixed", 20_000, "eager", True),
+        ("graph", "bf16-mixed", 1_125, "graph", False),
+        ("compiled", "bf16-mixed", 10, "compiled", True),
+        ("auto", "32-true", 1_000_000, "compiled", False),
+    ],
+)
+def test_plans_are_made_for_long_jobs_and_compiled_ones_in_half_precision(
+    engine: Any, precision: Any, batches: int, chosen: str, planned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PiecewiseStrategy, "setup", lambda strategy, trainer: None)
+    monkeypatch.setattr(
+        peft_lightning.engine.strategy, "job_size", lambda trainer: JobSize(batches, 12 * 768 * 8 * 256)
+    )
+    strategy = OnGPU("cuda", engine)
+    strategy.precision_plugin = MixedPrecision(precision, "cpu") if "mixed" in precision else Precision()
+    strategy._lightning_module = ScriptedModule()
+    strategy._lightning_module.layers = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    for doing, expected in ((TrainerFn.FITTING, planned), (TrainerFn.TESTING, False)):
+        trainer.state.fn = doing
+        strategy.setup(trainer)
+        assert allowed() is expected
+    assert (strategy.engine, strategy.plans_attention) == (chosen, planned)
+    strategy._kernels.close()
+    assert allowed()
 
 
 @pytest.mark.parametrize("planned", [True, False])

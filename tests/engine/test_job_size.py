@@ -9,7 +9,7 @@ from peft_lightning.model.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedData, ScriptedModule
 
 
-def test_a_job_is_its_steps_and_what_a_step_keeps(tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_its_batches_and_what_a_step_keeps(tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[JobSize] = []
     widths: list[int] = []
 
@@ -27,8 +27,7 @@ def test_a_job_is_its_steps_and_what_a_step_keeps(tiny_fit: list[str], monkeypat
     words = [*tiny_fit, "--trainer.max_epochs", "3", "--data.batch_size", "8", "--trainer.accumulate_grad_batches", "2"]
     main(words)
     (size,) = sizes
-    assert size.steps == 6
-    assert len(tokens) == 12
+    assert size.batches == len(tokens) == 12
     assert size.activations == widths[0] * max(tokens)
 
 
