@@ -87,11 +87,13 @@ def test_simulated_disagreement_is_what_it_says() -> None:
     assert answers.mean() == pytest.approx(ACCURACY, abs=0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", SEED_SD)
 def test_equal_methods_are_seldom_told_apart(outcomes: dict[tuple[float, float], Outcome], sd: float) -> None:
     assert outcomes[sd, 0.0].false_difference <= 0.05 + ERROR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", SEED_SD)
 def test_a_better_method_makes_no_false_differences_among_the_rest(
     outcomes: dict[tuple[float, float], Outcome], sd: float
@@ -101,11 +103,13 @@ def test_a_better_method_makes_no_false_differences_among_the_rest(
     assert rest.any(axis=1).mean() <= 0.05 + ERROR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 0.005])
 def test_three_points_are_found(outcomes: dict[tuple[float, float], Outcome], sd: float) -> None:
     assert outcomes[sd, 0.03].told_apart[:, FIRST == 0].mean(axis=0).min() >= 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.03])
 @pytest.mark.parametrize("sd", SEED_SD)
 def test_intervals_cover_and_are_not_much_too_wide(
