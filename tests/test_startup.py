@@ -19,6 +19,7 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_what_no_run_uses_is_not_imported() -> None:
     code = (
         "from peft_lightning.startup import import_torchmetrics_without_extras as first\n"
@@ -30,6 +31,7 @@ def test_what_no_run_uses_is_not_imported() -> None:
     assert not {"matplotlib", "scipy.signal", "torch._inductor.compile_fx"} & imported
 
 
+@pytest.mark.slow
 def test_what_has_been_left_out_is_still_there_for_others() -> None:
     code = (
         "from peft_lightning.startup import import_torchmetrics_without_extras\n"

@@ -34,6 +34,7 @@ def test_a_dry_run_lists_the_processes_and_starts_none(shape: Path, reviews: Pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_folders_are_joined_without_measuring_and_once_only(tmp_path: Path) -> None:
     figures = {"ms_per_step": 10.0, "final_loss": 0.5}
     for folder, method in (("one", "full"), ("two", "lora")):
@@ -56,6 +57,7 @@ def test_two_folders_are_joined_without_measuring_and_once_only(tmp_path: Path) 
     assert again.stderr.splitlines() == ["vs_peers: both already holds a vs_peers.json: choose another --out"]
 
 
+@pytest.mark.slow
 def test_measuring_needs_reviews_and_joining_takes_no_settings(tmp_path: Path) -> None:
     done = run(tmp_path, "--backbone", "embedded", "--out", "out")
     assert (done.returncode, "--reviews" in done.stderr.splitlines()[-1]) == (2, True)

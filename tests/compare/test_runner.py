@@ -101,6 +101,7 @@ def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:
     assert not (jobs[0].folder / "log.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["finished", "failed"])
 def test_a_run_of_other_settings_is_neither_taken_for_a_job_s_own_nor_gone_on_with(
     status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
