@@ -41,6 +41,11 @@ class Outcome:
         return self.status == "finished"
 
     @property
+    def diverged(self) -> bool:
+        """Whether the run ended because its loss or a weight was no number any more."""
+        return self.record is not None and self.record.diverged
+
+    @property
     def mistake(self) -> bool:
         """Whether the run was refused as a user's mistake, before it began; one that broke off later has a record."""
         return self.exit_code == 2 and self.record is None

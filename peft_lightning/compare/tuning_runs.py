@@ -97,17 +97,14 @@ def _after(job: Job, outcome: Outcome) -> None:
     if outcome.mistake:
         raise UserError(f"{job.label}: {outcome.error}")
     run = newest_run(job.folder)
-    diverged = outcome.record is not None and outcome.record.diverged
-    if run is not None and (outcome.finished or diverged):
+    if run is not None and (outcome.finished or outcome.diverged):
         # A try is asked for its figures alone, and a fully fine-tuned model weighs gigabytes.
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
 
 
 def _with_result(rate: float, outcome: Outcome) -> Try:
-    record = outcome.record
-    if record is None or not outcome.finished:
-        return Try(rate, diverged=record is not None and record.diverged)
-    return Try(rate, record.metrics.get("val/acc"), record.metrics.get("val/loss"))
+    metrics = outcome.record.metrics if outcome.finished and outcome.record is not None else {}
+    return Try(rate, metrics.get("val/acc"), metrics.get("val/loss"), outcome.diverged)
 
 
 def _own_rate(recipe: PlannedRecipe) -> float:

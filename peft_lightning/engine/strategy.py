@@ -20,10 +20,10 @@ from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSetting
 from peft_lightning.engine.job_size import job_size, said_by_data, widest_batch
 from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
+from peft_lightning.model.precision import compute_dtype
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
-HALF_PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 EngineName = Literal["auto", "eager", "graph", "compiled"]
 
 
@@ -72,8 +72,8 @@ class StepStrategy(PiecewiseStrategy):
             if on_gpu:
                 # cuDNN has no attention for 32 bits. Who compiles has a long job in mind; a step that fell back from
                 # it keeps its kernels.
-                halves = self.precision_plugin.precision in HALF_PRECISIONS
-                self.plans_attention = halves and ("compiled" in (self.engine, self._asked) or planning_pays(*size))
+                in_half = compute_dtype(str(self.precision_plugin.precision)) != torch.float32
+                self.plans_attention = in_half and ("compiled" in (self.engine, self._asked) or planning_pays(*size))
         self._kernels.close()
         self._kernels.enter_context(planned_attention(trains and bool(self.plans_attention)))
 

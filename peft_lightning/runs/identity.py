@@ -11,7 +11,7 @@ WATCHING = {
     "data": {"cache_dir", "predict_file"},
     "checkpoint": {"max_time_share"},
 }
-# What came after runs had been written, with what it is where nobody chooses it: that does not count.
+# What came after runs had been written, with what it was for those: that does not count.
 FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "auto", "checkpoint.max_time_share": 1.0}
 # A run that ran out of memory goes on with less of it.
 ALLOWED = {"memory_limit_gib"}
