@@ -11,8 +11,8 @@ from typing import Any
 from lightning_utilities.core import imports
 from lightning_utilities.core.imports import RequirementCache
 
-# For plots of single metrics and for sound: torchmetrics imports them wherever it finds them.
-_LEFT_OUT = ("matplotlib", "scipy")
+# For plots of single metrics, for sound and for pictures: torchmetrics imports them wherever it finds them.
+_LEFT_OUT = ("matplotlib", "scipy", "torchvision")
 
 
 @contextmanager
@@ -35,9 +35,9 @@ def importing(for_good: bool = False) -> Iterator[None]:
 
 
 def import_torchmetrics_without_extras() -> None:
-    """Imports torchmetrics as if Matplotlib and SciPy were not installed: a run that uses neither shall not wait.
+    """Imports torchmetrics as if Matplotlib, SciPy and torchvision were not installed: no run uses them or waits.
 
-    Together they take most of a second at every start. A process that has one of them already is left as it is.
+    Together they take a second and more at every start. A process that has one of them already is left as it is.
     """
     if "torchmetrics" in sys.modules or any(name in sys.modules for name in _LEFT_OUT):
         return

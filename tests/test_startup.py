@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +31,19 @@ def test_what_no_run_uses_is_not_imported() -> None:
     imported = modules_after(code)
     assert {"torchmetrics", "lightning.pytorch", "bitsandbytes", "peft"} <= imported
     assert not {"matplotlib", "scipy.signal", "torch._inductor.compile_fx"} & imported
+
+
+def test_torchvision_is_not_imported_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").touch()
+    (tmp_path / "torchvision-0.99.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.99\n"
+    (tmp_path / "torchvision-0.99.dist-info" / "METADATA").write_text(metadata)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    code = "from peft_lightning.startup import import_torchmetrics_without_extras as first\nfirst()"
+    imported = modules_after(code)
+    assert "torchmetrics" in imported
+    assert "torchvision" not in imported
 
 
 @pytest.mark.slow

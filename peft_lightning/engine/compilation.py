@@ -51,8 +51,10 @@ class CompiledLayers:
         for layer, compiled in zip(self.layers, self._compiled, strict=True):
             layer.forward = compiled
         try:
-            # Measuring which kernel is faster would make the rounding a matter of luck.
-            with torch._inductor.config.patch(deterministic=True):
+            # Measuring which kernel is faster would make the rounding a matter of luck. Numbers of a layer, such as
+            # LoRA's scaling, would be arguments as lengths are: each a kernel for the CPU, which to set up for took
+            # 50 of 66 s.
+            with torch._inductor.config.patch(deterministic=True), torch._dynamo.config.patch(specialize_float=True):
                 yield
             if not self._used:
                 raise CompileError("no layer hands gradients on")

@@ -28,7 +28,9 @@ class QLoRA(LoRA):
         target_modules: suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
             of the encoder, as the paper advises; an architecture that lacks the default ones gets PEFT's own.
         quant_type: four-bit data type: `nf4` (normal float, the paper's) or `fp4`.
-        use_double_quant: quantise the quantisation constants too (0.4 bit less per weight).
+        use_double_quant: quantise the quantisation constants too (0.4 bit less per weight). Where that is less than
+            32 MiB they are unpacked at the start rather than at every step, to the same values; never under
+            `backbone_dtype: smallest`.
         use_rslora: multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
         use_dora: train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
 
@@ -101,4 +103,8 @@ class QLoRA(LoRA):
 
             note = quantise_word_embeddings(model, self.quant_type)
             self.notes += [note] if note else []
+        else:
+            from peft_lightning.model.scales_4bit import unpack_scales
+
+            unpack_scales(model)
         return model

@@ -19,9 +19,9 @@ from peft_lightning.model.locations import (
     quiet_transformers,
     require_model_folder,
 )
+from peft_lightning.model.spare_memory import spare_memory
 from peft_lightning.model.tokenizers import load_tokenizer
 from peft_lightning.model.weight_files import sha256_of_weights, weight_files
-from peft_lightning.model.workspaces import use_small_workspaces
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -64,7 +64,7 @@ class Backbone:
             UserError: there is no such model, or it is not an encoder for sequence classification.
         """
         if self.dtype == "smallest":
-            use_small_workspaces()
+            spare_memory()
         model = self._load(num_labels, quantization_config, device="cpu")
         if self.dtype != "float32":
             hold_in_bfloat16(model)

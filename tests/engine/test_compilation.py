@@ -69,6 +69,34 @@ def test_no_graph_is_compiled_for_the_layer_above_frozen_embeddings_alone(
     assert len(graphs) == 1
 
 
+class Scaled(nn.Linear):
+    """A layer with a number of its own, as LoRA's have."""
+
+    def __init__(self, scaling: float) -> None:
+        super().__init__(4, 4)
+        self.scaling = scaling
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return super().forward(given) * self.scaling
+
+
+def test_numbers_of_a_layer_are_no_arguments_of_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, given_to = torch.compile, []
+
+    def counting(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        given_to.append([value for value in inputs if isinstance(value, torch.Tensor)])
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend=counting, **settings))
+    network = nn.ModuleList([Scaled(0.3), Scaled(0.3)])
+    layers = CompiledLayers(network)
+    given = torch.ones(5, 4, requires_grad=True)
+    with layers.lent():
+        network[1](network[0](given))
+    # A number would be a tensor without dimensions, on the CPU.
+    assert [sorted(value.dim() for value in inputs) for inputs in given_to] == [[1, 2, 2]]
+
+
 def test_where_no_layer_hands_gradients_on_nothing_is_said_to_be_compiled() -> None:
     network = Network().requires_grad_(False)
     layers = CompiledLayers(network)

@@ -11,6 +11,7 @@ from bitsandbytes.nn import Linear4bit
 from peft_lightning.errors import UserError
 from peft_lightning.methods import QLoRA
 from peft_lightning.model.backbones import Backbone
+from peft_lightning.model.half_width import BackboneDtype
 from tests.methods.tiny_backbones import CONFIGS
 
 GetBackbone = Callable[..., Backbone]
@@ -35,7 +36,21 @@ def test_options_reach_the_layers(tiny_backbone: GetBackbone) -> None:
         layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
         assert layer.compute_dtype is torch.bfloat16
         assert layer.weight.quant_state.quant_type == "fp4"
-        assert layer.weight.quant_state.nested is double
+        scales = layer.weight.quant_state.absmax
+        # What has been quantised a second time is no maximum of a block any more.
+        largest = backbone.load(3).get_submodule("roberta.encoder.layer.0.attention.self.query").weight
+        exact = largest.flatten().view(-1, layer.weight.quant_state.blocksize).abs().amax(1)
+        assert torch.equal(scales, exact) is not double
+        assert torch.allclose(scales, exact, rtol=0.1)
+
+
+@pytest.mark.parametrize(("dtype", "nested"), [("float32", False), ("bfloat16", False), ("smallest", True)])
+def test_scales_are_unpacked_unless_memory_comes_first(
+    dtype: BackboneDtype, nested: bool, tiny_backbone: GetBackbone
+) -> None:
+    model = QLoRA().load_backbone(tiny_backbone(dtype=dtype), num_labels=3)
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    assert {layer.weight.quant_state.nested for layer in layers} == {nested}
 
 
 def test_the_smallest_form_has_the_words_in_four_bits_and_the_linear_layers_as_ever(tiny_backbone: GetBackbone) -> None:

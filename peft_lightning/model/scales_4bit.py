@@ -1,0 +1,41 @@
+"""The scales of 4-bit weights, themselves quantised: unpacked once where that takes little memory.
+
+Imported only where it is used: it needs bitsandbytes, which takes a second to import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bitsandbytes.functional import dequantize_blockwise
+from bitsandbytes.nn.modules import Linear4bit
+from torch import nn
+
+# Three bytes more for every 64 weights: 4 MiB for roberta-base, 14 for roberta-large, 300 for a model of 7 billion,
+# which is kept as it is.
+MOST_BYTES = 32 * 2**20
+
+
+def unpack_scales(model: nn.Module, most_bytes: int = MOST_BYTES) -> bool:
+    """Unpacks the doubly quantised scales of a model's 4-bit layers, to the values that every step would unpack.
+
+    Each layer unpacks them before it unpacks its weights, in the forward and in the backward pass: of roberta-base's
+    captured step on an H100, 0.45 of 6.9 ms.
+
+    Args:
+        model: quantised; it is changed in place.
+        most_bytes: memory that this may take, in bytes; where it would take more, nothing is done.
+
+    Returns:
+        Whether there were any and they are unpacked.
+    """
+    weights: list[Any] = [module.weight for module in model.modules() if isinstance(module, Linear4bit)]
+    states = [weight.quant_state for weight in weights]
+    nested = [state for state in states if state.nested]
+    if sum(3 * state.absmax.numel() for state in nested) > most_bytes:
+        return False
+    for state in nested:
+        state.absmax = dequantize_blockwise(state.absmax, state.state2) + state.offset
+        state.offset = state.state2 = None
+        state.nested = False
+    return bool(nested)
