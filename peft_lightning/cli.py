@@ -27,6 +27,7 @@ from peft_lightning.mistakes import explain_argument
 from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.options import COMMAND_OPTIONS, LAUNCHING, add_engine_options, add_launching_options
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
+from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import explain
 from peft_lightning.startup import import_bitsandbytes_without_compiler
@@ -120,10 +121,12 @@ class PeftLightningCLI(LightningCLI):
         callbacks = [*_as_list(given["callbacks"]), *self.command.callbacks()]
         if word == "fit" and given["enable_progress_bar"] is not False:
             callbacks += progress_shown(callbacks)
-        plugins = [*_as_list(given["plugins"]), AtomicCheckpointIO()]
         own = [logger for logger in _as_list(given["logger"]) if isinstance(logger, Logger)]
         loggers = [*own, *self.command.loggers()]
         device = single_device(given["accelerator"], given["devices"], given["num_nodes"])
+        # On a CPU the thread would take the time, and the copy the memory, that are measured.
+        on_gpu = device is not None and device.type == "cuda"
+        plugins = [*_as_list(given["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
         if given["strategy"] == "auto" and device is not None:
             kwargs["strategy"] = StepStrategy(device, self._get(self.config_init, "engine"))
         elif (asked := self._engine_settings()) and word == "fit":

@@ -1,14 +1,13 @@
 """A run's two checkpoints: the best by validation accuracy, and the last, from which a killed run goes on."""
 
-import math
 import os
-from time import monotonic
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from peft_lightning.errors import UserError
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
 
 
@@ -40,7 +39,6 @@ class RunCheckpoints(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._saved_step = 0
-        self._next_s = -math.inf
         self._run: RunDirectory | None = None
 
     def write_to(self, run: RunDirectory) -> None:
@@ -95,17 +93,16 @@ class RunCheckpoints(Checkpoint):
         self._saved_step = state_dict["saved_step"]
 
     def _has_time(self, trainer: Trainer) -> bool:
+        io = trainer.strategy.checkpoint_io
+        free = self.max_time_share == 1 or not isinstance(io, AtomicCheckpointIO) or io.is_free(self.max_time_share)
         # All processes of a run write together, and their clocks differ.
-        return bool(trainer.strategy.broadcast(monotonic() >= self._next_s))
+        return bool(trainer.strategy.broadcast(free))
 
     def _save_last(self, trainer: Trainer) -> None:
         if self._run is None:
             return
         self._saved_step = trainer.global_step
-        started = monotonic()
         trainer.save_checkpoint(self._run.last, weights_only=False)
-        ended = monotonic()
-        self._next_s = ended + (ended - started) * (1 / self.max_time_share - 1)
 
 
 def _has_just_stepped(trainer: Trainer, batch_idx: int) -> bool:

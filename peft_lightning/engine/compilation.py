@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Compiling took 20 s for full fine-tuning, 29 for IA3 and 96 for LoRA on a busy H100 machine with a slow processor;
-# of LoRA's and IA3's, half was for the first layer, which is not compiled any more.
-COMPILE_S = 60.0
+# Compiling took 10 s for IA3 and QLoRA, 11 for LoRA and 12 for full fine-tuning in processes of their own on an H100's
+# host; on a slower one twice as long.
+COMPILE_S = 20.0
 # roberta-base (12 layers x 768) at 8 x 256 tokens in bf16 on an H100: a captured step of LoRA took 5.13 ms and,
 # compiled too, 4.73; of full fine-tuning 9.71 and 8.02. What is saved are passes over activations: it grows with them.
 SAVED_S_PER_ACTIVATION = 0.4e-3 / (12 * 768 * 8 * 256)

@@ -1,9 +1,11 @@
 """Checkpoint files: written whole or not at all, read without running anything that is in them."""
 
+import math
 import pickle
 import zipfile
 import zlib
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from peft_lightning.runs.files import atomic_file
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the file and renames, so that a run killed while it saves still has its last checkpoint."""
 
+    def __init__(self) -> None:
+        self._wrote_s = (0.0, -math.inf)
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes a checkpoint.
 
@@ -27,7 +32,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: If the disk is full or the place cannot be written; the file keeps what it held.
         """
-        path = Path(path)
+        self._write(checkpoint, Path(path))
+
+    def is_free(self, share: float) -> bool:
+        """Tells whether another writing now would leave writing its share of the time.
+
+        Args:
+            share: Of the time from the beginning of the last writing on, above 0.
+        """
+        took_s, ended_s = self._wrote_s
+        return monotonic() >= ended_s + took_s * (1 / share - 1)
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        began_s = monotonic()
+        self._put(checkpoint, path)
+        ended_s = monotonic()
+        self._wrote_s = (ended_s - began_s, ended_s)
+
+    def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             try:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
-from peft_lightning.callbacks import run_checkpoints
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.errors import UserError
+from peft_lightning.runs import checkpoint_io
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
@@ -17,6 +17,7 @@ class Saves(AtomicCheckpointIO):
     """Writes checkpoints, and keeps count of them: name, optimiser step and batches of the epoch."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.seen: list[tuple[str, int, int]] = []
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -107,14 +108,14 @@ class Clock(Saves):
     def __init__(self, monkeypatch: pytest.MonkeyPatch, write_s: float) -> None:
         super().__init__()
         self.now, self.write_s = 0.0, write_s
-        monkeypatch.setattr(run_checkpoints, "monotonic", lambda: self.now)
+        monkeypatch.setattr(checkpoint_io, "monotonic", lambda: self.now)
 
     def tick(self, *args: Any) -> None:
         self.now += 1
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
         self.now += self.write_s
-        super().save_checkpoint(checkpoint, path, storage_options)
+        super()._put(checkpoint, path)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The program, with one more callback: at the place that DIE_AT names it sends its own process SIGKILL.
 
-Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away.
+Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away. Under
+IN_BACKGROUND checkpoints are written in a thread, as on a GPU.
 """
 
 import os
@@ -12,9 +13,11 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
+from peft_lightning import cli
 from peft_lightning.__main__ import main
 from peft_lightning.commands.fit import Fit
 from peft_lightning.runs import checkpoint_io
+from peft_lightning.runs.background_io import BackgroundCheckpointIO
 
 PLACE, _, NUMBER = os.environ["DIE_AT"].partition(":")
 
@@ -79,4 +82,6 @@ original = Fit.callbacks
 Fit.callbacks = lambda self: [DieInTime(), *original(self), DieLate()]  # type: ignore[method-assign]
 if PLACE == "while_saving":
     die_while_saving(Path("last.ckpt"), int(NUMBER))
+if "IN_BACKGROUND" in os.environ:
+    cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
 main(sys.argv[1:])

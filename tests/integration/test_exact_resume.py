@@ -30,8 +30,15 @@ EXTRA = {
 SIGKILLED = -9
 
 
-@pytest.mark.parametrize("recipe", ["full", "lora", "qlora", "ia3"])
-def test_killed_and_resumed_run_equals_an_uninterrupted_one(recipe: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "in_background"),
+    [("full", False), ("full", True), ("lora", False), ("qlora", False), ("qlora", True), ("ia3", False)],
+)
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(
+    recipe: str, in_background: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_background:
+        monkeypatch.setenv("IN_BACKGROUND", "1")
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
     killed.mkdir()

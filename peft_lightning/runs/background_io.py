@@ -1,0 +1,116 @@
+"""Checkpoints that are written while a GPU goes on training."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+
+# The best weights and all that is needed to go on are saved one after the other.
+_MOST_WAITING = 2
+
+
+class BackgroundCheckpointIO(AtomicCheckpointIO):
+    """Copies what is to be saved to the host's memory, and writes it in a thread.
+
+    Full fine-tuning saves 1.5 GB at roberta-base size: to copy it took a third of a second on an H100's host, to write
+    it two, of which a run now waits for the first. Lightning's `AsyncCheckpointIO` copies within the GPU's memory, and
+    takes on any number of copies.
+
+    Where the host has no room for a copy it is written at once. What goes wrong in the thread is raised where the run
+    next saves or reads, or ends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[None]] = deque()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint as it is now, soon.
+
+        Args:
+            checkpoint: What Lightning gathered.
+            path: The file.
+            storage_options: Not used.
+
+        Raises:
+            UserError: If this or an earlier one could not be written; the file keeps what it held.
+        """
+        self._wait(_MOST_WAITING - 1)
+        if _bytes(checkpoint) > psutil.virtual_memory().available / 2:
+            self._wait()
+            self._write(checkpoint, Path(path))
+            return
+        copied = apply_to_collection(checkpoint, Tensor, _on_host)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._waiting.append(self._thread.submit(self._write, copied, Path(path)))
+
+    def is_free(self, share: float) -> bool:
+        """Tells whether nothing is being written, and another writing now would leave writing its share of the time.
+
+        Args:
+            share: Of the time from the beginning of the last writing on, above 0.
+        """
+        return all(writing.done() for writing in self._waiting) and super().is_free(share)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint, once all that was saved is written.
+
+        Args:
+            path: The file.
+            map_location: Where its tensors go.
+            weights_only: Not asked: it is always so.
+
+        Returns:
+            What was saved.
+
+        Raises:
+            UserError: If one could not be written, or this one not be read.
+        """
+        self._wait()
+        return super().load_checkpoint(path, map_location, weights_only)
+
+    def teardown(self) -> None:
+        """Waits until all is written.
+
+        Raises:
+            UserError: If something could not be.
+        """
+        try:
+            self._wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
+
+    def _wait(self, most: int = 0) -> None:
+        """Waits until at most so many are still to be written."""
+        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
+            self._waiting.popleft().result()
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
+
+
+def _bytes(checkpoint: dict[str, Any]) -> int:
+    count = 0
+
+    def add(tensor: Tensor) -> None:
+        nonlocal count
+        count += tensor.numel() * tensor.element_size()
+
+    apply_to_collection(checkpoint, torch.Tensor, add)
+    return count
