@@ -32,7 +32,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: If the disk is full or the place cannot be written; the file keeps what it held.
         """
-        self._write(checkpoint, Path(path))
+        self._save(checkpoint, Path(path))
 
     def is_free(self, share: float) -> bool:
         """Tells whether another writing now would leave writing its share of the time.
@@ -42,6 +42,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         took_s, ended_s = self._wrote_s
         return monotonic() >= ended_s + took_s * (1 / share - 1)
+
+    def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
+        self._write(checkpoint, path)
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         began_s = monotonic()
