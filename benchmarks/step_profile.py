@@ -111,7 +111,7 @@ def _profile(method: str, engine: str, backbone: str, rows: int, tokens: int, st
         settings = StepSettings(1.0, True, 1, autocast, lambda loss: loss, True)
         if engine == "compiled":
             layers = CompiledLayers(module)
-            settings = replace(settings, capturing=lambda rows: layers.lent())
+            settings = replace(settings, clips_in_update=True, capturing=lambda rows: layers.lent())
         captured = CapturedSteps(module.loss, optimizer, settings)
 
         def step() -> object:

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
 
+# As torch's clipping adds it to the norm.
+_CLIPPING_EPS = 1e-6
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -28,6 +30,8 @@ class StepSettings:
         context: what the forward pass runs in, such as autocast.
         scale: multiplies the loss before the backward pass, as a gradient scaler does.
         updates: whether the clipping and the optimiser's step can be captured too.
+        clips_in_update: whether torch's fused AdamW clips the norm on its way, as it would unscale gradients: it
+            divides where clipping multiplies, so it rounds otherwise, and a pass over the gradients is saved.
         capturing: what warm-up and capture run in, by the examples that go through at once; replays run without it.
     """
 
@@ -37,6 +41,7 @@ class StepSettings:
     context: Callable[[], AbstractContextManager[None]]
     scale: Callable[[Tensor], Tensor]
     updates: bool
+    clips_in_update: bool = False
     capturing: Callable[[int], AbstractContextManager[None]] = lambda rows: nullcontext()
 
 
@@ -248,17 +253,33 @@ class CapturedSteps:
 
     def _whole(self, batch: Batch, rows: int) -> None:
         self._backward(batch, rows)
-        settings = self.settings
-        if settings.clip_value and settings.clips_norm:
-            self.gradient_norm.copy_(clip_grad_norm_(self._parameters, settings.clip_value))
-        else:
-            # The optimiser takes parameters without a gradient as they come; so does the norm.
-            self.gradient_norm.copy_(get_total_norm([p.grad for p in self._parameters if p.grad is not None]))
-            if settings.clip_value:
-                clip_grad_value_(self._parameters, settings.clip_value)
-        self._optimizer.step()
+        with self._clipped():
+            self._optimizer.step()
         # Their memory is the next graph's too: nothing of a step outlives it.
         self._drop_gradients()
+
+    @contextmanager
+    def _clipped(self) -> Iterator[None]:
+        """Clips the gradients before the update inside, or has it do so, and keeps the norm that they had."""
+        settings = self.settings
+        if settings.clip_value and settings.clips_norm and not settings.clips_in_update:
+            self.gradient_norm.copy_(clip_grad_norm_(self._parameters, settings.clip_value))
+            yield
+            return
+        # The optimiser takes parameters without a gradient as they come; so does the norm.
+        self.gradient_norm.copy_(get_total_norm([p.grad for p in self._parameters if p.grad is not None]))
+        if settings.clip_value and settings.clips_norm:
+            # Where torch's own gradient scaler leaves it.
+            scale = ((self.gradient_norm + _CLIPPING_EPS) / settings.clip_value).clamp(min=1)
+            self._optimizer.grad_scale = scale  # type: ignore[attr-defined]
+            try:
+                yield
+            finally:
+                del self._optimizer.grad_scale  # type: ignore[attr-defined]
+            return
+        if settings.clip_value:
+            clip_grad_value_(self._parameters, settings.clip_value)
+        yield
 
     def _accumulate(self, batch: Batch, rows: int, first: bool) -> None:
         if first:

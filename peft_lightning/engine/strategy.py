@@ -198,23 +198,31 @@ class StepStrategy(PiecewiseStrategy):
         return self._layers.lent()
 
     def _captured(self) -> CapturedSteps:
-        trainer = self._module.trainer
-        # A scheduler of the accumulation changes what a step is.
-        if self._graphs is None or self._graphs.settings.accumulate != trainer.accumulate_grad_batches:
-            scaler = getattr(self.precision_plugin, "scaler", None)
-            optimizer = self.optimizers[0]
-            accumulate = trainer.accumulate_grad_batches
-            settings = StepSettings(
-                clip_value=trainer.gradient_clip_val,
-                clips_norm=trainer.gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM),
-                accumulate=accumulate,
-                context=self.precision_plugin.train_step_context,
-                scale=scaler.scale if scaler is not None else lambda loss: loss,
-                updates=type(optimizer) is AdamW and accumulate == 1 and scaler is None,
-                capturing=self._lent_layers,
-            )
-            self._graphs = CapturedSteps(self._loss, optimizer, settings)
+        """The captured steps; new ones where what a step does has changed, as a scheduler of the accumulation may."""
+        settings = self._settings()
+        if self._graphs is None or self._graphs.settings != settings:
+            self._graphs = CapturedSteps(self._loss, self.optimizers[0], settings)
         return self._graphs
+
+    def _settings(self) -> StepSettings:
+        trainer = self._module.trainer
+        scaler = getattr(self.precision_plugin, "scaler", None)
+        accumulate = trainer.accumulate_grad_batches
+        return StepSettings(
+            clip_value=trainer.gradient_clip_val,
+            clips_norm=trainer.gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM),
+            accumulate=accumulate,
+            context=self.precision_plugin.train_step_context,
+            scale=scaler.scale if scaler is not None else _as_it_is,
+            updates=type(self.optimizers[0]) is AdamW and accumulate == 1 and scaler is None,
+            # Compiled steps round otherwise anyway.
+            clips_in_update=self.engine == "compiled",
+            capturing=self._lent_layers,
+        )
+
+
+def _as_it_is(loss: Tensor) -> Tensor:
+    return loss
 
 
 def gradient_norm(trainer: Trainer, optimizer: Optimizer) -> Tensor:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import peft_lightning.engine.compilation
 import peft_lightning.engine.graph
 import peft_lightning.engine.strategy
 from peft_lightning.__main__ import main
-from peft_lightning.engine.graph import CapturedSteps, CaptureError
+from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.model.classifier import TextClassifier
 from tests.engine.scarce import ScarceMemory
@@ -226,6 +227,46 @@ def test_compiled_steps_are_the_steps(method: str, words: list[str], tmp_path: P
     assert curve(tmp_path / "compiled", "train/loss") == pytest.approx(expected, rel=2e-2)
     norms = curve(tmp_path / "plain", "train/gradient_norm")
     assert curve(tmp_path / "compiled", "train/gradient_norm") == pytest.approx(norms, rel=5e-2)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+def test_an_update_that_clips_is_the_clipping_and_the_update(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device == "cpu":
+        monkeypatch.setattr(peft_lightning.engine.graph, "GraphRecorder", Recorded)
+    labels = torch.zeros(8, device=device)
+    inputs = [torch.randn(8, 16, device=device) * 10**power for power in (0, 1, -4, 0, 2)]
+    batches = [{"x": values, "labels": labels} for values in inputs]
+
+    def run(clip_value: float | None, in_update: bool) -> tuple[torch.Tensor, list[float]]:
+        torch.manual_seed(0)
+        network = torch.nn.Linear(16, 4, device=device)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, fused=True)
+        network(batches[0]["x"]).square().mean().backward()
+        optimizer.step()
+        settings = StepSettings(
+            clip_value=clip_value,
+            clips_norm=True,
+            accumulate=1,
+            context=nullcontext,
+            scale=lambda loss: loss,
+            updates=True,
+            clips_in_update=in_update,
+        )
+        steps = CapturedSteps(lambda batch: network(batch["x"]).square().mean(), optimizer, settings)
+        norms = []
+        for batch in batches:
+            assert steps.run(batch, 8, True) is not None
+            norms.append(float(steps.gradient_norm))
+        assert not hasattr(optimizer, "grad_scale")
+        return network.weight.detach().clone(), norms
+
+    expected, norms = run(0.5, in_update=False)
+    weight, same_norms = run(0.5, in_update=True)
+    unclipped, _ = run(None, in_update=True)
+    assert min(norms) < 0.5 < max(norms)
+    assert same_norms == pytest.approx(norms, rel=1e-4)
+    assert torch.allclose(weight, expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(weight, unclipped, rtol=0, atol=1e-3)
 
 
 @CUDA
