@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
 
+# Bytes of gradients of which the GPU may hold another set for a moment.
+_SMALL = 64 * 2**20
 # As torch's clipping adds it to the norm.
 _CLIPPING_EPS = 1e-6
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
@@ -282,8 +284,20 @@ class CapturedSteps:
         yield
 
     def _accumulate(self, batch: Batch, rows: int, first: bool) -> None:
+        kept = self._gradients
+        if first and sum(gradient.nbytes for gradient in kept.values()) <= _SMALL:
+            # What is added to a gradient takes a kernel for each parameter; all of them are copied by one or two.
+            self._drop_gradients()
+            self._backward(batch, rows)
+            fresh = {kept[parameter]: parameter.grad for parameter in kept if parameter.grad is not None}
+            torch._foreach_copy_(list(fresh), list(fresh.values()))
+            left = [gradient for gradient in kept.values() if gradient not in fresh]
+            if left:
+                torch._foreach_zero_(left)
+            self._lend_gradients(first)
+            return
         if first:
-            torch._foreach_zero_(list(self._gradients.values()))
+            torch._foreach_zero_(list(kept.values()))
         self._backward(batch, rows)
 
     def _backward(self, batch: Batch, rows: int) -> None:
