@@ -29,6 +29,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
 from peft_lightning.engine.attention import planned_attention
+from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.model.classifier import TextClassifier
@@ -108,10 +109,12 @@ def _profile(method: str, engine: str, backbone: str, rows: int, tokens: int, st
     eager()
     step: Callable[[], object] = eager
     if engine != "eager":
-        settings = StepSettings(1.0, True, 1, autocast, lambda loss: loss, True)
+        settings = StepSettings(
+            Clipping(1.0, in_update=engine == "compiled"), 1, autocast, lambda loss: loss, True, True
+        )
         if engine == "compiled":
             layers = CompiledLayers(module)
-            settings = replace(settings, clips_in_update=True, capturing=lambda rows: layers.lent())
+            settings = replace(settings, capturing=lambda rows: layers.lent())
         captured = CapturedSteps(module.loss, optimizer, settings)
 
         def step() -> object:

@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 from torch.optim import Optimizer
 
+from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
+from peft_lightning.engine.recorder import GraphRecorder
 
 # Bytes of gradients of which the GPU may hold another set for a moment.
 _SMALL = 64 * 2**20
-# As torch's clipping adds it to the norm.
-_CLIPPING_EPS = 1e-6
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -26,68 +25,22 @@ class StepSettings:
     """What a captured step does beside the loss and its gradients.
 
     Args:
-        clip_value: largest norm, or value, of the gradients; None to leave them.
-        clips_norm: whether the norm is clipped, or each value.
+        clipping: what is done to the gradients before the update.
         accumulate: batches whose gradients are added up for one step.
         context: what the forward pass runs in, such as autocast.
         scale: multiplies the loss before the backward pass, as a gradient scaler does.
-        updates: whether the clipping and the optimiser's step can be captured too.
-        clips_in_update: whether torch's fused AdamW clips the norm on its way, as it would unscale gradients: it
-            divides where clipping multiplies, so it rounds otherwise, and a pass over the gradients is saved.
+        clips: whether the clipping can be captured: the gradients are neither accumulated nor scaled.
+        updates: whether the optimiser's step, too, can be captured.
         capturing: what warm-up and capture run in, by the examples that go through at once; replays run without it.
     """
 
-    clip_value: float | None
-    clips_norm: bool
+    clipping: Clipping
     accumulate: int
     context: Callable[[], AbstractContextManager[None]]
     scale: Callable[[Tensor], Tensor]
+    clips: bool
     updates: bool
-    clips_in_update: bool = False
     capturing: Callable[[int], AbstractContextManager[None]] = lambda rows: nullcontext()
-
-
-class CaptureError(RuntimeError):
-    """A step that cannot be captured, such as one that asks the GPU what it computed."""
-
-
-class GraphRecorder:
-    """Records what a step does on the GPU, without doing it; all graphs of a recorder share their memory."""
-
-    def __init__(self) -> None:
-        self._pool: Any = None
-
-    def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
-        """Records a step.
-
-        Args:
-            step: what is recorded.
-
-        Returns:
-            What does it.
-
-        Raises:
-            CaptureError: it cannot be recorded.
-        """
-        graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        generator = torch.cuda.default_generators[stream.device_index]
-        unrecorded = generator.clone_state()
-        try:
-            # Threads that load batches may use the GPU meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                step()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            # A capture that could not be ended goes back neither to the stream nor to the generator's own state.
-            torch.cuda.set_stream(stream)
-            generator.graphsafe_set_state(unrecorded)
-            if isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                raise
-            raise CaptureError(_first_line(error)) from error
-        self._pool = graph.pool()
-        return graph.replay
 
 
 @dataclass
@@ -255,50 +208,30 @@ class CapturedSteps:
 
     def _whole(self, batch: Batch, rows: int) -> None:
         self._backward(batch, rows)
-        with self._clipped():
+        with self.settings.clipping.around_update(self._parameters, self._optimizer) as norm:
+            self.gradient_norm.copy_(norm)
             self._optimizer.step()
         # Their memory is the next graph's too: nothing of a step outlives it.
         self._drop_gradients()
 
-    @contextmanager
-    def _clipped(self) -> Iterator[None]:
-        """Clips the gradients before the update inside, or has it do so, and keeps the norm that they had."""
-        settings = self.settings
-        if settings.clip_value and settings.clips_norm and not settings.clips_in_update:
-            self.gradient_norm.copy_(clip_grad_norm_(self._parameters, settings.clip_value))
-            yield
-            return
-        # The optimiser takes parameters without a gradient as they come; so does the norm.
-        self.gradient_norm.copy_(get_total_norm([p.grad for p in self._parameters if p.grad is not None]))
-        if settings.clip_value and settings.clips_norm:
-            # Where torch's own gradient scaler leaves it.
-            scale = ((self.gradient_norm + _CLIPPING_EPS) / settings.clip_value).clamp(min=1)
-            self._optimizer.grad_scale = scale  # type: ignore[attr-defined]
-            try:
-                yield
-            finally:
-                del self._optimizer.grad_scale  # type: ignore[attr-defined]
-            return
-        if settings.clip_value:
-            clip_grad_value_(self._parameters, settings.clip_value)
-        yield
-
     def _accumulate(self, batch: Batch, rows: int, first: bool) -> None:
         kept = self._gradients
-        if first and sum(gradient.nbytes for gradient in kept.values()) <= _SMALL:
-            # What is added to a gradient takes a kernel for each parameter; all of them are copied by one or two.
+        # What is added to a gradient takes a kernel for each parameter; all of them are copied by one or two.
+        copied = first and sum(gradient.nbytes for gradient in kept.values()) <= _SMALL
+        if copied:
             self._drop_gradients()
-            self._backward(batch, rows)
+        elif first:
+            torch._foreach_zero_(list(kept.values()))
+        self._backward(batch, rows)
+        if self.settings.clips:
+            self.gradient_norm.copy_(self.settings.clipping.clip(self._parameters))
+        if copied:
             fresh = {kept[parameter]: parameter.grad for parameter in kept if parameter.grad is not None}
             torch._foreach_copy_(list(fresh), list(fresh.values()))
             left = [gradient for gradient in kept.values() if gradient not in fresh]
             if left:
                 torch._foreach_zero_(left)
             self._lend_gradients(first)
-            return
-        if first:
-            torch._foreach_zero_(list(kept.values()))
-        self._backward(batch, rows)
 
     def _backward(self, batch: Batch, rows: int) -> None:
         settings = self.settings
@@ -325,10 +258,3 @@ def _lent(groups: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) ->
     finally:
         for group, value in zip(groups, kept, strict=True):
             group[name] = value
-
-
-def _first_line(error: BaseException) -> str:
-    """What went wrong first: that the capture could not be ended is only what came of it."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error).strip().split("\n")[0][:200]

@@ -15,11 +15,13 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.attention import planned_attention, planning_pays
+from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
-from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
+from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.engine.job_size import job_size, said_by_data, widest_batch
 from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
+from peft_lightning.engine.recorder import CaptureError
 from peft_lightning.model.precision import compute_dtype
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
@@ -49,7 +51,7 @@ class StepStrategy(PiecewiseStrategy):
         self.plans_attention: bool | None = None
         """Whether training may take cuDNN's attention; None without a CUDA GPU."""
         self._kernels = ExitStack()
-        self._has_stepped = False
+        self._has_clipped = self._has_stepped = False
         self._drops = 0
         self._looked_ahead = False
         self._graphs: CapturedSteps | None = None
@@ -84,12 +86,13 @@ class StepStrategy(PiecewiseStrategy):
             batch: on the device.
             batch_idx: its number in the epoch.
         """
-        self._has_stepped = False
+        self._has_clipped = self._has_stepped = False
         if self.engine != "eager":
             self._accumulated.append(batch)
             loss = self._replay_if_there_is_room(batch)
             if loss is not None:
-                self._has_gradients, self._has_stepped = True, self._captured().captures_update
+                done = self._captured().settings
+                self._has_gradients, self._has_clipped, self._has_stepped = True, done.clips, done.updates
                 return loss
             self._accumulated.pop()
         return super().training_step(batch, batch_idx)
@@ -114,8 +117,8 @@ class StepStrategy(PiecewiseStrategy):
 
     @property
     def captured_norm(self) -> Tensor | None:
-        """The norm of the gradients before the clipping, where the step has used them up; None where they are there."""
-        return self._graphs.gradient_norm.clone() if self._graphs is not None and self._has_stepped else None
+        """The norm of the gradients before the clipping, where the step has clipped them; None where they are there."""
+        return self._graphs.gradient_norm.clone() if self._graphs is not None and self._has_clipped else None
 
     def teardown(self) -> None:
         """Gives the graphs' memory back."""
@@ -142,10 +145,12 @@ class StepStrategy(PiecewiseStrategy):
 
     def _update(self, optimizer: Optimizer, loss: Any, model: Any, **kwargs: Any) -> Any:
         """Updates the weights, where the step has not."""
-        if self._has_stepped:
+        if self._has_clipped:
             trainer = self._module.trainer
             call._call_callback_hooks(trainer, "on_before_optimizer_step", optimizer)
             call._call_lightning_module_hook(trainer, "on_before_optimizer_step", optimizer)
+            if not self._has_stepped:
+                optimizer.step()
             return loss
         with self._graphs.rates_on_device() if self._graphs is not None else nullcontext():
             return super()._update(optimizer, loss, model, **kwargs)
@@ -208,15 +213,18 @@ class StepStrategy(PiecewiseStrategy):
         trainer = self._module.trainer
         scaler = getattr(self.precision_plugin, "scaler", None)
         accumulate = trainer.accumulate_grad_batches
+        clips = accumulate == 1 and scaler is None
         return StepSettings(
-            clip_value=trainer.gradient_clip_val,
-            clips_norm=trainer.gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM),
+            clipping=Clipping(
+                trainer.gradient_clip_val,
+                by_norm=trainer.gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM),
+                in_update=self.engine == "compiled",  # which rounds otherwise anyway
+            ),
             accumulate=accumulate,
             context=self.precision_plugin.train_step_context,
             scale=scaler.scale if scaler is not None else _as_it_is,
-            updates=type(self.optimizers[0]) is AdamW and accumulate == 1 and scaler is None,
-            # Compiled steps round otherwise anyway.
-            clips_in_update=self.engine == "compiled",
+            clips=clips,
+            updates=clips and type(self.optimizers[0]) is AdamW,
             capturing=self._lent_layers,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from bitsandbytes.optim.optimizer import Optimizer2State
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from peft_lightning.model.eight_bit_state import BLOCK, MOMENTS, SCALES, stand_in
 
@@ -114,13 +115,11 @@ class BatchedUpdate(Optimizer2State):
         if together is None or not together.holds(weights, states):
             together = _joined(weights, states)
         together.state["step"] = states[0]["step"]
-        values = torch.cat([p.detach().reshape(-1) for p in weights])
-        gradient = torch.cat([p.grad.reshape(-1) for p in weights if p.grad is not None])
+        values = _flatten_dense_tensors(weights)  # type: ignore[no-untyped-call]
+        gradient = _flatten_dense_tensors([p.grad for p in weights])  # type: ignore[no-untyped-call]
         with stand_in(self, values, gradient, together.state) as whole:
             self.update_step(group, whole, gindex, members[0][0])  # type: ignore[no-untyped-call]
-        parts = whole.detach().split_with_sizes([p.numel() for p in weights])
-        updated = [part.view(p.shape) for part, p in zip(parts, weights, strict=True)]
-        torch._foreach_copy_([p.detach() for p in weights], updated)
+        torch._foreach_copy_([*weights], _unflatten_dense_tensors(whole, weights))  # type: ignore[no-untyped-call]
         for state in states:
             state["step"] += 1
         return together

@@ -11,7 +11,9 @@ import peft_lightning.engine.compilation
 import peft_lightning.engine.graph
 import peft_lightning.engine.strategy
 from peft_lightning.__main__ import main
-from peft_lightning.engine.graph import CapturedSteps, CaptureError, StepSettings
+from peft_lightning.engine.clipping import Clipping
+from peft_lightning.engine.graph import CapturedSteps, StepSettings
+from peft_lightning.engine.recorder import CaptureError
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.model.classifier import TextClassifier
 from tests.engine.scarce import ScarceMemory
@@ -76,6 +78,7 @@ def curve(folder: Path, name: str) -> list[float]:
         pytest.param(["--model.schedule", "linear"], id="whole step"),
         pytest.param(["--trainer.accumulate_grad_batches", "2"], id="accumulated"),
         pytest.param(["--model.optimizer", "adamw_8bit"], id="8 bits"),
+        pytest.param(["--model.optimizer", "adamw_8bit", "--trainer.gradient_clip_val", "0.05"], id="8 bits, clipped"),
         pytest.param(
             ["--trainer.gradient_clip_val", "0.05", "--trainer.gradient_clip_algorithm", "value"], id="values"
         ),
@@ -244,13 +247,12 @@ def test_an_update_that_clips_is_the_clipping_and_the_update(device: str, monkey
         network(batches[0]["x"]).square().mean().backward()
         optimizer.step()
         settings = StepSettings(
-            clip_value=clip_value,
-            clips_norm=True,
+            clipping=Clipping(clip_value, in_update=in_update),
             accumulate=1,
             context=nullcontext,
             scale=lambda loss: loss,
+            clips=True,
             updates=True,
-            clips_in_update=in_update,
         )
         steps = CapturedSteps(lambda batch: network(batch["x"]).square().mean(), optimizer, settings)
         norms = []
