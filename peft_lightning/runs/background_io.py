@@ -7,12 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from peft_lightning.runs.host_memory import available_memory
 
 # The best weights and all that is needed to go on are saved one after the other.
 _MOST_WAITING = 2
@@ -76,7 +76,7 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
 
     def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
         self._wait(_MOST_WAITING - 1)
-        if _bytes(checkpoint) > psutil.virtual_memory().available / 2:
+        if _bytes(checkpoint) > available_memory() / 2:
             self._wait()
             self._write(checkpoint, path)
             return

@@ -6,14 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.errors import UserError
-from peft_lightning.runs import checkpoint_io
+from peft_lightning.runs import background_io, checkpoint_io
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from peft_lightning.runs.directory import RunDirectory
@@ -101,11 +100,11 @@ def test_what_went_wrong_is_said_once_at_the_next_occasion(then: str, tmp_path: 
 
 def test_without_room_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     io = BackgroundCheckpointIO()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=31))
+    monkeypatch.setattr(background_io, "available_memory", lambda: 31)
     io.save_checkpoint(content(), tmp_path / "last.ckpt")  # 16 bytes
     assert io._thread is None
     assert (tmp_path / "last.ckpt").is_file()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=32))
+    monkeypatch.setattr(background_io, "available_memory", lambda: 32)
     io.save_checkpoint(content(), tmp_path / "last.ckpt")
     assert io._thread is not None
     io.teardown()
