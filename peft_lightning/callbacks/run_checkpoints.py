@@ -25,7 +25,9 @@ class RunCheckpoints(Checkpoint):
         every_n_steps: Optimiser steps between two writings of ``last.ckpt``; 0 writes it after validations only.
         monitor: The metric that says which checkpoint is best; the higher the better.
         max_time_share: Largest share of the time that writing ``last.ckpt`` between validations may take, after the
-            first: a writing that comes too early for that is left out. 1 leaves none out.
+            first: a writing that comes too early for that is left out. 1 leaves none out. On one GPU this is the time
+            of the thread that writes, without the copy to the host's memory that training waits for. It has no effect
+            with a checkpoint plugin of the user's own.
     """
 
     def __init__(self, every_n_steps: int = 200, monitor: str = "val/acc", max_time_share: float = 0.05) -> None:

@@ -117,6 +117,9 @@ class Fit(Command):
                 self._test(trainer)
             self.recorder.finish(trainer)
         finally:
+            # A failure while the Trainer ends may leave something to be written, and another run could go on here.
+            if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+                trainer.strategy.checkpoint_io.settle()
             self.directory.release()
         if trainer.is_global_zero:
             print(f"\n{as_text(self.record)}\n\nrun directory: {self.directory.path}")

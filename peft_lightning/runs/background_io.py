@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from peft_lightning.runs.host_memory import available_memory
 
 # The best weights and all that is needed to go on are saved one after the other.
 _MOST_WAITING = 2
@@ -26,13 +27,15 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     takes on any number of copies.
 
     Where the host has no room for a copy it is written at once. What goes wrong in the thread is raised where the run
-    next saves or reads, or ends.
+    next saves, reads or removes a checkpoint, or ends. What waits behind it is not written: a last checkpoint that says
+    how good the best one is must not replace the one before it when the best one could not be written.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
+        self._failure: BaseException | None = None
 
     def is_free(self, share: float) -> bool:
         """Tells whether nothing is being written, and another writing now would leave writing its share of the time.
@@ -61,34 +64,75 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         self._wait()
         return super().load_checkpoint(path, map_location, weights_only)
 
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Removes a checkpoint, once all that was saved is written.
+
+        Args:
+            path: The file.
+
+        Raises:
+            UserError: If one could not be written.
+        """
+        self._wait()
+        super().remove_checkpoint(path)
+
     def teardown(self) -> None:
         """Waits until all is written.
 
         Raises:
             UserError: If something could not be.
         """
+        self._wait()
+
+    def settle(self) -> None:
+        """Waits until all is written, and says in a line what could not be, so that a run ends for its own reason."""
         try:
             self._wait()
-        finally:
-            if self._thread is not None:
-                self._thread.shutdown()
-                self._thread = None
+        except Exception as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            print(f"peft_lightning: a checkpoint was not written: {said}", file=sys.stderr, flush=True)
 
     def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
-        self._wait(_MOST_WAITING - 1)
-        if _bytes(checkpoint) > psutil.virtual_memory().available / 2:
+        while self._waiting and (len(self._waiting) >= _MOST_WAITING or self._waiting[0].done()):
+            self._waiting[0].result()
+            self._waiting.popleft()
+        if self._failure is not None:
+            self._wait()
+        if _bytes(checkpoint) > available_memory() / 2:
             self._wait()
             self._write(checkpoint, path)
             return
         copied = apply_to_collection(checkpoint, Tensor, _on_host)
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        self._waiting.append(self._thread.submit(self._write, copied, path))
+        self._waiting.append(self._thread.submit(self._write_in_turn, copied, path))
 
-    def _wait(self, most: int = 0) -> None:
-        """Waits until at most so many are still to be written."""
-        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
-            self._waiting.popleft().result()
+    def _wait(self) -> None:
+        """Waits until all is written, and raises what went wrong."""
+        if self._thread is not None:
+            # The thread does one thing after the other. What interrupts this line loses nothing.
+            self._thread.submit(_nothing).result()
+            thread, self._thread = self._thread, None
+            thread.shutdown()
+        self._waiting.clear()
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None
+
+    def _write_in_turn(self, checkpoint: dict[str, Any], path: Path) -> None:
+        """Writes, unless something before it could not be written; all that the thread does."""
+        if self._failure is not None:
+            return
+        try:
+            self._write(checkpoint, path)
+        except BaseException as error:
+            self._failure = error
+
+
+def _nothing() -> None:
+    pass
 
 
 def _on_host(tensor: Tensor) -> Tensor:

@@ -43,6 +43,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         took_s, ended_s = self._wrote_s
         return monotonic() >= ended_s + took_s * (1 / share - 1)
 
+    def settle(self) -> None:
+        """Waits until all that was saved is on disk, where a run ends for a reason of its own; here it always is."""
+
     def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
         self._write(checkpoint, path)
 

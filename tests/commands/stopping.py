@@ -1,8 +1,10 @@
 """A callback that breaks a run off where the environment says: the configuration is the same with and without."""
 
 import os
+import signal
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback
 
 AT = "STOP_AT_STEP"
@@ -24,4 +26,16 @@ class StopAt(Callback):
     def _stop() -> None:
         if os.environ[WITH] == "Ctrl-C":
             raise KeyboardInterrupt
+        if os.environ[WITH] == "no memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if os.environ[WITH] == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         raise RuntimeError("something\nbroke")
+
+
+class FailsWhenTold(Callback):
+    """Fails itself when it is told why the run ends, and so keeps that from whoever would be told next."""
+
+    def on_exception(self, *args: Any) -> None:
+        raise RuntimeError("the teller\nbroke")

@@ -1,23 +1,27 @@
 """Checkpoints written in a thread; `Held` stands still in the middle of it until it is let go."""
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.errors import UserError
-from peft_lightning.runs import checkpoint_io
+from peft_lightning.runs import background_io, checkpoint_io
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from peft_lightning.runs.directory import RunDirectory
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
+
+PATIENCE_S = 10.0
 
 
 class Held(BackgroundCheckpointIO):
@@ -25,10 +29,24 @@ class Held(BackgroundCheckpointIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self.may_write = threading.Event()
+        self.began, self.may_write = threading.Event(), threading.Event()
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        # In any other thread nobody would be left to say that it may.
+        assert threading.current_thread().name.startswith("checkpoints"), "the run itself was to write"
+        super()._write(checkpoint, path)
 
     def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
-        assert self.may_write.wait(300)
+        self.began.set()
+        assert self.may_write.wait(PATIENCE_S)
+        super()._put(checkpoint, path)
+
+
+class Slow(BackgroundCheckpointIO):
+    """Takes a moment, in which the run saves more."""
+
+    def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
+        time.sleep(0.1)
         super()._put(checkpoint, path)
 
 
@@ -73,14 +91,14 @@ def test_two_may_wait_and_the_third_waits_with_the_run(held: Held, tmp_path: Pat
     third.join(0.2)
     assert third.is_alive()
     held.may_write.set()
-    third.join(300)
+    third.join(PATIENCE_S)
     held.teardown()
     assert read_checkpoint(tmp_path / "best.ckpt")["state_dict"]["w"][0] == 1
     assert read_checkpoint(tmp_path / "last.ckpt")["state_dict"]["w"][0] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
-@pytest.mark.parametrize("then", ["save", "load", "teardown"])
+@pytest.mark.parametrize("then", ["save", "load", "remove", "teardown"])
 def test_what_went_wrong_is_said_once_at_the_next_occasion(then: str, tmp_path: Path) -> None:
     io = BackgroundCheckpointIO()
     (tmp_path / "file").touch()
@@ -90,6 +108,7 @@ def test_what_went_wrong_is_said_once_at_the_next_occasion(then: str, tmp_path: 
     occasions: dict[str, Callable[[], Any]] = {
         "save": lambda: io.save_checkpoint(content(), tmp_path / "last.ckpt"),
         "load": lambda: io.load_checkpoint(tmp_path / "file" / "last.ckpt"),
+        "remove": lambda: io.remove_checkpoint(tmp_path / "file" / "last.ckpt"),
         "teardown": io.teardown,
     }
     with pytest.raises((UserError, OSError), match="file"):
@@ -99,13 +118,63 @@ def test_what_went_wrong_is_said_once_at_the_next_occasion(then: str, tmp_path: 
     assert (tmp_path / "last.ckpt").is_file()
 
 
+def test_what_waits_behind_a_failure_is_not_written(held: Held, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    held.save_checkpoint(content(), tmp_path / "file" / "best.ckpt")
+    held.save_checkpoint(content(), tmp_path / "last.ckpt")
+    held.may_write.set()
+    with pytest.raises(OSError, match="file"):
+        held.save_checkpoint(content(), tmp_path / "last.ckpt")
+    held.teardown()
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("while_it", ["loads", "ends"])
+def test_ctrl_c_while_the_run_waits_loses_no_failure(while_it: str, held: Held, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    held.save_checkpoint(content(), tmp_path / "file" / "last.ckpt")
+
+    def interrupted() -> None:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        held.teardown() if while_it == "ends" else held.load_checkpoint(tmp_path / "last.ckpt")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    held.may_write.set()
+    with pytest.raises(OSError, match="file"):
+        held.teardown()
+    held.teardown()
+
+
+def test_a_run_that_ends_for_its_own_reason_says_a_failure_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    io = BackgroundCheckpointIO()
+    (tmp_path / "last.ckpt.partial").mkdir()
+    io.save_checkpoint(content(), tmp_path / "last.ckpt")
+    io.settle()
+    io.settle()
+    io.teardown()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "last.ckpt") in line
+
+
+def test_what_is_removed_does_not_come_back(held: Held, tmp_path: Path) -> None:
+    held.save_checkpoint(content(), tmp_path / "last.ckpt")
+    assert held.began.wait(PATIENCE_S)
+    threading.Timer(0.3, held.may_write.set).start()
+    held.remove_checkpoint(tmp_path / "last.ckpt")
+    held.teardown()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_room_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     io = BackgroundCheckpointIO()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=31))
+    monkeypatch.setattr(background_io, "available_memory", lambda: 31)
     io.save_checkpoint(content(), tmp_path / "last.ckpt")  # 16 bytes
     assert io._thread is None
     assert (tmp_path / "last.ckpt").is_file()
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=32))
+    monkeypatch.setattr(background_io, "available_memory", lambda: 32)
     io.save_checkpoint(content(), tmp_path / "last.ckpt")
     assert io._thread is not None
     io.teardown()
@@ -118,11 +187,14 @@ def test_it_is_free_when_all_is_written_and_its_share_of_the_time_is_kept(
     monkeypatch.setattr(checkpoint_io, "monotonic", lambda: clock.now)
     assert held.is_free(0.5)
     held.save_checkpoint(content(), tmp_path / "last.ckpt")
+    assert held.began.wait(PATIENCE_S)
     clock.now = 1000.0
     assert not held.is_free(1.0)
     held.may_write.set()
     held.load_checkpoint(tmp_path / "last.ckpt")
-    # It may have begun after the clock was set, and took a thousand seconds if not.
+    assert held.is_free(1.0)
+    clock.now = 1999.0
+    assert not held.is_free(0.5)
     clock.now = 2000.0
     assert held.is_free(0.5)
 
@@ -160,3 +232,31 @@ def test_a_full_disk_ends_the_run_in_one_line(run: RunDirectory, monkeypatch: py
     watched = trainer(run.path, checkpoints, plugins=[BackgroundCheckpointIO()], max_epochs=1)
     with pytest.raises(UserError, match="no space left to write"):
         watched.fit(ScriptedModule(scores=[0.5]), datamodule=ScriptedData(train=4))
+
+
+@pytest.mark.parametrize("made", [AtomicCheckpointIO, Slow])
+def test_a_best_checkpoint_that_could_not_be_written_is_found_again_on_resume(
+    made: type[AtomicCheckpointIO], run: RunDirectory
+) -> None:
+    in_the_way = run.best.with_name("best.ckpt.partial")
+
+    def block(trainer: Any, *_: Any) -> None:
+        if trainer.global_step == 8:
+            until = time.monotonic() + PATIENCE_S
+            while not run.last.exists() and time.monotonic() < until:  # those of step 4 come first
+                time.sleep(0.01)
+            in_the_way.mkdir()
+
+    def fit(*others: LambdaCallback, **settings: Any) -> RunCheckpoints:
+        checkpoints = RunCheckpoints(every_n_steps=0)
+        checkpoints.write_to(run)
+        watched = trainer(run.path, *others, checkpoints, plugins=[made()], max_epochs=3)
+        watched.fit(ScriptedModule(scores=[0.5, 0.9, 0.7]), datamodule=ScriptedData(train=4), **settings)
+        return checkpoints
+
+    with pytest.raises(UserError, match=r"cannot write .*best\.ckpt"):
+        fit(LambdaCallback(on_validation_start=block))
+    assert read_checkpoint_steps(run) == (4, 4)
+    in_the_way.rmdir()
+    assert fit(ckpt_path=run.last).best_step == 8
+    assert read_checkpoint_steps(run) == (8, 12)
