@@ -23,7 +23,7 @@ def unpack_scales(model: nn.Module, most_bytes: int = MOST_BYTES) -> bool:
     captured step on an H100, 0.45 of 6.9 ms.
 
     Args:
-        model: quantised; it is changed in place.
+        model: its 4-bit layers are changed in place; those that are not quantised yet are left alone.
         most_bytes: memory that this may take, in bytes; where it would take more, nothing is done.
 
     Returns:
@@ -31,7 +31,7 @@ def unpack_scales(model: nn.Module, most_bytes: int = MOST_BYTES) -> bool:
     """
     weights: list[Any] = [module.weight for module in model.modules() if isinstance(module, Linear4bit)]
     states = [weight.quant_state for weight in weights]
-    nested = [state for state in states if state.nested]
+    nested = [state for state in states if state is not None and state.nested]
     if sum(3 * state.absmax.numel() for state in nested) > most_bytes:
         return False
     for state in nested:

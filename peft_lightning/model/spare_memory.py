@@ -24,5 +24,9 @@ def spare_memory() -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _WORKSPACES)
     if torch.cuda.is_available() and not {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"} & os.environ.keys():
-        # The allocator may have read its variables by now.
-        torch.cuda.memory._set_allocator_settings(_ALLOCATOR)
+        # The allocator may have read its variables by now. Newer versions of torch have another name for this, and none
+        # promises it: without it a run takes a little more.
+        ask = getattr(torch._C, "_accelerator_setAllocatorSettings", None)
+        ask = ask or getattr(torch.cuda.memory, "_set_allocator_settings", None)
+        if ask is not None:
+            ask(_ALLOCATOR)

@@ -1,4 +1,4 @@
-"""The program, with one more callback: at the place that DIE_AT names it sends its own process SIGKILL.
+"""The program, with one more callback: at the place that DIE_AT names, if any, it sends its own process SIGKILL.
 
 Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away. Under
 IN_BACKGROUND checkpoints are written in a thread, as on a GPU.
@@ -19,7 +19,7 @@ from peft_lightning.commands.fit import Fit
 from peft_lightning.runs import checkpoint_io
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 
-PLACE, _, NUMBER = os.environ["DIE_AT"].partition(":")
+PLACE, _, NUMBER = os.environ.get("DIE_AT", "nowhere").partition(":")
 
 
 def die() -> None:

@@ -35,22 +35,41 @@ class Outcome:
 
 
 def run(
-    words: list[str], cwd: Path, die_at: str | None = None, start: Sequence[str] = PROGRAM, timeout_s: float = 1000
+    words: list[str],
+    cwd: Path,
+    die_at: str | None = None,
+    start: Sequence[str] = PROGRAM,
+    timeout_s: float = 1000,
+    in_background: bool = False,
 ) -> Outcome:
-    """Runs the program in a child process; with `die_at` it sends itself SIGKILL there."""
+    """Runs the program in a child process.
+
+    With `die_at` it sends itself SIGKILL there; with `in_background` it writes its checkpoints in a thread.
+    """
     environment = os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache")}
     if die_at is not None:
         environment["DIE_AT"] = die_at
+    if in_background:
+        environment["IN_BACKGROUND"] = "1"
+    if die_at is not None or in_background:
         start = (sys.executable, str(KILLER))
     command = [*start, *words]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_s)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def fit(recipe: str, cwd: Path, *extra: str, die_at: str | None = None, resume: bool = False) -> Outcome:
+def fit(
+    recipe: str,
+    cwd: Path,
+    *extra: str,
+    die_at: str | None = None,
+    resume: bool = False,
+    in_background: bool = False,
+) -> Outcome:
     """Runs a tiny offline fit of a recipe."""
     resuming = ("--ckpt_path", "last") if resume else ()
-    return run(["fit", "--config", f"configs/{recipe}.yaml", *TINY, *extra, *resuming], cwd, die_at)
+    words = ["fit", "--config", f"configs/{recipe}.yaml", *TINY, *extra, *resuming]
+    return run(words, cwd, die_at, in_background=in_background)
 
 
 def only_run(cwd: Path) -> Path:

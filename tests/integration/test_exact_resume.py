@@ -34,11 +34,7 @@ SIGKILLED = -9
     ("recipe", "in_background"),
     [("full", False), ("full", True), ("lora", False), ("qlora", False), ("qlora", True), ("ia3", False)],
 )
-def test_killed_and_resumed_run_equals_an_uninterrupted_one(
-    recipe: str, in_background: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if in_background:
-        monkeypatch.setenv("IN_BACKGROUND", "1")
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(recipe: str, in_background: bool, tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
     killed.mkdir()
@@ -47,10 +43,10 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(
     outcome = fit(recipe, alone, *extra)
     assert outcome.code == 0, outcome.err
     for number, place in enumerate(PLACES):
-        outcome = fit(recipe, killed, *extra, die_at=place, resume=number > 0)
+        outcome = fit(recipe, killed, *extra, die_at=place, resume=number > 0, in_background=in_background)
         assert outcome.code == SIGKILLED, (place, outcome.out, outcome.err)
         assert record(only_run(killed))["status"] == "running"
-    outcome = fit(recipe, killed, *extra, resume=True)
+    outcome = fit(recipe, killed, *extra, resume=True, in_background=in_background)
     assert outcome.code == 0, outcome.err
 
     left, right = only_run(alone), only_run(killed)

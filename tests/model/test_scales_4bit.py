@@ -57,3 +57,7 @@ def test_scales_that_are_quantised_once_are_left_alone() -> None:
     before = [one.clone() for one in scales(model)]
     assert not unpack_scales(model)
     assert all(torch.equal(a, b) for a, b in zip(scales(model), before, strict=True))
+
+
+def test_layers_that_are_not_quantised_yet_are_left_alone() -> None:
+    assert not unpack_scales(nn.Sequential(Linear4bit(128, 64)))

@@ -17,7 +17,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     asked: list[str] = []
-    monkeypatch.setattr(torch.cuda.memory, "_set_allocator_settings", asked.append)
+    monkeypatch.setattr(torch._C, "_accelerator_setAllocatorSettings", asked.append, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return asked
 
@@ -50,6 +50,34 @@ def test_without_a_gpu_there_is_no_allocator_to_ask(asked: list[str], monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     spare_memory()
     assert asked == []
+
+
+def test_a_torch_with_the_older_name_is_asked_by_that(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch._C, "_accelerator_setAllocatorSettings")
+    monkeypatch.setattr(torch.cuda.memory, "_set_allocator_settings", asked.append, raising=False)
+    spare_memory()
+    assert asked == ["expandable_segments:True"]
+
+
+def test_a_torch_that_has_neither_name_only_takes_more(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch._C, "_accelerator_setAllocatorSettings")
+    monkeypatch.delattr(torch.cuda.memory, "_set_allocator_settings", raising=False)
+    spare_memory()
+    assert asked == []
+
+
+@pytest.mark.skipif(not hasattr(torch._C, "_accelerator_getAllocatorSettings"), reason="an older torch tells nothing")
+def test_the_allocator_of_this_torch_is_asked_without_a_warning() -> None:
+    code = (
+        "import torch\n"
+        "from peft_lightning.model.spare_memory import spare_memory\n"
+        "torch.cuda.is_available = lambda: True\n"
+        "spare_memory()\n"
+        "print(torch._C._accelerator_getAllocatorSettings())"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "expandable_segments:True" in done.stdout
 
 
 @CUDA

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.cli import LightningCLI
+
+from peft_lightning import cli
+from peft_lightning.__main__ import main
+from peft_lightning.runs.background_io import BackgroundCheckpointIO
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+
+
+class Stop(BaseException):
+    """Ends the program where the Trainer would be built."""
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (torch.device("cuda", 0), BackgroundCheckpointIO),
+        (torch.device("cpu"), AtomicCheckpointIO),
+        (None, AtomicCheckpointIO),  # several GPUs
+    ],
+)
+def test_checkpoints_are_written_in_the_background_on_one_gpu_only(
+    device: torch.device | None, expected: type, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def instantiate(self: LightningCLI, **settings: Any) -> None:
+        given.extend(settings["plugins"])
+        raise Stop
+
+    monkeypatch.setattr(LightningCLI, "instantiate_trainer", instantiate)
+    monkeypatch.setattr(cli, "single_device", lambda *settings: device)
+    # Which device a strategy can have is a matter of the machine.
+    monkeypatch.setattr(cli, "StepStrategy", lambda *settings: "auto")
+    with pytest.raises(Stop):
+        main(tiny_fit)
+    assert [type(plugin) for plugin in given] == [expected]
