@@ -29,6 +29,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
 from peft_lightning.engine.attention import planned_attention
+from peft_lightning.engine.casting import cast_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
@@ -114,7 +115,11 @@ def _profile(method: str, engine: str, backbone: str, rows: int, tokens: int, st
         )
         if engine == "compiled":
             layers = CompiledLayers(module)
-            settings = replace(settings, capturing=lambda rows: layers.lent())
+            settings = replace(
+                settings,
+                weights=lambda: cast_together(module, torch.bfloat16),
+                capturing=lambda rows: layers.lent(),
+            )
         captured = CapturedSteps(module.loss, optimizer, settings)
 
         def step() -> object:

@@ -31,6 +31,7 @@ class StepSettings:
         scale: multiplies the loss before the backward pass, as a gradient scaler does.
         clips: whether the clipping can be captured: the gradients are neither accumulated nor scaled.
         updates: whether the optimiser's step, too, can be captured.
+        weights: what the forward and the backward pass run in, such as with weights that are lent.
         capturing: what warm-up and capture run in, by the examples that go through at once; replays run without it.
     """
 
@@ -40,6 +41,7 @@ class StepSettings:
     scale: Callable[[Tensor], Tensor]
     clips: bool
     updates: bool
+    weights: Callable[[], AbstractContextManager[None]] = nullcontext
     capturing: Callable[[int], AbstractContextManager[None]] = lambda rows: nullcontext()
 
 
@@ -238,11 +240,12 @@ class CapturedSteps:
         whole = rows_of(batch)
         total = torch.zeros_like(self._loss_out)
         for piece, share in pieces(batch, rows):
-            with settings.context():
-                loss = self._loss(piece)
-            if rows < whole:
-                loss = loss * share
-            settings.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+            with settings.weights():
+                with settings.context():
+                    loss = self._loss(piece)
+                if rows < whole:
+                    loss = loss * share
+                settings.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self._loss_out.copy_(total)
 

@@ -15,6 +15,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.attention import planned_attention, planning_pays
+from peft_lightning.engine.casting import cast_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
@@ -74,7 +75,7 @@ class StepStrategy(PiecewiseStrategy):
             if on_gpu:
                 # cuDNN has no attention for 32 bits. Who compiles has a long job in mind; a step that fell back from
                 # it keeps its kernels.
-                in_half = compute_dtype(str(self.precision_plugin.precision)) != torch.float32
+                in_half = self._compute_dtype != torch.float32
                 self.plans_attention = in_half and ("compiled" in (self.engine, self._asked) or planning_pays(*size))
         self._kernels.close()
         self._kernels.enter_context(planned_attention(trains and bool(self.plans_attention)))
@@ -202,6 +203,16 @@ class StepStrategy(PiecewiseStrategy):
                     self._captured().warm_up(self.batch_to_device(widest), self._rows(widest))
         return self._layers.lent()
 
+    def _cast_weights(self) -> AbstractContextManager[None]:
+        # A layer may look at its weights' type, as LoRA's does, and round otherwise: as compiled ones do anyway.
+        if self.engine == "compiled" and str(self.precision_plugin.precision).endswith("-mixed"):
+            return cast_together(self._module, self._compute_dtype)
+        return nullcontext()
+
+    @property
+    def _compute_dtype(self) -> torch.dtype:
+        return compute_dtype(str(self.precision_plugin.precision))
+
     def _captured(self) -> CapturedSteps:
         """The captured steps; new ones where what a step does has changed, as a scheduler of the accumulation may."""
         settings = self._settings()
@@ -225,6 +236,7 @@ class StepStrategy(PiecewiseStrategy):
             scale=scaler.scale if scaler is not None else _as_it_is,
             clips=clips,
             updates=clips and type(self.optimizers[0]) is AdamW,
+            weights=self._cast_weights,
             capturing=self._lent_layers,
         )
 

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -213,9 +213,10 @@ def test_a_loss_that_asks_the_gpu_falls_back_and_its_run_goes_on(
 
 
 @CUDA
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("method", ["full", "lora", "qlora", "ia3"])
-def test_compiled_steps_are_the_steps(method: str, words: list[str], tmp_path: Path) -> None:
-    words = [word.replace("lora.yaml", f"{method}.yaml") for word in words]
+def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[str], tmp_path: Path) -> None:
+    words = [word.replace("lora.yaml", f"{method}.yaml") for word in words] + ["--trainer.precision", precision]
     if "lora" not in method:
         where = words.index("--model.method.lora_dropout")
         del words[where : where + 2]
@@ -228,6 +229,33 @@ def test_compiled_steps_are_the_steps(method: str, words: list[str], tmp_path: P
     assert plain["global_step"] == compiled["global_step"]
     expected = curve(tmp_path / "plain", "train/loss")
     assert curve(tmp_path / "compiled", "train/loss") == pytest.approx(expected, rel=2e-2)
+    norms = curve(tmp_path / "plain", "train/gradient_norm")
+    assert curve(tmp_path / "compiled", "train/gradient_norm") == pytest.approx(norms, rel=5e-2)
+
+
+@pytest.mark.parametrize("graphs", ["again"], indirect=True)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_compiled_steps_have_their_weights_cast_together(
+    precision: str, words: list[str], graphs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast: list[torch.dtype] = []
+    real = peft_lightning.engine.strategy.cast_together
+
+    def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
+        cast.append(dtype)
+        return real(network, dtype)
+
+    monkeypatch.setattr(peft_lightning.engine.strategy, "cast_together", watched)
+    # What a compiler may do to the layers is not at issue.
+    monkeypatch.setattr(torch, "compile", lambda forward, **settings: forward)
+    words = [*words, "--trainer.precision", precision]
+    plain, _ = trained(words, tmp_path / "plain", "--engine", "eager")
+    assert cast == []
+    compiled, run = trained(words, tmp_path / "compiled", "--engine", "compiled")
+    assert (run["engine"], run["notes"]) == ("compiled", [])
+    assert set(cast) == ({torch.bfloat16} if precision == "bf16-mixed" else set())
+    for name, weight in plain["state_dict"].items():
+        assert torch.allclose(weight, compiled["state_dict"][name], atol=1e-3), name
     norms = curve(tmp_path / "plain", "train/gradient_norm")
     assert curve(tmp_path / "compiled", "train/gradient_norm") == pytest.approx(norms, rel=5e-2)
 

@@ -1,0 +1,63 @@
+"""Trained weights in half precision: autocast casts each of them, and its gradient back, by a kernel of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def cast_together(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Lends linear layers their trained 32-bit weights in another type, all cast by one or two kernels.
+
+    Autocast casts them to the same bits, but each where it is used; compiled, in the backward pass once more. Inside
+    must be the forward and the backward pass, which may compute activations again.
+
+    Args:
+        network: what is trained; layers of its own kinds, such as quantised ones, are left alone.
+        dtype: what autocast would cast to.
+    """
+    places = [
+        (layer._parameters, name, weight)
+        for layer in network.modules()
+        if type(layer) is nn.Linear
+        for name, weight in layer._parameters.items()
+        if weight is not None and weight.requires_grad and weight.dtype == torch.float32
+    ]
+    if not places:
+        yield
+        return
+    # A weight that several layers share is cast once.
+    weights = list({id(weight): weight for _, _, weight in places}.values())
+    lent = dict(zip(map(id, weights), _Cast.apply(dtype, *weights), strict=True))  # type: ignore[no-untyped-call]
+    for parameters, name, weight in places:
+        parameters[name] = lent[id(weight)]
+    try:
+        yield
+    finally:
+        for parameters, name, weight in places:
+            parameters[name] = weight
+
+
+class _Cast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        return tuple(_cast(weights, dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        given = [gradient for gradient in gradients if gradient is not None]
+        cast = iter(_cast(given, torch.float32))
+        return None, *(None if gradient is None else next(cast) for gradient in gradients)
+
+
+def _cast(values: tuple[Tensor, ...] | list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    cast = [torch.empty_like(value, dtype=dtype) for value in values]
+    if cast:
+        torch._foreach_copy_(cast, list(values))
+    return cast
