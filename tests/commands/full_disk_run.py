@@ -29,6 +29,8 @@ class FullDisk(Callback):
             os.kill(os.getpid(), signal.Signals[os.environ["ENDS_WITH"]])
 
 
+# What is started in the background is deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 original = Fit.callbacks
 Fit.callbacks = lambda self: [FullDisk(), *original(self)]  # type: ignore[method-assign]
 cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]

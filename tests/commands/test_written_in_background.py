@@ -2,10 +2,12 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from peft_lightning import cli
 from peft_lightning.__main__ import main
@@ -34,8 +36,12 @@ class Late(BackgroundCheckpointIO):
 
 
 @pytest.fixture(autouse=True)
-def late(monkeypatch: pytest.MonkeyPatch) -> None:
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(cli, "AtomicCheckpointIO", Late)
+    allowed = torch.backends.cuda.cudnn_sdp_enabled()
+    yield
+    # A Trainer that fails while it ends leaves the kernels of its run behind.
+    torch.backends.cuda.enable_cudnn_sdp(allowed)
 
 
 def stop(at: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:

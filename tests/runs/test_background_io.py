@@ -130,7 +130,12 @@ def test_what_waits_behind_a_failure_is_not_written(held: Held, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("while_it", ["loads", "ends"])
-def test_ctrl_c_while_the_run_waits_loses_no_failure(while_it: str, held: Held, tmp_path: Path) -> None:
+def test_ctrl_c_while_the_run_waits_loses_no_failure(
+    while_it: str, held: Held, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # What is started in the background is deaf to it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     (tmp_path / "file").touch()
     held.save_checkpoint(content(), tmp_path / "file" / "last.ckpt")
 
