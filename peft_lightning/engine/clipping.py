@@ -60,8 +60,8 @@ class Clipping:
             yield self.clip(parameters)
             return
         norm = _norm(parameters)
-        # Where torch's own gradient scaler leaves its scale.
-        optimizer.grad_scale = ((norm + _EPS) / self.most).clamp(min=1)  # type: ignore[attr-defined]
+        # Where torch's own gradient scaler leaves its scale, in 32 bits whatever the gradients are.
+        optimizer.grad_scale = ((norm.float() + _EPS) / self.most).clamp(min=1)  # type: ignore[attr-defined]
         try:
             yield norm
         finally:

@@ -23,8 +23,8 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     """Copies what is to be saved to the host's memory, and writes it in a thread.
 
     Full fine-tuning saves 1.5 GB at roberta-base size: a run waited two seconds for it on an H100's host, and waits a
-    third of a second for the copy. Lightning's `AsyncCheckpointIO` copies within the GPU's memory, and
-    takes on any number of copies.
+    third of a second to a whole one, by the host, for the copy. Lightning's `AsyncCheckpointIO` copies within the GPU's
+    memory, and takes on any number of copies.
 
     Where the host has no room for a copy it is written at once. What goes wrong in the thread is raised where the run
     next saves, reads or removes a checkpoint, or ends. What waits behind it is not written: a last checkpoint that says

@@ -40,8 +40,9 @@ def available_memory(root: Path = Path("/")) -> int:
 
 def _left_in_groups(root: Path) -> Iterator[int]:
     for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, name = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        _, _, named = line.partition(":")
+        controllers, colon, name = named.partition(":")
+        if not colon or (controllers and "memory" not in controllers.split(",")):
             continue
         hierarchy = _V1 if controllers else _V2
         top = root / hierarchy.folder
@@ -57,7 +58,7 @@ def _left(folder: Path, hierarchy: _Hierarchy) -> int | None:
     limit, taken = _read(folder / hierarchy.limit).strip(), _read(folder / hierarchy.taken).strip()
     if not limit.isdigit() or not taken.isdigit():  # "max" is no limit
         return None
-    figures = dict(line.split(" ", 1) for line in _read(folder / "memory.stat").splitlines())
+    figures = dict(line.partition(" ")[::2] for line in _read(folder / "memory.stat").splitlines())
     return max(int(limit) - int(taken) + int(figures.get(hierarchy.unused_files, 0)), 0)
 
 

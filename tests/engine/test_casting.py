@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from peft_lightning.engine.casting import cast_together
+from peft_lightning.engine.compilation import CompiledLayers
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -49,8 +50,8 @@ def network(recomputes: bool = False, device: str = "cpu") -> Network:
     return Network(recomputes).to(device)
 
 
-def step(model: Network, together: bool) -> tuple[Tensor, dict[str, Tensor | None]]:
-    tokens = torch.arange(24, device=model.words.weight.device).view(4, 6) % 16
+def step(model: Network, together: bool, width: int = 6) -> tuple[Tensor, dict[str, Tensor | None]]:
+    tokens = torch.arange(4 * width, device=model.words.weight.device).view(4, width) % 16
     kind = tokens.device.type
     if together:
         with cast_together(model, torch.bfloat16):
@@ -132,3 +133,26 @@ def test_all_are_cast_by_one_call_and_their_gradients_by_another() -> None:
         step(network(), together=True)
     assert apart.counts["_to_copy"] >= 10
     assert together.counts == {"_foreach_copy_": 2}
+
+
+def test_one_graph_is_compiled_for_all_layers_and_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, shapes = torch.compile, []
+
+    def watched(graph: torch.fx.GraphModule, inputs: list[object]) -> torch.fx.GraphModule:
+        given = [node.meta["example_value"] for node in graph.graph.nodes if node.op == "placeholder"]
+        shapes.append([tuple(value.shape) for value in given if isinstance(value, Tensor)])
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda forward, **settings: real(forward, backend=watched, **settings))
+    plain, compiled = network(), network()
+    layers = CompiledLayers(compiled)
+    for width in (6, 9, 12):
+        expected, _ = step(plain, together=False, width=width)
+        with layers.lent():
+            loss, _ = step(compiled, together=True, width=width)
+        assert torch.equal(loss, expected)
+    for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+        assert (one.grad is None and other.grad is None) or torch.equal(one.grad, other.grad)
+    # A weight of any size would get slower kernels.
+    (graph,) = shapes
+    assert [shape for shape in graph if shape[0] == 64] == [(64, 32), (64,)]

@@ -56,6 +56,7 @@ def v1(limit: str, taken: int, unused_files: int = 0, group: str = "") -> dict[s
         # Within a container of Docker the group's name is the host's, and its files are at the top.
         ("4:memory:/docker/4f2a", v1("500", 400), 100),
         ("1:cpu:/run", v1("500", 400, group="run"), MACHINE),
+        ("nothing known\n0::/", v2("500", 400) | {"sys/fs/cgroup/memory.stat": "nothing known\nunknown"}, 100),
     ],
 )
 def test_the_tightest_limit_counts(groups: str, files: dict[str, str], expected: int, tmp_path: Path) -> None:
