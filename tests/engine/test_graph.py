@@ -112,11 +112,10 @@ def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words:
     assert left["param_groups"] == right["param_groups"]
 
 
-@pytest.mark.parametrize("accumulate", ["1", "2"])
 def test_large_gradients_have_no_second_set_and_are_the_same(
-    accumulate: str, graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["--model.optimizer", "adamw_8bit", "--trainer.accumulate_grad_batches", accumulate]
+    more = ["--model.optimizer", "adamw_8bit"]
     copied, _ = trained(words, tmp_path / "copied", *graphs, *more)
     monkeypatch.setattr(peft_lightning.engine.graph, "_SMALL", 0)
     added, run = trained(words, tmp_path / "added", *graphs, *more)
@@ -247,7 +246,7 @@ def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[s
 
 
 @pytest.mark.parametrize("graphs", ["again"], indirect=True)
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_compiled_steps_have_their_weights_cast_together(
     precision: str, words: list[str], graphs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The program, with one more callback: at the place that DIE_AT names, if any, it sends its own process SIGKILL.
+"""The program, with one more callback: at the place that DIE_AT names, if any, it sends its processes SIGKILL.
 
 Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away. Under
 IN_BACKGROUND checkpoints are written in a thread, as on a GPU.
@@ -23,7 +23,9 @@ PLACE, _, NUMBER = os.environ.get("DIE_AT", "nowhere").partition(":")
 
 
 def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    # With the data loader's workers: one that has just been forked does not notice that it is left alone, waits for
+    # ever, and keeps whoever reads this process's output waiting.
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class DieInTime(Callback):
@@ -78,6 +80,7 @@ def die_while_saving(path: Path, number: int) -> None:
     checkpoint_io.torch.save = save
 
 
+os.setpgrp()
 original = Fit.callbacks
 Fit.callbacks = lambda self: [DieInTime(), *original(self), DieLate()]  # type: ignore[method-assign]
 if PLACE == "while_saving":
