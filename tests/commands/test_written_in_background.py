@@ -53,7 +53,7 @@ def stop(at: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ("how", "code", "reason", "status"),
     [
         ("Ctrl-C", 130, "interrupted: go on in", "interrupted"),
-        ("SIGTERM", 130, "interrupted: go on in", "interrupted"),
+        pytest.param("SIGTERM", 130, "interrupted: go on in", "interrupted", marks=pytest.mark.slow),
         ("no memory", 2, "peft_lightning: error: the GPU ran out of memory at step 6", "out_of_memory"),
     ],
 )
@@ -80,7 +80,10 @@ def test_what_could_not_be_written_does_not_hide_why_the_run_ended(
     assert record(path)["status"] == status
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "no memory"])
+@pytest.mark.parametrize(
+    "how",
+    ["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.slow), pytest.param("no memory", marks=pytest.mark.slow)],
+)
 def test_the_record_of_a_run_that_broke_off_says_how_large_its_checkpoint_is(
     how: str, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
