@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.engine.strategy import StepStrategy
-from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
 from peft_lightning.runs.record import (
@@ -78,8 +78,7 @@ class RunRecorder(Callback):
         message = " ".join(str(exception).split())
         self.record.error = message or type(exception).__name__
         # Lightning ends what is written in the background only after this, and the record says how large it is.
-        if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
-            trainer.strategy.checkpoint_io.settle()
+        settle(trainer.strategy.checkpoint_io)
         self._write(trainer, status_after(exception))
 
     def finish(self, trainer: Trainer) -> RunRecord:

@@ -30,7 +30,7 @@ from peft_lightning.commands.command import Command
 from peft_lightning.engine.memory import limited_memory
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
-from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
 from peft_lightning.runs.directory import RunDirectory, find_unfinished
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
@@ -118,8 +118,7 @@ class Fit(Command):
             self.recorder.finish(trainer)
         finally:
             # A failure while the Trainer ends may leave something to be written, and another run could go on here.
-            if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
-                trainer.strategy.checkpoint_io.settle()
+            settle(trainer.strategy.checkpoint_io)
             self.directory.release()
         if trainer.is_global_zero:
             print(f"\n{as_text(self.record)}\n\nrun directory: {self.directory.path}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,7 +57,7 @@ class _Cast(torch.autograd.Function):
         return None, *(None if gradient is None else next(cast) for gradient in gradients)
 
 
-def _cast(values: tuple[Tensor, ...] | list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+def _cast(values: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     cast = [torch.empty_like(value, dtype=dtype) for value in values]
     if cast:
         torch._foreach_copy_(cast, list(values))

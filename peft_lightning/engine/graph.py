@@ -228,11 +228,8 @@ class CapturedSteps:
         if self.settings.clips:
             self.gradient_norm.copy_(self.settings.clipping.clip(self._parameters))
         if copied:
-            fresh = {kept[parameter]: parameter.grad for parameter in kept if parameter.grad is not None}
-            torch._foreach_copy_(list(fresh), list(fresh.values()))
-            left = [gradient for gradient in kept.values() if gradient not in fresh]
-            if left:
-                torch._foreach_zero_(left)
+            fresh = [torch.zeros_like(p) if p.grad is None else p.grad for p in kept]
+            torch._foreach_copy_(list(kept.values()), fresh)
             self._lend_gradients(first)
 
     def _backward(self, batch: Batch, rows: int) -> None:

@@ -92,7 +92,8 @@ class StepStrategy(PiecewiseStrategy):
             self._accumulated.append(batch)
             loss = self._replay_if_there_is_room(batch)
             if loss is not None:
-                done = self._captured().settings
+                assert self._graphs is not None
+                done = self._graphs.settings
                 self._has_gradients, self._has_clipped, self._has_stepped = True, done.clips, done.updates
                 return loss
             self._accumulated.pop()
@@ -171,9 +172,10 @@ class StepStrategy(PiecewiseStrategy):
     def _replay(self, batch: Batch) -> Tensor | None:
         first = len(self._accumulated) == 1
         try:
-            if first and not self._looked_ahead and self._captured().is_ready:
-                self._capture_coming()
-            return self._captured().run(batch, self._rows(batch), first)
+            steps = self._captured()
+            if first and not self._looked_ahead and steps.is_ready:
+                self._capture_coming(steps)
+            return steps.run(batch, self._rows(batch), first)
         except CompileError as error:
             self._fall_back("graph", f"the layers cannot be compiled ({error}): steps run as graphs without that")
             self._looked_ahead = False
@@ -184,11 +186,11 @@ class StepStrategy(PiecewiseStrategy):
             self._fall_back("eager", f"{why}: steps run eager from here on")
         return None
 
-    def _capture_coming(self) -> None:
+    def _capture_coming(self, steps: CapturedSteps) -> None:
         """Captures the steps of all shapes that this epoch has: the largest first, whose memory serves the others."""
         self._looked_ahead = True
         for batch in said_by_data(self._module.trainer, "coming_shapes") or ():
-            self._captured().capture(self.batch_to_device(batch), self._rows(batch))
+            steps.capture(self.batch_to_device(batch), self._rows(batch))
 
     def _lent_layers(self, rows: int) -> AbstractContextManager[None]:
         # One example is a shape of its own for the compiler: not worth the time.

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import atomic_file
@@ -83,6 +83,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: If the file is missing, cut short, foreign, or would have to run code.
         """
         return read_checkpoint(Path(path), map_location)
+
+
+def settle(io: CheckpointIO) -> None:
+    """Waits until all that was saved is on disk, where a run ends for a reason of its own.
+
+    Args:
+        io: A Trainer's; one of a user's own is left to itself.
+    """
+    if isinstance(io, AtomicCheckpointIO):
+        io.settle()
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -53,12 +54,7 @@ def network(recomputes: bool = False, device: str = "cpu") -> Network:
 def step(model: Network, together: bool, width: int = 6) -> tuple[Tensor, dict[str, Tensor | None]]:
     tokens = torch.arange(4 * width, device=model.words.weight.device).view(4, width) % 16
     kind = tokens.device.type
-    if together:
-        with cast_together(model, torch.bfloat16):
-            with torch.autocast(kind, torch.bfloat16):
-                loss = model(tokens)
-            loss.backward()
-    else:
+    with cast_together(model, torch.bfloat16) if together else nullcontext():
         with torch.autocast(kind, torch.bfloat16):
             loss = model(tokens)
         loss.backward()
