@@ -8,11 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor
-
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from peft_lightning.runs.host_copies import HostCopies
 from peft_lightning.runs.host_memory import available_memory
 
 # The best weights and all that is needed to go on are saved one after the other.
@@ -23,8 +20,8 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     """Copies what is to be saved to the host's memory, and writes it in a thread.
 
     Full fine-tuning saves 1.5 GB at roberta-base size: a run waited two seconds for it on an H100's host, and waits a
-    third of a second to a whole one, by the host, for the copy. Lightning's `AsyncCheckpointIO` copies within the GPU's
-    memory, and takes on any number of copies.
+    third of a second to a whole one, by the host, for the first copy, whose memory later ones use again. Lightning's
+    `AsyncCheckpointIO` copies within the GPU's memory, and takes on any number of copies.
 
     Where the host has no room for a copy it is written at once. What goes wrong in the thread is raised where the run
     next saves, reads or removes a checkpoint, or ends. What waits behind it is not written: a last checkpoint that says
@@ -34,7 +31,8 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     def __init__(self) -> None:
         super().__init__()
         self._thread: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Path, Future[None]]] = deque()
+        self._copies = HostCopies()
         self._failure: BaseException | None = None
 
     def is_free(self, share: float) -> bool:
@@ -43,12 +41,12 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         Args:
             share: Of the time from the beginning of the last writing on, above 0.
         """
-        return all(writing.done() for writing in self._waiting) and super().is_free(share)
+        return all(writing.done() for _, writing in self._waiting) and super().is_free(share)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Reads a checkpoint, once all that was saved is written.
+        """Reads a checkpoint, once it is written; what was saved after it may still be being written.
 
         Args:
             path: The file.
@@ -61,7 +59,11 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         Raises:
             UserError: If one could not be written, or this one not be read.
         """
-        self._wait()
+        for written, writing in self._waiting:
+            if written == Path(path):
+                writing.result()
+        if self._failure is not None:
+            self._wait()
         return super().load_checkpoint(path, map_location, weights_only)
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -77,12 +79,15 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         super().remove_checkpoint(path)
 
     def teardown(self) -> None:
-        """Waits until all is written.
+        """Waits until all is written, and gives the copies' memory back.
 
         Raises:
             UserError: If something could not be.
         """
-        self._wait()
+        try:
+            self._wait()
+        finally:
+            self._copies.forget()
 
     def settle(self) -> None:
         """Waits until all is written, and says in a line what could not be, so that a run ends for its own reason."""
@@ -93,19 +98,20 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
             print(f"peft_lightning: a checkpoint was not written: {said}", file=sys.stderr, flush=True)
 
     def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
-        while self._waiting and (len(self._waiting) >= _MOST_WAITING or self._waiting[0].done()):
-            self._waiting[0].result()
+        while self._waiting and (len(self._waiting) >= _MOST_WAITING or self._waiting[0][1].done()):
+            self._waiting[0][1].result()
             self._waiting.popleft()
         if self._failure is not None:
             self._wait()
-        if _bytes(checkpoint) > available_memory() / 2:
+        if self._copies.bytes_missing(checkpoint) > available_memory() / 2:
             self._wait()
+            self._copies.forget()
             self._write(checkpoint, path)
             return
-        copied = apply_to_collection(checkpoint, Tensor, _on_host)
+        copied = self._copies.copy(checkpoint)
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        self._waiting.append(self._thread.submit(self._write_in_turn, copied, path))
+        self._waiting.append((path, self._thread.submit(self._write_in_turn, copied, path)))
 
     def _wait(self) -> None:
         """Waits until all is written, and raises what went wrong."""
@@ -127,24 +133,10 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
             return
         try:
             self._write(checkpoint, path)
+            self._copies.take_back(checkpoint)
         except BaseException as error:
             self._failure = error
 
 
 def _nothing() -> None:
     pass
-
-
-def _on_host(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True)
-
-
-def _bytes(checkpoint: dict[str, Any]) -> int:
-    count = 0
-
-    def add(tensor: Tensor) -> None:
-        nonlocal count
-        count += tensor.numel() * tensor.element_size()
-
-    apply_to_collection(checkpoint, torch.Tensor, add)
-    return count

@@ -141,7 +141,7 @@ def test_ctrl_c_while_the_run_waits_loses_no_failure(
 
     def interrupted() -> None:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-        held.teardown() if while_it == "ends" else held.load_checkpoint(tmp_path / "last.ckpt")
+        held.teardown() if while_it == "ends" else held.load_checkpoint(tmp_path / "file" / "last.ckpt")
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
@@ -162,6 +162,43 @@ def test_a_run_that_ends_for_its_own_reason_says_a_failure_in_one_line(
     io.teardown()
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "last.ckpt") in line
+
+
+def test_a_checkpoint_is_read_while_the_next_is_being_written(tmp_path: Path) -> None:
+    began, may_write = threading.Event(), threading.Event()
+
+    class HeldLast(BackgroundCheckpointIO):
+        def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
+            if path.name == "last.ckpt":
+                began.set()
+                assert may_write.wait(PATIENCE_S)
+            super()._put(checkpoint, path)
+
+    io = HeldLast()
+    io.save_checkpoint(content(1), tmp_path / "best.ckpt")
+    io.save_checkpoint(content(2), tmp_path / "last.ckpt")
+    try:
+        assert io.load_checkpoint(tmp_path / "best.ckpt")["state_dict"]["w"][0] == 1
+        assert began.wait(PATIENCE_S)
+        assert not (tmp_path / "last.ckpt").exists()
+    finally:
+        may_write.set()
+    io.teardown()
+    assert read_checkpoint(tmp_path / "last.ckpt")["state_dict"]["w"][0] == 2
+
+
+def test_memory_is_used_again_when_it_is_on_disk_and_not_before(held: Held, tmp_path: Path) -> None:
+    copies = held._copies
+    held.save_checkpoint(content(1.0), tmp_path / "best.ckpt")
+    assert copies.bytes_missing(content()) == 16
+    held.may_write.set()
+    held.load_checkpoint(tmp_path / "best.ckpt")
+    assert copies.bytes_missing(content()) == 0
+    held.save_checkpoint(content(2.0), tmp_path / "last.ckpt")
+    held.teardown()
+    assert copies.bytes_missing(content()) == 16
+    assert read_checkpoint(tmp_path / "best.ckpt")["state_dict"]["w"][0] == 1
+    assert read_checkpoint(tmp_path / "last.ckpt")["state_dict"]["w"][0] == 2
 
 
 def test_what_is_removed_does_not_come_back(held: Held, tmp_path: Path) -> None:

@@ -136,9 +136,11 @@ def test_the_row_shows_a_dash_for_what_was_not_measured() -> None:
 def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     older = written(path) | {"schema": 1}
-    del older["engine"], older["micro_batch_size"], older["cudnn_attention"]
+    for newer in ("engine", "micro_batch_size", "unpadded_attention", "cudnn_attention"):
+        del older[newer]
     path.write_text(json.dumps(older))
     record = RunRecord.read(path)
-    assert (record.engine, record.micro_batch_size, record.cudnn_attention) == (None, None, None)
+    assert (record.engine, record.micro_batch_size) == (None, None)
+    assert (record.unpadded_attention, record.cudnn_attention) == (None, None)
     path.write_text(json.dumps(older | {"schema": 2, "engine": "graph", "micro_batch_size": 8}))
     assert RunRecord.read(path).engine == "graph"
