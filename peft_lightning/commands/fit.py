@@ -174,12 +174,16 @@ class Fit(Command):
             print(f"resuming {path} at step {read_checkpoint(self.directory.last)['global_step']}")
 
     def _train(self, trainer: Trainer, checkpoint: Path | None) -> None:
+        if isinstance(trainer.strategy, StepStrategy):
+            trainer.strategy.test_follows = self.settings.options["test_after_fit"]
         with self._one_line_endings(trainer):
             trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
 
     def _test(self, trainer: Trainer) -> None:
         # Without a validation there is no best checkpoint: the weights are tested as training left them.
-        path = self.directory.best if self.directory.best.exists() else None
+        path = self.directory.best if self.checkpoints.best_step is not None else None
+        if isinstance(trainer.strategy, StepStrategy):
+            trainer.strategy.test_follows = False
         with self._one_line_endings(trainer):
             trainer.test(self.model, datamodule=self.data, ckpt_path=path, weights_only=True, verbose=False)
 

@@ -11,6 +11,7 @@ import torch
 
 from peft_lightning import cli
 from peft_lightning.__main__ import main
+from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
 from tests.commands.stopping import AT, WITH
@@ -111,6 +112,48 @@ def test_a_run_lets_go_of_its_directory_when_all_is_written(
         main([*tiny_fit, "--trainer.callbacks+=tests.commands.stopping.FailsWhenTold", *STOPPABLE])
     assert left == [["best.ckpt", "last.ckpt", "last.ckpt.partial"]]
     assert capfd.readouterr().err.count(NOT_WRITTEN) == 1
+
+
+def test_a_run_is_tested_while_its_last_checkpoint_is_being_written(
+    tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int, bool]] = []
+
+    def started(module: TextClassifier) -> None:
+        trainer = module.trainer
+        state = sum(len(optimizer.state) for optimizer in trainer.optimizers)
+        has_gradients = any(weight.grad is not None for weight in module.parameters())
+        seen.append((trainer.strategy.checkpoint_io.is_free(1.0), state, has_gradients))
+
+    monkeypatch.setattr(TextClassifier, "on_test_start", started)
+    main(tiny_fit)
+    # What only training needs has made room.
+    assert seen == [(False, 0, False)]
+    path = only_run(Path())
+    last = checkpoint(path / "checkpoints/last.ckpt")
+    assert last["global_step"] == 4
+    assert last["optimizer_states"][0]["state"]
+    assert record(path)["status"] == "finished"
+
+
+def test_a_last_checkpoint_that_could_not_be_written_ends_a_tested_run_in_one_line(
+    tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Blocked(Late):
+        def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
+            if path.name == "last.ckpt":
+                path.with_name(f"{path.name}.partial").mkdir()
+            super()._put(checkpoint, path)
+
+    monkeypatch.setattr(cli, "AtomicCheckpointIO", Blocked)
+    with pytest.raises(SystemExit) as ended:
+        main(tiny_fit)
+    assert ended.value.code == 2
+    path = only_run(Path())
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "cannot write" in line]
+    assert str(path / "checkpoints/last.ckpt") in said
+    assert record(path)["status"] == "failed"
+    assert (path / "checkpoints/best.ckpt").exists()
 
 
 @pytest.mark.slow
