@@ -5,7 +5,7 @@
 `--shape` is a folder with a `config.json` and a tokenizer (random weights), `--backbone` one with weights.
 The step is the study's recipe under bf16 autocast (forward, backward, clipping, AdamW) on a batch of random tokens with
 some padding, outside any training loop: what is left between its time and that in `vs_peers.py` is the loop's.
-Attention takes cuDNN's kernels where this project's would in a job of a few hundred steps: compiled only.
+Attention is the program's: it leaves padding out where it can; otherwise compiled steps alone take cuDNN's kernels.
 On a CPU there is the eager engine alone, and operators in the place of kernels.
 """
 
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.model.classifier import TextClassifier
 from peft_lightning.model.optimizers import build_optimizer
+from peft_lightning.model.unpadded_attention import can_unpad, unpadded_attention
 from peft_lightning.runs.files import write_atomically
 from side_by_side.clock import synchronised
 from side_by_side.job import METHODS
@@ -54,7 +56,8 @@ class Profile:
         engine: how the step was launched.
         backbone_dtype: how the frozen weights were held.
         ms_per_step: milliseconds, the mean of many steps.
-        cudnn_attention: whether attention might take cuDNN's kernels.
+        unpadded_attention: whether attention left padding out.
+        cudnn_attention: whether it might take cuDNN's kernels.
         busy_ms: milliseconds in which kernels ran, of one step.
         launches: kernels of one step.
         warm_up_s: seconds before the first timed step, compiling included.
@@ -65,6 +68,7 @@ class Profile:
     engine: str
     backbone_dtype: str
     ms_per_step: float
+    unpadded_attention: bool
     cudnn_attention: bool
     busy_ms: float
     launches: int
@@ -83,14 +87,20 @@ def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int
         tokens: width of the batch.
         steps: how many are timed.
     """
-    with planned_attention(engine == "compiled"):
-        return _profile(method, engine, backbone, rows, tokens, steps)
-
-
-def _profile(method: str, engine: str, backbone: str, rows: int, tokens: int, steps: int) -> Profile:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module, dtype = _module(method, backbone)
     module.to(device).train()
+    unpads = can_unpad(module, device, torch.bfloat16)
+    with (
+        planned_attention(engine == "compiled" and not unpads),
+        unpadded_attention(module) if unpads else nullcontext(),
+    ):
+        measured = _profile(module, engine, rows, tokens, steps)
+        return replace(measured, method=method, backbone_dtype=dtype, unpadded_attention=unpads)
+
+
+def _profile(module: TextClassifier, engine: str, rows: int, tokens: int, steps: int) -> Profile:
+    device = next(module.parameters()).device
     batch = _batch(rows, tokens, device)
     trained = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
     optimizer, _ = build_optimizer("adamw", trained, learning_rate=1e-5, device=device)
@@ -133,10 +143,11 @@ def _profile(method: str, engine: str, backbone: str, rows: int, tokens: int, st
     ms = 1000 * (synchronised() - warm) / steps
     kernels = _kernels(step, device)
     return Profile(
-        method=method,
+        method="",
         engine=engine,
-        backbone_dtype=dtype,
+        backbone_dtype="",
         ms_per_step=ms,
+        unpadded_attention=False,
         cudnn_attention=bool(torch.backends.cuda.cudnn_sdp_enabled()),  # type: ignore[no-untyped-call]
         busy_ms=sum(took for _, took, _ in kernels),
         launches=sum(count for *_, count in kernels),

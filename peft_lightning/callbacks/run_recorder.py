@@ -135,6 +135,7 @@ class RunRecorder(Callback):
         record.notes = _notes(trainer, trainer.lightning_module)
         if isinstance(trainer.strategy, StepStrategy):
             record.engine = trainer.strategy.engine
+            record.unpadded_attention = trainer.strategy.unpads
             record.cudnn_attention = trainer.strategy.plans_attention
             record.micro_batch_size = trainer.strategy.rows or trainer.datamodule.batch_size  # type: ignore[attr-defined]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -24,6 +24,7 @@ from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
 from peft_lightning.engine.recorder import CaptureError
 from peft_lightning.model.precision import compute_dtype
+from peft_lightning.model.unpadded_attention import can_unpad, unpadded_attention
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3
@@ -49,6 +50,8 @@ class StepStrategy(PiecewiseStrategy):
             self.notes.append(f"engine {engine} needs a CUDA GPU: steps run {self.engine}")
         self.fallen_back = False
         """Whether steps run otherwise than was asked, because they cannot or there is no memory for it."""
+        self.unpads: bool | None = None
+        """Whether attention leaves padding out; None without a CUDA GPU."""
         self.plans_attention: bool | None = None
         """Whether training may take cuDNN's attention; None without a CUDA GPU."""
         self._kernels = ExitStack()
@@ -65,8 +68,11 @@ class StepStrategy(PiecewiseStrategy):
             trainer: the Trainer.
         """
         super().setup(trainer)
+        self._kernels.close()
         trains = trainer.state.fn == TrainerFn.FITTING
         on_gpu = self.root_device.type == "cuda"
+        if on_gpu:
+            self.unpads = can_unpad(self._module, self.root_device, self._compute_dtype)
         if trains and (on_gpu or self.engine == "auto"):
             size = job_size(trainer)
             if self.engine == "auto":
@@ -75,10 +81,11 @@ class StepStrategy(PiecewiseStrategy):
             if on_gpu:
                 # cuDNN has no attention for 32 bits. Who compiles has a long job in mind; a step that fell back from
                 # it keeps its kernels.
-                in_half = self._compute_dtype != torch.float32
-                self.plans_attention = in_half and ("compiled" in (self.engine, self._asked) or planning_pays(*size))
-        self._kernels.close()
+                could_plan = self._compute_dtype != torch.float32 and not self.unpads
+                self.plans_attention = could_plan and ("compiled" in (self.engine, self._asked) or planning_pays(*size))
         self._kernels.enter_context(planned_attention(trains and bool(self.plans_attention)))
+        if self.unpads:
+            self._kernels.enter_context(unpadded_attention(self._module))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the loss of a batch, or replays the whole step.
@@ -206,8 +213,10 @@ class StepStrategy(PiecewiseStrategy):
         return self._layers.lent()
 
     def _cast_weights(self) -> AbstractContextManager[None]:
-        # A layer may look at its weights' type, as LoRA's does, and round otherwise: as compiled ones do anyway.
-        if self.engine == "compiled" and str(self.precision_plugin.precision).endswith("-mixed"):
+        # An adapter may look at its weights' type, as LoRA's does, and round otherwise: as compiled ones do anyway.
+        without_adapters = all(weight.requires_grad for weight in self._module.parameters())
+        mixed = str(self.precision_plugin.precision).endswith("-mixed")
+        if mixed and (self.engine == "compiled" or without_adapters):
             return cast_together(self._module, self._compute_dtype)
         return nullcontext()
 

@@ -102,8 +102,9 @@ class RunRecord:
     """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
 
     ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once,
-    ``cudnn_attention`` whether training might take cuDNN's attention, which is planned for every width of a batch; null
-    where that was left to torch, as on a CPU and on several GPUs.
+    ``unpadded_attention`` whether attention left padding out, ``cudnn_attention`` whether training might otherwise take
+    cuDNN's, which is planned for every width of a batch; null where that was left to torch, as on a CPU and on several
+    GPUs.
     """
 
     run_id: str
@@ -127,6 +128,7 @@ class RunRecord:
     environment: EnvironmentFigures | None = None
     engine: str | None = None
     micro_batch_size: int | None = None
+    unpadded_attention: bool | None = None
     cudnn_attention: bool | None = None
     notes: list[str] = field(default_factory=list)
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
+from transformers import RobertaConfig, RobertaForSequenceClassification
 
 import peft_lightning.cli
 import peft_lightning.engine.strategy
@@ -19,6 +20,8 @@ from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.model.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedModule
 from tests.integration.offline_run import only_run, record
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +115,47 @@ def test_plans_are_made_for_long_jobs_and_compiled_ones_in_half_precision(
     assert allowed()
 
 
+@pytest.mark.parametrize("doing", [TrainerFn.FITTING, TrainerFn.VALIDATING, TrainerFn.TESTING, TrainerFn.PREDICTING])
+def test_what_can_leave_padding_out_does_it_throughout_and_needs_no_plans(
+    doing: TrainerFn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[torch.device, torch.dtype]] = []
+
+    def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
+        asked.append((device, dtype))
+        return True
+
+    monkeypatch.setattr(PiecewiseStrategy, "setup", lambda strategy, trainer: None)
+    monkeypatch.setattr(PiecewiseStrategy, "teardown", lambda strategy: None)
+    monkeypatch.setattr(peft_lightning.engine.strategy, "job_size", lambda trainer: JobSize(10**6, 12 * 768 * 8 * 256))
+    monkeypatch.setattr(peft_lightning.engine.strategy, "can_unpad", can_unpad)
+    strategy = OnGPU("cuda", "graph")
+    strategy.precision_plugin = MixedPrecision("bf16-mixed", "cpu")
+    config = RobertaConfig(hidden_size=32, num_attention_heads=4, num_hidden_layers=1, vocab_size=50)
+    encoder = RobertaForSequenceClassification._from_config(config, attn_implementation="sdpa")
+    strategy._lightning_module = ScriptedModule()
+    strategy._lightning_module.network = encoder
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.state.fn = doing
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    for _ in range(2):  # a validation before the training, say
+        strategy.setup(trainer)
+        assert encoder.config._attn_implementation == "unpadded"
+        assert not allowed()
+    assert strategy.unpads is True
+    assert strategy.plans_attention is (False if doing == TrainerFn.FITTING else None)
+    assert asked == [(torch.device("cuda"), torch.bfloat16)] * 2
+    strategy.teardown()
+    assert encoder.config._attn_implementation == "sdpa"
+
+
+@CUDA
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_on_a_gpu_runs_in_half_precision_leave_padding_out(precision: str, tiny_fit: list[str]) -> None:
+    main([*tiny_fit, "--trainer.accelerator", "gpu", "--trainer.precision", precision])
+    assert record(only_run(Path()))["unpadded_attention"] is (precision == "bf16-mixed")
+
+
 @pytest.mark.parametrize("planned", [True, False])
 def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
     planned: bool, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
@@ -153,4 +197,5 @@ def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
 
 def test_without_a_gpu_nothing_is_said_of_its_kernels(tiny_fit: list[str]) -> None:
     main(tiny_fit)
-    assert record(only_run(Path()))["cudnn_attention"] is None
+    found = record(only_run(Path()))
+    assert (found["unpadded_attention"], found["cudnn_attention"]) == (None, None)

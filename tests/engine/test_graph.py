@@ -274,6 +274,31 @@ def test_compiled_steps_have_their_weights_cast_together(
     assert curve(tmp_path / "compiled", "train/gradient_norm") == pytest.approx(norms, rel=5e-2, abs=5e-3)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_captured_steps_without_adapters_have_their_weights_cast_together_to_the_same_bits(
+    method: str, words: list[str], graphs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast: list[torch.dtype] = []
+    real = peft_lightning.engine.strategy.cast_together
+
+    def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
+        cast.append(dtype)
+        return real(network, dtype)
+
+    monkeypatch.setattr(peft_lightning.engine.strategy, "cast_together", watched)
+    if method == "full":
+        where = words.index("--model.method.lora_dropout")
+        words = [word.replace("lora.yaml", "full.yaml") for word in words[:where] + words[where + 2 :]]
+    words = [*words, "--trainer.precision", "bf16-mixed"]
+    eager, _ = trained(words, tmp_path / "eager", *uncaptured(graphs))
+    assert cast == []
+    captured, run = trained(words, tmp_path / "captured", *graphs)
+    assert (run["engine"], run["notes"]) == ("graph", [])
+    assert set(cast) == ({torch.bfloat16} if method == "full" else set())
+    for name, weight in eager["state_dict"].items():
+        assert torch.equal(weight, captured["state_dict"][name]), name
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
 def test_an_update_that_clips_is_the_clipping_and_the_update(

@@ -53,6 +53,7 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
             else None
         ),
         "engine": lambda record: record.engine,
+        "unpadded attention": lambda record: record.unpadded_attention,
         "cuDNN attention": lambda record: record.cudnn_attention,
         "examples at once": lambda record: record.micro_batch_size,
         "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
