@@ -207,7 +207,7 @@ def test_on_a_gpu_deterministic_gradients_come_again_to_the_bit(width: int) -> N
 
 @CUDA
 def test_on_a_gpu_dropout_drops_and_keeps_the_mean() -> None:
-    model = encoder(attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0).cuda().train()
+    model = encoder(attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0, initializer_range=0.2).cuda().train()
     batch = texts(width=48, device="cuda")
     with torch.autocast("cuda", torch.bfloat16), unpadded_attention(model), torch.no_grad():
         several = torch.stack([model.base_model(**batch).last_hidden_state for _ in range(200)]).float()
@@ -215,5 +215,5 @@ def test_on_a_gpu_dropout_drops_and_keeps_the_mean() -> None:
         expected = model.base_model(**batch).last_hidden_state
     tokens = batch["attention_mask"].bool()
     spread = several.std(0)[tokens].mean()
-    assert spread > 0.01
+    assert spread > 0.02
     assert (several.mean(0) - expected)[tokens].abs().mean() < 0.5 * spread
