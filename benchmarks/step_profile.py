@@ -39,6 +39,7 @@ from peft_lightning.model.optimizers import build_optimizer
 from peft_lightning.model.unpadded_attention import can_unpad, unpadded_attention
 from peft_lightning.runs.files import write_atomically
 from side_by_side.clock import synchronised
+from side_by_side.command import recorded
 from side_by_side.job import METHODS
 from side_by_side.results import describe_machine
 from study_costs import CONFIGS, make_backbone
@@ -204,7 +205,11 @@ def main() -> int:
 
 
 def _write(folder: Path, profiles: list[Profile], size: str, machine: dict[str, Any]) -> None:
-    content = {"command": sys.argv, "machine": machine, "profiles": [asdict(one) for one in profiles]}
+    content = {
+        "command": recorded(sys.argv[1:], "step_profile.py"),
+        "machine": machine,
+        "profiles": [asdict(one) for one in profiles],
+    }
     table = f"{as_markdown(profiles)}\n\n{size}; {json.dumps(machine)}\n"
     write_atomically(folder / "step_profile.md", table.encode())
     write_atomically(folder / "step_profile.json", (json.dumps(content, indent=2) + "\n").encode())

@@ -36,13 +36,14 @@ def parsed(words: Sequence[str], description: str | None) -> argparse.Namespace:
     return arguments
 
 
-def recorded(words: Sequence[str]) -> str:
+def recorded(words: Sequence[str], script: str = "vs_peers.py") -> str:
     """Writes the command as it is recorded: without the places where files lie on this machine.
 
     The words of `--ours` stay as they are: they say what a row is, and are in its record's key too.
 
     Args:
         words: the words of the command line, the script's name left out.
+        script: that name.
 
     Returns:
         A line for a shell, with DIR for a folder and FILE for a file.
@@ -61,7 +62,7 @@ def recorded(words: Sequence[str]) -> str:
         else:
             said.append(word)
             awaited = option
-    return shlex.join(["python", "benchmarks/vs_peers.py", *said])
+    return shlex.join(["python", f"benchmarks/{script}", *said])
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

@@ -81,7 +81,10 @@ def _memory(records: Records) -> list[str]:
         cells = [str(row.batch_size), str(row.max_length), row.method, row.peer, row.variant]
         if row.failure is None:
             lines.append([*cells, *(_number(row.median(name), 2) for name in names)])
-    note = "The driver's figure counts the CUDA context and managed memory too, less what was in use before."
+    note = (
+        "The driver's figure counts the CUDA context and managed memory too, less what was in use before. It is read"
+        " ten times a second, so a peak that lasts less, as while steps are captured, can be missed; torch's cannot."
+    )
     return ["## Peak memory, GiB", _table(header, lines), note]
 
 

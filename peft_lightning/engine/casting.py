@@ -15,8 +15,9 @@ def cast_together(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """Lends linear layers their trained 32-bit weights in another type, all cast by one or two kernels.
 
     Autocast casts them to the same bits, but each where it is used; compiled, in the backward pass once more. A layer
-    that looks at its weights' type sees the other one: LoRA's rounds what comes in before its dropout then. Inside must
-    be the forward and the backward pass, which may compute activations again.
+    that looks at its weights' type sees the other one: LoRA's rounds what comes in before its dropout then. And where a
+    weight is used more than once in a pass, as ALBERT's are, its gradients add up in that type, not in 32 bits. Inside
+    must be the forward and the backward pass, which may compute activations again.
 
     Args:
         network: what is trained; layers of its own kinds, such as quantised ones, are left alone.

@@ -33,6 +33,7 @@ MODEL_TYPES = frozenset(
     }
 )
 _WIDEST_HEAD = 128
+_DTYPES = (torch.float16, torch.bfloat16)
 
 
 def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
@@ -44,7 +45,7 @@ def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> b
             NVIDIA GPU of the Ampere generation or newer.
         dtype: what attention is computed in.
     """
-    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+    if device.type != "cuda" or dtype not in _DTYPES:
         return False
     there = torch.backends.cuda.is_flash_attention_available()
     allowed = torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
@@ -97,7 +98,10 @@ def _encoder(network: nn.Module) -> PreTrainedModel | None:
 def _ends(
     *, q_length: int, kv_length: int, mask_function: Any, attention_mask: Tensor | None, **settings: Any
 ) -> Tensor | None:
-    """Makes what stands for the mask: where each row's texts and padding end; another mask than padding stays one."""
+    """Makes what stands for the mask: where each row's texts and padding end; another mask than padding stays one.
+
+    The tokens of a row must lie one behind the other, with padding on one side of them.
+    """
     from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
     if attention_mask is None or mask_function is not bidirectional_mask_function or q_length != kv_length:
@@ -150,20 +154,30 @@ def flash(
 ) -> Tensor:
     """Attends within each of the sequences that lie one behind the other.
 
-    torch's own function for it (`torch.nn.attention.varlen`) has no dropout; this is what that calls.
+    torch's own function for it (`torch.nn.attention.varlen`) has no dropout; this is what that calls. It takes half
+    precision alone: others, such as of a callback that calls the network outside autocast, get a mask after all.
 
     Args:
-        query: in half precision, tokens x heads x width, like the next two.
+        query: tokens x heads x width, like the next two.
         key: what is compared with it.
         value: what is summed.
         ends: where they end, after a 0; 32-bit integers.
-        longest: tokens of the longest that may be.
+        longest: tokens of the longest that may be, of which two may share a row.
         dropout: share of the weights that are dropped.
         scaling: of the products; 1 / sqrt(width) if None.
 
     Returns:
         The sums, tokens x heads x width.
     """
+    if query.dtype not in _DTYPES:
+        which = torch.bucketize(torch.arange(len(query), dtype=ends.dtype, device=ends.device), ends[1:], right=True)
+        rows = which.view(-1, 1, longest)
+        query, key, value = (
+            states.view(-1, longest, *states.shape[1:]).transpose(1, 2) for states in (query, key, value)
+        )
+        mask = rows[..., None] == rows[..., None, :]
+        masked = nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
+        return masked.transpose(1, 2).flatten(0, 1)
     attended: Tensor = torch.ops.aten._flash_attention_forward(
         query, key, value, ends, ends, longest, longest, dropout, False, False, scale=scaling
     )[0]

@@ -28,7 +28,7 @@ class HostCopies:
             content: Any nesting of lists, tuples and dictionaries.
         """
         tensors = _tensors(content)
-        spare = {kind: len(tensors) for kind, tensors in self._spare.items()}
+        spare = {kind: len(tensors) for kind, tensors in list(self._spare.items())}
         missing = 0
         for tensor in tensors:
             kind = _kind(tensor)
@@ -62,8 +62,10 @@ class HostCopies:
     def _copied(self, tensor: Tensor) -> Tensor:
         spare = self._spare[_kind(tensor)]
         # Pages that all of torch's threads have touched: the driver copies in one, and took twice as long to do both.
-        copied = spare.pop() if spare else torch.zeros_like(tensor, device="cpu", requires_grad=False)
-        return copied.copy_(tensor.detach())
+        # What is made under inference mode could not be written to again outside it.
+        with torch.inference_mode(False):
+            copied = spare.pop() if spare else torch.zeros_like(tensor, device="cpu", requires_grad=False)
+            return copied.copy_(tensor.detach())
 
 
 def _kind(tensor: Tensor) -> _Kind:

@@ -18,7 +18,9 @@ def test_the_operators_of_a_step_add_up_and_the_table_names_them(shape: Path, tm
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stdout + done.stderr
-    profiles = json.loads((out / "step_profile.json").read_text())["profiles"]
+    written = json.loads((out / "step_profile.json").read_text())
+    assert written["command"].startswith("python benchmarks/step_profile.py --shape DIR --out DIR --methods full ia3 ")
+    profiles = written["profiles"]
     engines = ["eager", "graph", "compiled"] if torch.cuda.is_available() else ["eager"]
     assert [(one["method"], one["engine"]) for one in profiles] == [(m, e) for m in ("full", "ia3") for e in engines]
     for one in profiles:

@@ -251,11 +251,9 @@ def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[s
     assert norms[1] == pytest.approx(norms[0], rel=5e-2)
 
 
-@pytest.mark.parametrize("graphs", ["again"], indirect=True)
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_compiled_steps_have_their_weights_cast_together(
-    precision: str, words: list[str], graphs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cast(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """What weights are cast to together, each time they are."""
     cast: list[torch.dtype] = []
     real = peft_lightning.engine.strategy.cast_together
 
@@ -264,6 +262,19 @@ def test_compiled_steps_have_their_weights_cast_together(
         return real(network, dtype)
 
     monkeypatch.setattr(peft_lightning.engine.strategy, "cast_together", watched)
+    return cast
+
+
+@pytest.mark.parametrize("graphs", ["again"], indirect=True)
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_compiled_steps_have_their_weights_cast_together(
+    precision: str,
+    words: list[str],
+    graphs: list[str],
+    cast: list[torch.dtype],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # What a compiler may do to the layers is not at issue.
     monkeypatch.setattr(torch, "compile", lambda forward, **settings: forward)
     words = [*words, "--trainer.precision", precision]
@@ -282,16 +293,8 @@ def test_compiled_steps_have_their_weights_cast_together(
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_captured_steps_without_adapters_have_their_weights_cast_together_to_the_same_bits(
-    method: str, words: list[str], graphs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, words: list[str], graphs: list[str], cast: list[torch.dtype], tmp_path: Path
 ) -> None:
-    cast: list[torch.dtype] = []
-    real = peft_lightning.engine.strategy.cast_together
-
-    def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
-        cast.append(dtype)
-        return real(network, dtype)
-
-    monkeypatch.setattr(peft_lightning.engine.strategy, "cast_together", watched)
     if method == "full":
         where = words.index("--model.method.lora_dropout")
         words = [word.replace("lora.yaml", "full.yaml") for word in words[:where] + words[where + 2 :]]

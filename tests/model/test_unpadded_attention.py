@@ -111,6 +111,17 @@ def test_an_adapted_encoder_trains_as_before_under_autocast(kernel: list[list[in
         assert torch.allclose(one, other, rtol=0.1, atol=0.02 * float(one.abs().max()))
 
 
+@pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
+def test_what_the_kernel_cannot_take_gets_a_mask(left: bool) -> None:
+    model, batch = encoder(), texts(left)
+    states, gradients = results(model, batch)
+    with unpadded_attention(model):
+        masked_states, masked_gradients = results(model, batch)
+    assert torch.allclose(states, masked_states, atol=1e-5)
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, masked_gradients[name], atol=1e-6), name
+
+
 def test_outside_attention_is_as_it_was_even_after_what_breaks_off(kernel: list[list[int]]) -> None:
     model, batch = encoder(), texts()
     with pytest.raises(ZeroDivisionError), unpadded_attention(model):

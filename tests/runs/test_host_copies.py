@@ -77,3 +77,14 @@ def test_a_weight_in_training_is_copied_as_a_value() -> None:
     copied = HostCopies().copy({"weight": weight})["weight"]
     assert not copied.requires_grad
     assert torch.equal(copied, torch.ones(2))
+
+
+def test_memory_of_a_copy_made_under_inference_mode_is_used_again_outside() -> None:
+    copies = HostCopies()
+    with torch.inference_mode():
+        first = copies.copy(content(1.0))
+    used = addresses(first)
+    copies.take_back(first)
+    again = copies.copy(content(2.0))
+    assert addresses(again) == used
+    assert_same(again, content(2.0))

@@ -18,6 +18,7 @@ CRITICAL = {
     "deterministic": "time is not comparable",
     "backbone": "this compares pretrained models as much as methods",
     "engine": "memory and time are not comparable",
+    "unpadded attention": "memory and time are not comparable",
     "cuDNN attention": "time is not comparable",
     "examples at once": "memory and time are not comparable: a batch that did not fit went through in pieces",
     "torch": "memory and time may differ by themselves",
@@ -53,7 +54,7 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
             else None
         ),
         "engine": lambda record: record.engine,
-        "unpadded attention": lambda record: record.unpadded_attention,
+        "unpadded attention": _unpadded_attention,
         "cuDNN attention": lambda record: record.cudnn_attention,
         "examples at once": lambda record: record.micro_batch_size,
         "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
@@ -90,6 +91,13 @@ def _backbone(record: RunRecord, hide: Hiding) -> str | None:
         return None
     revision = f" at {record.backbone.revision}" if record.backbone.revision else ""
     return f"{hide.value(record.backbone.name)}{revision} ({record.backbone.model_type})"
+
+
+def _unpadded_attention(record: RunRecord) -> bool | None:
+    # Runs that told of cuDNN's kernels and not of this are from before it was there.
+    if record.unpadded_attention is None and record.cudnn_attention is not None:
+        return False
+    return record.unpadded_attention
 
 
 def _surrounding(study: Study, name: str, read: Callable[[RunRecord], object]) -> Surrounding:
