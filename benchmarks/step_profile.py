@@ -128,9 +128,10 @@ def _profile(module: TextClassifier, engine: str, rows: int, tokens: int, steps:
             layers = CompiledLayers(module)
             settings = replace(
                 settings,
-                weights=lambda: cast_together(module, torch.bfloat16),
                 capturing=lambda rows: layers.lent(),
             )
+        if engine == "compiled" or len(trained) == len(list(module.parameters())):
+            settings = replace(settings, weights=lambda: cast_together(module, torch.bfloat16))
         captured = CapturedSteps(module.loss, optimizer, settings)
 
         def step() -> object:
