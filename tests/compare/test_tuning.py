@@ -78,6 +78,7 @@ def test_a_rate_that_diverged_was_tried_and_is_never_chosen() -> None:
     assert tuning_in_words(tuning) == ["a: learning rate 0.01 of 3 (1 of them diverged), 80.0 % validation accuracy"]
 
 
+@pytest.mark.slow
 def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

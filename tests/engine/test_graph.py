@@ -112,6 +112,7 @@ def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words:
     assert left["param_groups"] == right["param_groups"]
 
 
+@pytest.mark.slow
 def test_large_gradients_have_no_second_set_and_are_the_same(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_resumed_run_goes_on_with_the_same_bits(graphs: list[str], tiny_fit: l
         assert torch.equal(weight, resumed["state_dict"][name]), name
 
 
+@pytest.mark.slow
 def test_a_run_killed_within_an_epoch_goes_on_where_it_was(
     graphs: list[str], tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +267,7 @@ def cast(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     return cast
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graphs", ["again"], indirect=True)
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_compiled_steps_have_their_weights_cast_together(
@@ -291,6 +294,7 @@ def test_compiled_steps_have_their_weights_cast_together(
     assert curve(tmp_path / "compiled", "train/gradient_norm") == pytest.approx(norms, rel=5e-2, abs=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_captured_steps_without_adapters_have_their_weights_cast_together_to_the_same_bits(
     method: str, words: list[str], graphs: list[str], cast: list[torch.dtype], tmp_path: Path

@@ -74,6 +74,7 @@ def assert_equal_runs(left: Path, right: Path) -> None:
     assert (left / "config.yaml").read_bytes() == (right / "config.yaml").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_watched_run_is_the_same_run(tiny_fit: list[str], pictures: list[Any]) -> None:
     words = [*tiny_fit, "--trainer.max_epochs", "2", "--model.learning_rate", "1e-3"]
     main([*words, "--live", "false"])
@@ -91,6 +92,7 @@ def test_a_watched_run_is_the_same_run(tiny_fit: list[str], pictures: list[Any])
     assert list(live.rglob("*.partial")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(ALWAYS, ()), ((), ALWAYS)], ids=["live first", "live later"])
 def test_a_run_may_be_watched_before_or_after_a_resume(
     before: tuple[str, ...],
