@@ -30,7 +30,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
 from peft_lightning.engine.attention import planned_attention
-from peft_lightning.engine.casting import cast_together
+from peft_lightning.engine.casting import cast_together, casts_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
@@ -126,11 +126,8 @@ def _profile(module: TextClassifier, engine: str, rows: int, tokens: int, steps:
         )
         if engine == "compiled":
             layers = CompiledLayers(module)
-            settings = replace(
-                settings,
-                capturing=lambda rows: layers.lent(),
-            )
-        if engine == "compiled" or len(trained) == len(list(module.parameters())):
+            settings = replace(settings, capturing=lambda rows: layers.lent())
+        if casts_together(module, compiled=engine == "compiled"):
             settings = replace(settings, weights=lambda: cast_together(module, torch.bfloat16))
         captured = CapturedSteps(module.loss, optimizer, settings)
 

@@ -45,6 +45,18 @@ def cast_together(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
             parameters[name] = weight
 
 
+def casts_together(network: nn.Module, compiled: bool) -> bool:
+    """Tells whether captured steps under autocast have their weights cast together.
+
+    An adapter may look at its weights' type, as LoRA's does, and round otherwise: as compiled steps do anyway.
+
+    Args:
+        network: what is trained.
+        compiled: whether its layers are compiled before the steps are captured.
+    """
+    return compiled or all(weight.requires_grad for weight in network.parameters())
+
+
 class _Cast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, dtype: torch.dtype, *weights: Tensor) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
 from peft_lightning.engine.attention import planned_attention, planning_pays
-from peft_lightning.engine.casting import cast_together
+from peft_lightning.engine.casting import cast_together, casts_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
@@ -213,10 +213,8 @@ class StepStrategy(PiecewiseStrategy):
         return self._layers.lent()
 
     def _cast_weights(self) -> AbstractContextManager[None]:
-        # An adapter may look at its weights' type, as LoRA's does, and round otherwise: as compiled ones do anyway.
-        without_adapters = all(weight.requires_grad for weight in self._module.parameters())
         mixed = str(self.precision_plugin.precision).endswith("-mixed")
-        if mixed and (self.engine == "compiled" or without_adapters):
+        if mixed and casts_together(self._module, compiled=self.engine == "compiled"):
             return cast_together(self._module, self._compute_dtype)
         return nullcontext()
 

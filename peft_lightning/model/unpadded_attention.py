@@ -132,6 +132,12 @@ def _attend(
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """Attends as transformers' own attention functions do, where `_ends` made the mask."""
+    rows, heads, width, head_width = query.shape
+    kind = query.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
+    if attention_mask is not None and attention_mask.dim() == 1 and dtype not in _DTYPES:
+        # The kernel does not take it, such as of a callback that calls the network outside autocast.
+        attention_mask = _as_mask(attention_mask, rows, width)
     if attention_mask is None or attention_mask.dim() != 1:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -139,9 +145,6 @@ def _attend(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **settings
         )
         return attended, None
-    rows, heads, width, head_width = query.shape
-    kind = query.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
     query, key, value = (
         states.transpose(1, 2).reshape(rows * width, heads, head_width).to(dtype) for states in (query, key, value)
     )
@@ -149,35 +152,32 @@ def _attend(
     return attended.view(rows, width, heads, head_width), None
 
 
+def _as_mask(ends: Tensor, rows: int, width: int) -> Tensor:
+    """Makes the mask that `_ends` stands for: rows x 1 x width x width, true where a token sees another."""
+    tokens = torch.arange(rows * width, dtype=ends.dtype, device=ends.device)
+    texts = torch.bucketize(tokens, ends[1:], right=True).view(rows, 1, width)
+    return texts[..., None] == texts[..., None, :]
+
+
 def flash(
     query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, dropout: float, scaling: float | None
 ) -> Tensor:
     """Attends within each of the sequences that lie one behind the other.
 
-    torch's own function for it (`torch.nn.attention.varlen`) has no dropout; this is what that calls. It takes half
-    precision alone: others, such as of a callback that calls the network outside autocast, get a mask after all.
+    torch's own function for it (`torch.nn.attention.varlen`) has no dropout; this is what that calls.
 
     Args:
-        query: tokens x heads x width, like the next two.
+        query: in half precision, tokens x heads x width, like the next two.
         key: what is compared with it.
         value: what is summed.
         ends: where they end, after a 0; 32-bit integers.
-        longest: tokens of the longest that may be, of which two may share a row.
+        longest: tokens of the longest that may be.
         dropout: share of the weights that are dropped.
         scaling: of the products; 1 / sqrt(width) if None.
 
     Returns:
         The sums, tokens x heads x width.
     """
-    if query.dtype not in _DTYPES:
-        which = torch.bucketize(torch.arange(len(query), dtype=ends.dtype, device=ends.device), ends[1:], right=True)
-        rows = which.view(-1, 1, longest)
-        query, key, value = (
-            states.view(-1, longest, *states.shape[1:]).transpose(1, 2) for states in (query, key, value)
-        )
-        mask = rows[..., None] == rows[..., None, :]
-        masked = nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
-        return masked.transpose(1, 2).flatten(0, 1)
     attended: Tensor = torch.ops.aten._flash_attention_forward(
         query, key, value, ends, ends, longest, longest, dropout, False, False, scale=scaling
     )[0]
