@@ -3,8 +3,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+import peft_lightning.cli
+import peft_lightning.engine.graph
 import peft_lightning.model
+from peft_lightning.engine.strategy import StepStrategy
+from tests.engine.captured_runs import CUDA, Recorded
 
 
 @pytest.fixture
@@ -20,3 +25,20 @@ def words(tiny_fit: list[str], tmp_path: Path) -> list[str]:
         # With the usual epsilon AdamW makes whole steps out of the rounding errors of gradients near 0.
         *("--model.learning_rate", "1e-2", "--model.adam_epsilon", "1e-2", "--data.batch_size", "8"),
     ]
+
+
+@pytest.fixture(params=["again", pytest.param("captured", marks=CUDA)])
+def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The flags with which steps are captured: for real on a GPU, by a stand-in on a CPU."""
+    if request.param == "captured":
+        return ["--trainer.accelerator", "gpu", "--engine", "auto"]
+
+    def strategy(device: torch.device, engine: str) -> StepStrategy:
+        made = StepStrategy(device)
+        made.engine = engine  # type: ignore[assignment]
+        return made
+
+    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(peft_lightning.engine.graph, "GraphRecorder", Recorded)
+    Recorded.count = Recorded.replays = 0
+    return ["--engine", "auto"]

@@ -1,75 +1,20 @@
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-import peft_lightning.cli
-import peft_lightning.engine.compilation
 import peft_lightning.engine.graph
 import peft_lightning.engine.strategy
-from peft_lightning.__main__ import main
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.graph import CapturedSteps, StepSettings
 from peft_lightning.engine.recorder import CaptureError
-from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.model.classifier import TextClassifier
+from tests.engine.captured_runs import CUDA, Recorded, curve, trained, uncaptured
 from tests.engine.scarce import ScarceMemory
-from tests.integration.offline_run import checkpoint, history, only_run, record
-
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-
-
-class Recorded:
-    """Stands for CUDA graphs on a machine without a GPU: what was recorded is done again, from the same tensors."""
-
-    count = 0
-    replays = 0
-
-    def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
-        type(self).count += 1
-
-        def replay() -> None:
-            Recorded.replays += 1
-            step()
-
-        return replay
-
-
-@pytest.fixture(params=["again", pytest.param("captured", marks=CUDA)])
-def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The flags with which steps are captured: for real on a GPU, by a stand-in on a CPU."""
-    if request.param == "captured":
-        return ["--trainer.accelerator", "gpu", "--engine", "auto"]
-
-    def strategy(device: torch.device, engine: str) -> StepStrategy:
-        made = StepStrategy(device)
-        made.engine = engine  # type: ignore[assignment]
-        return made
-
-    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
-    monkeypatch.setattr(peft_lightning.engine.graph, "GraphRecorder", Recorded)
-    Recorded.count = Recorded.replays = 0
-    return ["--engine", "auto"]
-
-
-def uncaptured(graphs: list[str]) -> list[str]:
-    """The flags of a run on the same device whose steps are not captured."""
-    return ["eager" if word == "auto" else word for word in graphs]
-
-
-def trained(words: list[str], folder: Path, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Trains, and returns the last checkpoint and the record."""
-    main([*words, "--trainer.default_root_dir", str(folder), "--trainer.max_epochs", "4", *more])
-    run = only_run(folder)
-    return checkpoint(run / "checkpoints/last.ckpt"), record(run)
-
-
-def curve(folder: Path, name: str) -> list[float]:
-    """The points of a curve."""
-    return [float(value) for _, what, value in history(only_run(folder)) if what == name]
+from tests.integration.offline_run import checkpoint, only_run
 
 
 @pytest.mark.parametrize(
@@ -191,21 +136,6 @@ def test_a_run_killed_within_an_epoch_goes_on_where_it_was(
         assert torch.equal(weight, resumed["state_dict"][name]), name
 
 
-def test_layers_that_cannot_be_compiled_are_captured_as_they_are(
-    graphs: list[str], tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*given: Any, **settings: Any) -> None:
-        raise RuntimeError("torch.compile is not supported on this Python")
-
-    monkeypatch.setattr(torch, "compile", refuse)
-    # Any job is long enough.
-    monkeypatch.setattr(peft_lightning.engine.compilation, "COMPILE_S", 0.0)
-    _, run = trained(tiny_fit, tmp_path, *graphs)
-    assert run["engine"] == "graph"
-    (note,) = run["notes"]
-    assert "not supported on this Python" in note
-
-
 @CUDA
 def test_a_loss_that_asks_the_gpu_falls_back_and_its_run_goes_on(
     tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -224,92 +154,6 @@ def test_a_loss_that_asks_the_gpu_falls_back_and_its_run_goes_on(
     (note,) = run["notes"]
     assert "cannot be captured in a CUDA graph" in note
     assert "capturing" in note
-
-
-@CUDA
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("method", ["full", "lora", "qlora", "ia3"])
-def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[str], tmp_path: Path) -> None:
-    words = [word.replace("lora.yaml", f"{method}.yaml") for word in words] + ["--trainer.precision", precision]
-    if "lora" not in method:
-        where = words.index("--model.method.lora_dropout")
-        del words[where : where + 2]
-    words = [*words, "--trainer.accelerator", "gpu"]
-    plain, _ = trained(words, tmp_path / "plain", "--engine", "eager")
-    torch._dynamo.utils.counters.clear()
-    compiled, run = trained(words, tmp_path / "compiled", "--engine", "compiled")
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-    assert (run["engine"], run["notes"]) == ("compiled", [])
-    assert plain["global_step"] == compiled["global_step"]
-    losses, norms = (
-        [curve(tmp_path / folder, f"train/{name}") for folder in ("plain", "compiled")]
-        for name in ("loss", "gradient_norm")
-    )
-    if precision == "bf16-mixed":
-        # The compiler rounds less often, and at this learning rate runs drift apart: the first epoch says how far.
-        assert losses[1] == pytest.approx(losses[0], rel=2e-2, abs=3e-2)
-        losses, norms = ([run[:4] for run in runs] for runs in (losses, norms))
-    assert losses[1] == pytest.approx(losses[0], rel=2e-2)
-    assert norms[1] == pytest.approx(norms[0], rel=5e-2)
-
-
-@pytest.fixture
-def cast(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """What weights are cast to together, each time they are."""
-    cast: list[torch.dtype] = []
-    real = peft_lightning.engine.strategy.cast_together
-
-    def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
-        cast.append(dtype)
-        return real(network, dtype)
-
-    monkeypatch.setattr(peft_lightning.engine.strategy, "cast_together", watched)
-    return cast
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("graphs", ["again"], indirect=True)
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_compiled_steps_have_their_weights_cast_together(
-    precision: str,
-    words: list[str],
-    graphs: list[str],
-    cast: list[torch.dtype],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # What a compiler may do to the layers is not at issue.
-    monkeypatch.setattr(torch, "compile", lambda forward, **settings: forward)
-    words = [*words, "--trainer.precision", precision]
-    plain, _ = trained(words, tmp_path / "plain", "--engine", "eager")
-    assert cast == []
-    compiled, run = trained(words, tmp_path / "compiled", "--engine", "compiled")
-    assert (run["engine"], run["notes"]) == ("compiled", [])
-    assert set(cast) == ({torch.bfloat16} if precision == "bf16-mixed" else set())
-    # Under bf16-true the weights are rounded too, to 8 bits.
-    for name, weight in plain["state_dict"].items():
-        atol = 2e-2 if weight.dtype == torch.bfloat16 else 1e-3
-        assert torch.allclose(weight.float(), compiled["state_dict"][name].float(), atol=atol), name
-    norms = curve(tmp_path / "plain", "train/gradient_norm")
-    assert curve(tmp_path / "compiled", "train/gradient_norm") == pytest.approx(norms, rel=5e-2, abs=5e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_captured_steps_without_adapters_have_their_weights_cast_together_to_the_same_bits(
-    method: str, words: list[str], graphs: list[str], cast: list[torch.dtype], tmp_path: Path
-) -> None:
-    if method == "full":
-        where = words.index("--model.method.lora_dropout")
-        words = [word.replace("lora.yaml", "full.yaml") for word in words[:where] + words[where + 2 :]]
-    words = [*words, "--trainer.precision", "bf16-mixed"]
-    eager, _ = trained(words, tmp_path / "eager", *uncaptured(graphs))
-    assert cast == []
-    captured, run = trained(words, tmp_path / "captured", *graphs)
-    assert (run["engine"], run["notes"]) == ("graph", [])
-    assert set(cast) == ({torch.bfloat16} if method == "full" else set())
-    for name, weight in eager["state_dict"].items():
-        assert torch.equal(weight, captured["state_dict"][name]), name
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
