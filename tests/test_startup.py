@@ -33,6 +33,7 @@ def test_what_no_run_uses_is_not_imported() -> None:
     assert not {"matplotlib", "scipy.signal", "torch._inductor.compile_fx"} & imported
 
 
+@pytest.mark.slow
 def test_torchvision_is_not_imported_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").touch()

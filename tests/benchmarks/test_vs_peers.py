@@ -26,6 +26,7 @@ def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=1000)
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_the_processes_and_starts_none(shape: Path, reviews: Path, tmp_path: Path) -> None:
     done = vs_peers(tmp_path, "--dry_run", "--peers", "hf-study", "ours", "--ours", "graph=--config configs/x.yaml")
     assert done.returncode == 0, done.stderr

@@ -148,6 +148,7 @@ def test_a_run_stopped_in_its_final_test_only_tests(tiny_fit: list[str]) -> None
     assert len(steps) == len(set(steps))
 
 
+@pytest.mark.slow
 def test_the_newest_unfinished_run_goes_on(tiny_fit: list[str]) -> None:
     words = [*tiny_fit, *STOPPABLE]
     oldest, older = interrupt(words), interrupt(words)

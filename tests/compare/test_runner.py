@@ -129,6 +129,7 @@ def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> No
     assert outcome.error.endswith(f"(or delete {one.folder} to train this run anew)")
 
 
+@pytest.mark.slow
 def test_each_place_has_its_gpu_and_no_more_run_than_there_are_places(tmp_path: Path) -> None:
     jobs = [job(tmp_path, label) for label in "abcd"]
     a, _, c, d = jobs

@@ -188,6 +188,7 @@ def test_a_drawing_that_breaks_is_one_warning(run: RunDirectory, monkeypatch: py
     assert run.history.read_text().count("train/loss") == 4
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_picture(run: RunDirectory, pictures: list[Any]) -> None:
     path, over, whole = run.path / "dashboard.png", threading.Event(), []
 

@@ -33,6 +33,7 @@ def test_a_folder_with_a_train_file_only_is_split_too(write: Write) -> None:
     assert len(read_corpus(str(folder), "text", "label", 0).test.texts) == 3
 
 
+@pytest.mark.slow
 def test_the_embedded_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     # The beginning of the same corpus: composing all of it takes seconds.
     monkeypatch.setattr(embedded, "load_split", partial(embedded.load_split, n=100))
