@@ -30,13 +30,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
 from peft_lightning.engine.attention import planned_attention
+from peft_lightning.engine.captured_steps import CapturedSteps, StepSettings
 from peft_lightning.engine.casting import cast_together, casts_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers
-from peft_lightning.engine.graph import CapturedSteps, StepSettings
-from peft_lightning.model.classifier import TextClassifier
-from peft_lightning.model.optimizers import build_optimizer
-from peft_lightning.model.unpadded_attention import can_unpad, unpadded_attention
+from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attention
+from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.optim.optimizers import build_optimizer
 from peft_lightning.runs.files import write_atomically
 from side_by_side.clock import synchronised
 from side_by_side.command import recorded

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from peft_lightning.compare.folder import ROOT
-from peft_lightning.compare.plan import read_plan
-from peft_lightning.compare.runs_on_disk import newest_record
+from peft_lightning.compare.execution.outcomes import newest_record
+from peft_lightning.compare.plan.comparison_folder import ROOT
+from peft_lightning.compare.plan.plan import read_plan
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.record import RunRecord
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import psutil
 
+from peft_lightning.backbone.locations import locate
 from peft_lightning.errors import UserError
-from peft_lightning.model.locations import locate
 from peft_lightning.runs.files import write_atomically
 from side_by_side.command import parsed, recorded
 from side_by_side.join import joined

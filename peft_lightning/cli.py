@@ -19,12 +19,12 @@ from peft_lightning.commands.evaluate import Test, Validate
 from peft_lightning.commands.fit import Fit
 from peft_lightning.commands.predict import Predict
 from peft_lightning.data.datamodule import IMDbDataModule
-from peft_lightning.engine.devices import single_device
+from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
 from peft_lightning.library_messages import quieten
 from peft_lightning.mistakes import explain_argument
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.options import COMMAND_OPTIONS, LAUNCHING, add_engine_options, add_launching_options
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.background_io import BackgroundCheckpointIO

@@ -44,3 +44,15 @@ def tiny_fit(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         *("--data.max_length", "32", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
         *("--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"),
     ]
+
+
+@pytest.fixture(scope="session")
+def still_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny RoBERTa without dropout: training computes what evaluation computes."""
+    from tests.methods.tiny_backbones import save_backbone
+
+    folder = save_backbone("roberta", tmp_path_factory.mktemp("still"))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)

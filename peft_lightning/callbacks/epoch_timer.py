@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.callbacks.devices import synchronise
+from peft_lightning.callbacks.measured_device import synchronise
 
 
 class EpochTimer(Callback):

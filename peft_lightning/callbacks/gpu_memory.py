@@ -7,8 +7,8 @@ import psutil
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.callbacks.devices import cuda_device
-from peft_lightning.model.parameters import stored_bytes
+from peft_lightning.callbacks.measured_device import cuda_device
+from peft_lightning.methods.parameters import stored_bytes
 
 GIB = 2**30
 

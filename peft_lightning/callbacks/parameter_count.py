@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.model.parameters import ParameterCounts, count_parameters
+from peft_lightning.methods.parameters import ParameterCounts, count_parameters
 
 
 class ParameterCount(Callback):

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.errors import UserError
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_newest
 from peft_lightning.runs.identity import config_sha256

@@ -13,9 +13,9 @@ from types import FrameType
 from typing import NoReturn
 
 from peft_lightning.compare.comparison import Options, begin, devices_for, go_on
-from peft_lightning.compare.folder import check_is_comparison, new_folder
-from peft_lightning.compare.planning import build_plan
-from peft_lightning.compare.tuning_runs import plan_tuning
+from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
+from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from lightning.pytorch import Callback, Trainer
 
-from peft_lightning.callbacks.predictions import Predictions
+from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import read_checkpoint

@@ -20,14 +20,14 @@ from peft_lightning.callbacks.gpu_memory import GPUMemory
 from peft_lightning.callbacks.log_rewind import LogRewind
 from peft_lightning.callbacks.majority_class import MajorityClassWarning
 from peft_lightning.callbacks.parameter_count import ParameterCount
-from peft_lightning.callbacks.predictions import Predictions
+from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.step_engine import StepEngine
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
-from peft_lightning.engine.memory import limited_memory
+from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle

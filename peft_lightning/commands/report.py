@@ -49,7 +49,7 @@ def run_report(words: Sequence[str]) -> None:
         " is from then on where the comparison was made with --no_texts",
     )
     asked = parser.parse_args(list(words))
-    from peft_lightning.compare.folder import texts_allowed
+    from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
     write_report(asked.folder, asked.others, texts=not asked.no_texts and texts_allowed(asked.folder))

@@ -4,21 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft_lightning.compare.devices import places
-from peft_lightning.compare.folder import NO_TEXTS, forget, held, keep_texts_out, texts_allowed
-from peft_lightning.compare.forecast import Forecast, read_forecast
-from peft_lightning.compare.forecast_runs import make_forecast
-from peft_lightning.compare.forecast_words import print_forecast
-from peft_lightning.compare.job import Job, job_of
-from peft_lightning.compare.pairing import overrides_as_overlay
-from peft_lightning.compare.plan import FILE, Plan, read_plan
-from peft_lightning.compare.relative_paths import check_paths_lead_there
-from peft_lightning.compare.runner import run_jobs, say_tried_again
-from peft_lightning.compare.runs_on_disk import Outcome, finished_before, newest_run
-from peft_lightning.compare.tuning import FILE as TUNING
-from peft_lightning.compare.tuning import Tuning, read_tuning, tuning_in_words
-from peft_lightning.compare.tuning_runs import RATE, tune
-from peft_lightning.compare.views import view_for
+from peft_lightning.compare.display.view_choice import view_for
+from peft_lightning.compare.execution.job import Job, job_of
+from peft_lightning.compare.execution.outcomes import Outcome, finished_before, newest_run
+from peft_lightning.compare.execution.places import places
+from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
+from peft_lightning.compare.plan.comparison_folder import NO_TEXTS, forget, held, keep_texts_out, texts_allowed
+from peft_lightning.compare.plan.plan import FILE, Plan, read_plan
+from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
+from peft_lightning.compare.plan.same_data import overrides_as_overlay
+from peft_lightning.compare.stages.forecast import Forecast, read_forecast
+from peft_lightning.compare.stages.forecast_runs import make_forecast
+from peft_lightning.compare.stages.forecast_words import print_forecast
+from peft_lightning.compare.stages.tuning import FILE as TUNING
+from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
+from peft_lightning.compare.stages.tuning_runs import RATE, tune
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import merge
 

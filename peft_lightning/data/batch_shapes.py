@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
+from peft_lightning.data.examples import PadToLongest, TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
-from peft_lightning.data.reviews import PadToLongest, TokenisedReviews
 
 Batch = dict[str, torch.Tensor]
 

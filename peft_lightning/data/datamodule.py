@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
 from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
+from peft_lightning.data.examples import PadToLongest, TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.reviews import PadToLongest, TokenisedReviews
 from peft_lightning.data.sources import prepare, read_corpus, read_texts
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peft_lightning.data.reviews import TokenisedReviews
+from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.tokenisation import check_tokenizer
 from peft_lightning.data.truncation import Truncation
@@ -34,7 +34,7 @@ class ReviewTokeniser:
         truncation: Truncation,
         cache_dir: str | None,
     ) -> None:
-        from peft_lightning.model.backbones import load_tokenizer
+        from peft_lightning.backbone.loading import load_tokenizer
 
         tokenizer = load_tokenizer(model_name_or_path, revision)
         check_tokenizer(tokenizer, max_length)

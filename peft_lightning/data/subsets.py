@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.reviews import TokenisedReviews
 from peft_lightning.data.sampling import check_sizes, draw_test, draw_training_and_validation
 from peft_lightning.data.sources import Corpus, fingerprint
 

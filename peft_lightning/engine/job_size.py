@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch import Trainer
 
 from peft_lightning.engine.pieces import Batch
-from peft_lightning.model.optimizers import count_optimizer_steps
+from peft_lightning.optim.optimizers import count_optimizer_steps
 
 
 class JobSize(NamedTuple):

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from peft_lightning.engine.cpu_dropout import faster_dropout
 from peft_lightning.engine.pieces import Batch, pieces, rows_of
-from peft_lightning.model.optimizers import state_bytes
+from peft_lightning.optim.optimizers import state_bytes
 
 
 class PiecewiseStrategy(SingleDeviceStrategy):

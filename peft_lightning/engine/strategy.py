@@ -14,17 +14,17 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import AdamW, Optimizer
 
+from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.engine.attention import planned_attention, planning_pays
+from peft_lightning.engine.captured_steps import CapturedSteps, StepSettings
 from peft_lightning.engine.casting import cast_together, casts_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
-from peft_lightning.engine.graph import CapturedSteps, StepSettings
+from peft_lightning.engine.graph_recorder import CaptureError
 from peft_lightning.engine.job_size import job_size, said_by_data, widest_batch
 from peft_lightning.engine.pieces import Batch
 from peft_lightning.engine.piecewise import PiecewiseStrategy
-from peft_lightning.engine.recorder import CaptureError
-from peft_lightning.model.precision import compute_dtype
-from peft_lightning.model.unpadded_attention import can_unpad, unpadded_attention
+from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attention
 
 # Widths come in any order, and a wider one may need the memory of the graphs that there are already.
 MOST_DROPS = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
-from peft_lightning.model.backbones import Backbone, loading_notes
+from peft_lightning.backbone.loading import Backbone, loading_notes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

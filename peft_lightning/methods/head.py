@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
+from peft_lightning.backbone.loading import head_modules
 from peft_lightning.methods.base import Method
-from peft_lightning.model.backbones import head_modules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

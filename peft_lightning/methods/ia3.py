@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
+from peft_lightning.backbone.half_width import is_held_in_bfloat16
 from peft_lightning.errors import UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.targets import resolve_targets
-from peft_lightning.model.half_width import is_held_in_bfloat16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

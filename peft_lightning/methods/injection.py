@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from peft_lightning.backbone.half_width import is_held_in_bfloat16
+from peft_lightning.backbone.loading import head_modules
 from peft_lightning.errors import UserError
-from peft_lightning.model.backbones import head_modules
-from peft_lightning.model.half_width import is_held_in_bfloat16
 
 if TYPE_CHECKING:
     from peft import PeftConfig

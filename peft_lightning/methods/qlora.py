@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
+from peft_lightning.backbone.loading import Backbone, head_modules, loading_notes
 from peft_lightning.errors import UserError
 from peft_lightning.methods.lora import LoRA
-from peft_lightning.model.backbones import Backbone, head_modules, loading_notes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -99,12 +99,12 @@ class QLoRA(LoRA):
         model.requires_grad_(False)
         self.notes += loading_notes(model)
         if backbone.dtype == "smallest":
-            from peft_lightning.model.embedding_4bit import quantise_word_embeddings
+            from peft_lightning.backbone.embedding_4bit import quantise_word_embeddings
 
             note = quantise_word_embeddings(model, self.quant_type)
             self.notes += [note] if note else []
         else:
-            from peft_lightning.model.scales_4bit import unpack_scales
+            from peft_lightning.backbone.scales_4bit import unpack_scales
 
             unpack_scales(model)
         return model

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from peft_lightning.backbone.loading import head_modules
 from peft_lightning.errors import UserError
-from peft_lightning.model.backbones import head_modules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

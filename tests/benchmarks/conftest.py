@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from peft_lightning.model.locations import locate
+from peft_lightning.backbone.locations import locate
 
 
 @pytest.fixture

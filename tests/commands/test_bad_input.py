@@ -228,7 +228,7 @@ def test_a_checkpoint_of_another_method(
 def test_a_checkpoint_of_another_backbone(
     tiny_fit: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from peft_lightning.model.locations import locate
+    from peft_lightning.backbone.locations import locate
 
     other = tmp_path / "other"
     shutil.copytree(locate("embedded"), other)

@@ -11,8 +11,8 @@ from filelock import FileLock
 from peft_lightning.__main__ import main
 from peft_lightning.commands.compare import split_overrides, stopping_in_order
 from peft_lightning.compare.comparison import Options
-from peft_lightning.compare.plan import FILE
-from peft_lightning.compare.planning import build_plan
+from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.plan import FILE
 from tests.commands.holding import held_elsewhere
 
 RECIPES = ("configs/lora.yaml", "configs/ia3.yaml")

@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from peft_lightning.__main__ import main
+from peft_lightning.backbone.locations import locate
 from peft_lightning.data.datamodule import IMDbDataModule
-from peft_lightning.model.classifier import LoRA, TextClassifier
-from peft_lightning.model.locations import locate
+from peft_lightning.module.classifier import LoRA, TextClassifier
 from peft_lightning.runs.record import RunRecord
 from tests.integration.offline_run import checkpoint, only_run, record, same
 

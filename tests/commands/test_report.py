@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.__main__ import main
-from peft_lightning.compare.folder import keep_texts_out
+from peft_lightning.compare.plan.comparison_folder import keep_texts_out
 from tests.compare.report.records import IA3, LORA, comparison, write_run
 
 HEAVY = "torch lightning transformers peft bitsandbytes"

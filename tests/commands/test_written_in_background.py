@@ -11,7 +11,7 @@ import torch
 
 from peft_lightning import cli
 from peft_lightning.__main__ import main
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
 from tests.commands.stopping import AT, WITH

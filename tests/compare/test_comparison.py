@@ -4,15 +4,15 @@ import pytest
 import yaml
 
 from peft_lightning.compare.comparison import Options, begin, devices_for, go_on, lay_out, report, run_list
-from peft_lightning.compare.plan import FILE, read_plan
-from peft_lightning.compare.planning import build_plan
-from peft_lightning.compare.runs_on_disk import Outcome, keep_failure, newest_run
-from peft_lightning.compare.tuning import read_tuning
-from peft_lightning.compare.tuning_runs import plan_tuning
+from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
+from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.plan import FILE, read_plan
+from peft_lightning.compare.stages.tuning import read_tuning
+from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.runs.record import BackboneFigures
+from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe, resolved
 from tests.compare.records import leave, record
-from tests.compare.test_plan import OFFLINE, STUDY, recipe, resolved
 
 # A report without texts names no folders of this machine either.
 PLACE = "/home/somebody/roberta"

@@ -41,7 +41,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tokenizer(tokenizer_folder: str) -> Any:
-    from peft_lightning.model.backbones import load_tokenizer
+    from peft_lightning.backbone.loading import load_tokenizer
 
     return load_tokenizer(tokenizer_folder)
 

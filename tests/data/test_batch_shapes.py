@@ -6,7 +6,7 @@ import torch
 
 from peft_lightning.data.batch_shapes import widest_batch
 from peft_lightning.data.datamodule import IMDbDataModule
-from peft_lightning.data.reviews import PadToLongest
+from peft_lightning.data.examples import PadToLongest
 from tests.data.bag import Bag, small_trainer
 
 Make = Callable[..., IMDbDataModule]

@@ -85,7 +85,7 @@ def test_two_processes_may_fill_one_folder_at_once(tokenizer: Any, tokenizer_fol
     code = (
         "import sys\n"
         "from peft_lightning.data.token_cache import TokenCache\n"
-        "from peft_lightning.model.backbones import load_tokenizer\n"
+        "from peft_lightning.backbone.loading import load_tokenizer\n"
         f"texts = [f'the film {{i}}' for i in range(3000)]\n"
         f"tokens = TokenCache(load_tokenizer({tokenizer_folder!r}), {str(tmp_path)!r}).tokenise(texts, 12)\n"
         "assert len(tokens) == 3000\n"

@@ -57,7 +57,7 @@ def test_no_global_generator_is_touched(tokenizer: Any) -> None:
 
 
 def test_the_key_tells_apart_what_changes_the_ids_and_nothing_else(tokenizer: Any, tokenizer_folder: str) -> None:
-    from peft_lightning.model.backbones import load_tokenizer
+    from peft_lightning.backbone.loading import load_tokenizer
 
     identity = tokenizer_identity(tokenizer)
     key = tokenised_key(TEXTS, identity, 12)
@@ -81,7 +81,7 @@ def test_a_length_beyond_the_model_is_refused(tokenizer: Any) -> None:
 
 
 def test_a_tokenizer_that_cannot_pad_is_refused(tokenizer_folder: str) -> None:
-    from peft_lightning.model.backbones import load_tokenizer
+    from peft_lightning.backbone.loading import load_tokenizer
 
     tokenizer = load_tokenizer(tokenizer_folder)
     tokenizer.pad_token = None

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import peft_lightning.backbone
 import peft_lightning.cli
-import peft_lightning.engine.graph
-import peft_lightning.model
+import peft_lightning.engine.captured_steps
 from peft_lightning.engine.strategy import StepStrategy
 from tests.engine.captured_runs import CUDA, Recorded
 
@@ -16,7 +16,7 @@ from tests.engine.captured_runs import CUDA, Recorded
 def words(tiny_fit: list[str], tmp_path: Path) -> list[str]:
     """A `fit` of the embedded backbone without any dropout: 4 batches of 8 an epoch."""
     folder = tmp_path / "still"
-    shutil.copytree(Path(peft_lightning.model.__file__).parent / "embedded", folder)
+    shutil.copytree(Path(peft_lightning.backbone.__file__).parent / "embedded", folder)
     config = json.loads((folder / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
     (folder / "config.json").write_text(json.dumps(config))
@@ -39,6 +39,6 @@ def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
         return made
 
     monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
-    monkeypatch.setattr(peft_lightning.engine.graph, "GraphRecorder", Recorded)
+    monkeypatch.setattr(peft_lightning.engine.captured_steps, "GraphRecorder", Recorded)
     Recorded.count = Recorded.replays = 0
     return ["--engine", "auto"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 
 
 class Activations:

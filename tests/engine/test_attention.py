@@ -17,7 +17,7 @@ from peft_lightning.engine.attention import planned_attention, planning_pays
 from peft_lightning.engine.job_size import JobSize
 from peft_lightning.engine.piecewise import PiecewiseStrategy
 from peft_lightning.engine.strategy import StepStrategy
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedModule
 from tests.integration.offline_run import only_run, record
 

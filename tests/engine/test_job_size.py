@@ -5,7 +5,7 @@ from lightning.pytorch import Trainer
 
 from peft_lightning.__main__ import main
 from peft_lightning.engine.job_size import JobSize, job_size, said_by_data
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedData, ScriptedModule
 
 

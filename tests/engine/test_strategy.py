@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
-from peft_lightning.model.classifier import TextClassifier
+from peft_lightning.module.classifier import TextClassifier
 from tests.engine.scarce import ScarceMemory
 from tests.integration.offline_run import checkpoint, history, only_run, record
 

@@ -16,9 +16,9 @@ import psutil
 import pytest
 import yaml
 
-from peft_lightning.compare.folder import NO_TEXTS
-from peft_lightning.compare.plan import read_plan
-from peft_lightning.compare.runs_on_disk import newest_run
+from peft_lightning.compare.execution.outcomes import newest_run
+from peft_lightning.compare.plan.comparison_folder import NO_TEXTS
+from peft_lightning.compare.plan.plan import read_plan
 from tests.integration.breaking import HELD_IN, VARIABLE
 from tests.integration.offline_run import PROGRAM, SOURCES, Outcome, history, record, run
 

@@ -101,7 +101,7 @@ def test_dropout_is_on_in_these_runs(tmp_path: Path) -> None:
     assert same(first, checkpoint(only_run(other) / "checkpoints/last.ckpt")["state_dict"])
     from transformers import AutoConfig
 
-    from peft_lightning.model.locations import locate
+    from peft_lightning.backbone.locations import locate
 
     assert AutoConfig.from_pretrained(locate("embedded")).hidden_dropout_prob > 0
 

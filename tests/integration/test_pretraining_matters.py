@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from peft_lightning.model.locations import locate
+from peft_lightning.backbone.locations import locate
 from tests.integration.offline_run import SOURCES, only_run, record, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

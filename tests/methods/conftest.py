@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.half_width import BackboneDtype
-from peft_lightning.model.precision import compute_dtype
+from peft_lightning.backbone.half_width import BackboneDtype
+from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.precision import compute_dtype
 from tests.methods.tiny_backbones import save_backbone
 
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "smallest": "bf16-mixed"}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from peft_lightning.backbone.loading import Backbone
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, FullFineTuning, LoRA, Method, QLoRA
-from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.parameters import trainable_names
+from peft_lightning.methods.parameters import trainable_names
 from tests.methods.tiny_backbones import CONFIGS, batch
 
 NEW = {

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 import peft_lightning.methods
+from peft_lightning.backbone.architectures import recompute_activations
+from peft_lightning.backbone.half_width import BackboneDtype, is_held_in_bfloat16
+from peft_lightning.backbone.loading import Backbone
 from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
-from peft_lightning.model.architectures import recompute_activations
-from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.half_width import BackboneDtype, is_held_in_bfloat16
-from peft_lightning.model.parameters import count_parameters, trainable_names
+from peft_lightning.methods.parameters import count_parameters, trainable_names
 from tests.methods.conftest import PRECISION
 from tests.methods.tiny_backbones import batch
 
@@ -145,9 +145,9 @@ class TestContract:
 _REBUILD = """
 import sys, torch
 from peft_lightning import methods
-from peft_lightning.model.backbones import Backbone
+from peft_lightning.backbone.loading import Backbone
 from tests.methods.tiny_backbones import batch
-from peft_lightning.model.precision import compute_dtype
+from peft_lightning.backbone.precision import compute_dtype
 folder, backbone, dtype, precision = sys.argv[1:]
 for name in ["FullFineTuning", "LoRA", "QLoRA", "IA3", "HeadOnly"]:
     torch.manual_seed(999)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 
+from peft_lightning.backbone.half_width import BackboneDtype
+from peft_lightning.backbone.loading import Backbone
 from peft_lightning.errors import UserError
 from peft_lightning.methods import QLoRA
-from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.half_width import BackboneDtype
 from tests.methods.tiny_backbones import CONFIGS
 
 GetBackbone = Callable[..., Backbone]

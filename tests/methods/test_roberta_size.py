@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from peft_lightning.backbone.loading import Backbone
 from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
-from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.parameters import count_parameters
+from peft_lightning.methods.parameters import count_parameters
 
 HEAD = 592_130
 TOTAL = 124_647_170

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from peft_lightning.backbone.loading import Backbone
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, LoRA, Method, QLoRA
-from peft_lightning.model.backbones import Backbone
-from peft_lightning.model.parameters import trainable_names
+from peft_lightning.methods.parameters import trainable_names
 
 GetBackbone = Callable[..., Backbone]
 

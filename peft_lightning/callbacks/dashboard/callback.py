@@ -9,12 +9,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from peft_lightning.callbacks.dashboard.figure import render
-from peft_lightning.callbacks.dashboard.views import NotebookView, WindowView, open_view
-from peft_lightning.callbacks.devices import cuda_device
+from peft_lightning.callbacks.dashboard.live_view import NotebookView, WindowView, open_view
+from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.callbacks.gpu_memory import GIB
+from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.errors import UserError
-from peft_lightning.model.optimizers import count_optimizer_steps
+from peft_lightning.optim.optimizers import count_optimizer_steps
 from peft_lightning.runs.curves import Curves
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.files import write_atomically

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.study import Recipe, Run, Study
 from peft_lightning.compare.statistics import MethodAccuracy, Statistics, compare_methods, measure_methods
 from peft_lightning.runs.predictions import Answers

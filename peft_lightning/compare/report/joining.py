@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from peft_lightning.compare.fairness import unequal_settings
-from peft_lightning.compare.plan import FILE, read_plan
+from peft_lightning.compare.execution.outcomes import newest_run
+from peft_lightning.compare.fairness.settings import unequal_settings
+from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.report.study import STATES, Recipe, Run
-from peft_lightning.compare.runs_on_disk import newest_run
 from peft_lightning.errors import UserError
 
 # Where runs lie below a directory that is named: one that holds lightning_logs, that itself, or the runs of a method.

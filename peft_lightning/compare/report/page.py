@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from peft_lightning import __version__
-from peft_lightning.compare.fairness import listing
-from peft_lightning.compare.report import words
+from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.findings import Findings, first_record
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.recommendations import recommend
-from peft_lightning.compare.report.sections import answers, pictures, tests
+from peft_lightning.compare.report.sections import answers, pairwise_tests, pictures
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.study import STATES, Study
+from peft_lightning.compare.report.summary_table import columns, legend
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from peft_lightning.compare.report.table import columns, legend
 
 if TYPE_CHECKING:
     from peft_lightning.compare.report.texts import Texts
@@ -94,7 +94,7 @@ def render_page(
         "curves": curves,
         "damaged_curves": [hide.text(sentence) for sentence in damaged_curves],
         "memory": pictures.memory(rows),
-        **tests.describe_tests(findings),
+        **pairwise_tests.describe_tests(findings),
         "confusions": answers.confusions(study, findings, names),
         "disputed": answers.disputed(findings, names, texts),
         "tuning": tuning,

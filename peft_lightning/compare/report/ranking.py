@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.statistics import Statistics
-from peft_lightning.compare.statistics.words import points
+from peft_lightning.compare.statistics.verdict import points
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from peft_lightning.compare.plan import PlannedRun, read_plan
+from peft_lightning.compare.execution.outcomes import FAILURE, newest_run
+from peft_lightning.compare.plan.plan import PlannedRun, read_plan
 from peft_lightning.compare.report.joining import join, runs_below
 from peft_lightning.compare.report.study import Recipe, Run, State, Study
-from peft_lightning.compare.runs_on_disk import FAILURE, newest_run
-from peft_lightning.compare.tuning import read_tuning
+from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.predictions import read_answers

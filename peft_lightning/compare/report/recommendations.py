@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from peft_lightning.compare.fairness import listing
-from peft_lightning.compare.report import words
+from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.ranking import Recommendation, alone, least, not_told_apart
 from peft_lightning.compare.statistics import Statistics

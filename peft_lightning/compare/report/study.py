@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from peft_lightning.compare.plan import Plan
-from peft_lightning.compare.tuning import Tuning
+from peft_lightning.compare.plan.plan import Plan
+from peft_lightning.compare.stages.tuning import Tuning
 from peft_lightning.recipes import Config
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import RunRecord, Status

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from peft_lightning.compare.fairness import listing
+from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import RunRecord

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from peft_lightning.compare.report.figure_words import DASH
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.ranking import Recommendation
-from peft_lightning.compare.report.table import RECIPE, Column, columns
-from peft_lightning.compare.report.words import DASH
+from peft_lightning.compare.report.summary_table import RECIPE, Column, columns
 
 PADDING = 2
 

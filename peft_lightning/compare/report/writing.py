@@ -11,12 +11,12 @@ from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
 from peft_lightning.compare.report.page import render_page
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
-from peft_lightning.compare.report.rows import as_csv
+from peft_lightning.compare.report.results_csv import as_csv
 from peft_lightning.compare.report.sections.answers import disputed_ids
 from peft_lightning.compare.report.sections.conditions import describe_fairness
 from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.summary_table import as_markdown, on_other_data
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from peft_lightning.compare.report.table import as_markdown, on_other_data
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short

@@ -42,7 +42,7 @@ Distributions come from scipy.special: the reference implementation, which the o
 are built upon. It is imported in functions only.
 """
 
-from peft_lightning.compare.statistics.comparison import (
+from peft_lightning.compare.statistics.paired_tests import (
     Difference,
     Interval,
     MethodAccuracy,
@@ -50,7 +50,7 @@ from peft_lightning.compare.statistics.comparison import (
     compare_methods,
     measure_methods,
 )
-from peft_lightning.compare.statistics.words import verdict, verdict_in_short
+from peft_lightning.compare.statistics.verdict import verdict, verdict_in_short
 
 __all__ = [
     "Difference",

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from peft_lightning.data.sampling import hold_out
+from peft_lightning.data.sources.class_labels import class_numbers
 from peft_lightning.data.sources.corpus import Corpus, RawSplit, Split, fingerprint
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, read_hub
-from peft_lightning.data.sources.labels import class_numbers
 from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts
 from peft_lightning.errors import UserError
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from peft_lightning.__main__ import main
 from peft_lightning.callbacks.dashboard import callback as dashboard
-from peft_lightning.callbacks.dashboard import views as dashboard_views
+from peft_lightning.callbacks.dashboard import live_view as dashboard_views
 from peft_lightning.callbacks.dashboard.callback import Dashboard
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.errors import UserError

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from peft_lightning.compare.plan import Plan, PlannedRecipe
-from peft_lightning.compare.runs_on_disk import FAILURE
-from peft_lightning.compare.tuning import Try, Tuning
+from peft_lightning.compare.execution.outcomes import FAILURE
+from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
+from peft_lightning.compare.stages.tuning import Try, Tuning
 from peft_lightning.runs import record as figures
 from peft_lightning.runs.predictions import write_predictions
 from peft_lightning.runs.record import RunRecord, Status

@@ -6,9 +6,9 @@ import pytest
 from peft_lightning.compare.report.figures import summarise
 from peft_lightning.compare.report.findings import find
 from peft_lightning.compare.report.reading import read_study
-from peft_lightning.compare.report.sections.tests import describe_tests
+from peft_lightning.compare.report.sections.pairwise_tests import describe_tests
 from peft_lightning.compare.report.study import Study
-from peft_lightning.compare.report.table import legend
+from peft_lightning.compare.report.summary_table import legend
 from peft_lightning.compare.statistics import verdict
 from tests.compare.report.records import FOUR, LORA, comparison, plan, write_run
 

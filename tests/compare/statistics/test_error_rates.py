@@ -10,7 +10,7 @@ from scipy import special
 from peft_lightning.compare.statistics import Statistics, compare_methods
 from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.family import corrected
-from peft_lightning.compare.statistics.planning import reviews_needed, seeds_needed
+from peft_lightning.compare.statistics.more_runs import reviews_needed, seeds_needed
 from tests.compare.statistics.simulated import ACCURACY, Latent, Simulated
 
 METHODS, SEEDS, REVIEWS = 4, 3, 2000

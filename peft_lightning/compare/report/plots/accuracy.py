@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from peft_lightning.compare.report.figure_words import percent, span
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.pareto import front
-from peft_lightning.compare.report.plots.labels import Box, place_labels
+from peft_lightning.compare.report.plots.point_labels import Box, place_labels
 from peft_lightning.compare.report.plots.svg import FAINT, FRONT, INK, SURFACE, as_svg, drawing, series
-from peft_lightning.compare.report.words import percent, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

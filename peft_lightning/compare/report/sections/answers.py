@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from peft_lightning.compare.report import words
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.disagreements import DisputedReview, find_disagreements
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.study import Study

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from peft_lightning.compare.fairness import (
+from peft_lightning.compare.fairness.settings import (
     SettingDifference,
     compare_settings,
     headline,
@@ -14,11 +14,11 @@ from peft_lightning.compare.fairness import (
     shared_rate_in_words,
     unequal_settings,
 )
-from peft_lightning.compare.report import words
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.study import Recipe, Study
 from peft_lightning.compare.report.surroundings import Surrounding, surroundings_in_words
-from peft_lightning.compare.tuning import Try, Tuning, tuning_in_words
+from peft_lightning.compare.stages.tuning import Try, Tuning, tuning_in_words
 
 
 def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide: Hiding) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from peft_lightning.compare.fairness import listing
-from peft_lightning.compare.report import words
+from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_tradeoff
-from peft_lightning.compare.report.plots.curves import draw_curves
-from peft_lightning.compare.report.plots.memory import NAMES, draw_memory, parts
+from peft_lightning.compare.report.plots.learning_curves import draw_curves
+from peft_lightning.compare.report.plots.memory_bars import NAMES, draw_memory, parts
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.curves import Curves
 

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from peft_lightning.compare.plan import read_plan
+from peft_lightning.compare.plan.plan import read_plan
 from peft_lightning.compare.report.hiding import NOTHING
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from peft_lightning.compare.tuning import Try, Tuning
+from peft_lightning.compare.stages.tuning import Try, Tuning
 from peft_lightning.runs.record import RunRecord
 from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 

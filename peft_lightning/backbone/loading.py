@@ -1,0 +1,172 @@
+"""A hub id, a folder or `embedded` becomes a pretrained sequence classifier and its tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from peft_lightning.backbone.architectures import choose_attention, is_sequence_classifier
+from peft_lightning.backbone.half_width import BackboneDtype, hold_in_bfloat16
+from peft_lightning.backbone.heads import head_modules, loading_notes, take_stock
+from peft_lightning.backbone.locations import (
+    cache_alone,
+    loading_error,
+    locate,
+    quiet_transformers,
+    require_model_folder,
+)
+from peft_lightning.backbone.tokenizers import load_tokenizer
+from peft_lightning.backbone.weight_files import sha256_of_weights, weight_files
+from peft_lightning.engine.spare_memory import spare_memory
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers.utils.quantization_config import QuantizationConfigMixin
+
+__all__ = ["Backbone", "head_modules", "load_tokenizer", "loading_notes"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained encoder to be fine-tuned.
+
+    Args:
+        name_or_path: a hub id, a local folder, or `embedded` for the small backbone that the package carries.
+        revision: branch, tag or commit of a hub model; None is its main branch.
+        attn_implementation: `eager`, `sdpa` or `flash_attention_2`; where there is no `sdpa`, `eager` runs.
+        compute_dtype: the type that 4-bit weights are dequantised to.
+        dtype: how the weights below the head are held: `float32`, `bfloat16`, or `smallest`, which leaves it to
+            the method what else than bf16 it can train with. The head stays in 32-bit floats.
+    """
+
+    name_or_path: str
+    revision: str | None = None
+    attn_implementation: str = "sdpa"
+    compute_dtype: torch.dtype = torch.float32
+    dtype: BackboneDtype = "float32"
+
+    def load(self, num_labels: int, quantization_config: QuantizationConfigMixin | None = None) -> PreTrainedModel:
+        """Load the encoder with a classification head, on the CPU; the encoder in `dtype`, the head in 32-bit floats.
+
+        Args:
+            num_labels: number of classes.
+            quantization_config: how to quantise the linear layers; it is done on the CPU, so that every
+                machine gets the same bits.
+
+        Returns:
+            The model; `head_modules` and `loading_notes` tell what of it is new.
+
+        Raises:
+            UserError: there is no such model, or it is not an encoder for sequence classification.
+        """
+        if self.dtype == "smallest":
+            spare_memory()
+        model = self._load(num_labels, quantization_config, device="cpu")
+        if self.dtype != "float32":
+            hold_in_bfloat16(model)
+        return model
+
+    def outline(self, num_labels: int) -> PreTrainedModel:
+        """The same model without its weights, to learn which modules are new before the others are quantised.
+
+        Args:
+            num_labels: number of classes.
+
+        Returns:
+            The model, on the meta device; the random number generators are left as they were.
+        """
+        return self._load(num_labels, None, device="meta")
+
+    def identity(self) -> dict[str, str | None]:
+        """Tell this backbone from any other.
+
+        Returns:
+            `name`, `revision` (the commit of a hub model), `sha256` of its weight files and `model_type`.
+        """
+        config = self._config()
+        folder = self._folder()
+        snapshot = folder.name if folder.parent.name == "snapshots" else self.revision
+        return {
+            "name": self.name_or_path,
+            "revision": snapshot,
+            "sha256": sha256_of_weights(folder),
+            "model_type": config.model_type,
+        }
+
+    def _load(
+        self, num_labels: int, quantization_config: QuantizationConfigMixin | None, device: str
+    ) -> PreTrainedModel:
+        from transformers import AutoModelForSequenceClassification
+
+        config = self._config()
+        self._require_weights()
+        if not is_sequence_classifier(config):
+            raise UserError(
+                f"{self.name_or_path} is a {config.model_type} model, which is no encoder for sequence "
+                "classification; choose one like roberta-base"
+            )
+        attn_implementation, notes = choose_attention(config, self.attn_implementation)
+        arguments: dict[str, Any] = {"quantization_config": quantization_config} if quantization_config else {}
+        if quantization_config is not None or device != "cpu":
+            arguments["device_map"] = {"": device}
+        with quiet_transformers():
+            try:
+                loaded, info = AutoModelForSequenceClassification.from_pretrained(
+                    locate(self.name_or_path),
+                    revision=self.revision,
+                    num_labels=num_labels,
+                    attn_implementation=attn_implementation,
+                    dtype=torch.float32,
+                    local_files_only=cache_alone(self.name_or_path),
+                    trust_remote_code=False,
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                    **arguments,
+                )
+            # Weights are read by several libraries, each with exceptions of its own.
+            except Exception as error:
+                raise loading_error(self.name_or_path, self.revision, error) from error
+        model = cast("PreTrainedModel", loaded)
+        take_stock(model, info, self.name_or_path, notes)
+        return model
+
+    def _config(self) -> PretrainedConfig:
+        from transformers import AutoConfig
+
+        location = locate(self.name_or_path)
+        require_model_folder(self.name_or_path)
+        with quiet_transformers():
+            try:
+                config = AutoConfig.from_pretrained(
+                    location, revision=self.revision, local_files_only=cache_alone(location), trust_remote_code=False
+                )
+            except Exception as error:
+                raise loading_error(self.name_or_path, self.revision, error) from error
+        return cast("PretrainedConfig", config)
+
+    def _folder(self) -> Path:
+        """The folder of the model's files: a hub model's is in the cache."""
+        from transformers.utils.hub import cached_file
+
+        location = locate(self.name_or_path)
+        if Path(location).is_dir():
+            return Path(location)
+        try:
+            config_file = cached_file(location, "config.json", revision=self.revision, local_files_only=True)
+        except Exception as error:
+            raise loading_error(self.name_or_path, self.revision, error) from error
+        return Path(str(config_file)).parent
+
+    def _require_weights(self) -> None:
+        location = Path(locate(self.name_or_path))
+        if not location.is_dir():
+            return
+        files = weight_files(location)
+        missing = [file.name for file in files if not file.is_file()]
+        if not files or missing:
+            what = missing[0] if missing else "model.safetensors or pytorch_model.bin"
+            raise UserError(f"{self.name_or_path} holds no weights: {what} is not there")

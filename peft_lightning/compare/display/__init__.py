@@ -1,0 +1,1 @@
+"""The work under way, shown in a terminal or a log."""

@@ -1,0 +1,117 @@
+"""The work as a table that lives in the terminal: a row and a bar for each job, the time left below."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from peft_lightning.compare.display import row_words
+from peft_lightning.compare.display.time_left import in_words, time_left
+from peft_lightning.compare.execution.board import Row
+
+STYLES = {"finished": "green", "failed": "red", "out_of_memory": "red", "interrupted": "yellow", "waiting": "dim"}
+# Lines that the table needs besides its rows: title, three of headings, what is left out at each end, the total.
+FRAME = 8
+
+
+class LiveTable:
+    """Redraws a table in place.
+
+    Args:
+        title: What the work is.
+        forecast_s: Seconds that a run of each recipe was forecast to take, by label.
+        at_once: How many run at the same time.
+        console: Where to draw; the terminal if None.
+    """
+
+    def __init__(
+        self, title: str, forecast_s: Mapping[str, float], at_once: int = 1, console: Console | None = None
+    ) -> None:
+        self._title = title
+        self._forecast_s = forecast_s
+        self._at_once = at_once
+        self._console = console or Console()
+        self._rows: list[Row] = []
+        # Redrawn by our own hand: a thread that draws would share this process with the starting of children.
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Draws the table for the first time.
+
+        Args:
+            rows: All jobs.
+        """
+        self._rows = list(rows)
+        self._live.start()
+        self.update()
+
+    def started(self, row: Row) -> None:
+        """Leaves the drawing to ``update``.
+
+        Args:
+            row: The job.
+        """
+
+    def update(self) -> None:
+        """Draws the table as it stands."""
+        self._live.update(self._drawn(whole=False), refresh=True)
+
+    def ended(self, row: Row) -> None:
+        """Leaves the drawing to ``update``.
+
+        Args:
+            row: The job.
+        """
+
+    def end(self) -> None:
+        """Draws all rows, and leaves them in the terminal."""
+        self._live.update(self._drawn(whole=True), refresh=True)
+        self._live.stop()
+
+    def _drawn(self, whole: bool) -> Group:
+        said = [trouble for row in self._rows if (trouble := row_words.trouble(row)) is not None]
+        troubles = [
+            Text(trouble, "red", no_wrap=not whole, overflow="fold" if whole else "ellipsis") for trouble in said
+        ]
+        # A table taller than the terminal could not be redrawn in place: it is a window on the jobs under way.
+        room = len(self._rows) if whole else max(1, self._console.height - FRAME - len(troubles[-3:]))
+        first = self._first(room)
+        shown = self._rows[first : first + room]
+        parts: list[Text | Table] = [Text(self._title, style="bold")]
+        parts += [Text(f"… {first} above", style="dim")] if first else []
+        parts += [self._table(shown)]
+        below = len(self._rows) - first - len(shown)
+        parts += [Text(f"… {below} below", style="dim")] if below else []
+        parts += [self._total(), *(troubles if whole else troubles[-3:])]
+        return Group(*parts)
+
+    def _first(self, room: int) -> int:
+        busy = next((number for number, row in enumerate(self._rows) if row.outcome is None), len(self._rows))
+        return max(0, min(busy - room // 2, len(self._rows) - room))
+
+    def _table(self, rows: Sequence[Row]) -> Table:
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+        table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=14)
+        table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=14)
+        table.add_column("status", no_wrap=True, min_width=11)
+        table.add_column("", width=8)
+        for heading in ("steps", "train time", "accuracy", f"GiB {row_words.memory_name(self._rows)}"):
+            table.add_column(heading, justify="right", vertical="bottom")
+        for row in rows:
+            table.add_row(
+                row.job.label,
+                row.job.what,
+                Text(row_words.status(row), style=STYLES.get(row.status, "cyan")),
+                ProgressBar(total=1.0, completed=row.share, width=8),
+                *(words(row) for words in (row_words.steps, row_words.train_time, row_words.accuracy, row_words.peak)),
+            )
+        return table
+
+    def _total(self) -> Text:
+        done = sum(row.outcome is not None for row in self._rows)
+        seconds = time_left(self._rows, self._forecast_s, self._at_once)
+        left = f", about {in_words(seconds)} left" if seconds else ""
+        return Text(f"{done} of {len(self._rows)} done{left}", style="bold")

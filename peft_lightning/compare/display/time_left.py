@@ -1,0 +1,72 @@
+"""How long the rest of the work takes: from runs that ended where there are some, from the forecast else."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from peft_lightning.compare.execution.board import Row
+from peft_lightning.compare.execution.outcomes import Outcome
+
+
+def time_left(rows: Sequence[Row], forecast_s: Mapping[str, float], at_once: int = 1) -> float | None:
+    """Estimates the seconds until the last row has ended.
+
+    Args:
+        rows: Where the work stands.
+        forecast_s: Seconds that a run of each recipe was forecast to take, by label; may be empty.
+        at_once: How many run at the same time.
+
+    Returns:
+        Seconds; None where nothing is known yet.
+    """
+    measured: dict[str, list[float]] = {}
+    for row in rows:
+        if row.outcome is not None and row.outcome.finished and (seconds := whole_s(row.outcome)) is not None:
+            measured.setdefault(row.job.label, []).append(seconds)
+    expected = dict(forecast_s) | {label: fmean(values) for label, values in measured.items()}
+    # A recipe without any figure is taken to be like the others.
+    usual = fmean(expected.values()) if expected else None
+    left = [_left(row, expected.get(row.job.label, usual)) for row in rows if row.outcome is None]
+    known = [seconds for seconds in left if seconds is not None]
+    if len(known) < len(left):
+        # The run under way tells by itself how long it takes; those that wait are taken to be like it.
+        wholes = [row.elapsed_s / row.share for row in rows if row.outcome is None and row.share > 0]
+        if not wholes:
+            return None
+        known += [fmean(wholes)] * (len(left) - len(known))
+    return max([sum(known) / at_once, *known[:at_once]], default=0.0)
+
+
+def whole_s(outcome: Outcome) -> float | None:
+    """Returns the seconds that a run took in all, resumes included: starting, training and evaluating.
+
+    Args:
+        outcome: How it ended.
+    """
+    if outcome.record is None:
+        return None
+    time = outcome.record.time
+    parts = [seconds for seconds in (time.startup_s, time.train_s, time.eval_s) if seconds is not None]
+    return sum(parts) if parts else None
+
+
+def _left(row: Row, expected: float | None) -> float | None:
+    if not row.started:
+        return expected
+    if expected is not None:
+        # A resumed run has made some of its way before: its training time counts that too.
+        made = row.progress.train_s if row.progress is not None else 0.0
+        return max(0.0, expected - max(row.elapsed_s, made))
+    return row.elapsed_s * (1 - row.share) / row.share if row.share > 0 else None
+
+
+def in_words(seconds: float | None) -> str:
+    """Words a duration as one says it.
+
+    Args:
+        seconds: The duration; a dash if None.
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,169 @@
+"""What differs between recipes beyond the method itself, and what that does to a comparison of methods."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from peft_lightning.compare.fairness.known_effects import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
+from peft_lightning.runs.identity import FIRST_VALUES
+
+# The very thing that is compared.
+METHOD = "model.method"
+# Left out, whatever their value, because they are no choice between methods:
+LEFT_OUT = (
+    "seed_everything",  # every recipe gets every seed
+    # Where results go and what is shown. How often something is logged stays in: that makes the processor wait.
+    "trainer.default_root_dir",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.enable_autolog_hparams",
+    "trainer.model_registry",
+    # Tokenised reviews are the same wherever they are kept, and `predict` is no part of a comparison.
+    "data.cache_dir",
+    "data.predict_file",
+)
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """One setting that is not the same in all recipes.
+
+    Args:
+        setting: Its dotted name.
+        values: Its value in each recipe, by label; None where it is not set.
+        weight: What that does to the comparison.
+    """
+
+    setting: str
+    values: dict[str, Any]
+    weight: Weight
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """What the recipes of a comparison share and do not.
+
+    Args:
+        recipes: Their labels.
+        differences: What differs beyond the method: known confounders first, in the order of the recipes' settings.
+        shared_rate: The learning rate of different methods that all have the same one; else None.
+    """
+
+    recipes: tuple[str, ...]
+    differences: tuple[SettingDifference, ...]
+    shared_rate: float | None
+
+
+def compare_settings(
+    configs: Mapping[str, Mapping[str, Any]], rates_tried: Mapping[str, int] | None = None
+) -> Fairness:
+    """Finds everything that differs between recipes beyond the method itself.
+
+    Args:
+        configs: The resolved settings of each recipe, as a run's ``config.yaml`` holds them, by label.
+        rates_tried: How many learning rates were tried for each recipe, by label, where that was recorded.
+    """
+    rows = _rows(configs, (METHOD, *LEFT_OUT))
+    tried = {label: (rates_tried or {}).get(label) for label in configs}
+    if rates_tried is not None:
+        rows[TRIED] = tried
+    differences = [
+        SettingDifference(name, values, _weight(name, tried)) for name, values in rows.items() if _differ(values)
+    ]
+    differences.sort(key=lambda difference: not difference.weight.touches)
+    methods = {label: config["model"]["method"]["class_path"] for label, config in configs.items()}
+    rates = rows.get(RATE, {})
+    shared = rates and _differ(methods) and not _differ(rates)
+    return Fairness(tuple(configs), tuple(differences), next(iter(rates.values())) if shared else None)
+
+
+def unequal_settings(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Finds what is not the same in runs that should have the same settings, those of the method among them.
+
+    Args:
+        configs: The resolved settings of each run, by its name.
+
+    Returns:
+        By dotted name of the setting its value in each run; None where it is not set.
+    """
+    return {name: values for name, values in _rows(configs, LEFT_OUT).items() if _differ(values)}
+
+
+def headline(fairness: Fairness) -> str:
+    """Says how many settings differ between the recipes beyond the method.
+
+    Args:
+        fairness: What was found.
+    """
+    recipes, count = listing(fairness.recipes), len(fairness.differences)
+    if len(fairness.recipes) < 2:
+        return "One recipe alone is not compared with anything."
+    if not count:
+        return f"Nothing but the method differs between {recipes}."
+    settings = "1 setting differs" if count == 1 else f"{count} settings differ"
+    return f"Beyond the method itself {settings} between {recipes}: what follows is not the method's doing."
+
+
+def shared_rate_in_words(fairness: Fairness) -> str:
+    """Says that one learning rate for all methods is not the same chance for all; empty where they have several.
+
+    Args:
+        fairness: What was found.
+    """
+    if fairness.shared_rate is None:
+        return ""
+    return (
+        f"All methods train with the same learning rate ({fairness.shared_rate:g}), which is not the same chance:"
+        " methods with few parameters need far higher rates than full fine-tuning."
+    )
+
+
+def _rows(configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each setting with its value in each configuration."""
+    flat = {label: dict(_flatten(config, left_out)) for label, config in configs.items()}
+    # dict.fromkeys rather than a set: the order of the settings is the order that their user knows.
+    names = dict.fromkeys(name for settings in flat.values() for name in settings)
+    # A run from before a setting could be chosen is no different from one that left it alone.
+    return {
+        name: {label: settings.get(name, FIRST_VALUES.get(name)) for label, settings in flat.items()} for name in names
+    }
+
+
+def _weight(name: str, tried: Mapping[str, int | None]) -> Weight:
+    weight = WEIGHTS.get(name, UNKNOWN)
+    if name != RATE:
+        return weight
+    if None in tried.values():
+        budget = "whether the same number of rates was tried for each is not recorded"
+    elif _differ(tried):
+        budget = "but not the same number of rates was tried for each"
+    else:
+        budget = f"the same number of rates was tried for each ({next(iter(tried.values()))})"
+    return Weight(weight.touches, f"{weight.words}; {budget}")
+
+
+def _flatten(node: Mapping[str, Any], left_out: Sequence[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if name in left_out:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, left_out, f"{name}.")
+        else:
+            yield name, value
+
+
+def _differ(values: Mapping[str, Any]) -> bool:
+    # A list, which cannot be hashed, is a value like any other.
+    first, *others = values.values()
+    return any(value != first for value in others)
+
+
+def listing(words: Sequence[str]) -> str:
+    """Strings words together: "a, b and c".
+
+    Args:
+        words: One or more.
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,61 @@
+"""Planning a comparison: what its user asked for, checked before anything is written."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from peft_lightning.compare.plan.plan import Plan, PlannedRecipe, method_of
+from peft_lightning.compare.plan.recipe_labels import recipe_labels
+from peft_lightning.compare.plan.same_data import check_same_reviews, overrides_as_overlay
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import Config, find_config, merge, read_config
+
+
+def build_plan(
+    recipes: Sequence[str], seeds: Sequence[int], overlays: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> Plan:
+    """Plans a comparison.
+
+    Args:
+        recipes: The recipes, by path or as ``configs/NAME.yaml`` in the package.
+        seeds: The seeds to train each with; the subsets of reviews are the same for all.
+        overlays: Files of differences for all recipes.
+        overrides: Settings for all runs, as words: ``--data.n_train 400``.
+
+    Raises:
+        UserError: If these make no comparison.
+    """
+    if not recipes:
+        raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
+    files = [find_config(name).resolve() for name in recipes]
+    for position, file in enumerate(files):
+        if file in files[:position]:
+            raise UserError(f"{recipes[position]} is named twice: name every recipe once, and repeat it with --seeds")
+    _check_seeds(seeds)
+    everywhere: Config = {}
+    for name in overlays:
+        content = read_config(find_config(name))
+        if method_of(content):
+            raise UserError(f"--overlay {name} names a method, which would be every recipe's: name it as a recipe")
+        everywhere = merge(everywhere, content)
+    overridden = overrides_as_overlay(overrides)
+    settings = [merge(read_config(file), everywhere) for file in files]
+    for name, content in zip(recipes, settings, strict=True):
+        if not method_of(content):
+            raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --overlay {name}")
+    check_same_reviews({name: merge(content, overridden) for name, content in zip(recipes, settings, strict=True)})
+    # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
+    plain = [json.loads(json.dumps(content, default=str)) for content in settings]
+    planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
+    return Plan(tuple(planned), tuple(overlays), tuple(seeds), tuple(overrides), str(Path.cwd()))
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds:
+        raise UserError("no seed: name some, such as --seeds 1 2 3")
+    for seed, count in Counter(seeds).items():
+        if count > 1:
+            raise UserError(f"--seeds names {seed} twice, which would repeat the same runs: name every seed once")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"--seeds {seed}: a seed is a whole number from 0 to {2**32 - 1}")

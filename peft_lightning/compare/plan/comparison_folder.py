@@ -1,0 +1,120 @@
+"""The folder of a comparison: named once, and held by one process."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from peft_lightning.compare.plan.plan import FILE
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import COMPARISON, explain, write_atomically
+
+ROOT = Path("lightning_logs/compare")
+NO_TEXTS = "no_texts.txt"
+
+
+def new_folder(name: str | None, root: Path = ROOT) -> Path:
+    """Makes the folder of a new comparison.
+
+    Args:
+        name: What the user calls it; the first free ``comparison_N`` if None.
+        root: The folder of all comparisons.
+
+    Raises:
+        UserError: If the name is no name for a folder, or the folder cannot be made.
+    """
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+        raise UserError(f"--name {name!r} is no name for a folder: say --name mine, which makes {root}/mine")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if name is not None:
+            (root / name).mkdir(exist_ok=True)
+            return root / name
+        number = 0
+        while True:
+            try:
+                (root / f"comparison_{number}").mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return root / f"comparison_{number}"
+    except FileExistsError as error:
+        raise UserError(f"{error.filename} is a file: choose another --name") from error
+    except OSError as error:
+        raise UserError(f"cannot make {error.filename} ({error.strerror}): free space, or go elsewhere") from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Locks a comparison's folder; a killed process lets go by itself.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UserError: If another process holds it.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0.01)
+    except Timeout:
+        raise UserError(f"{folder} is being worked on by another compare: wait for it or stop it") from None
+    except OSError as error:
+        raise UserError(explain(error, folder, COMPARISON)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_is_comparison(folder: Path) -> None:
+    """Makes sure that a folder holds a comparison, before anything is written into it.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UserError: If it holds none.
+    """
+    if not (folder / FILE).is_file():
+        begun = sorted(str(path.parent) for path in ROOT.glob(f"*/{FILE}"))
+        known = f"here are {', '.join(begun)}" if begun else f"name its folder, {ROOT}/NAME, from where it was begun"
+        raise UserError(f"--resume {folder}: there is no comparison; {known}")
+
+
+def keep_texts_out(folder: Path) -> None:
+    """Keeps with a comparison that its report shows no texts of reviews, whoever goes on with it.
+
+    Args:
+        folder: The comparison's folder.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    said = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
+    write_atomically(folder / NO_TEXTS, said, COMPARISON)
+
+
+def texts_allowed(folder: Path) -> bool:
+    """Tells whether a comparison's report may show texts of reviews.
+
+    Args:
+        folder: The comparison's folder.
+    """
+    return not (folder / NO_TEXTS).exists()
+
+
+def forget(folder: Path) -> None:
+    """Removes a comparison that has not trained, so that its name is free; what else lies there stays.
+
+    Args:
+        folder: Its folder.
+    """
+    for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("recipes", "forecast"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,44 @@
+"""The section on which differences are real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft_lightning.compare.report import figure_words as words
+from peft_lightning.compare.report.findings import Findings
+from peft_lightning.compare.statistics import Difference
+from peft_lightning.compare.statistics.verdict import points, rounded_up
+
+NO_TESTS = "There is nothing to test: it takes two recipes with finished runs that answered the same reviews."
+
+
+def describe_tests(findings: Findings) -> dict[str, Any]:
+    """Lists the pairs, largest difference first, the better recipe named first.
+
+    Args:
+        findings: The statistics.
+    """
+    statistics = findings.statistics
+    if statistics is None:
+        return {"pairs": [], "no_tests": NO_TESTS, "test_reviews": ""}
+    ordered = sorted(statistics.differences, key=lambda pair: -abs(pair.difference))
+    return {"pairs": [_pair(pair) for pair in ordered], "no_tests": "", "test_reviews": f"{statistics.reviews:,}"}
+
+
+def _pair(pair: Difference) -> dict[str, Any]:
+    first, second, low, high = pair.first, pair.second, pair.interval.low, pair.interval.high
+    if pair.difference < 0:
+        first, second, low, high = second, first, -high, -low
+    return {
+        "names": f"{first} − {second}",
+        "difference": points(abs(pair.difference), signed=True),
+        "interval": f"{points(low, signed=True)} to {points(high, signed=True)}",
+        "p": words.chance(pair.corrected_p_value),
+        "told_apart": pair.told_apart,
+        "reviews": "" if pair.told_apart else _needed(pair.reviews_needed),
+        "seeds": "" if pair.told_apart else _needed(pair.seeds_needed),
+    }
+
+
+def _needed(count: int | None) -> str:
+    return "not enough alone" if count is None else f"about {rounded_up(count):,}"

@@ -1,0 +1,156 @@
+"""The table of the study, one row a recipe: what its columns are, whoever sets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.report import figure_words as words
+from peft_lightning.compare.report.figures import Figures
+from peft_lightning.runs.row import duration
+
+Cell = Callable[[Figures], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table, whose cells may have a second line.
+
+    Args:
+        title: What the first line is.
+        cell: The first line.
+        second_title: What the second line is; empty if there is none.
+        second: The second line.
+        weight: How much the column matters: narrow terminals drop the smallest first.
+    """
+
+    title: str
+    cell: Cell
+    second_title: str = ""
+    second: Cell = lambda _: ""
+    weight: int = 9
+
+
+def _parameters(row: Figures) -> str:
+    if row.trainable is None or row.trainable_percent is None:
+        return words.DASH
+    share = "100" if row.trainable_percent == 100 else f"{row.trainable_percent:.2f}"
+    return f"{row.trainable:,} ({share} %)"
+
+
+def _parts(row: Figures) -> str:
+    return f"{words.count(row.adapter)} + {words.count(row.head)}" if row.head is not None else words.DASH
+
+
+def _seeds(row: Figures) -> str:
+    done = words.runs(row.runs) if row.finished == row.runs else f"{row.finished} of {words.runs(row.runs)}"
+    return f"{done}, other data" if row.other_data else done
+
+
+def _accuracy(row: Figures) -> str:
+    return row.state if row.finished == 0 else words.percent(row.accuracy)
+
+
+RECIPE = Column("recipe", lambda row: row.label, "seeds done", _seeds)
+PARAMETERS = Column("trained parameters", _parameters, "adapter + head", _parts, 8)
+GPU = Column(
+    "GPU memory",
+    lambda row: words.gibibytes(row.gpu_allocated_gib),
+    "reserved",
+    lambda row: words.gibibytes(row.gpu_reserved_gib),
+    7,
+)
+CPU = Column("CPU memory", lambda row: words.gibibytes(row.cpu_resident_gib), weight=5)
+TIME = Column("train time", lambda row: duration(row.train_s), "per epoch", lambda row: duration(row.epoch_s), 6)
+THROUGHPUT = Column("samples/s", lambda row: words.rate(row.samples_per_s), weight=2)
+ACCURACY = Column("test accuracy", _accuracy, "95 % interval", lambda row: words.span(row.interval), 9)
+QUALITY = Column("F1", lambda row: words.fraction(row.f1), "AUROC", lambda row: words.fraction(row.auroc), 3)
+CHECKPOINT = Column("checkpoint", lambda row: words.megabytes(row.checkpoint_bytes), weight=4)
+
+
+def columns(rows: Sequence[Figures]) -> list[Column]:
+    """Chooses the columns: resident memory has one of its own, and only where a run was on a CPU.
+
+    Args:
+        rows: The rows.
+    """
+    on_cpu = any(row.cpu_resident_gib is not None for row in rows)
+    memory = [GPU, CPU] if on_cpu else [GPU]
+    return [RECIPE, ACCURACY, PARAMETERS, *memory, TIME, THROUGHPUT, QUALITY, CHECKPOINT]
+
+
+def legend(rows: Sequence[Figures]) -> list[str]:
+    """Says what the columns are.
+
+    Args:
+        rows: The rows.
+    """
+    sentences = [
+        "Means over the finished seeds.",
+        _of_intervals(rows),
+        "Training time leaves evaluation out. Parameters are counted in percent of the original model; full fine-tuning"
+        " has no adapter and trains the whole encoder beside the head.",
+    ]
+    if any(row.gpu_allocated_gib is not None for row in rows):
+        sentences.append(
+            "GPU memory is the peak in training that torch's allocator gave out, and below that what it held."
+        )
+    else:
+        sentences.append("No run used a GPU, so GPU memory was not measured.")
+    if any(row.cpu_resident_gib is not None for row in rows):
+        sentences.append("CPU memory is the peak of the whole process, libraries included: no measure of GPU memory.")
+    return [*on_other_data(rows), *sentences]
+
+
+def on_other_data(rows: Sequence[Figures]) -> list[str]:
+    """Says which recipes are shown and not compared.
+
+    Args:
+        rows: The rows.
+    """
+    return [
+        f"{row.label} ran on other data than the comparison's own recipes ({row.other_data}): its memory, time and"
+        " accuracy are not comparable."
+        for row in rows
+        if row.other_data
+    ]
+
+
+def _of_intervals(rows: Sequence[Figures]) -> str:
+    measured = [row for row in rows if row.interval is not None]
+    alone = [row.label for row in measured if not row.for_new_seeds]
+    if len(alone) == len(measured):
+        return "The interval of the accuracy is for new reviews and these trained models."
+    sentence = "The interval of the accuracy is for new reviews and new seeds"
+    if not alone:
+        return f"{sentence}."
+    return (
+        f"{sentence}; that of {listing(alone)}, with one seed measured alone, for new reviews and that trained model."
+    )
+
+
+def as_markdown(rows: Sequence[Figures]) -> str:
+    """Sets the table in Markdown, every figure in a column of its own.
+
+    Args:
+        rows: The rows.
+    """
+    plain: list[tuple[str, Cell]] = []
+    for column in columns(rows):
+        plain.append((column.title, column.cell))
+        if column.second_title:
+            title = f"{column.title}, {column.second_title}" if column in (GPU, TIME) else column.second_title
+            plain.append((title, column.second))
+    lines = [
+        [title for title, _ in plain],
+        ["---", *("---:" if title != "seeds done" else "---" for title, _ in plain[1:])],
+        *([_escaped(cell(row)) for _, cell in plain] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    for special in "\\|<`*_[":
+        text = text.replace(special, f"\\{special}")
+    return text

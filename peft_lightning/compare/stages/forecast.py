@@ -1,0 +1,137 @@
+"""What a comparison will take, from a few steps of each recipe: ``forecast.json``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from peft_lightning.compare.execution.board import peak_memory
+from peft_lightning.compare.execution.outcomes import Outcome
+from peft_lightning.compare.stages.run_batches import Workload
+from peft_lightning.runs.files import COMPARISON, write_atomically
+
+SCHEMA = 1
+FILE = "forecast.json"
+# How often a short fit goes over its batches: first a machine chooses kernels and fills caches, then it is itself.
+EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class RecipeForecast:
+    """What a run of one recipe will take.
+
+    Args:
+        label: The recipe.
+        startup_s: Seconds from the process's start to its first step.
+        step_s: Seconds an optimiser step.
+        steps: Optimiser steps of a whole run.
+        test_s: Seconds of the test at its end.
+        run_s: Seconds of a whole run, from start to end.
+        peak_gib: Peak memory of the steps tried, which a longer batch can exceed.
+        peak_of: What it is the peak of.
+        error: Why there is no forecast; None if there is one.
+    """
+
+    label: str
+    startup_s: float | None = None
+    step_s: float | None = None
+    steps: int | None = None
+    test_s: float | None = None
+    run_s: float | None = None
+    peak_gib: float | None = None
+    peak_of: str = "memory"
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a comparison will take.
+
+    Args:
+        recipes: What a run of each recipe will take.
+        total_s: Seconds of the whole comparison; None where a recipe has no forecast.
+    """
+
+    recipes: tuple[RecipeForecast, ...]
+    total_s: float | None
+
+    @property
+    def run_s(self) -> dict[str, float]:
+        """Seconds of a run, by label, where that is known."""
+        return {recipe.label: recipe.run_s for recipe in self.recipes if recipe.run_s is not None}
+
+    @property
+    def try_s(self) -> dict[str, float]:
+        """Seconds of a run that is not tested, by label, where that is known."""
+        tests = {recipe.label: recipe.test_s or 0.0 for recipe in self.recipes}
+        return {label: run_s - tests[label] for label, run_s in self.run_s.items()}
+
+    def write(self, folder: Path) -> None:
+        """Keeps the forecast.
+
+        Args:
+            folder: The comparison's folder.
+        """
+        content = {"schema": SCHEMA, **asdict(self)}
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
+
+
+def read_forecast(folder: Path) -> Forecast | None:
+    """Reads the forecast of a comparison; None where none was made, or none that this version understands.
+
+    Args:
+        folder: The comparison's folder.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            return None
+        return Forecast(tuple(RecipeForecast(**recipe) for recipe in content["recipes"]), content["total_s"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def project(label: str, outcome: Outcome, tried: Workload, planned: Workload) -> RecipeForecast:
+    """Goes from the batches that were tried to all of a run.
+
+    Args:
+        label: The recipe.
+        outcome: How the short fit ended, with its record and its seconds.
+        tried: The batches of the short fit.
+        planned: The batches of a whole run.
+    """
+    record = outcome.record
+    if record is None or len(record.time.epoch_s) != EPOCHS or not tried.train:
+        return RecipeForecast(label, error="the steps tried were not timed")
+    first_s, usual_s = record.time.epoch_s
+    batch_s = usual_s / (tried.train / EPOCHS)
+    eval_s = record.time.eval_s or 0.0
+    eval_batch_s = eval_s / tried.validation if tried.validation else 0.0
+    # What a run takes once, however long it is: starting, the slow first steps, writing, ending.
+    once_s = (outcome.wall_s or 0.0) - sum(record.time.epoch_s) - eval_s + max(0.0, first_s - usual_s)
+    test_s = planned.test * eval_batch_s
+    peak_gib, peak_of = peak_memory(record.memory)
+    return RecipeForecast(
+        label=label,
+        startup_s=record.time.startup_s,
+        step_s=batch_s * planned.train / planned.steps if planned.steps else None,
+        steps=planned.steps,
+        test_s=test_s,
+        run_s=once_s + planned.train * batch_s + planned.validation * eval_batch_s + test_s,
+        peak_gib=peak_gib,
+        peak_of=peak_of,
+    )
+
+
+def without_first_start(recipes: Sequence[RecipeForecast]) -> tuple[RecipeForecast, ...]:
+    """Takes out of the first recipe's forecast what its process alone did: downloading and tokenising for all.
+
+    Args:
+        recipes: The forecasts, in the order in which the short fits ran.
+    """
+    first, *others = recipes
+    usual = [recipe.startup_s for recipe in others if recipe.startup_s is not None]
+    if first.startup_s is None or first.run_s is None or not usual or first.startup_s <= max(usual):
+        return tuple(recipes)
+    once = first.startup_s - max(usual)
+    return (replace(first, startup_s=max(usual), run_s=first.run_s - once), *others)

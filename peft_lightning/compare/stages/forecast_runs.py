@@ -1,0 +1,137 @@
+"""The short fits that a forecast is made from: a few steps of each recipe, each in its own process."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from peft_lightning.compare.execution.board import Row
+from peft_lightning.compare.execution.job import Job, job_of
+from peft_lightning.compare.execution.outcomes import Outcome, newest_run
+from peft_lightning.compare.execution.runner import run_jobs
+from peft_lightning.compare.plan.plan import Plan
+from peft_lightning.compare.plan.same_data import overrides_as_overlay
+from peft_lightning.compare.stages.forecast import EPOCHS, Forecast, RecipeForecast, project, without_first_start
+from peft_lightning.compare.stages.run_batches import workload
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import merge, read_config
+
+BATCHES = 6
+VALIDATION_BATCHES = 2
+SHORTENED = {
+    "--trainer.max_epochs": EPOCHS,
+    "--trainer.max_steps": -1,
+    "--trainer.limit_train_batches": BATCHES,
+    "--trainer.limit_val_batches": VALIDATION_BATCHES,
+    "--trainer.val_check_interval": 1.0,
+    "--trainer.check_val_every_n_epoch": 1,
+    "--checkpoint.every_n_steps": 0,
+    "--test_after_fit": "false",
+}
+
+
+def make_forecast(plan: Plan, folder: Path, devices: Sequence[str | None], tries: int = 0) -> Forecast:
+    """Tries a few steps of each recipe, and keeps what that says of the whole comparison.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+        devices: The GPU of each place where runs take place; None for all that there is.
+        tries: Learning rates that are tried for each recipe before the runs.
+
+    Raises:
+        UserError: If a recipe is refused.
+    """
+    scratch = folder / "forecast"
+    shutil.rmtree(scratch, ignore_errors=True)
+    jobs = forecast_jobs(plan, folder)
+    outcomes = run_jobs(jobs, devices, _Lines(), refuse_mistakes)
+    settings = [merge(recipe.settings, overrides_as_overlay(plan.overrides)) for recipe in plan.recipes]
+    recipes = [forecast_of(*of) for of in zip(jobs, outcomes, settings, strict=True)]
+    made = Forecast(without_first_start(recipes), None)
+    if len(made.run_s) == len(recipes):
+        whole = len(plan.seeds) * sum(made.run_s.values()) + tries * sum(made.try_s.values())
+        made = replace(made, total_s=whole / len(devices))
+    made.write(folder)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return made
+
+
+def forecast_jobs(plan: Plan, folder: Path) -> list[Job]:
+    """Returns a short fit of each recipe.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+    """
+    words = [word for name, value in SHORTENED.items() for word in (f"{name}={value}",)]
+    first = replace(plan, seeds=plan.seeds[:1])
+    return [job_of(run, "forecast", folder / "forecast" / run.label, *words) for run in first.runs(folder)]
+
+
+def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeForecast:
+    """Reads out of a short fit what a whole run takes.
+
+    Args:
+        job: The short fit.
+        outcome: How it ended.
+        settings: What the recipe says of a whole run, overrides included.
+    """
+    record, run = outcome.record, newest_run(job.folder)
+    if not outcome.finished or record is None or record.dataset is None or run is None:
+        return RecipeForecast(job.label, error=f"{outcome.status.replace('_', ' ')}: {outcome.error}")
+    resolved = read_config(run / "config.yaml")
+    tried = workload(resolved["trainer"], resolved["data"], record.dataset)
+    planned = workload(settings.get("trainer") or {}, resolved["data"], record.dataset)
+    return project(job.label, outcome, tried, planned)
+
+
+def refuse_mistakes(job: Job, outcome: Outcome) -> None:
+    """Ends the comparison before it has taken hours, if a recipe cannot run; says it at once if one ran badly.
+
+    A loss that is no number any more is no mistake of the command: it is a result, and the run becomes a row.
+
+    Args:
+        job: The short fit.
+        outcome: How it ended.
+
+    Raises:
+        UserError: If the recipe holds a mistake.
+    """
+    if outcome.mistake:
+        raise UserError(f"{job.label}: {outcome.error}")
+    if not outcome.finished:
+        print(f"forecast: {job.label}: {outcome.status.replace('_', ' ')}: {outcome.error}", flush=True)
+
+
+class _Lines:
+    """Says what is tried; a forecast is too short for a table."""
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Says nothing yet.
+
+        Args:
+            rows: All jobs.
+        """
+
+    def started(self, row: Row) -> None:
+        """Says what is tried.
+
+        Args:
+            row: The job.
+        """
+        print(f"forecast: a few steps of {row.job.label}", flush=True)
+
+    def update(self) -> None:
+        """Says nothing."""
+
+    def ended(self, row: Row) -> None:
+        """Says nothing: the table that follows does.
+
+        Args:
+            row: The job.
+        """
+
+    def end(self) -> None:
+        """Says nothing."""

@@ -1,0 +1,43 @@
+"""The forecast as a table, and what is kept of it in a line."""
+
+from rich.console import Console
+from rich.table import Table
+
+from peft_lightning.compare.display.row_words import DASH
+from peft_lightning.compare.display.time_left import in_words
+from peft_lightning.compare.stages.forecast import Forecast
+
+
+def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console | None = None) -> None:
+    """Prints what each recipe and the whole comparison will take.
+
+    Args:
+        forecast: The forecast.
+        jobs: Runs of each recipe.
+        tries: Learning rates tried for each recipe before.
+        console: Where to print; the terminal if None.
+    """
+    console = console or Console()
+    names = {recipe.peak_of for recipe in forecast.recipes if recipe.peak_gib is not None}
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("forecast")
+    for heading in ("start", "s per step", "steps", f"GiB {' or '.join(sorted(names)) or 'memory'}", "a run"):
+        table.add_column(heading, justify="right")
+    for recipe in forecast.recipes:
+        table.add_row(
+            recipe.label,
+            in_words(recipe.startup_s),
+            f"{recipe.step_s:.3g}" if recipe.step_s is not None else DASH,
+            str(recipe.steps) if recipe.steps is not None else DASH,
+            f"{recipe.peak_gib:.2f}" if recipe.peak_gib is not None else DASH,
+            in_words(recipe.run_s),
+        )
+    console.print(table)
+    for recipe in forecast.recipes:
+        if recipe.error is not None:
+            console.print(f"{recipe.label}: {recipe.error}", style="red", markup=False, highlight=False)
+    tuned = f" and {tries} learning rates" if tries else ""
+    total = f"about {in_words(forecast.total_s)}" if forecast.total_s is not None else "an unknown time"
+    console.print(
+        f"{jobs} run{'' if jobs == 1 else 's'}{tuned} for each recipe: {total} in all\n", markup=False, highlight=False
+    )

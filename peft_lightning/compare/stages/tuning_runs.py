@@ -1,0 +1,120 @@
+"""Tries learning rates: the same number for each recipe, each rate in its own process, judged on validation alone."""
+
+import inspect
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from peft_lightning.compare.display.view_choice import view_for
+from peft_lightning.compare.execution.job import Job, job_of
+from peft_lightning.compare.execution.outcomes import Outcome, newest_run, tried_before
+from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
+from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
+from peft_lightning.compare.plan.same_data import overrides_as_overlay
+from peft_lightning.compare.stages.tuning import Try, Tuning, choose, rates_around
+from peft_lightning.errors import UserError
+
+RATE = "--model.learning_rate"
+# The first seed that is none of the comparison's: its runs shall not be the ones that the rate was chosen by.
+FIRST_SEED = 1000
+
+
+def plan_tuning(plan: Plan, budget: int) -> Tuning:
+    """Plans which rates are tried.
+
+    Args:
+        plan: The comparison.
+        budget: How many rates each recipe gets.
+
+    Raises:
+        UserError: If there is nothing to choose.
+    """
+    if budget < 2:
+        raise UserError(f"--tune {budget}: a choice takes 2 learning rates or more, such as --tune 3")
+    if "learning_rate" in (overrides_as_overlay(plan.overrides).get("model") or {}):
+        raise UserError(f"--tune chooses the learning rate that {RATE} states: leave one of them out")
+    tries = {recipe.label: tuple(map(Try, rates_around(_own_rate(recipe), budget))) for recipe in plan.recipes}
+    return Tuning(budget, tries, {}, next(seed for seed in count(FIRST_SEED) if seed not in plan.seeds))
+
+
+def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[Job]:
+    """Returns a fit without a test for each rate, all recipes taking turns.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+        tuning: The rates.
+    """
+    jobs = []
+    runs = replace(plan, seeds=(tuning.seed or FIRST_SEED,)).runs(folder)
+    for number in range(tuning.budget):
+        for run in runs:
+            rate = tuning.tries[run.label][number].learning_rate
+            place = folder / "tuning" / run.label / f"rate_{number}"
+            jobs.append(job_of(run, f"rate {rate:g}", place, RATE, repr(rate), "--test_after_fit", "false"))
+    return jobs
+
+
+def tune(
+    plan: Plan, folder: Path, tuning: Tuning, devices: Sequence[str | None], forecast_s: Mapping[str, float]
+) -> Tuning:
+    """Tries what has no result yet, and chooses; a rate that diverged has one, which would be the same again.
+
+    Args:
+        plan: The comparison.
+        folder: Its folder.
+        tuning: The rates.
+        devices: The GPU of each place where runs take place; None for all that there is.
+        forecast_s: Seconds that a try of each recipe was forecast to take, by label.
+
+    Returns:
+        The tuning with its results and its choice, which is kept.
+
+    Raises:
+        UserError: If a recipe is refused.
+    """
+    jobs = tuning_jobs(plan, folder, tuning)
+    say_tried_again([job for job in jobs if tried_before(job.folder) is None])
+    title = f"learning rates ({tuning.budget} for each recipe, chosen on validation)"
+    view = view_for(title, forecast_s, len(devices))
+    outcomes: dict[str, list[Outcome]] = {label: [] for label in tuning.tries}
+    for job, outcome in zip(jobs, run_jobs(jobs, devices, view, _after, tried_before), strict=True):
+        outcomes[job.label].append(outcome)
+    tries = {
+        label: tuple(_with_result(one.learning_rate, outcome) for one, outcome in zip(planned, ended, strict=True))
+        for (label, planned), ended in zip(tuning.tries.items(), outcomes.values(), strict=True)
+    }
+    own = {recipe.label: _own_rate(recipe) for recipe in plan.recipes}
+    chosen = {label: choose(ones, own[label]) for label, ones in tries.items()}
+    done = replace(tuning, tries=tries, chosen=chosen)
+    done.write(folder)
+    return done
+
+
+def _after(job: Job, outcome: Outcome) -> None:
+    if outcome.mistake:
+        raise UserError(f"{job.label}: {outcome.error}")
+    run = newest_run(job.folder)
+    if run is not None and (outcome.finished or outcome.diverged):
+        # A try is asked for its figures alone, and a fully fine-tuned model weighs gigabytes.
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+
+
+def _with_result(rate: float, outcome: Outcome) -> Try:
+    metrics = outcome.record.metrics if outcome.finished and outcome.record is not None else {}
+    return Try(rate, metrics.get("val/acc"), metrics.get("val/loss"), outcome.diverged)
+
+
+def _own_rate(recipe: PlannedRecipe) -> float:
+    rate = recipe.settings["model"].get("learning_rate")
+    if rate is None:
+        from peft_lightning.module.classifier import TextClassifier
+
+        rate = inspect.signature(TextClassifier).parameters["learning_rate"].default
+    try:
+        # YAML takes 1e-3, without a point, for a text.
+        return float(rate)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{recipe.path}: model.learning_rate is {rate!r}: it must be a number") from error

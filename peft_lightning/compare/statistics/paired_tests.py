@@ -1,0 +1,216 @@
+"""From the answers of all runs to accuracies with intervals and differences with tests."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from peft_lightning.compare.statistics.components import Components
+from peft_lightning.compare.statistics.family import corrected
+from peft_lightning.compare.statistics.more_runs import reviews_needed, seeds_needed
+
+CONFIDENCE = 0.95
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval, in the unit of what it is of: 0.01 is one percentage point."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MethodAccuracy:
+    """How accurate a method is; accuracies are in 0 to 1, intervals are of 95 %.
+
+    Args:
+        method: The name.
+        seeds: Number of seeds it was trained with.
+        accuracy: Mean over the seeds.
+        interval: Of the accuracy to expect with new seeds on new reviews. Where no method has two seeds it is
+            ``sample_interval``: of these trained models alone.
+        sample_interval: Of the accuracy of these very trained models on new reviews.
+        seed_interval: Of the accuracy to expect with new seeds on these very reviews, by Student's t over the seeds;
+            None with one seed.
+        seed_sd: Standard deviation of the seeds' accuracies on these reviews; None with one seed.
+    """
+
+    method: str
+    seeds: int
+    accuracy: float
+    interval: Interval
+    sample_interval: Interval
+    seed_interval: Interval | None
+    seed_sd: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two methods differ; 0.01 is one percentage point.
+
+    Args:
+        first: Name of one method.
+        second: Name of the other.
+        difference: Accuracy of the first minus accuracy of the second.
+        standard_error: Of the difference, over new seeds and new reviews.
+        df: Degrees of freedom of the t distribution that it is held against.
+        interval: Of 95 % for this pair alone.
+        p_value: That methods of equal accuracy differ by as much or more, for this pair alone.
+        corrected_p_value: Corrected for the number of pairs.
+        told_apart: Whether the corrected p-value is at most 5 %.
+        reviews_needed: How many reviews at the same seeds would tell them apart with a power of 80 %, were the
+            difference what was measured; None where they are told apart, or where more reviews alone could not.
+        seeds_needed: How many seeds of every method on the same reviews; None likewise.
+    """
+
+    first: str
+    second: str
+    difference: float
+    standard_error: float
+    df: float
+    interval: Interval
+    p_value: float
+    corrected_p_value: float
+    told_apart: bool
+    reviews_needed: int | None
+    seeds_needed: int | None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the runs of a comparison say about the methods.
+
+    Args:
+        reviews: Number of test reviews.
+        seeds_measured: Whether any method has two seeds, so that their spread is part of the intervals.
+        methods: One entry a method, in the order given.
+        differences: One entry a pair, in the order of ``itertools.combinations``.
+    """
+
+    reviews: int
+    seeds_measured: bool
+    methods: tuple[MethodAccuracy, ...]
+    differences: tuple[Difference, ...]
+
+
+def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> Statistics:
+    """Compares methods trained with several seeds on the same test reviews (the package's docstring argues how).
+
+    Args:
+        correct: For each method which answers were right: True or False, or 1 or 0, shape (seeds of the method, N),
+            columns in the same order of reviews for all. One seed is enough, and numbers of seeds may differ.
+        plan: Whether to work out how many reviews or seeds would tell apart what is not, which takes some
+            milliseconds a pair.
+
+    Returns:
+        Accuracies of M methods and differences of M (M − 1) / 2 pairs.
+
+    Raises:
+        ValueError: If there are fewer than two methods or reviews, or an array is not of that shape and kind.
+    """
+    from scipy import special
+
+    if len(correct) < 2:
+        raise ValueError(f"a comparison takes at least two methods, not {len(correct)}")
+    answers = _checked(correct)
+    components = Components.of(answers)
+    names = list(answers)
+    pairs = np.array(list(itertools.combinations(range(len(names)), 2)))
+    first, second = pairs[:, 0], pairs[:, 1]
+    difference = components.mean[first] - components.mean[second]
+    variance = components.of_differences(first, second)
+    error = np.sqrt(variance.total)
+    half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * error
+    p_values = np.minimum(1, 2 * special.stdtr(variance.df, -np.abs(difference) / error))
+    family = corrected(p_values, len(names))
+    differences = []
+    for number, (one, other) in enumerate(pairs.tolist()):
+        told_apart = bool(family[number] <= LEVEL)
+        # At Bonferroni's level, the worst that the correction can ask of a pair.
+        wanted = (components, one, other, LEVEL / len(pairs))
+        differences.append(
+            Difference(
+                first=names[one],
+                second=names[other],
+                difference=float(difference[number]),
+                standard_error=float(error[number]),
+                df=float(variance.df[number]),
+                interval=_interval(difference[number], half[number], -1.0, 1.0),
+                p_value=float(p_values[number]),
+                corrected_p_value=float(family[number]),
+                told_apart=told_apart,
+                reviews_needed=reviews_needed(*wanted) if plan and not told_apart else None,
+                seeds_needed=seeds_needed(*wanted) if plan and not told_apart else None,
+            )
+        )
+    return Statistics(
+        components.reviews, components.seeds_measured, _accuracies(answers, components), tuple(differences)
+    )
+
+
+def measure_methods(correct: Mapping[str, npt.ArrayLike]) -> tuple[MethodAccuracy, ...]:
+    """Measures methods without comparing them; one alone will do.
+
+    Args:
+        correct: As for ``compare_methods``.
+
+    Returns:
+        Their accuracies, in the order given.
+
+    Raises:
+        ValueError: If there is no method, fewer than two reviews, or an array is not of that shape and kind.
+    """
+    if not correct:
+        raise ValueError("there is no method to measure")
+    answers = _checked(correct)
+    return _accuracies(answers, Components.of(answers))
+
+
+def _accuracies(answers: Mapping[str, npt.NDArray[np.bool_]], components: Components) -> tuple[MethodAccuracy, ...]:
+    from scipy import special
+
+    variance = components.of_means()
+    centre = components.shrunk_mean()
+    half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.total)
+    sample_half = special.stdtrit(components.reviews - 1, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
+    methods = []
+    for number, (name, right) in enumerate(answers.items()):
+        seeds, mean = len(right), float(components.mean[number])
+        sd = float(right.mean(axis=1).std(ddof=1)) if seeds > 1 else None
+        over_seeds = None
+        if sd is not None:
+            over_seeds = _interval(mean, special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * sd / seeds**0.5, 0.0, 1.0)
+        methods.append(
+            MethodAccuracy(
+                method=name,
+                seeds=seeds,
+                accuracy=mean,
+                interval=_interval(centre[number], half[number], 0.0, 1.0),
+                sample_interval=_interval(centre[number], sample_half[number], 0.0, 1.0),
+                seed_interval=over_seeds,
+                seed_sd=sd,
+            )
+        )
+    return tuple(methods)
+
+
+def _interval(centre: float, half: float, least: float, most: float) -> Interval:
+    return Interval(max(least, float(centre - half)), min(most, float(centre + half)))
+
+
+def _checked(correct: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[np.bool_]]:
+    arrays = {name: np.asarray(values) for name, values in correct.items()}
+    reviews = None
+    for name, values in arrays.items():
+        if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
+            raise ValueError(f"{name}: correctness has shape {values.shape}, not (seeds ≥ 1, reviews ≥ 2)")
+        if values.dtype != np.bool_ and not np.isin(values, (0, 1)).all():
+            raise ValueError(f"{name}: correctness holds values other than True, False, 1 and 0")
+        if reviews is not None and values.shape[1] != reviews:
+            raise ValueError(f"{name} was tested on {values.shape[1]} reviews and {next(iter(arrays))} on {reviews}")
+        reviews = values.shape[1]
+    return {name: values.astype(np.bool_) for name, values in arrays.items()}

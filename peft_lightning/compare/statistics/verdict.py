@@ -1,0 +1,139 @@
+"""The comparison in plain English."""
+
+from peft_lightning.compare.statistics.paired_tests import Difference, Interval, Statistics
+
+
+def verdict(statistics: Statistics) -> tuple[str, ...]:
+    """Says which differences are real, which are not told apart, and what would tell them apart.
+
+    Args:
+        statistics: The comparison, with its plan.
+
+    Returns:
+        Sentences: what holds for all, the real differences, largest first, then the others, largest first.
+    """
+    ordered = sorted(statistics.differences, key=lambda pair: -abs(pair.difference))
+    seeds = {method.method: method.seeds for method in statistics.methods}
+    sentences = list(_cautions(statistics))
+    if len(ordered) > 1:
+        sentences.append(
+            f"Of {len(ordered)} pairs {_number(sum(pair.told_apart for pair in ordered))} differ"
+            f" {'' if statistics.seeds_measured else 'as trained models '}beyond chance (5 % for all pairs together);"
+            " brackets hold the 95 % interval of each pair alone."
+        )
+    sentences.extend(_real(pair) for pair in ordered if pair.told_apart)
+    sentences.extend(_not_told_apart(pair, statistics, seeds) for pair in ordered if not pair.told_apart)
+    return tuple(sentences)
+
+
+def verdict_in_short(statistics: Statistics) -> tuple[str, ...]:
+    """Says the same in fewer words where no pair of several is told apart: one sentence for all of them.
+
+    Args:
+        statistics: The comparison, with its plan.
+
+    Returns:
+        Sentences: what holds for all, and the largest difference with what would tell that one apart; the whole
+        verdict where any pair is told apart.
+    """
+    pairs = statistics.differences
+    if len(pairs) < 2 or any(pair.told_apart for pair in pairs):
+        return verdict(statistics)
+    largest = max(pairs, key=lambda pair: abs(pair.difference))
+    better, worse, size, interval = _better_first(largest)
+    counts = sorted({method.seeds for method in statistics.methods})
+    had = _seeds(counts[0]) if len(counts) == 1 else f"{counts[0]} to {_seeds(counts[-1])}"
+    none = f"None of the {len(pairs)} pairs is told apart by {statistics.reviews:,} reviews and {had}"
+    if size == 0:
+        return (*_cautions(statistics), f"{none}: all measured the same.")
+    sentence = (
+        f"{none}; the largest difference is {points(size)} points, {better} over {worse}"
+        f" ({points(interval.low)} to {points(interval.high)}, the 95 % interval of this pair alone)."
+    )
+    return (*_cautions(statistics), f"{sentence} {_needed(largest, statistics.seeds_measured)}")
+
+
+def points(share: float, signed: bool = False) -> str:
+    """Words a difference of shares in percentage points, with a true minus sign.
+
+    One decimal is enough, except for small ones, so that no real difference reads as 0.0.
+
+    Args:
+        share: The difference.
+        signed: Whether a positive one gets its sign.
+    """
+    value = 100 * share
+    text = f"{value:+.1f}" if abs(value) >= 0.095 else f"{value:+.2f}"
+    if float(text) == 0:
+        return "0.0"
+    return (text if signed else text.removeprefix("+")).replace("-", "−")
+
+
+def _cautions(statistics: Statistics) -> list[str]:
+    if not statistics.seeds_measured:
+        return [
+            "Every method was trained with one seed, so the spread over seeds was not measured: the intervals and tests"
+            " are for these trained models, not for the methods."
+        ]
+    return [
+        f"{method.method} was trained with one seed: its spread over seeds is taken from the other methods."
+        for method in statistics.methods
+        if method.seeds == 1
+    ]
+
+
+def _real(pair: Difference) -> str:
+    better, worse, size, interval = _better_first(pair)
+    return f"{better} is {points(size)} points better than {worse} ({points(interval.low)} to {points(interval.high)})."
+
+
+def _not_told_apart(pair: Difference, statistics: Statistics, seeds: dict[str, int]) -> str:
+    better, worse, size, interval = _better_first(pair)
+    had = f"{seeds[better]} and {_seeds(seeds[worse])}" if seeds[better] != seeds[worse] else _seeds(seeds[better])
+    measured = f"{better} measured {points(size)} points better" if size > 0 else "they measured the same"
+    sentence = (
+        f"{better} and {worse} are not told apart by {statistics.reviews:,} reviews and {had}:"
+        f" {measured} ({points(interval.low)} to {points(interval.high)})."
+    )
+    return f"{sentence} {_needed(pair, statistics.seeds_measured)}" if size > 0 else sentence
+
+
+def _needed(pair: Difference, seeds_measured: bool) -> str:
+    reviews = f"about {rounded_up(pair.reviews_needed):,} reviews" if pair.reviews_needed is not None else ""
+    seeds = f"about {rounded_up(pair.seeds_needed):,} seeds" if pair.seeds_needed is not None else ""
+    enough = "would tell them apart four times in five"
+    if reviews and seeds:
+        text = f"{reviews} with the same seeds, or {seeds} on the same reviews, {enough}."
+    elif reviews:
+        text = f"{reviews} with the same seeds {enough}."
+    elif seeds:
+        text = f"{seeds} on the same reviews {enough}; more reviews alone would not: seeds spread too much."
+    elif not seeds_measured:
+        text = "no number of reviews that anybody has would tell them apart."
+    else:
+        text = "it would take more reviews and more seeds to tell them apart: neither alone is enough."
+    return f"Were that the true difference, {text}"
+
+
+def _better_first(pair: Difference) -> tuple[str, str, float, Interval]:
+    if pair.difference >= 0:
+        return pair.first, pair.second, pair.difference, pair.interval
+    return pair.second, pair.first, -pair.difference, Interval(-pair.interval.high, -pair.interval.low)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def _number(count: int) -> str:
+    return str(count) if count else "none"
+
+
+def rounded_up(count: int) -> int:
+    """Rounds up to two digits: what a plan asks for is not known any better.
+
+    Args:
+        count: A number of reviews or seeds, 1 or more.
+    """
+    unit = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // unit) * unit

@@ -1,0 +1,101 @@
+"""Counting what is trained: adapter and head apart, in percent of the original model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from torch import nn
+
+from peft_lightning.backbone.loading import head_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """How many parameters a method trains, and of how many.
+
+    Args:
+        trainable: parameters that are trained.
+        adapter: those of them that a PEFT method added or freed in the encoder; 0 in full fine-tuning.
+        head: those of them in the classification head and in modules that the checkpoint did not hold.
+        total: parameters of the original model, 4-bit weights counted one by one, adapters not at all.
+        trainable_percent: 100 · trainable / total.
+    """
+
+    trainable: int
+    adapter: int
+    head: int
+    total: int
+    trainable_percent: float
+
+
+def count_parameters(model: nn.Module) -> ParameterCounts:
+    """Count the parameters of a model that a method adapted.
+
+    Args:
+        model: what `Method.adapt` returned.
+
+    Returns:
+        The counts; `total` is that of the model before it was adapted.
+    """
+    from peft import PeftModel
+
+    if isinstance(model, PeftModel):
+        added, head_copies = _added_by_peft(model)
+    else:
+        added, head_copies = set(), _parameters_of(model, head_modules(cast("PreTrainedModel", model)))
+    trainable = head = total = 0
+    for parameter in model.parameters():
+        count = logical_numel(parameter)
+        trainable += count * parameter.requires_grad
+        head += count * (parameter.requires_grad and id(parameter) in head_copies)
+        total += count * (id(parameter) not in added)
+    adapter = trainable - head if isinstance(model, PeftModel) else 0
+    return ParameterCounts(trainable, adapter, head, total, 100 * trainable / total)
+
+
+def trainable_names(model: nn.Module) -> list[str]:
+    """The names of the parameters that are trained, in the model's order."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def logical_numel(parameter: nn.Parameter) -> int:
+    """The number of weights a parameter stands for: two in each byte of a 4-bit one."""
+    quant_state = getattr(parameter, "quant_state", None)
+    return int(quant_state.shape.numel()) if quant_state is not None else parameter.numel()
+
+
+def stored_bytes(parameter: nn.Parameter) -> int:
+    """The memory a parameter takes, in bytes: a 4-bit one's scales and its table of values with it."""
+    state = getattr(parameter, "quant_state", None)
+    parts = [parameter.data]
+    while state is not None:
+        parts += [part for part in (state.absmax, state.code, state.offset) if part is not None]
+        state = state.state2
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def _added_by_peft(model: nn.Module) -> tuple[set[int], set[int]]:
+    """The parameters (by id) that PEFT put beside the original ones, and the head's among them."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    added: set[int] = set()
+    head_copies: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            head_copies |= {id(parameter) for parameter in module.modules_to_save.parameters()}
+        elif isinstance(module, BaseTunerLayer):
+            added |= _parameters_of(module, module.adapter_layer_names)
+    return added | head_copies, head_copies
+
+
+def _parameters_of(module: nn.Module, children: list[str] | tuple[str, ...]) -> set[int]:
+    return {
+        id(parameter)
+        for name, parameter in module.named_parameters()
+        if any(name.startswith(f"{child}.") for child in children)
+    }

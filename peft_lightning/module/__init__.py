@@ -1,0 +1,1 @@
+"""The LightningModule, what it measures, and which checkpoints fit it."""

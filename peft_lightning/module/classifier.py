@@ -1,0 +1,298 @@
+"""One LightningModule for all methods: steps, metrics, optimiser. It never asks which method it holds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from peft_lightning.backbone.architectures import longest_input
+from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.precision import compute_dtype, require_autocast
+from peft_lightning.errors import UserError
+from peft_lightning.methods import IA3 as IA3
+from peft_lightning.methods import FullFineTuning as FullFineTuning
+from peft_lightning.methods import LoRA as LoRA
+from peft_lightning.methods import Method
+from peft_lightning.methods import QLoRA as QLoRA
+from peft_lightning.methods.adaptation import load_adapted
+from peft_lightning.methods.parameters import trainable_names
+from peft_lightning.module.checkpoint_keys import restore_refusal
+from peft_lightning.module.metrics import ClassificationMetrics
+from peft_lightning.optim.optimizers import build_optimizer, build_schedule, count_optimizer_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch.core.optimizer import LightningOptimizer
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+    from torch.optim import Optimizer
+
+Batch = dict[str, Tensor]
+CHECKPOINT_SCHEMA = 1
+
+
+class TextClassifier(LightningModule):
+    """A pretrained encoder with a classification head, fine-tuned by one method.
+
+    Args:
+        method: how the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3 or HeadOnly.
+        model_name_or_path: a hub id, a local folder, or `embedded` for the small backbone in the package.
+        revision: branch, tag or commit of a hub model.
+        attn_implementation: how attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
+        backbone_dtype: how the weights below the head are held: in 32-bit floats; in bf16, half the memory; or in the
+            smallest form the method trains with: QLoRA's word embeddings in four bits too, else bf16. Head and
+            adapters stay in 32 bits, and --trainer.precision must be bf16-mixed. Full fine-tuning trains the bf16
+            weights themselves and needs an 8-bit optimizer, which rounds them stochastically: to the nearest, steps
+            of small learning rates would be lost.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, slower steps.
+        optimizer: AdamW in 32 bits, with 8-bit state, or with 8-bit state in memory that is paged to the host.
+        learning_rate: peak learning rate.
+        weight_decay: AdamW's decoupled weight decay; biases and norms are left out.
+        adam_beta1: decay of AdamW's first moment.
+        adam_beta2: decay of AdamW's second moment.
+        adam_epsilon: AdamW's term against division by zero.
+        schedule: how the learning rate falls after the warm-up.
+        warmup_ratio: share of all optimiser steps in which the learning rate rises from 0 to its peak.
+        label_smoothing: share of the target's probability that is spread over all classes, in [0, 1).
+        class_names: names for the classes, in the order of their numbers; the data's own if not given.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        model_name_or_path: str = "roberta-base",
+        revision: str | None = None,
+        attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa",
+        backbone_dtype: Literal["float32", "bfloat16", "smallest"] = "float32",
+        gradient_checkpointing: bool = False,
+        optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw",
+        learning_rate: float = 2e-5,
+        weight_decay: float = 0.0,
+        adam_beta1: float = 0.9,
+        adam_beta2: float = 0.999,
+        adam_epsilon: float = 1e-8,
+        schedule: Literal["linear", "cosine", "constant"] = "linear",
+        warmup_ratio: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        _require("learning_rate", learning_rate, learning_rate > 0, "above 0")
+        _require("adam_beta1", adam_beta1, 0 <= adam_beta1 < 1, "at least 0 and below 1")
+        _require("adam_beta2", adam_beta2, 0 <= adam_beta2 < 1, "at least 0 and below 1")
+        _require("adam_epsilon", adam_epsilon, adam_epsilon > 0, "above 0")
+        _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
+        _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
+        _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
+        if class_names is not None and len(set(class_names)) < len(class_names):
+            raise UserError(f"model.class_names names a class twice: {', '.join(class_names)}")
+        self.method = method
+        self.model_name_or_path = model_name_or_path
+        self.revision = revision
+        self.attn_implementation = attn_implementation
+        self.backbone_dtype = backbone_dtype
+        self.gradient_checkpointing = gradient_checkpointing
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.betas = (adam_beta1, adam_beta2)
+        self.adam_epsilon = adam_epsilon
+        self.schedule = schedule
+        self.warmup_ratio = warmup_ratio
+        self.label_smoothing = label_smoothing
+        self.class_names = class_names
+        # Checkpoints hold what is trained and nothing else; `on_load_checkpoint` compares the keys instead.
+        self.strict_loading = False
+        self.model: nn.Module | None = None
+        self.backbone_identity: dict[str, str | None] = {}
+        self._optimizer_notes: list[str] = []
+
+    @property
+    def notes(self) -> list[str]:
+        """What had to be chosen differently from what was asked."""
+        return [*self.method.notes, *self._optimizer_notes]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest text that the backbone takes, in tokens; None where its positions are not counted."""
+        return longest_input(self._built())
+
+    def build(self, class_names: list[str], precision: str | None = None) -> None:
+        """Loads the backbone and adapts it; done once, before or by ``configure_model``.
+
+        Args:
+            class_names: the data's classes, in the order of their numbers.
+            precision: the Trainer's; without it, the one that `backbone_dtype` asks for.
+
+        Raises:
+            UserError: the backbone, the method, the data and the precision do not go together.
+        """
+        if self.model is not None:
+            return
+        precision = precision or ("32-true" if self.backbone_dtype == "float32" else "bf16-mixed")
+        require_autocast(self.backbone_dtype, precision)
+        if self.class_names is not None and len(self.class_names) != len(class_names):
+            raise UserError(
+                f"model.class_names names {len(self.class_names)} classes and the data has {len(class_names)}:"
+                f" {', '.join(class_names)}"
+            )
+        self.class_names = self.class_names or list(class_names)
+        backbone = Backbone(
+            self.model_name_or_path,
+            self.revision,
+            self.attn_implementation,
+            compute_dtype=compute_dtype(precision),
+            dtype=self.backbone_dtype,
+        )
+        classes = len(self.class_names)
+        self.model = load_adapted(self.method, backbone, classes, self.gradient_checkpointing, self.optimizer)
+        self.backbone_identity = backbone.identity()
+        self.val_metrics = ClassificationMetrics(classes)
+        self.test_metrics = ClassificationMetrics(classes)
+
+    def configure_model(self) -> None:
+        """Builds the model for the data that the Trainer was given, where that has not been done."""
+        if self.model is None:
+            datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.build(datamodule.class_names, str(self.trainer.precision))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores the classes.
+
+        Args:
+            batch: `input_ids` and `attention_mask`, both (batch, length); without the mask nothing is padding.
+
+        Returns:
+            Logits, (batch, classes).
+        """
+        if self.model is None:
+            raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
+        output = self.model(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"))
+        logits: Tensor = output.logits
+        return logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Computes the training loss, and does nothing else: whoever runs a step can capture it.
+
+        Args:
+            batch: `input_ids`, `attention_mask` (batch, length) and `labels` (batch).
+
+        Returns:
+            The mean cross entropy, a scalar.
+        """
+        return F.cross_entropy(self(batch).float(), batch["labels"], label_smoothing=self.label_smoothing)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the loss of a training batch."""
+        return self.loss(batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Scores a validation batch."""
+        return self._evaluate(batch, self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation metrics."""
+        self._log_metrics(self.val_metrics.compute_and_reset("val"))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Scores a test batch."""
+        return self._evaluate(batch, self.test_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the test metrics."""
+        self._log_metrics(self.test_metrics.compute_and_reset("test"))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the classes' probabilities, (batch, classes)."""
+        probabilities: Tensor = self(batch).float().softmax(dim=-1)
+        return probabilities
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Builds the optimiser and its schedule over all steps of the run."""
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        steps = count_optimizer_steps(self.trainer, len(datamodule.train_dataloader()))
+        optimizer, note = build_optimizer(
+            self.optimizer,
+            [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad],
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            betas=self.betas,
+            eps=self.adam_epsilon,
+            device=self.device,
+        )
+        self._optimizer_notes = [note] if note else []
+        scheduler = build_schedule(
+            self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Steps, and drops the gradients at once: Lightning would keep them through the next forward pass."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Leaves the gradients alone: the last step dropped them, and this one may have computed its own by now."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what is trained, and says what it belongs to."""
+        names = {f"model.{name}" for name in trainable_names(self._built())}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
+        checkpoint["peft_lightning"] = self._identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another backbone, method or set of weights.
+
+        Raises:
+            UserError: it is one.
+        """
+        names = trainable_names(self._built())
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
+        expected = {f"model.{name}": shapes[f"model.{name}"] for name in names}
+        refusal = restore_refusal(checkpoint, self._identity(), expected)
+        if refusal:
+            raise UserError(refusal)
+
+    def _evaluate(self, batch: Batch, metrics: ClassificationMetrics) -> Batch:
+        logits = self(batch).float()
+        metrics.update(logits, batch["labels"])
+        return {"logits": logits}
+
+    def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
+        """Logs an evaluation at the optimiser step it was made at; Lightning's own step is one behind."""
+        self.log_dict(metrics, prog_bar=True, logger=False)
+        if self.trainer.sanity_checking:
+            return
+        for logger in self.trainer.loggers:
+            logger.log_metrics({name: float(value) for name, value in metrics.items()}, step=self.trainer.global_step)
+
+    def _built(self) -> nn.Module:
+        if self.model is None:
+            raise RuntimeError("the model is not built yet")
+        return self.model
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "schema": CHECKPOINT_SCHEMA,
+            "method": self.method.name,
+            "method_settings": self.method.settings,
+            "backbone": dict(self.backbone_identity),
+            "backbone_dtype": self.backbone_dtype,
+            "class_names": list(self.class_names or []),
+        }
+
+
+def _require(name: str, value: float, holds: bool, rule: str) -> None:
+    if not holds:
+        raise UserError(f"model.{name} is {value}: it must be {rule}")

@@ -1,0 +1,1 @@
+"""The optimisers, the schedules of their learning rate, and how many steps a run takes."""

@@ -1,0 +1,163 @@
+"""The optimisers a run can train with, and the schedules of their learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+
+from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+    from torch.optim.lr_scheduler import LRScheduler
+
+OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
+ScheduleName = Literal["linear", "cosine", "constant"]
+
+# bitsandbytes keeps the state of smaller weights in 32 bits, and in the GPU's own memory.
+LEAST_8BIT = 4096
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def build_optimizer(
+    name: OptimizerName,
+    named_parameters: Iterable[tuple[str, nn.Parameter]],
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    device: torch.device | str = "cpu",
+) -> tuple[Optimizer, str | None]:
+    """Build the optimiser over those of the parameters that are trained.
+
+    Args:
+        name: `adamw` (Loshchilov and Hutter 2017, arXiv:1711.05101), `adamw_8bit` (its state in eight bits,
+            Dettmers et al. 2021, arXiv:2110.02861) or `paged_adamw_8bit` (that state in memory the GPU pages
+            to the host, Dettmers et al. 2023, arXiv:2305.14314).
+        named_parameters: as `nn.Module.named_parameters` yields them; frozen ones are left out.
+        learning_rate: the peak learning rate.
+        weight_decay: decoupled weight decay; biases and the weights of norms have none.
+        betas: decay rates of the two moments.
+        eps: added to the denominator.
+        device: where the parameters will be trained.
+
+    Returns:
+        The optimiser, and a note where it is not the one asked for.
+
+    Raises:
+        UserError: the name is unknown, or bitsandbytes is missing.
+    """
+    groups = _decay_groups(named_parameters, weight_decay)
+    group_defaults: dict[str, Any] = {"lr": learning_rate, "betas": tuple(betas), "eps": eps}
+    if name == "adamw":
+        return _fused_adamw(groups, group_defaults), None
+    if name not in ("adamw_8bit", "paged_adamw_8bit"):
+        raise UserError(f"optimizer {name!r} is unknown; use adamw, adamw_8bit or paged_adamw_8bit")
+    if find_spec("bitsandbytes") is None:
+        raise UserError(f"{name} needs bitsandbytes, which is not installed; use --model.optimizer adamw")
+    from peft_lightning.optim.stochastic_rounding import RoundedAdamW8bit
+
+    adamw_8bit: Callable[..., Optimizer] = RoundedAdamW8bit
+    if name == "adamw_8bit":
+        return adamw_8bit(groups, **group_defaults), None
+    if torch.device(device).type != "cuda":
+        note = "paged_adamw_8bit needs a CUDA GPU: adamw_8bit, which is not paged, is used"
+        return adamw_8bit(groups, **group_defaults), note
+    from peft_lightning.optim.paged_optimizer import ResumablePagedAdamW8bit
+
+    paged_adamw_8bit: Callable[..., Optimizer] = ResumablePagedAdamW8bit
+    return paged_adamw_8bit(groups, **group_defaults), None
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Returns the GPU memory that an optimiser will take for its moments at its first step.
+
+    Args:
+        optimizer: as `build_optimizer` makes them; one that has stepped has its state already, and takes no more.
+
+    Returns:
+        Bytes; state that is paged lies elsewhere.
+    """
+    if optimizer.state:
+        return 0
+    trained: list[nn.Parameter] = [value for group in optimizer.param_groups for value in group["params"]]
+    if isinstance(optimizer, AdamW):
+        return sum(2 * value.numel() * value.element_size() for value in trained)
+    large = 0 if getattr(optimizer, "is_paged", False) else 2
+    return sum(value.numel() * (large if value.numel() >= LEAST_8BIT else 8) for value in trained)
+
+
+def build_schedule(name: ScheduleName, optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LRScheduler:
+    """Build the schedule of the learning rate, to be stepped once per optimiser step.
+
+    Args:
+        name: `linear` or `cosine` (down to 0 at the last step) or `constant`, each after the warm-up.
+        optimizer: the optimiser whose learning rate it sets.
+        warmup_steps: optimiser steps over which the learning rate rises linearly from 0; 0 for no warm-up.
+        total_steps: optimiser steps of the whole run.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    if name not in _SCHEDULES:
+        raise UserError(f"schedule {name!r} is unknown; use one of {', '.join(_SCHEDULES)}")
+    from transformers.optimization import get_scheduler
+
+    schedule: LRScheduler = get_scheduler(
+        _SCHEDULES[name], optimizer, num_warmup_steps=warmup_steps, num_training_steps=total_steps
+    )
+    return schedule
+
+
+def count_optimizer_steps(trainer: Trainer, batches_per_epoch: int) -> int:
+    """Count the optimiser steps of a whole run.
+
+    Lightning's own estimate sets the loader up before a checkpoint's place in the order is known, and a resumed run
+    would start its epoch anew.
+
+    Args:
+        trainer: the Trainer, for its limits and its accumulation.
+        batches_per_epoch: batches that the training loader yields in an epoch.
+
+    Returns:
+        The number of steps, at least 1.
+    """
+    limit = trainer.limit_train_batches
+    batches = min(batches_per_epoch, limit) if isinstance(limit, int) else int(batches_per_epoch * limit)
+    epochs = 1 if trainer.max_epochs is None else trainer.max_epochs
+    steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches) * epochs)
+    if trainer.max_steps == -1:
+        return steps
+    return trainer.max_steps if epochs == -1 else min(steps, trainer.max_steps)
+
+
+def _decay_groups(named_parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in named_parameters:
+        if parameter.requires_grad:
+            (spared if _is_bias_or_norm(name) else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _is_bias_or_norm(name: str) -> bool:
+    *modules, last = name.lower().split(".")
+    return "bias" in last or any(module.endswith("norm") for module in modules)
+
+
+def _fused_adamw(groups: list[dict[str, Any]], group_defaults: dict[str, Any]) -> AdamW:
+    optimizer = AdamW(groups, fused=True, **group_defaults)
+    # Lightning will not clip gradients under autocast for an optimiser that offers to unscale them itself, as
+    # a fused one does; without the offer the scaler unscales them, before the clipping.
+    optimizer._step_supports_amp_scaling = False
+    return optimizer

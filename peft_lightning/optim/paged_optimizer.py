@@ -1,0 +1,58 @@
+"""bitsandbytes' paged 8-bit AdamW, mended so that a resumed run pages as the first one did.
+
+Imported only where it is used: it needs bitsandbytes, which takes a second to import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from bitsandbytes.optim.adamw import PagedAdamW8bit
+
+from peft_lightning.optim.batched_update import BatchedUpdate
+from peft_lightning.optim.eight_bit_state import MOMENTS
+from peft_lightning.optim.stochastic_rounding import StochasticRounding
+
+
+class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit):
+    """AdamW with 8-bit state that the GPU pages to the host (Dettmers et al. 2023, arXiv:2305.14314).
+
+    What bitsandbytes loads from a checkpoint, or Lightning then moves, lies in plain GPU memory; here it is
+    paged again before the first step, with the same bits.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, of plain tensors: the marks of paged memory mean nothing in another process."""
+        # The host reads paged memory as its own, without a look at what the GPU still has to write there.
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        state: dict[str, Any] = super().state_dict()  # type: ignore[no-untyped-call]
+        for parameter_state in state["state"].values():
+            moments = parameter_state.get(self._FSDP_WRAPPED_QUANT_STATE_KEY, {})
+            moments.update({key: moments[key].detach() for key in MOMENTS if key in moments})
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any], move_to_device: bool = True) -> None:
+        """Load a state.
+
+        Args:
+            state_dict: what `state_dict` returned, here or in another process.
+            move_to_device: whether the tensors go to the device of their parameters.
+        """
+        super().load_state_dict(state_dict, move_to_device)  # type: ignore[no-untyped-call]
+        # The next step then calls `to_gpu`, as the first one of a fresh optimiser does.
+        self.initialized = False
+
+    @torch.no_grad()
+    def to_gpu(self) -> None:
+        """Bring loaded state to the GPU, that of large parameters into paged memory."""
+        super().to_gpu()  # type: ignore[no-untyped-call]
+        for parameter, state in self.state.items():
+            for key in MOMENTS:
+                plain = state.get(key)
+                if plain is None or getattr(plain, "is_paged", False):
+                    continue
+                buffer = self.get_state_buffer(parameter, dtype=plain.dtype)  # type: ignore[no-untyped-call]
+                if getattr(buffer, "is_paged", False):
+                    state[key] = buffer.copy_(plain)

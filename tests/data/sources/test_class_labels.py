@@ -1,0 +1,78 @@
+import pytest
+
+from peft_lightning.data.sources.class_labels import class_numbers
+from peft_lightning.data.sources.corpus import RawSplit
+from peft_lightning.errors import UserError
+
+
+def split(labels: list[object], names: list[str] | None = None, name: str = "train.csv") -> RawSplit:
+    return RawSplit(name, ["text"] * len(labels), labels, names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers", "class_names"),
+    [
+        ([1, 0, 1], [1, 0, 1], ["0", "1"]),
+        ([10, 9, -1], [2, 1, 0], ["-1", "9", "10"]),
+        (["10", "9", "2"], [2, 1, 0], ["2", "9", "10"]),
+        (["1.0", "0.0", " 1 "], [1, 0, 1], ["0", "1"]),
+        ([1.0, 0.0, 1.0], [1, 0, 1], ["0", "1"]),
+        ([True, False, True], [1, 0, 1], ["false", "true"]),
+        (["pos", "neg", " pos"], [1, 0, 1], ["neg", "pos"]),
+        (["good", "bad", "ugly", "10"], [2, 1, 3, 0], ["10", "bad", "good", "ugly"]),
+    ],
+)
+def test_labels_become_class_numbers(labels: list[object], numbers: list[int], class_names: list[str]) -> None:
+    train, test, names = class_numbers(split(labels), None)
+    assert train.tolist() == numbers
+    assert test is None
+    assert names == class_names
+
+
+def test_named_labels_keep_their_order_and_only_the_classes_there_are() -> None:
+    train, _, names = class_numbers(split([0, 2, 0], ["ugly", "fair", "beautiful"]), None)
+    assert (train.tolist(), names) == ([0, 1, 0], ["ugly", "beautiful"])
+
+
+def test_both_splits_may_spell_a_label_differently() -> None:
+    _, test, _ = class_numbers(split(["0", "1"]), split([1, 0, 1.0]))
+    assert test is not None
+    assert test.tolist() == [1, 0, 1]
+    _, test, _ = class_numbers(split([0, 1], ["neg", "pos"]), split([1, 0]))
+    assert test is not None
+    assert test.tolist() == [1, 0]
+
+
+def test_the_test_split_may_lack_a_class() -> None:
+    _, test, names = class_numbers(split(["a", "b", "c"]), split(["c", "a"]))
+    assert test is not None
+    assert test.tolist() == [2, 0]
+    assert len(names) == 3
+
+
+def test_a_label_that_training_never_had_is_named() -> None:
+    with pytest.raises(UserError, match=r"row 2 of test.csv has the label 'mixed'.*'neg', 'pos'"):
+        class_numbers(split(["pos", "neg"]), split(["pos", "mixed"], name="test.csv"))
+
+
+@pytest.mark.parametrize(("labels", "names"), [([1, 1], None), (["x", "x "], None), ([1, 1], ["neg", "pos"])])
+def test_one_class_only_is_refused(labels: list[object], names: list[str] | None) -> None:
+    with pytest.raises(UserError, match=r"train.csv has one class only .* --data.label_column"):
+        class_numbers(split(labels, names), None)
+
+
+def test_measurements_are_no_classes() -> None:
+    scores = [f"{n / 7:.6f}" for n in range(8)]
+    with pytest.raises(UserError, match=r"labels of train.csv are numbers such as 0\.142857, not classes"):
+        class_numbers(split(scores), None)
+    with pytest.raises(UserError, match=r"train.csv has 80 different labels in 80 rows: is --data.label_column right"):
+        class_numbers(split(list(range(80))), None)
+    # Stars with halves, written as words, and many classes with a few rows each are classes.
+    assert len(class_numbers(split(["3.5 stars", "4 stars"]), None)[2]) == 2
+    assert len(class_numbers(split([n // 2 for n in range(40)]), None)[2]) == 20
+
+
+@pytest.mark.parametrize(("label", "names"), [(0.5, None), ([1], None), (-1, ["neg", "pos"]), (2, ["neg", "pos"])])
+def test_what_is_no_class_is_refused(label: object, names: list[str] | None) -> None:
+    with pytest.raises(UserError, match=r"row 2 of train.csv has the label .*, which is no class"):
+        class_numbers(split([1, label], names), None)

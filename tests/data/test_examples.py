@@ -1,0 +1,25 @@
+import torch
+
+from peft_lightning.data.examples import PadToLongest, TokenisedReviews
+from peft_lightning.data.tokenisation import TokenisedTexts
+
+TOKENS = TokenisedTexts(
+    torch.tensor([5, 6, 7, 8, 9, 10], dtype=torch.int32), torch.tensor([0, 2, 5, 6]), torch.tensor([2, 4, 1])
+)
+
+
+def test_a_batch_is_padded_to_its_longest() -> None:
+    reviews = TokenisedReviews(TOKENS, torch.tensor([40, 2, 17]), torch.tensor([1, 0, 1]))
+    batch = PadToLongest(1)([reviews[2], reviews[0]])
+    assert batch["input_ids"].tolist() == [[10, 1], [5, 6]]
+    assert batch["attention_mask"].tolist() == [[1, 0], [1, 1]]
+    assert batch["labels"].tolist() == [1, 1]
+    assert batch["index"].tolist() == [17, 40]
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+def test_what_is_to_be_predicted_has_no_labels() -> None:
+    reviews = TokenisedReviews(TOKENS, torch.arange(3))
+    assert set(PadToLongest(0)(list(reviews))) == {"input_ids", "attention_mask", "index"}
+    assert reviews.lengths == [2, 3, 1]
+    assert TOKENS.truncated.tolist() == [False, True, False]

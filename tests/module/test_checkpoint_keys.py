@@ -1,0 +1,82 @@
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from peft_lightning.module.checkpoint_keys import restore_refusal
+
+IDENTITY: dict[str, Any] = {
+    "schema": 1,
+    "method": "lora",
+    "method_settings": {"r": 8},
+    "backbone": {"name": "roberta-base", "revision": None, "sha256": "a" * 64, "model_type": "roberta"},
+    "class_names": ["neg", "pos"],
+}
+SHAPES = {"model.lora_A": (8, 4), "model.head": (2, 4)}
+CHECKPOINT = {"peft_lightning": IDENTITY, "state_dict": {name: torch.zeros(shape) for name, shape in SHAPES.items()}}
+
+
+def refusal(**changes: Any) -> str:
+    """Why a checkpoint that says something else is refused."""
+    checkpoint = copy.deepcopy(CHECKPOINT)
+    checkpoint["peft_lightning"] = IDENTITY | changes
+    reason = restore_refusal(checkpoint, IDENTITY, SHAPES)
+    assert reason is not None
+    assert "\n" not in reason
+    return reason
+
+
+def test_its_own_is_taken() -> None:
+    assert restore_refusal(CHECKPOINT, IDENTITY, SHAPES) is None
+
+
+def test_the_same_weights_from_another_place_are_the_same_backbone() -> None:
+    checkpoint = copy.deepcopy(CHECKPOINT)
+    checkpoint["peft_lightning"]["backbone"] |= {"name": "/models/roberta-base", "revision": "main"}
+    assert restore_refusal(checkpoint, IDENTITY, SHAPES) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema": 2}, ["version 2", "version 1"]),
+        ({"method": "ia3"}, ["ia3", "lora", "config.yaml"]),
+        ({"method_settings": {"r": 16}}, ["{'r': 16}", "{'r': 8}", "config.yaml"]),
+        ({"class_names": ["pos", "neg"]}, ["class_names", "config.yaml"]),
+        ({"backbone": {"name": "bert-base", "sha256": "b" * 64}}, ["bert-base", "roberta-base", "bbbbbbbbbbbb"]),
+        ({"backbone": {}}, ["backbone"]),
+    ],
+)
+def test_another_origin_is_named(changes: dict[str, Any], words: list[str]) -> None:
+    for word in words:
+        assert word in refusal(**changes)
+
+
+def test_a_backbone_held_in_another_type_is_named_with_the_mend() -> None:
+    reason = refusal(backbone_dtype="bfloat16")
+    assert "use --model.backbone_dtype bfloat16" in reason
+
+
+def test_a_checkpoint_from_before_the_type_could_be_chosen_is_one_of_32_bits() -> None:
+    assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "float32"}, SHAPES) is None
+    assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "smallest"}, SHAPES) is not None
+
+
+def test_what_says_nothing_of_itself_is_refused() -> None:
+    assert restore_refusal({"state_dict": {}}, IDENTITY, SHAPES) is not None
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+def test_other_weights_are_named(change: str) -> None:
+    state = dict(CHECKPOINT["state_dict"])
+    if change == "missing":
+        del state["model.head"]
+    elif change == "extra":
+        state["model.bias"] = torch.zeros(2)
+    else:
+        state["model.head"] = torch.zeros(3, 4)
+    reason = restore_refusal(CHECKPOINT | {"state_dict": state}, IDENTITY, SHAPES)
+    assert reason is not None
+    assert "1 differ" in reason
+    assert ("model.bias" if change == "extra" else "model.head") in reason
