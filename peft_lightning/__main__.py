@@ -4,7 +4,7 @@ import sys
 from typing import NoReturn
 
 from peft_lightning import __version__
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 COMMANDS = ("fit", "validate", "test", "predict", "compare", "report")
 
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         if debug:
             raise
-        fail(str(error))
+        fail(error.worded(Setting.as_flag))
 
 
 def _run(words: list[str], is_program: bool) -> None:

@@ -1,5 +1,69 @@
-"""The errors that end in one line instead of a traceback."""
+"""The errors that end in one line instead of a traceback.
+
+A ``UserError`` is a fact and its mend. A ``Setting`` in it is an argument to Python and a flag to the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_UNNAMED = object()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that an error names, in whatever words its reader knows it by.
+
+    >>> str(Setting("data.max_length", 512)), Setting("data.max_length", 512).as_flag()
+    ('max_length=512', '--data.max_length 512')
+
+    Args:
+        name: Its dotted name in a configuration, such as ``data.max_length``.
+        value: The value to use; without it the setting is only named.
+        overlay: The file of settings that the command line recommends in its place, such as ``configs/offline.yaml``.
+    """
+
+    name: str
+    value: object = _UNNAMED
+    overlay: str | None = None
+
+    def __str__(self) -> str:
+        """Returns the setting as a Python user writes it: an argument."""
+        argument = self.name.rpartition(".")[2]
+        return argument if self.value is _UNNAMED else f"{argument}={self.value!r}"
+
+    def as_flag(self) -> str:
+        """Returns the setting as the command line takes it."""
+        if self.overlay is not None:
+            return f"--config {self.overlay}"
+        return f"--{self.name}" if self.value is _UNNAMED else f"--{self.name} {self.value}"
 
 
 class UserError(Exception):
-    """Something a user can put right: its message is one line that names the thing and the mend."""
+    """Something a user can put right: its message is one line that names the thing and the mend.
+
+    >>> error = UserError("a text has 600 tokens, the model takes 512: use ", Setting("data.max_length", 512))
+    >>> str(error)
+    'a text has 600 tokens, the model takes 512: use max_length=512'
+    >>> error.worded(Setting.as_flag)
+    'a text has 600 tokens, the model takes 512: use --data.max_length 512'
+
+    Args:
+        parts: The message in pieces, text and settings; a wrapped error's ``args`` keep its settings.
+    """
+
+    def __init__(self, *parts: str | Setting) -> None:
+        super().__init__(*parts)
+
+    def __str__(self) -> str:
+        """Returns the message as a Python user reads it."""
+        return self.worded(str)
+
+    def worded(self, word: Callable[[Setting], str]) -> str:
+        """Returns the message with its settings in other words.
+
+        Args:
+            word: Words a setting, such as ``Setting.as_flag``.
+        """
+        return "".join(part if isinstance(part, str) else word(part) for part in self.args)
