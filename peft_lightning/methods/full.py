@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class FullFineTuning(Method):
     """Train every weight of the encoder and the head (Devlin et al. 2018, arXiv:1810.04805)."""
 
-    name: ClassVar[str] = "full"
+    name = "full"
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Let every weight require gradients.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class HeadOnly(Method):
     """Train the head on a frozen encoder, which an adapter has to beat (Peters et al. 2019, arXiv:1903.05987)."""
 
-    name: ClassVar[str] = "head"
+    name = "head"
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Freeze all but the head.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -28,7 +28,7 @@ class IA3(Method):
         UserError: `feedforward_modules` are not all among `target_modules`.
     """
 
-    name: ClassVar[str] = "ia3"
+    name = "ia3"
 
     def __init__(
         self,

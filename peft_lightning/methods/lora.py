@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -34,7 +34,7 @@ class LoRA(Method):
         UserError: a value is out of its range.
     """
 
-    name: ClassVar[str] = "lora"
+    name = "lora"
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -23,7 +23,6 @@ class QLoRA(LoRA):
 
     Args:
         r: rank of the update.
-        lora_alpha: the update is multiplied by `lora_alpha / r`.
         lora_dropout: probability of zeroing an input of the update, in [0, 1).
         target_modules: suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
             of the encoder, as the paper advises; an architecture that lacks the default ones gets PEFT's own.
@@ -31,30 +30,26 @@ class QLoRA(LoRA):
         use_double_quant: quantise the quantisation constants too (0.4 bit less per weight). Where that is less than
             32 MiB they are unpacked at the start rather than at every step, to the same values; never under
             `backbone_dtype: smallest`.
-        use_rslora: multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
-        use_dora: train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
+        lora: LoRA's other arguments.
 
     Raises:
         UserError: a value is out of its range.
     """
 
-    name: ClassVar[str] = "qlora"
+    name = "qlora"
+    # bitsandbytes casts the biases of 4-bit layers to the compute type: they cannot be trained.
+    decided = frozenset({"bias"})
 
     def __init__(
         self,
         r: int = 8,
-        lora_alpha: int = 32,
         lora_dropout: float = 0.05,
         target_modules: Sequence[str] | Literal["all-linear"] = ("query", "key", "value"),
         quant_type: Literal["nf4", "fp4"] = "nf4",
         use_double_quant: bool = True,
-        use_rslora: bool = False,
-        use_dora: bool = False,
+        **lora: Any,
     ) -> None:
-        # bitsandbytes casts the biases of 4-bit layers to the compute type: they cannot be trained.
-        super().__init__(
-            r, lora_alpha, lora_dropout, target_modules, bias="none", use_rslora=use_rslora, use_dora=use_dora
-        )
+        super().__init__(r=r, lora_dropout=lora_dropout, target_modules=target_modules, bias="none", **lora)
         self.quant_type = quant_type
         self.use_double_quant = use_double_quant
 

@@ -182,9 +182,11 @@ class TextClassifier(LightningModule):
             batch: `input_ids`, `attention_mask` (batch, length) and `labels` (batch).
 
         Returns:
-            The mean cross entropy, a scalar.
+            The mean cross entropy and what the method adds to it, a scalar.
         """
-        return F.cross_entropy(self(batch).float(), batch["labels"], label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(self(batch).float(), batch["labels"], label_smoothing=self.label_smoothing)
+        extra = self.method.extra_loss(self._built())
+        return loss if extra is None else loss + extra
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the loss of a training batch."""
@@ -239,6 +241,8 @@ class TextClassifier(LightningModule):
     ) -> None:
         """Steps, and drops the gradients at once: Lightning would keep them through the next forward pass."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        # The step under way counts only once this hook has returned.
+        self.method.after_step(self._built(), self.trainer.global_step + 1)
         optimizer.zero_grad()
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
