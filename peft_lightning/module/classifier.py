@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
+from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import FullFineTuning as FullFineTuning
@@ -148,6 +149,8 @@ class TextClassifier(LightningModule):
             compute_dtype=compute_dtype(precision),
             dtype=self.backbone_dtype,
         )
+        if self.backbone_dtype == "smallest":
+            spare_memory()
         classes = len(self.class_names)
         self.model = load_adapted(self.method, backbone, classes, self.gradient_checkpointing, self.optimizer)
         self.backbone_identity = backbone.identity()
