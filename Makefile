@@ -37,9 +37,10 @@ quickstart: $(RUNTIME) ## train QLoRA offline on a small subset and print its ro
 compare: $(RUNTIME) ## compare four methods offline, three seeds each, and write the report; some eight minutes
 	$(BIN)/python -m peft_lightning $(COMPARE)
 
-lint: $(DEV) ## ruff: rules and format, nothing is changed
+lint: $(DEV) ## ruff: rules and format, and that no import rises; nothing is changed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(DEV) ## ruff: mend what can be mended and format
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.evaluate import Test, Validate
 from peft_lightning.commands.fit import Fit
+from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.predict import Predict
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.engine.single_device import single_device
@@ -29,7 +30,7 @@ from peft_lightning.options import COMMAND_OPTIONS, LAUNCHING, add_engine_option
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
-from peft_lightning.runs.files import explain
+from peft_lightning.runs.files import CannotWrite
 from peft_lightning.startup import import_bitsandbytes_without_compiler
 
 # What each of Lightning's words does around the Trainer.
@@ -189,14 +190,15 @@ def run_command(words: list[str]) -> None:
         config = merge(config, read_config(path))
     config = merge(config, class_flags(rest)) if config else config
     merged = ["--config", json.dumps(config, default=str)] if config else []
-    try:
-        PeftLightningCLI([words[0], *merged, *rest], files)
-    except MisconfigurationException as error:
-        raise UserError(str(error)) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise UserError(explain(error, Path(str(error.filename or "the run directory")))) from error
-        raise
+    with mending(run_mend()):
+        try:
+            PeftLightningCLI([words[0], *merged, *rest], files)
+        except MisconfigurationException as error:
+            raise UserError(str(error)) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise CannotWrite.because(error, Path(str(error.filename or "the run directory"))) from error
+            raise
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -5,10 +5,19 @@ A ``UserError`` is a fact and its mend. A ``Setting`` in it is an argument to Py
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 _UNNAMED = object()
+
+
+class Placeholder(str):
+    """A value that the reader fills in, such as ``DIR``: an argument to Python shows it without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -18,9 +27,12 @@ class Setting:
     >>> str(Setting("data.max_length", 512)), Setting("data.max_length", 512).as_flag()
     ('max_length=512', '--data.max_length 512')
 
+    >>> Setting("data.n_train", None).as_flag(), Setting("model.method.target_modules", Placeholder("[...]")).as_flag()
+    ('--data.n_train null', "--model.method.target_modules '[...]'")
+
     Args:
         name: Its dotted name in a configuration, such as ``data.max_length``.
-        value: The value to use; without it the setting is only named.
+        value: The value to use, a scalar; without it the setting is only named.
         overlay: The file of settings that the command line recommends in its place, such as ``configs/offline.yaml``.
     """
 
@@ -31,13 +43,17 @@ class Setting:
     def __str__(self) -> str:
         """Returns the setting as a Python user writes it: an argument."""
         argument = self.name.rpartition(".")[2]
-        return argument if self.value is _UNNAMED else f"{argument}={self.value!r}"
+        value = str(self.value) if isinstance(self.value, Path) else self.value
+        return argument if value is _UNNAMED else f"{argument}={value!r}"
 
     def as_flag(self) -> str:
         """Returns the setting as the command line takes it."""
         if self.overlay is not None:
             return f"--config {self.overlay}"
-        return f"--{self.name}" if self.value is _UNNAMED else f"--{self.name} {self.value}"
+        return f"--{self.name}" if self.value is _UNNAMED else f"--{self.name} {_as_word(self.value)}"
+
+
+Part = str | Setting
 
 
 class UserError(Exception):
@@ -53,7 +69,7 @@ class UserError(Exception):
         parts: The message in pieces, text and settings; a wrapped error's ``args`` keep its settings.
     """
 
-    def __init__(self, *parts: str | Setting) -> None:
+    def __init__(self, *parts: Part) -> None:
         super().__init__(*parts)
 
     def __str__(self) -> str:
@@ -67,3 +83,10 @@ class UserError(Exception):
             word: Words a setting, such as ``Setting.as_flag``.
         """
         return "".join(part if isinstance(part, str) else word(part) for part in self.args)
+
+
+def _as_word(value: object) -> str:
+    """Returns a value as a shell takes it, and as YAML spells it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return shlex.quote(str(value))

@@ -5,7 +5,6 @@ fit: LoRA's ``target_modules`` would silently become IA³'s. Here files are merg
 change of class starts from an empty set of arguments.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,16 +12,9 @@ from typing import Any
 
 import yaml
 
-from peft_lightning.errors import UserError
-from peft_lightning.runs.progress import VARIABLE
+from peft_lightning.errors import Setting, UserError
 
 Config = dict[str, Any]
-OFFLINE = "configs/offline.yaml"
-
-
-def offline_overlay() -> str:
-    """The option that does without downloads: a comparison, which starts its runs itself, has another one."""
-    return f"--overlay {OFFLINE}" if VARIABLE in os.environ else f"--config {OFFLINE}"
 
 
 def find_config(name: str) -> Path:
@@ -38,7 +30,7 @@ def find_config(name: str) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise UserError(f"--config {name} is a folder: name a file, such as {name.rstrip('/')}/config.yaml")
+        raise UserError(Setting("config", name), f" is a folder: name a file, such as {name.rstrip('/')}/config.yaml")
     parts = path.parts
     if parts and parts[0] == "configs":
         for root in _packaged_configs():
@@ -48,7 +40,9 @@ def find_config(name: str) -> Path:
     known = sorted(
         {f"configs/{file.relative_to(root)}" for root in _packaged_configs() for file in root.rglob("*.yaml")}
     )
-    raise UserError(f"--config {name}: no such file; the recipes that come with the package are {', '.join(known)}")
+    raise UserError(
+        Setting("config", name), f": no such file; the recipes that come with the package are {', '.join(known)}"
+    )
 
 
 def _packaged_configs() -> list[Path]:
@@ -127,7 +121,7 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
         if word in ("--config", "-c"):
             name = next(remaining, None)
             if name is None:
-                raise UserError("--config names no file: say --config configs/qlora.yaml")
+                raise UserError(Setting("config"), " names no file: say ", Setting("config", "configs/qlora.yaml"))
             files.append(name)
         elif word.startswith("--config="):
             files.append(word.removeprefix("--config="))

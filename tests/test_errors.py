@@ -1,10 +1,11 @@
 import doctest
+from pathlib import Path
 
 import pytest
 
 import peft_lightning.errors
 from peft_lightning.__main__ import main
-from peft_lightning.errors import Setting, UserError
+from peft_lightning.errors import Placeholder, Setting, UserError
 
 
 def test_the_examples_of_the_module_hold() -> None:
@@ -21,6 +22,23 @@ def test_an_overlay_is_recommended_on_the_command_line_alone() -> None:
     setting = Setting("model.model_name_or_path", "embedded", overlay="configs/offline.yaml")
     assert str(setting) == "model_name_or_path='embedded'"
     assert setting.as_flag() == "--config configs/offline.yaml"
+
+
+@pytest.mark.parametrize(
+    ("value", "argument", "flag"),
+    [
+        (None, "x=None", "--a.x null"),
+        (True, "x=True", "--a.x true"),
+        (1.0, "x=1.0", "--a.x 1.0"),
+        ("32-true", "x='32-true'", "--a.x 32-true"),
+        (Path("my runs/best.ckpt"), "x='my runs/best.ckpt'", "--a.x 'my runs/best.ckpt'"),
+        (Placeholder("DIR"), "x=DIR", "--a.x DIR"),
+        (Placeholder("[...]"), "x=[...]", "--a.x '[...]'"),
+    ],
+)
+def test_a_value_can_be_copied_into_python_and_into_a_shell(value: object, argument: str, flag: str) -> None:
+    setting = Setting("a.x", value)
+    assert (str(setting), setting.as_flag()) == (argument, flag)
 
 
 def test_a_wrapped_error_keeps_its_settings() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from peft_lightning.backbone.locations import first_line, quiet_transformers
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -51,11 +51,11 @@ def choose_attention(config: PretrainedConfig, asked: str) -> tuple[str, list[st
     if asked not in _ATTENTIONS:
         raise UserError(f"attn_implementation {asked!r} is unknown; use one of {', '.join(_ATTENTIONS)}")
     if asked == "flash_attention_2" and not torch.cuda.is_available():
-        raise UserError("flash_attention_2 needs a CUDA GPU; use --model.attn_implementation sdpa")
+        raise UserError("flash_attention_2 needs a CUDA GPU; use ", Setting("model.attn_implementation", "sdpa"))
     if asked == "flash_attention_2" and find_spec("flash_attn") is None:
         raise UserError(
-            "flash_attention_2 needs the package flash-attn, which is not installed; "
-            "install flash-attn or use --model.attn_implementation sdpa"
+            "flash_attention_2 needs the package flash-attn, which is not installed; install flash-attn or use ",
+            Setting("model.attn_implementation", "sdpa"),
         )
     problem = _attention_problem(config, asked)
     if problem is None:
@@ -64,8 +64,8 @@ def choose_attention(config: PretrainedConfig, asked: str) -> tuple[str, list[st
         return "eager", [f"{config.model_type} has no sdpa attention: eager is used"]
     other = "sdpa" if asked == "eager" else "eager"
     raise UserError(
-        f"{config.model_type} does not run with attn_implementation {asked} ({problem}); "
-        f"use --model.attn_implementation {other}"
+        f"{config.model_type} does not run with attn_implementation {asked} ({problem}); use ",
+        Setting("model.attn_implementation", other),
     )
 
 

@@ -20,7 +20,6 @@ from peft_lightning.backbone.locations import (
 )
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.backbone.weight_files import sha256_of_weights, weight_files
-from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,8 +62,6 @@ class Backbone:
         Raises:
             UserError: there is no such model, or it is not an encoder for sequence classification.
         """
-        if self.dtype == "smallest":
-            spare_memory()
         model = self._load(num_labels, quantization_config, device="cpu")
         if self.dtype != "float32":
             hold_in_bfloat16(model)

@@ -12,8 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from peft_lightning.errors import UserError
-from peft_lightning.recipes import offline_overlay
+from peft_lightning.errors import Placeholder, Setting, UserError
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
@@ -21,6 +20,12 @@ EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PORTS = {"http": 80, "https": 443}
 _PATIENCE_S = 10.0
+_OFFLINE_WAY = (
+    "use ",
+    Setting("model.model_name_or_path", Placeholder("DIR")),
+    " (a local folder) or ",
+    Setting("model.model_name_or_path", EMBEDDED, overlay="configs/offline.yaml"),
+)
 
 
 def locate(name_or_path: str) -> str:
@@ -41,9 +46,11 @@ def locate(name_or_path: str) -> str:
     if path.is_dir():
         return str(path)
     if path.exists():
-        raise UserError(f"{name_or_path} is a file; --model.model_name_or_path takes the folder that holds a model")
+        raise UserError(
+            f"{name_or_path} is a file; ", Setting("model.model_name_or_path"), " takes the folder that holds a model"
+        )
     if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
-        raise UserError(f"{name_or_path}: no such folder (and no hub id either); {_offline_way()}")
+        raise UserError(f"{name_or_path}: no such folder (and no hub id either); ", *_OFFLINE_WAY)
     return name_or_path
 
 
@@ -97,14 +104,12 @@ def loading_error(name_or_path: str, revision: str | None, error: Exception) -> 
     if "RevisionNotFound" in causes:
         return UserError(f"{name_or_path} has no revision {revision!r} on the hub")
     if "RepositoryNotFound" in causes:
-        return UserError(f"{name_or_path} is neither a local folder nor a model on the hub; {_offline_way()}")
+        return UserError(f"{name_or_path} is neither a local folder nor a model on the hub; ", *_OFFLINE_WAY)
     if any(sign in causes for sign in ("OfflineMode", "LocalEntryNotFound", "Connect", "Timeout", "NameResolution")):
         from huggingface_hub.constants import HF_HUB_OFFLINE
 
         why = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else "the hub cannot be reached"
-        return UserError(
-            f"{name_or_path} is neither a local folder nor in the hub's cache, and {why}; {_offline_way()}"
-        )
+        return UserError(f"{name_or_path} is neither a local folder nor in the hub's cache, and {why}; ", *_OFFLINE_WAY)
     if "trust_remote_code" in str(error):
         return UserError(f"{name_or_path} comes with Python code of its own, which is never run; choose another model")
     return UserError(f"{name_or_path} cannot be loaded: {first_line(error)}")
@@ -114,10 +119,6 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _offline_way() -> str:
-    return f"use --model.model_name_or_path DIR (a local folder) or {offline_overlay()}"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import torch
 
 from peft_lightning.backbone.half_width import BackboneDtype
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 
 def compute_dtype(precision: str) -> torch.dtype:
@@ -29,6 +29,9 @@ def require_autocast(backbone_dtype: BackboneDtype, precision: str) -> None:
     """
     if backbone_dtype != "float32" and precision != "bf16-mixed":
         raise UserError(
-            f"--model.backbone_dtype {backbone_dtype} does not go with --trainer.precision {precision}:"
-            " use --trainer.precision bf16-mixed"
+            Setting("model.backbone_dtype", backbone_dtype),
+            " does not go with ",
+            Setting("trainer.precision", precision),
+            ": use ",
+            Setting("trainer.precision", "bf16-mixed"),
         )

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.utils import get_total_norm
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.record import DIVERGED
 
 
@@ -77,7 +77,11 @@ class FiniteLoss(Callback):
 
     def _error(self, what: str, trainer: Trainer) -> UserError:
         return UserError(
-            f"{what} {DIVERGED} between steps {self._checked_step} and {trainer.global_step}:"
-            " lower --model.learning_rate, clip with --trainer.gradient_clip_val 1.0 or use"
-            " --trainer.precision 32-true; the last good checkpoint is kept"
+            f"{what} {DIVERGED} between steps {self._checked_step} and {trainer.global_step}: lower ",
+            Setting("model.learning_rate"),
+            ", clip with ",
+            Setting("trainer.gradient_clip_val", 1.0),
+            " or use ",
+            Setting("trainer.precision", "32-true"),
+            "; the last good checkpoint is kept",
         )

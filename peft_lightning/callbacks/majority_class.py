@@ -19,10 +19,10 @@ class MajorityClassWarning(Callback):
     def __init__(self, method: str, recipe: str = "") -> None:
         tuned = f"tuned/{method}"
         self._mend = (
-            "train on more reviews or for more epochs, or try another --model.learning_rate"
+            "train on more reviews or for more epochs, or try another model.learning_rate"
             if recipe == tuned
-            else f"try --config configs/{tuned}.yaml, whose learning rate was chosen for this method, or raise"
-            " --model.learning_rate"
+            else f"try configs/{tuned}.yaml, whose learning rate was chosen for this method, or raise"
+            " model.learning_rate"
         )
         self._best: float | None = None
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,12 +38,20 @@ class RunRecorder(Callback):
         run: Where the record goes.
         record: What is known of the run before it starts.
         hyperparameters: The settings shown beside the figures in TensorBoard's HPARAMS tab.
+        describe: Words an error for the record, whose readers know settings by other names than an error's.
     """
 
-    def __init__(self, run: RunDirectory, record: RunRecord, hyperparameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        record: RunRecord,
+        hyperparameters: dict[str, Any],
+        describe: Callable[[BaseException], str] = str,
+    ) -> None:
         self.run = run
         self.record = record
         self._hyperparameters = hyperparameters
+        self._describe = describe
         self._environment: EnvironmentFigures | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,7 +84,7 @@ class RunRecorder(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Writes down how the run broke off; it stays resumable."""
-        message = " ".join(str(exception).split())
+        message = " ".join(self._describe(exception).split())
         self.record.error = message or type(exception).__name__
         # Lightning ends what is written in the background only after this, and the record says how large it is.
         settle(trainer.strategy.checkpoint_io)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from peft_lightning.commands.mends import COMPARISON, mending
 from peft_lightning.compare.comparison import Options, begin, devices_for, go_on
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
@@ -33,6 +34,7 @@ fails, or runs out of memory, becomes a row that says so; --resume tries it agai
 1 if some did not, 2 for a mistake that can be put right, 130 after Ctrl-C."""
 
 
+@mending(COMPARISON)
 def run_compare(words: Sequence[str]) -> None:
     """Runs the command, and ends the process unless all went well.
 

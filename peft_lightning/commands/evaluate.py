@@ -8,9 +8,8 @@ from lightning.pytorch import Callback, Trainer
 
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
-from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import read_checkpoint
-from peft_lightning.runs.files import explain, write_atomically
+from peft_lightning.runs.files import CannotWrite, write_atomically
 
 
 class Evaluate(Command):
@@ -57,7 +56,7 @@ class Evaluate(Command):
                 else:
                     return folder
         except OSError as error:
-            raise UserError(explain(error, parent)) from error
+            raise CannotWrite.because(error, parent) from error
 
 
 class Test(Evaluate):

@@ -27,6 +27,7 @@ from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.step_engine import StepEngine
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
@@ -63,7 +64,7 @@ class Fit(Command):
             seed=torch.initial_seed(),
             data_seed=self.data.seed,
         )
-        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config))
+        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), in_words_of_a_run)
         self.predictions = Predictions()
         self.rewind = LogRewind(self.directory)
         # Last, so that the record is written before the last picture is drawn.

@@ -17,7 +17,7 @@ from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources import prepare, read_corpus, read_texts
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 # Each new width makes a GPU's libraries choose kernels anew. roberta-base in bf16, batch 8, on one H200: steps 50
 # to 100 took 123 ms each with every width that came, 33 ms with multiples of 32.
@@ -96,7 +96,7 @@ class IMDbDataModule(LightningDataModule):
             ("pad_to_multiple_of", pad_to_multiple_of, 1),
         ):
             if value is not None and value < least:
-                raise UserError(f"{name} {value} is too small: --data.{name} takes {least} or more")
+                raise UserError(f"{name} {value} is too small: ", Setting(f"data.{name}"), f" takes {least} or more")
         if text_column == label_column:
             raise UserError(f"text_column and label_column are both {text_column!r}: name two columns")
         self.source = source
@@ -228,7 +228,7 @@ class IMDbDataModule(LightningDataModule):
 
     def _read_predict_file(self) -> TokenisedReviews:
         if self.predict_file is None:
-            raise UserError("predict needs reviews: name their file with --data.predict_file reviews.txt")
+            raise UserError("predict needs reviews: name their file with ", Setting("data.predict_file", "reviews.txt"))
         path = Path(self.predict_file).expanduser()
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")

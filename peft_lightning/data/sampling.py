@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Part, Setting, UserError
 
 Positions = NDArray[np.int64]
 Labels = NDArray[np.int64]
@@ -122,19 +122,19 @@ def check_sizes(
         UserError: there are fewer.
     """
     lacking: list[str] = []
-    mends: list[str] = []
+    mends: list[Part] = []
     if training_rows is not None and _held(training_rows, n_val) + (n_train or 1) > training_rows:
         wanted = "at least 1" if n_train is None else f"{n_train:,}"
         lacking.append(
             f"the training split has {training_rows:,} rows, and n_train {wanted} and"
             f" n_val {_held(training_rows, n_val):,} are asked for"
         )
-        mends.append("--data.n_val null" if _held(training_rows, n_val) >= training_rows else "--data.n_train null")
+        mends.append(Setting("data.n_val" if _held(training_rows, n_val) >= training_rows else "data.n_train", None))
     if test_rows is not None and n_test is not None and n_test > test_rows:
         lacking.append(f"the test split has {test_rows:,} rows, and n_test {n_test:,} is asked for")
-        mends.append("--data.n_test null")
+        mends += [" ", Setting("data.n_test", None)] if mends else [Setting("data.n_test", None)]
     if lacking:
-        raise UserError(f"{'; '.join(lacking)}: say fewer, or {' '.join(mends)} for all there are")
+        raise UserError(f"{'; '.join(lacking)}: say fewer, or ", *mends, " for all there are")
 
 
 def _held(rows: int, n_val: int | None) -> int:

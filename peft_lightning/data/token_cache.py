@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from peft_lightning.data.tokenisation import TokenisedTexts, tokenise, tokenised_key, tokenizer_identity
 from peft_lightning.data.truncation import Truncation
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,8 +90,8 @@ class TokenCache:
     def _refuse(self, error: OSError) -> None:
         reason = f"cannot keep tokenised texts in {self._folder} ({error.strerror})"
         if not self._may_fail:
-            raise UserError(f"{reason}: choose another folder with --data.cache_dir") from error
-        rank_zero_warn(f"{reason}: they are made anew in every run; choose a folder with --data.cache_dir")
+            raise UserError(f"{reason}: choose another folder with ", Setting("data.cache_dir")) from error
+        rank_zero_warn(f"{reason}: they are made anew in every run; choose a folder with data.cache_dir")
 
 
 def _read(path: Path) -> TokenisedTexts | None:

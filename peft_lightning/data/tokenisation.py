@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from peft_lightning.data.truncation import Truncation, cut, surrounding
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,8 +97,9 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> No
     limit = tokenizer.model_max_length
     if max_length > limit and limit < _NO_LIMIT:
         raise UserError(
-            f"max_length {max_length} is beyond the {limit} tokens that {tokenizer.name_or_path} takes: "
-            f"use --data.max_length {limit} or less"
+            f"max_length {max_length} is beyond the {limit} tokens that {tokenizer.name_or_path} takes: use ",
+            Setting("data.max_length", limit),
+            " or less",
         )
 
 

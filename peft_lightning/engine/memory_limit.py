@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 GIB = 2**30
 
@@ -29,10 +29,12 @@ def limited_memory(device: torch.device, limit_gib: float | None) -> Iterator[No
         yield
         return
     if device.type != "cuda":
-        raise UserError("--memory_limit_gib limits a GPU's memory, and this run is on the CPU: leave it out")
+        raise UserError(Setting("memory_limit_gib"), " limits a GPU's memory, and this run is on the CPU: leave it out")
     there = torch.cuda.get_device_properties(device).total_memory
     if limit_gib * GIB > there:
-        raise UserError(f"--memory_limit_gib {limit_gib:g} is more than the {there / GIB:.1f} GiB of this GPU")
+        raise UserError(
+            Setting("memory_limit_gib"), f" {limit_gib:g} is more than the {there / GIB:.1f} GiB of this GPU"
+        )
     torch.cuda.set_per_process_memory_fraction(limit_gib * GIB / there, device)
     try:
         yield

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from peft_lightning.backbone.architectures import recompute_activations
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from peft_lightning.backbone.loading import Backbone
@@ -42,14 +42,18 @@ def load_adapted(
     if gradient_checkpointing:
         if not pretrained.supports_gradient_checkpointing:
             raise UserError(
-                f"{backbone.name_or_path} cannot recompute its activations: leave --model.gradient_checkpointing out"
+                f"{backbone.name_or_path} cannot recompute its activations: leave ",
+                Setting("model.gradient_checkpointing"),
+                " out",
             )
         recompute_activations(pretrained)
     model = method.adapt(pretrained)
     if backbone.dtype != "float32" and optimizer == "adamw" and _trains_in_bf16(model):
         raise UserError(
-            f"--model.backbone_dtype {backbone.dtype}: {method.name} trains weights in bf16, in which"
-            " adamw loses small steps: use --model.optimizer paged_adamw_8bit or adamw_8bit"
+            Setting("model.backbone_dtype", backbone.dtype),
+            f": {method.name} trains weights in bf16, in which adamw loses small steps: use ",
+            Setting("model.optimizer", "paged_adamw_8bit"),
+            " or adamw_8bit",
         )
     # Lightning warns of modules in eval mode, which from_pretrained leaves all of them in.
     return model.train()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from peft_lightning.backbone.half_width import is_held_in_bfloat16
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.targets import resolve_targets
@@ -79,7 +79,8 @@ class IA3(Method):
         known = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(model.config.model_type)
         if known is None:
             raise UserError(
-                f"PEFT does not know the feed-forward layers of {model.config.model_type}; "
-                "use --model.method.feedforward_modules '[...]' with those among target_modules ([]: none)"
+                f"PEFT does not know the feed-forward layers of {model.config.model_type}; use ",
+                Setting("model.method.feedforward_modules", Placeholder("[...]")),
+                " with those among target_modules ([]: none)",
             )
         return [module for module in targets if module in known]

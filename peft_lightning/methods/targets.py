@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from peft_lightning.backbone.loading import head_modules
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Part, Placeholder, Setting, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,10 +46,10 @@ def resolve_targets(
         if not unmatched:
             return list(asked), None
         if default is None or list(asked) != list(default):
-            raise UserError(f"{model.config.model_type} has no linear layer {unmatched[0]!r}; {_offer(layers)}")
+            raise UserError(f"{model.config.model_type} has no linear layer {unmatched[0]!r}; ", *_offer(layers))
     chosen = mapping.get(model.config.model_type)
     if chosen is None or isinstance(chosen, str) or not all(_matches(target, layers) for target in chosen):
-        raise UserError(f"PEFT knows no default target layers for {model.config.model_type}; {_offer(layers)}")
+        raise UserError(f"PEFT knows no default target layers for {model.config.model_type}; ", *_offer(layers))
     if not asked:
         return list(chosen), None
     named, instead = ", ".join(asked), ", ".join(chosen)
@@ -70,11 +70,11 @@ def _matches(target: str, layers: Sequence[str]) -> bool:
     return any(layer == target or layer.endswith(f".{target}") for layer in layers)
 
 
-def _offer(layers: Sequence[str]) -> str:
+def _offer(layers: Sequence[str]) -> tuple[Part, ...]:
     tails = list(dict.fromkeys(_tail(layer) for layer in layers))
     last = [tail.rpartition(".")[2] for tail in tails]
     shortest = [name if last.count(name) == 1 else tail for tail, name in zip(tails, last, strict=True)]
-    return f"use --model.method.target_modules '[...]' with some of: {', '.join(shortest)}"
+    return "use ", Setting("model.method.target_modules", Placeholder("[...]")), f" with some of: {', '.join(shortest)}"
 
 
 def _tail(layer: str) -> str:

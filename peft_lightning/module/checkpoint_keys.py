@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from peft_lightning.errors import Setting, UserError
+
 
 def restore_refusal(
     checkpoint: Mapping[str, Any], identity: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> str | None:
-    """Says in one line why a checkpoint cannot be loaded, or nothing if it can.
+) -> UserError | None:
+    """Says why a checkpoint cannot be loaded, or nothing if it can.
 
     Args:
         checkpoint: What a checkpoint file holds.
@@ -15,33 +17,37 @@ def restore_refusal(
         shapes: The shapes of the weights that are trained, by name.
 
     Returns:
-        The reason, or None.
+        The error to raise, or None.
     """
     saved = checkpoint.get("peft_lightning", {})
     if saved.get("schema") != identity["schema"]:
-        return f"the checkpoint is of version {saved.get('schema')} and this program reads version {identity['schema']}"
+        return UserError(
+            f"the checkpoint is of version {saved.get('schema')} and this program reads version {identity['schema']}"
+        )
     for name in ("method", "method_settings", "class_names"):
         if saved.get(name) != identity[name]:
-            return (
+            return UserError(
                 f"the checkpoint was trained with {name} {saved.get(name)} and this configuration says"
                 f" {identity[name]}: use the config.yaml of its run"
             )
     # Before there was a choice, every encoder was held in 32 bits.
     held, asked = saved.get("backbone_dtype", "float32"), identity.get("backbone_dtype", "float32")
     if held != asked:
-        return (
-            f"the checkpoint was trained on a backbone in {held}: use --model.backbone_dtype {held} instead of {asked}"
+        return UserError(
+            f"the checkpoint was trained on a backbone in {held}: use ",
+            Setting("model.backbone_dtype", held),
+            f" instead of {asked}",
         )
     theirs, ours = saved.get("backbone", {}), identity["backbone"]
     if theirs.get("sha256") != ours.get("sha256"):
-        return (
+        return UserError(
             f"the checkpoint was trained on the backbone {theirs.get('name')} (sha256 {str(theirs.get('sha256'))[:12]})"
             f" and this one is {ours.get('name')} (sha256 {str(ours.get('sha256'))[:12]}): use the same backbone"
         )
     state = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     different = sorted(name for name in state.keys() | shapes.keys() if state.get(name) != shapes.get(name))
     if different:
-        return (
+        return UserError(
             f"the checkpoint's weights are not those that this model trains: {len(different)} differ,"
             f" the first is {different[0]}: use the config.yaml of its run"
         )

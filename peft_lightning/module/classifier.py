@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
+from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import FullFineTuning as FullFineTuning
@@ -45,7 +46,7 @@ class TextClassifier(LightningModule):
         attn_implementation: how attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
         backbone_dtype: how the weights below the head are held: in 32-bit floats; in bf16, half the memory; or in the
             smallest form the method trains with: QLoRA's word embeddings in four bits too, else bf16. Head and
-            adapters stay in 32 bits, and --trainer.precision must be bf16-mixed. Full fine-tuning trains the bf16
+            adapters stay in 32 bits, and trainer.precision must be bf16-mixed. Full fine-tuning trains the bf16
             weights themselves and needs an 8-bit optimizer, which rounds them stochastically: to the nearest, steps
             of small learning rates would be lost.
         gradient_checkpointing: recompute activations in the backward pass: less memory, slower steps.
@@ -148,6 +149,8 @@ class TextClassifier(LightningModule):
             compute_dtype=compute_dtype(precision),
             dtype=self.backbone_dtype,
         )
+        if self.backbone_dtype == "smallest":
+            spare_memory()
         classes = len(self.class_names)
         self.model = load_adapted(self.method, backbone, classes, self.gradient_checkpointing, self.optimizer)
         self.backbone_identity = backbone.identity()
@@ -265,8 +268,8 @@ class TextClassifier(LightningModule):
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
         expected = {f"model.{name}": shapes[f"model.{name}"] for name in names}
         refusal = restore_refusal(checkpoint, self._identity(), expected)
-        if refusal:
-            raise UserError(refusal)
+        if refusal is not None:
+            raise refusal
 
     def _evaluate(self, batch: Batch, metrics: ClassificationMetrics) -> Batch:
         logits = self(batch).float()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -60,7 +60,7 @@ def build_optimizer(
     if name not in ("adamw_8bit", "paged_adamw_8bit"):
         raise UserError(f"optimizer {name!r} is unknown; use adamw, adamw_8bit or paged_adamw_8bit")
     if find_spec("bitsandbytes") is None:
-        raise UserError(f"{name} needs bitsandbytes, which is not installed; use --model.optimizer adamw")
+        raise UserError(f"{name} needs bitsandbytes, which is not installed; use ", Setting("model.optimizer", "adamw"))
     from peft_lightning.optim.stochastic_rounding import RoundedAdamW8bit
 
     adamw_8bit: Callable[..., Optimizer] = RoundedAdamW8bit

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.runs.files import atomic_file
 
 
@@ -111,19 +111,19 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: name a file, `best` or `last`")
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is no checkpoint, or is cut short: {_instead(path)}")
+        raise UserError(f"{path} is no checkpoint, or is cut short: ", *_instead(path))
     try:
         # torch does not look at the checksums that it writes, and a flipped bit would pass as a weight.
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
-                raise UserError(f"{path} is damaged (a checksum differs): {_instead(path)}")
+                raise UserError(f"{path} is damaged (a checksum differs): ", *_instead(path))
         content: Any = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} holds objects that would have to run code, which is refused: only checkpoints of this project load"
         ) from error
     except (RuntimeError, OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged ({error}): {_instead(path)}") from error
+        raise UserError(f"{path} is damaged ({error}): ", *_instead(path)) from error
     if (
         not isinstance(content, dict)
         or not isinstance(content.get("peft_lightning"), dict)
@@ -133,10 +133,10 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return content
 
 
-def _instead(path: Path) -> str:
+def _instead(path: Path) -> tuple[Part, ...]:
     """What serves instead of a checkpoint that cannot be read."""
     beside = [name for name in ("best.ckpt", "last.ckpt") if name != path.name and path.with_name(name).is_file()]
     if path.name == "last.ckpt":
-        there = f", or test with --ckpt_path {path.with_name(beside[0])}" if beside else ""
-        return f"train anew, without --ckpt_path{there}"
-    return f"use {path.with_name(beside[0])} instead" if beside else "use another checkpoint"
+        other = (", or test with ", Setting("ckpt_path", path.with_name(beside[0]))) if beside else ()
+        return "train anew, without ", Setting("ckpt_path"), *other
+    return (f"use {path.with_name(beside[0])} instead" if beside else "use another checkpoint",)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from peft_lightning.errors import UserError
-from peft_lightning.runs.files import explain
+from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.files import CannotWrite
 from peft_lightning.runs.record import RunRecord
 
 # A killed run's loader workers, which inherited its lock, notice within 5 s that their parent is gone.
@@ -87,7 +87,7 @@ class RunDirectory:
                     self._path = candidate
             self.checkpoints.mkdir()
         except OSError as error:
-            raise UserError(explain(error, self.runs)) from error
+            raise CannotWrite.because(error, self.runs) from error
         self.hold()
 
     def open(self, path: Path) -> None:
@@ -126,7 +126,7 @@ class RunDirectory:
             except Timeout:
                 raise UserError(f"{self.path} is still running in another process: wait for it or stop it") from None
         except OSError as error:
-            raise UserError(explain(error, self.path)) from error
+            raise CannotWrite.because(error, self.path) from error
         self._lock = lock
 
     def release(self) -> None:
@@ -162,11 +162,16 @@ def find_unfinished(runs: Path, config_sha256: str) -> Path:
         finished = finished or path
     if finished is not None:
         raise UserError(
-            f"--ckpt_path last: the newest run of this configuration, {finished}, has finished: nothing to go on with"
-            " (leave --ckpt_path out to train anew)"
+            Setting("ckpt_path", "last"),
+            f": the newest run of this configuration, {finished}, has finished: nothing to go on with (leave ",
+            Setting("ckpt_path"),
+            " out to train anew)",
         )
     raise UserError(
-        f"--ckpt_path last: no unfinished run of this very configuration in {runs}: leave --ckpt_path out to start one"
+        Setting("ckpt_path", "last"),
+        f": no unfinished run of this very configuration in {runs}: leave ",
+        Setting("ckpt_path"),
+        " out to start one",
     )
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from peft_lightning.backbone import locations
 from peft_lightning.backbone.loading import Backbone, head_modules, load_tokenizer, loading_notes
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods import IA3, FullFineTuning, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import trainable_names
 from tests.methods.tiny_backbones import CONFIGS, save_backbone
@@ -209,19 +209,20 @@ class TestErrors:
         monkeypatch.setattr(time, "sleep", lambda s: waited.append(s) if threading.get_ident() == here else sleep(s))
         line = one_line(name)
         assert waited == []
-        assert "--config configs/offline.yaml" in line
-        assert "--model.model_name_or_path DIR" in line
-        with pytest.raises(UserError, match=r"offline\.yaml"):
+        assert line.endswith("use model_name_or_path=DIR (a local folder) or model_name_or_path='embedded'")
+        with pytest.raises(UserError, match="model_name_or_path='embedded'") as refused:
             load_tokenizer(name)
+        way = "use --model.model_name_or_path DIR (a local folder) or --config configs/offline.yaml"
+        assert refused.value.worded(Setting.as_flag).endswith(way)
 
     def test_attention_that_cannot_run(self, roberta: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        assert "needs a CUDA GPU; use --model.attn_implementation sdpa" in one_line(
+        assert "needs a CUDA GPU; use attn_implementation='sdpa'" in one_line(
             roberta, attn_implementation="flash_attention_2"
         )
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr("peft_lightning.backbone.architectures.find_spec", lambda name: None)
-        assert "install flash-attn or use --model.attn_implementation sdpa" in one_line(
+        assert "install flash-attn or use attn_implementation='sdpa'" in one_line(
             roberta, attn_implementation="flash_attention_2"
         )
         assert "'flash' is unknown" in one_line(roberta, attn_implementation="flash")

@@ -124,7 +124,7 @@ def test_predict_reads_its_file_alone_in_the_files_order(make: Make, tmp_path: P
 
 @pytest.mark.parametrize(
     ("predict_file", "message"),
-    [(None, "--data.predict_file"), ("/nowhere/a.txt", "predict_file /nowhere/a.txt does not exist")],
+    [(None, "predict_file='reviews.txt'"), ("/nowhere/a.txt", "predict_file /nowhere/a.txt does not exist")],
 )
 def test_predict_without_a_file(make: Make, predict_file: str | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -134,11 +134,11 @@ def test_predict_without_a_file(make: Make, predict_file: str | None, message: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_train": 0}, "n_train 0 is too small: --data.n_train takes 1 or more"),
+        ({"n_train": 0}, "n_train 0 is too small: n_train takes 1 or more"),
         ({"n_val": -1}, "n_val -1 is too small"),
         ({"n_test": 0}, "n_test 0 is too small"),
         ({"seed": -1}, "seed -1 is too small"),
-        ({"max_length": 7}, "max_length 7 is too small: --data.max_length takes 8 or more"),
+        ({"max_length": 7}, "max_length 7 is too small: max_length takes 8 or more"),
         ({"batch_size": 0}, "batch_size 0 is too small"),
         ({"eval_batch_size": 0}, "eval_batch_size 0 is too small"),
         ({"num_workers": -1}, "num_workers -1 is too small"),
@@ -153,12 +153,12 @@ def test_arguments_out_of_range(make: Make, arguments: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_train": 95}, "100 rows, and n_train 95 and n_val 10 are asked for: say fewer, or --data.n_train null"),
-        ({"n_test": 41}, "40 rows, and n_test 41 is asked for: say fewer, or --data.n_test null"),
+        ({"n_train": 95}, "100 rows, and n_train 95 and n_val 10 are asked for: say fewer, or n_train=None"),
+        ({"n_test": 41}, "40 rows, and n_test 41 is asked for: say fewer, or n_test=None"),
         # All at once: a recipe's sizes are for IMDb, and who brings less should not have to learn it one by one.
         (
             {"n_train": 3000, "n_test": 2000},
-            "100 rows, and n_train 3,000 .* 40 rows, and n_test 2,000 .* --data.n_train null --data.n_test null",
+            "100 rows, and n_train 3,000 .* 40 rows, and n_test 2,000 .* or n_train=None n_test=None for all",
         ),
         ({"text_column": "review"}, "has no column 'review'"),
     ],

@@ -62,10 +62,10 @@ def test_validation_takes_a_tenth_of_a_small_split() -> None:
 @pytest.mark.parametrize(
     ("n_train", "n_val", "message"),
     [
-        (1001, None, "1,000 rows, and n_train 1,001 and n_val 100 are asked for.*--data.n_train null"),
-        (950, 51, "n_train 950 and n_val 51 are asked for: say fewer, or --data.n_train null"),
+        (1001, None, "1,000 rows, and n_train 1,001 and n_val 100 are asked for.*n_train=None"),
+        (950, 51, "n_train 950 and n_val 51 are asked for: say fewer, or n_train=None"),
         (950, None, "n_train 950 and n_val 100 are asked for"),
-        (None, 1000, "n_train at least 1 and n_val 1,000 are asked for: say fewer, or --data.n_val null"),
+        (None, 1000, "n_train at least 1 and n_val 1,000 are asked for: say fewer, or n_val=None"),
     ],
 )
 def test_more_than_there_is_names_the_numbers(n_train: int | None, n_val: int | None, message: str) -> None:
@@ -74,7 +74,7 @@ def test_more_than_there_is_names_the_numbers(n_train: int | None, n_val: int | 
 
 
 def test_more_test_rows_than_there_are() -> None:
-    with pytest.raises(UserError, match=r"10 rows, and n_test 11 is asked for: say fewer, or --data\.n_test null"):
+    with pytest.raises(UserError, match=r"10 rows, and n_test 11 is asked for: say fewer, or n_test=None"):
         draw_test(LABELS[:10], 11, 0)
 
 

@@ -47,7 +47,7 @@ def test_a_damaged_file_is_made_anew(tokenizer: Any, tmp_path: Path, damage: str
 
 def test_a_folder_that_was_asked_for_must_be_writable(tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot keep tokenised texts in .*file/cache.*--data.cache_dir"):
+    with pytest.raises(UserError, match=r"cannot keep tokenised texts in .*file/cache.*with cache_dir"):
         TokenCache(tokenizer, str(tmp_path / "file" / "cache")).tokenise(TEXTS, 12)
 
 
@@ -56,7 +56,7 @@ def test_without_the_users_cache_folder_it_works_and_says_so(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="choose a folder with --data.cache_dir"):
+    with pytest.warns(UserWarning, match="choose a folder with data.cache_dir"):
         tokens = TokenCache(tokenizer).tokenise(TEXTS, 12)
     assert len(tokens) == 3
 

@@ -76,7 +76,7 @@ def test_the_key_tells_apart_what_changes_the_ids_and_nothing_else(tokenizer: An
 
 def test_a_length_beyond_the_model_is_refused(tokenizer: Any) -> None:
     check_tokenizer(tokenizer, 64)
-    with pytest.raises(UserError, match=r"max_length 65 is beyond the 64 tokens .* --data.max_length 64"):
+    with pytest.raises(UserError, match=r"max_length 65 is beyond the 64 tokens .* use max_length=64 or less"):
         check_tokenizer(tokenizer, 65)
 
 

@@ -73,7 +73,7 @@ def test_adapters_stay_out_of_the_head(model_type: str, tiny_backbone: GetBackbo
 @pytest.mark.parametrize("model_type", sorted({model_type for _, model_type in TARGETS}))
 def test_one_line_where_peft_has_no_choice(model_type: str, tiny_backbone: GetBackbone) -> None:
     method = IA3()
-    with pytest.raises(UserError, match=r"target_modules '\[\.\.\.\]' with some of: ") as raised:
+    with pytest.raises(UserError, match=r"use target_modules=\[\.\.\.\] with some of: ") as raised:
         method.adapt(method.load_backbone(tiny_backbone(model_type), num_labels=3))
     assert "\n" not in str(raised.value)
     assert TARGETS[IA3, model_type]["target_modules"][0] in str(raised.value)

@@ -175,7 +175,7 @@ def test_missing_bitsandbytes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         "peft_lightning.optim.optimizers.find_spec", lambda name: None if name == "bitsandbytes" else found(name)
     )
-    with pytest.raises(UserError, match=r"--model\.optimizer adamw"):
+    with pytest.raises(UserError, match=r"use optimizer='adamw'$"):
         build_optimizer("adamw_8bit", Net().named_parameters(), learning_rate=1e-3)
 
 

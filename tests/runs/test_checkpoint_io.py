@@ -39,7 +39,7 @@ def test_every_way_of_being_cut_short_is_refused(tmp_path: Path) -> None:
             read_checkpoint(path)
     # A run goes on from its last checkpoint only; any other can be tested in the place of a broken one.
     AtomicCheckpointIO().save_checkpoint(CONTENT, tmp_path / "best.ckpt")
-    with pytest.raises(UserError, match=r"train anew, without --ckpt_path, or test with --ckpt_path .*best\.ckpt$"):
+    with pytest.raises(UserError, match=r"train anew, without ckpt_path, or test with ckpt_path='.*best\.ckpt'$"):
         read_checkpoint(path)
     (tmp_path / "best.ckpt").replace(path)
     (tmp_path / "best.ckpt").write_bytes(whole[:100])

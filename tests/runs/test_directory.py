@@ -115,7 +115,7 @@ def test_every_status_but_finished_can_go_on(status: Status, tmp_path: Path) -> 
 
 def test_no_unfinished_run_is_one_line(tmp_path: Path) -> None:
     runs = tmp_path / "lightning_logs/lora"
-    with pytest.raises(UserError, match="no unfinished run"):
+    with pytest.raises(UserError, match=r"^ckpt_path='last': no unfinished run .*: leave ckpt_path out"):
         find_unfinished(runs, OURS)
     run = leave_run(tmp_path, 0, "finished")
     with pytest.raises(UserError, match=f"{run}.* has finished"):

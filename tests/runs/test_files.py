@@ -1,12 +1,14 @@
+import doctest
 import errno
 import os
+import pickle
 from pathlib import Path
 
 import pytest
 
+import peft_lightning.runs.files
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import COMPARISON, atomic_file, explain, write_atomically
-from peft_lightning.runs.progress import VARIABLE
+from peft_lightning.runs.files import CannotWrite, Mend, atomic_file, write_atomically
 
 
 def break_off(path: Path, error: BaseException) -> None:
@@ -60,20 +62,30 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         write_atomically(tmp_path / "nowhere" / "results.json", b"new")
 
 
-def test_explanations_are_one_line_with_the_mend() -> None:
-    for number in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-        line = explain(OSError(number, os.strerror(number)), Path("some/place"))
-        assert "some/place" in line
-        assert "--trainer.default_root_dir" in line
-        assert "\n" not in line
-        compared = explain(OSError(number, os.strerror(number)), Path("some/place"), COMPARISON)
-        assert "--resume" in compared
-        assert "--trainer" not in compared  # which a comparison refuses
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+def test_what_cannot_be_written_is_one_line_with_the_mend(number: int) -> None:
+    error = CannotWrite.because(OSError(number, os.strerror(number)), Path("some/place"))
+    full = number in (errno.ENOSPC, errno.EDQUOT)
+    assert (error.path, error.reason, error.no_space) == (Path("some/place"), os.strerror(number), full)
+    line = str(error)
+    assert "some/place" in line
+    assert ("free some" if full else "choose another folder") in line
+    assert "--" not in line
+    assert "\n" not in line
 
 
-def test_a_run_of_a_comparison_names_what_its_user_can_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "progress.json"))
-    with pytest.raises(UserError, match="go on with --resume") as refused:
-        break_off(tmp_path / "last.ckpt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    assert "--trainer" not in str(refused.value)
-    assert "--ckpt_path" not in str(refused.value)
+def test_the_first_to_say_what_to_do_is_heard() -> None:
+    error = CannotWrite(Path("report.html"), "Permission denied")
+    mended = error.mended(Mend(no_space=("free some",), refused=("write the report again",)))
+    assert str(mended) == "cannot write report.html (Permission denied): write the report again"
+    assert str(mended.mended(Mend(no_space=("x",), refused=("y",)))) == str(mended)
+
+
+def test_what_could_not_be_written_can_be_told_by_another_process() -> None:
+    error = CannotWrite(Path("last.ckpt"), "No space left on device", True)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.path, again.mend) == (str(error), error.path, None)
+
+
+def test_the_examples_of_the_module_hold() -> None:
+    assert doctest.testmod(peft_lightning.runs.files).failed == 0

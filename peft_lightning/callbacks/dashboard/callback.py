@@ -13,7 +13,7 @@ from peft_lightning.callbacks.dashboard.live_view import NotebookView, WindowVie
 from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.callbacks.gpu_memory import GIB
 from peft_lightning.callbacks.measured_device import cuda_device
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.optimizers import count_optimizer_steps
 from peft_lightning.runs.curves import Curves
 from peft_lightning.runs.directory import RunDirectory
@@ -41,7 +41,7 @@ class Dashboard(Callback):
 
     def __init__(self, run: RunDirectory, interval_s: float = 5.0) -> None:
         if not interval_s > 0:
-            raise UserError(f"--live_interval_s is {interval_s}: it must be above 0")
+            raise UserError(Setting("live_interval_s"), f" is {interval_s}: it must be above 0")
         self._run = run
         self._interval_s = interval_s
         self._curves: Curves | None = None

@@ -19,8 +19,7 @@ from peft_lightning.compare.execution.outcomes import (
     outcome_after,
     resumable,
 )
-from peft_lightning.errors import UserError
-from peft_lightning.runs.files import COMPARISON, explain
+from peft_lightning.runs.files import CannotWrite
 from peft_lightning.runs.progress import VARIABLE, forget_progress
 
 LOG = "log.txt"
@@ -71,7 +70,7 @@ class Child:
                     process_group=0,
                 )
         except OSError as error:
-            raise UserError(explain(error, job.folder, COMPARISON)) from error
+            raise CannotWrite.because(error, job.folder) from error
         self._started = time.monotonic()
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import COMPARISON, write_atomically
+from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.record import RunRecord, Status
 
 FAILURE = "failure.json"
@@ -161,7 +161,7 @@ def keep_failure(folder: Path, outcome: Outcome) -> None:
     """
     status = "out_of_memory" if outcome.status == "out_of_memory" else "failed"
     content = {"status": status, "error": outcome.error}
-    write_atomically(folder / FAILURE, (json.dumps(content) + "\n").encode(), COMPARISON)
+    write_atomically(folder / FAILURE, (json.dumps(content) + "\n").encode())
 
 
 def forget_failure(folder: Path) -> None:

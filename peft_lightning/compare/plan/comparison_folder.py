@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from peft_lightning.compare.plan.plan import FILE
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import COMPARISON, explain, write_atomically
+from peft_lightning.runs.files import CannotWrite, write_atomically
 
 ROOT = Path("lightning_logs/compare")
 NO_TEXTS = "no_texts.txt"
@@ -62,7 +62,7 @@ def held(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(f"{folder} is being worked on by another compare: wait for it or stop it") from None
     except OSError as error:
-        raise UserError(explain(error, folder, COMPARISON)) from error
+        raise CannotWrite.because(error, folder) from error
     try:
         yield
     finally:
@@ -94,7 +94,7 @@ def keep_texts_out(folder: Path) -> None:
         UserError: If it cannot be written.
     """
     said = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
-    write_atomically(folder / NO_TEXTS, said, COMPARISON)
+    write_atomically(folder / NO_TEXTS, said)
 
 
 def texts_allowed(folder: Path) -> bool:

@@ -14,7 +14,7 @@ import yaml
 
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config
-from peft_lightning.runs.files import COMPARISON, write_atomically
+from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 2
 FILE = "plan.json"
@@ -111,10 +111,10 @@ class Plan:
             raise UserError(f"cannot make {folder} ({error.strerror}): choose another --name, or free space") from error
         for recipe in self.recipes:
             text = yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)
-            write_atomically(_kept(folder, recipe), text.encode(), COMPARISON)
+            write_atomically(_kept(folder, recipe), text.encode())
         # Last, so that a folder with a plan is a whole one.
         content = {"schema": SCHEMA, **asdict(self)}
-        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_plan(folder: Path) -> Plan:

@@ -20,11 +20,14 @@ from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short
-from peft_lightning.runs.files import REPORT, write_atomically
+from peft_lightning.runs.files import CannotWrite, Mend, write_atomically
 
 # So many pairs are told one by one in the terminal.
 FEW = 6
 WITHOUT_TEXTS = "Numbers are rows of the test split; the texts are left out of this report."
+WRITE_AGAIN = Mend(
+    ("free some, then write the report again",), ("make its folder writable, then write the report again",)
+)
 
 
 def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) -> None:
@@ -53,7 +56,10 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     hide = NOTHING if texts else ALL_FOLDERS
     page = render_page(study, findings, rows, told, shown, hide)
     for name, content in (("table.md", as_markdown(rows)), ("results.csv", as_csv(study, hide)), ("report.html", page)):
-        write_atomically(folder / name, content.encode(), REPORT)
+        try:
+            write_atomically(folder / name, content.encode())
+        except CannotWrite as error:
+            raise error.mended(WRITE_AGAIN) from error
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):

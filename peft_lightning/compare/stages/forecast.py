@@ -8,7 +8,7 @@ from pathlib import Path
 from peft_lightning.compare.execution.board import peak_memory
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.stages.run_batches import Workload
-from peft_lightning.runs.files import COMPARISON, write_atomically
+from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 1
 FILE = "forecast.json"
@@ -73,7 +73,7 @@ class Forecast:
             folder: The comparison's folder.
         """
         content = {"schema": SCHEMA, **asdict(self)}
-        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_forecast(folder: Path) -> Forecast | None:

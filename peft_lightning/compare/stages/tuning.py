@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import COMPARISON, write_atomically
+from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 1
 FILE = "tuning.json"
@@ -70,7 +70,7 @@ class Tuning:
             folder: The comparison's folder.
         """
         content = {"schema": SCHEMA, "factor": FACTOR, **asdict(self)}
-        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode(), COMPARISON)
+        write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_tuning(folder: Path) -> Tuning | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peft_lightning.data.sources.corpus import RawSplit
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 # 1.0 is how a table with a missing label somewhere writes 1.
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")
@@ -45,8 +45,9 @@ def class_numbers(
         class_names = sorted(present, key=int if numeric else None)
     if len(class_names) < 2:
         raise UserError(
-            f"{train.name} has one class only ({class_names[0]!r}): a classifier needs two or more; "
-            "is --data.label_column right?"
+            f"{train.name} has one class only ({class_names[0]!r}): a classifier needs two or more; is ",
+            Setting("data.label_column"),
+            " right?",
         )
     _refuse_measurements(train.name, class_names, len(spelled))
     number = {name: i for i, name in enumerate(class_names)}
@@ -68,12 +69,16 @@ def class_numbers(
 
 def _refuse_measurements(source: str, class_names: Sequence[str], rows: int) -> None:
     """Refuses what is no choice between classes: ratings with decimals, or a label of its own for almost every row."""
-    mend = "is --data.label_column right? A score becomes a class when it is cut in two, or rounded"
+    mend = (
+        "is ",
+        Setting("data.label_column"),
+        " right? A score becomes a class when it is cut in two, or rounded",
+    )
     fraction = next((name for name in class_names if _FRACTION.fullmatch(name)), None)
     if fraction is not None and all(_NUMBER.fullmatch(name) for name in class_names):
-        raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: {mend}")
+        raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: ", *mend)
     if len(class_names) > MOST_UNASKED and 2 * len(class_names) > rows:
-        raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: {mend}")
+        raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: ", *mend)
 
 
 def _spelled(split: RawSplit, names: Sequence[str] | None) -> list[str]:

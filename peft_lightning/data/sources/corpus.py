@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def checked_texts(texts: Sequence[object], row_name: Callable[[int], str]) -> li
             raise UserError(f"{row_name(position)} has no text: remove the row or give it one")
         if not isinstance(text, str):
             raise UserError(
-                f"the text in {row_name(position)} is a {type(text).__name__}, not text: is --data.text_column right?"
+                f"the text in {row_name(position)} is a {type(text).__name__}, not text: is ",
+                Setting("data.text_column"),
+                " right?",
             )
         if not text.strip():
             raise UserError(f"the text in {row_name(position)} is blank: remove the row or give it one")

@@ -5,7 +5,7 @@ from pathlib import Path
 from peft_lightning.data.sources.corpus import RawSplit, checked_split
 from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table
 from peft_lightning.data.sources.text_files import read_utf8
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 # The reviews without a label that the Large Movie Review Dataset keeps beside pos and neg.
 _UNLABELLED = "unsup"
@@ -46,8 +46,8 @@ def _table(folder: Path, split: str) -> Path | None:
     found = [path for suffix in TABLE_SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
     if len(found) > 1:
         raise UserError(
-            f"{folder} has {' and '.join(path.name for path in found)}: keep one of them, "
-            "or name a file with --data.source"
+            f"{folder} has {' and '.join(path.name for path in found)}: keep one of them, or name a file with ",
+            Setting("data.source"),
         )
     return found[0] if found else None
 

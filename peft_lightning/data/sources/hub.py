@@ -3,8 +3,7 @@
 from typing import Any
 
 from peft_lightning.data.sources.corpus import RawSplit, checked_split
-from peft_lightning.errors import UserError
-from peft_lightning.recipes import offline_overlay
+from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
 _CONFIGURATIONS = {"stanfordnlp/imdb": "plain_text"}
@@ -63,8 +62,10 @@ def download(source: str) -> Any:
     except Exception as error:
         reason = str(error).split("\n")[0][:150]
         raise UserError(
-            f"cannot load {name} from the Hugging Face hub ({reason}): without a network add "
-            f"{offline_overlay()} or name a local folder with --data.source DIR"
+            f"cannot load {name} from the Hugging Face hub ({reason}): without a network add ",
+            Setting("data.source", "embedded", overlay="configs/offline.yaml"),
+            " or name a local folder with ",
+            Setting("data.source", Placeholder("DIR")),
         ) from error
 
 
@@ -74,7 +75,9 @@ def _read_split(name: str, split: Any, text_column: str, label_column: str) -> R
     for column, setting in ((text_column, "text_column"), (label_column, "label_column")):
         if column not in split.column_names:
             there = ", ".join(map(repr, split.column_names))
-            raise UserError(f"{name} has no column {column!r} (it has {there}): name it with --data.{setting}")
+            raise UserError(
+                f"{name} has no column {column!r} (it has {there}): name it with ", Setting(f"data.{setting}")
+            )
     feature = split.features[label_column]
     return checked_split(
         name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from peft_lightning.data.sources.corpus import RawSplit, checked_split, checked_texts, numbered_rows
 from peft_lightning.data.sources.text_files import read_lines, read_utf8
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -162,7 +162,8 @@ def _require_columns(path: Path, columns: Mapping[str, str], there: Sequence[str
             if separator is not None and path.suffix.lower() == ".csv":
                 raise UserError(f"{path} is separated by {separator!r}, not by commas: re-export it with commas")
             raise UserError(
-                f"{path} has no column {name!r} (it has {', '.join(map(repr, there))}): name it with --data.{setting}"
+                f"{path} has no column {name!r} (it has {', '.join(map(repr, there))}): name it with ",
+                Setting(f"data.{setting}"),
             )
 
 

@@ -57,7 +57,7 @@ def test_a_label_that_training_never_had_is_named() -> None:
 
 @pytest.mark.parametrize(("labels", "names"), [([1, 1], None), (["x", "x "], None), ([1, 1], ["neg", "pos"])])
 def test_one_class_only_is_refused(labels: list[object], names: list[str] | None) -> None:
-    with pytest.raises(UserError, match=r"train.csv has one class only .* --data.label_column"):
+    with pytest.raises(UserError, match=r"train.csv has one class only .* is label_column right"):
         class_numbers(split(labels, names), None)
 
 
@@ -65,7 +65,7 @@ def test_measurements_are_no_classes() -> None:
     scores = [f"{n / 7:.6f}" for n in range(8)]
     with pytest.raises(UserError, match=r"labels of train.csv are numbers such as 0\.142857, not classes"):
         class_numbers(split(scores), None)
-    with pytest.raises(UserError, match=r"train.csv has 80 different labels in 80 rows: is --data.label_column right"):
+    with pytest.raises(UserError, match=r"train.csv has 80 different labels in 80 rows: is label_column right"):
         class_numbers(split(list(range(80))), None)
     # Stars with halves, written as words, and many classes with a few rows each are classes.
     assert len(class_numbers(split(["3.5 stars", "4 stars"]), None)[2]) == 2

@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from peft_lightning.data.sources.hub import read_hub
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 
 
 def dataset(name: str | None, rows: dict[str, list[Any]]) -> datasets.Dataset:
@@ -48,6 +48,8 @@ def test_another_dataset_is_tested_on_its_validation_split(hub: dict[Any, Any]) 
 
 def test_without_a_network_the_line_names_the_offline_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"cannot load stanfordnlp/imdb .*--config configs/offline.yaml") as caught:
+    with pytest.raises(UserError, match=r"cannot load stanfordnlp/imdb .*source='embedded' .* source=DIR$") as caught:
         read_hub("imdb", "text", "label")
     assert "\n" not in str(caught.value)
+    line = caught.value.worded(Setting.as_flag)
+    assert line.endswith("add --config configs/offline.yaml or name a local folder with --data.source DIR")
