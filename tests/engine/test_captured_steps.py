@@ -27,7 +27,7 @@ from tests.integration.offline_run import checkpoint, only_run
         pytest.param(
             ["--trainer.gradient_clip_val", "0.05", "--trainer.gradient_clip_algorithm", "value"], id="values"
         ),
-        pytest.param(["--trainer.precision", "bf16-mixed"], id="bf16"),
+        pytest.param(["--trainer.precision", "bf16-mixed"], id="bf16", marks=pytest.mark.slow),
     ],
 )
 def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words: list[str], tmp_path: Path) -> None:
@@ -100,6 +100,7 @@ def test_dropout_is_drawn_anew_in_every_replay(graphs: list[str], tiny_fit: list
     assert len(set(losses)) == 12
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_the_same_bits(graphs: list[str], tiny_fit: list[str], tmp_path: Path) -> None:
     words = [*tiny_fit, *graphs, "--data.batch_size", "8", "--model.schedule", "constant"]
     expected, _ = trained(words, tmp_path / "whole")

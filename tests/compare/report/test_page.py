@@ -67,14 +67,21 @@ def three_classes(folder: Path) -> None:
     comparison(folder, {"lora": made, "ia3": replace(made, method="ia3", accuracy=0.8)}, (1,), 60)
 
 
-@pytest.fixture(params=[whole, partial, not_begun, three_classes], ids=lambda make: make.__name__)
-def page(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    request.param(tmp_path)
-    write_report(tmp_path)
-    return (tmp_path / "report.html").read_text()
+@pytest.fixture(scope="module", params=[whole, partial, not_begun, three_classes], ids=lambda make: make.__name__)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison and its report, written once: every test only reads it."""
+    folder = tmp_path_factory.mktemp(request.param.__name__)
+    request.param(folder)
+    write_report(folder)
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
 def outline(page: str) -> Outline:
     outline = Outline()
     outline.feed(page)
@@ -127,9 +134,9 @@ def test_every_figure_has_a_caption(outline: Outline) -> None:
     assert len(list(outline.all("figure"))) == len(list(outline.all("figcaption")))
 
 
-def test_the_page_says_its_language_and_its_name(page: str, tmp_path: Path) -> None:
+def test_the_page_says_its_language_and_its_name(page: str, folder: Path) -> None:
     assert '<html lang="en">' in page
-    assert f"<title>{tmp_path.name}</title>" in page
+    assert f"<title>{folder.name}</title>" in page
 
 
 def test_pictures_are_drawn_in_the_page_s_colours(page: str) -> None:
