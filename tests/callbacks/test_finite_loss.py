@@ -17,7 +17,7 @@ NAN, INF = float("nan"), float("inf")
 def test_a_broken_loss_stops_the_run_at_the_next_point(broken: float, tmp_path: Path) -> None:
     module = ScriptedModule(losses=[1, 1, 1, broken, 1, 1, 1, 1])
     with pytest.raises(
-        UserError, match=r"loss became infinite or NaN between steps 2 and 4.*--model\.learning_rate"
+        UserError, match=r"loss became infinite or NaN between steps 2 and 4: lower learning_rate, clip with"
     ) as stop:
         trainer(tmp_path, FiniteLoss(), log_every_n_steps=2).fit(module, datamodule=ScriptedData(train=8))
     assert module.batches == 4

@@ -288,6 +288,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     record = json.loads((run / "results.json").read_text())
     assert record["status"] == "failed"
     assert "NaN" in record["error"]
+    assert record["error"] == line  # a comparison shows its user this one
 
 
 @pytest.mark.slow

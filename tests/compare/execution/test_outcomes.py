@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from peft_lightning.commands.mends import COMPARISON, mending
 from peft_lightning.compare.execution.outcomes import (
     ATTEMPT,
     FAILURE,
@@ -126,6 +127,11 @@ def test_what_a_comparison_cannot_write_names_a_mend_that_a_comparison_has(tmp_p
         plan_tuning(plan, 2).write,
     ]
     for write in writers:
-        with pytest.raises(UserError, match=r"in_the_way.*make its folder writable") as refused:
+        with (
+            pytest.raises(
+                UserError, match=r"in_the_way.*make its folder writable, then go on with --resume"
+            ) as refused,
+            mending(COMPARISON),
+        ):
             write(place)
         assert "default_root_dir" not in str(refused.value)
