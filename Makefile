@@ -20,11 +20,12 @@ DEV     := $(VENV)/.installed-dev
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
 # What `make quickstart` trains: one command, one place to change it.
-QUICKSTART = fit --config configs/tuned/qlora.yaml --config configs/offline.yaml \
+QUICKSTART = fit --config configs/tuned_on_embedded/qlora.yaml --config configs/offline.yaml \
 	--data.n_train 400 --data.n_val 100 --data.n_test 500
 
 # What `make compare` compares: sized for ten minutes on two cores, the forecast and the starting of 16 processes included.
-COMPARE = compare configs/tuned/full.yaml configs/tuned/lora.yaml configs/tuned/qlora.yaml configs/tuned/ia3.yaml \
+COMPARE = compare configs/tuned_on_embedded/full.yaml configs/tuned_on_embedded/lora.yaml \
+	configs/tuned_on_embedded/qlora.yaml configs/tuned_on_embedded/ia3.yaml \
 	--overlay configs/offline.yaml --seeds 1 2 3 \
 	--data.n_train 240 --data.n_val 64 --data.n_test 300 --data.max_length 128
 

@@ -26,7 +26,7 @@ from peft_lightning.compare.plan.plan import read_plan
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.record import RunRecord
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "study"
 METHODS = ("full", "lora", "qlora", "ia3")
 INTERRUPTED = 130
 CHECKPOINTED = "qlora-checkpointed"

@@ -17,12 +17,12 @@ peft-lightning {__version__}: which fine-tuning method should I use, on my data 
   python -m peft_lightning predict --config RUN_DIR/config.yaml --ckpt_path best \\
       --data.predict_file reviews.txt [--output out.jsonl]
   tensorboard --logdir lightning_logs                             watch
-  python -m peft_lightning compare configs/tuned/lora.yaml configs/tuned/ia3.yaml [--seeds 1 2 3]
+  python -m peft_lightning compare configs/lora.yaml configs/ia3.yaml [--seeds 1 2 3]
                                                                   which one? every recipe, several seeds
   python -m peft_lightning report lightning_logs/compare/NAME     its report again, from the records
 
-recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml: the published study's, whole
-           configs/tuned/*.yaml: the same methods, learning rate chosen for each on validation
+recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml head.yaml; configs/study/*.yaml: as published;
+           configs/tuned_on_embedded/*.yaml: for the backbone in the package
 overlays   a further --config states differences only; configs/offline.yaml needs no download,
            configs/lean.yaml trains any recipe in the least memory
 overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1

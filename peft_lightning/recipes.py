@@ -5,6 +5,8 @@ fit: LoRA's ``target_modules`` would silently become IA³'s. Here files are merg
 change of class starts from an empty set of arguments.
 """
 
+import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,6 +17,8 @@ import yaml
 from peft_lightning.errors import Setting, UserError
 
 Config = dict[str, Any]
+# Folders below configs/ that have another name since 0.1.0.
+RENAMED = {"tuned": "tuned_on_embedded"}
 
 
 def find_config(name: str) -> Path:
@@ -41,8 +45,43 @@ def find_config(name: str) -> Path:
         {f"configs/{file.relative_to(root)}" for root in _packaged_configs() for file in root.rglob("*.yaml")}
     )
     raise UserError(
-        Setting("config", name), f": no such file; the recipes that come with the package are {', '.join(known)}"
+        Setting("config", name),
+        f": no such file{_meant(path, known)}; the recipes that come with the package are {', '.join(known)}",
     )
+
+
+def recipe_name(path: Path) -> str:
+    """Returns what a run's record calls a recipe: ``study/lora`` for ``configs/study/lora.yaml``.
+
+    That is its path below the folder ``configs``, without suffix; the file's stem where it is in no such folder.
+
+    Args:
+        path: The recipe's file.
+    """
+    *folders, _ = Path(os.path.normpath(path)).parts
+    if "configs" not in folders:
+        return path.stem
+    below = folders[len(folders) - folders[::-1].index("configs") :]
+    return "/".join((*below, path.stem))
+
+
+def is_packaged(name: str) -> bool:
+    """Tells whether the package has a recipe of that name.
+
+    Args:
+        name: A name as of `recipe_name`.
+    """
+    return any((root / f"{name}.yaml").is_file() for root in _packaged_configs())
+
+
+def _meant(path: Path, known: Sequence[str]) -> str:
+    """What the user may have meant by a file that is not there."""
+    folder, _, stem = recipe_name(path).rpartition("/")
+    renamed = f"configs/{RENAMED.get(folder, folder)}/{stem}.yaml"
+    if renamed in known:
+        return f" (it is now {renamed})"
+    closest = difflib.get_close_matches(path.as_posix(), known, n=1)
+    return f" (did you mean {closest[0]}?)" if closest else ""
 
 
 def _packaged_configs() -> list[Path]:

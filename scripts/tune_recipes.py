@@ -4,8 +4,8 @@
 
 Each method is tried with 5 learning rates x 2 schedules, one process each; nothing of the test split is looked at
 until the best of each method, by validation accuracy and then loss, is run again with three seeds and tested.
-Settings that follow hold for all of them. The figures that the heads of `configs/tuned/*.yaml` name were printed by
-this script.
+Settings that follow hold for all of them. The figures that the heads of `configs/tuned_on_embedded/*.yaml` name were
+printed by this script.
 """
 
 import argparse
@@ -40,7 +40,8 @@ class Trial(NamedTuple):
 def run(trial: Trial, words: list[str], folder: Path) -> tuple[Trial, dict[str, float]]:
     """Runs a trial in a process of its own and returns the metrics in its record."""
     root = folder / "-".join(map(str, trial))
-    command = [sys.executable, "-m", "peft_lightning", "fit", "--config", f"configs/tuned/{trial.method}.yaml", *words]
+    recipe = f"configs/tuned_on_embedded/{trial.method}.yaml"
+    command = [sys.executable, "-m", "peft_lightning", "fit", "--config", recipe, *words]
     command += ["--model.learning_rate", trial.rate, "--model.schedule", trial.schedule]
     command += ["--seed_everything", str(trial.seed), "--test_after_fit", str(trial.tested).lower()]
     command += ["--trainer.default_root_dir", str(root), "--trainer.enable_progress_bar", "false"]

@@ -9,7 +9,15 @@ import yaml
 
 from peft_lightning.__main__ import main
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
+from peft_lightning.recipes import (
+    class_flags,
+    find_config,
+    is_packaged,
+    merge,
+    read_config,
+    recipe_name,
+    split_arguments,
+)
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OVERLAYS = ("offline.yaml", "lean.yaml")
@@ -36,7 +44,7 @@ def test_every_recipe_parses() -> None:
         assert offline["model"]["model_name_or_path"] == offline["data"]["source"] == "embedded"
         assert offline["model"]["method"] == config["model"]["method"]
         seen += 1
-    assert seen == 10
+    assert seen == 14
 
 
 def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone() -> None:
@@ -65,9 +73,39 @@ def test_a_recipe_is_complete(path: Path) -> None:
     assert {"max_epochs", "precision", "devices"} <= stated["trainer"].keys()
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "source"),
+    [
+        ("full", 2e-5, "RoBERTa (Liu et al. 2019), table 10"),
+        ("lora", 3e-4, "examples/sequence_classification/LoRA.ipynb"),
+        ("qlora", 3e-4, "examples/sequence_classification/LoRA.ipynb"),
+        ("ia3", 3e-3, "T-Few"),
+        ("head", 1e-3, "Kingma & Ba 2015"),
+    ],
+)
+def test_a_method_s_own_recipe_trains_as_the_source_that_it_names(name: str, rate: float, source: str) -> None:
+    model = parsed("--config", f"configs/{name}.yaml")["model"]
+    assert (model["learning_rate"], model["schedule"], model["warmup_ratio"]) == (rate, "linear", 0.06)
+    head, _, _ = (CONFIGS / f"{name}.yaml").read_text().partition("seed_everything")
+    assert source in head
+    assert "Not measured here" in head
+
+
+@pytest.mark.parametrize("folder", ["study", "tuned_on_embedded"])
+def test_recipes_of_one_method_train_the_same_weights_on_the_same_reviews(folder: str) -> None:
+    names = sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml"))
+    assert {"full", "lora", "qlora", "ia3"} <= set(names)
+    for name in names:
+        own, other = (yaml.safe_load((CONFIGS / part / f"{name}.yaml").read_text()) for part in ("", folder))
+        for model in (own["model"], other["model"]):
+            del model["learning_rate"], model["schedule"], model["warmup_ratio"]
+        other["data"].pop("truncation", None)
+        assert own == other
+
+
 @pytest.mark.parametrize("name", ["full", "lora", "qlora", "ia3"])
 def test_the_study_s_recipes_are_as_published(name: str) -> None:
-    config = parsed("--config", f"configs/{name}.yaml")
+    config = parsed("--config", f"configs/study/{name}.yaml")
     assert config["seed_everything"] == 42
     assert config["model"]["model_name_or_path"] == "roberta-base"
     assert config["model"]["learning_rate"] == 2e-5
@@ -75,8 +113,8 @@ def test_the_study_s_recipes_are_as_published(name: str) -> None:
     assert (config["data"]["max_length"], config["data"]["batch_size"]) == (256, 8)
 
 
-def test_recipes_differ_in_nothing_but_the_method_and_its_optimiser() -> None:
-    configs = [parsed("--config", f"configs/{name}.yaml") for name in ("full", "lora", "qlora", "ia3")]
+def test_the_study_s_recipes_differ_in_nothing_but_the_method_and_its_optimiser() -> None:
+    configs = [parsed("--config", f"configs/study/{name}.yaml") for name in ("full", "lora", "qlora", "ia3")]
     for config in configs:
         del config["model"]["method"], config["model"]["optimizer"]
     assert all(config == configs[0] for config in configs)
@@ -131,8 +169,39 @@ def test_a_recipe_that_is_not_there_comes_from_the_package(tmp_path: Path, monke
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/lora.yaml").write_text("data: {}")
     assert read_config(find_config("configs/lora.yaml")) == {"data": {}}
-    with pytest.raises(UserError, match=r"configs/qlora\.yaml"):
+    with pytest.raises(
+        UserError, match=r"no such file \(did you mean configs/qlora\.yaml\?\); .*configs/study/ia3\.yaml"
+    ):
         find_config("configs/qloar.yaml")
+
+
+@pytest.mark.parametrize("named", ["configs/tuned/lora.yaml", "./configs/tuned/lora.yaml"])
+def test_a_recipe_whose_folder_was_renamed_is_found_by_its_old_name(named: str) -> None:
+    with pytest.raises(
+        UserError, match=r"tuned/lora\.yaml: no such file \(it is now configs/tuned_on_embedded/lora\.yaml\)"
+    ):
+        find_config(named)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("configs/lora.yaml", "lora"),
+        ("configs/study/lora.yaml", "study/lora"),
+        ("./configs/../configs/study/lora.yaml", "study/lora"),
+        ("/lib/peft_lightning/configs/tuned_on_embedded/lora.yaml", "tuned_on_embedded/lora"),
+        ("mine/lora.yaml", "lora"),
+        ("../up.yaml", "up"),
+        ("configs/../elsewhere/up.yaml", "up"),
+    ],
+)
+def test_a_recipe_s_name_is_its_path_below_configs_or_its_stem(path: str, name: str) -> None:
+    assert recipe_name(Path(path)) == name
+
+
+def test_every_recipe_of_the_package_is_known_by_its_name() -> None:
+    assert all(is_packaged(recipe_name(path)) for path in RECIPES)
+    assert not is_packaged("study/head")
 
 
 @pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b""])

@@ -1,4 +1,4 @@
-"""This project: `python -m peft_lightning fit` with a recipe, as a user starts it, and the clock as a callback."""
+"""This project: `python -m peft_lightning fit` with the study's recipe, and the clock as a callback."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def command(job: Job, result: Path) -> list[str]:
     }
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     words = [word.replace("{method}", job.method) for word in job.words]
-    return [sys.executable, "-m", "peft_lightning", "fit", "--config", f"configs/{job.method}.yaml", *flags, *words]
+    recipe = f"configs/study/{job.method}.yaml"
+    return [sys.executable, "-m", "peft_lightning", "fit", "--config", recipe, *flags, *words]
 
 
 def recorded(folder: Path) -> dict[str, Any]:

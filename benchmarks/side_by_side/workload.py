@@ -12,7 +12,7 @@ from side_by_side.job import Job
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# The seed of `configs/*.yaml`: it picks the reviews.
+# The seed of `configs/study/*.yaml`: it picks the reviews.
 DATA_SEED = 42
 # Drawn beside the training reviews and not looked at: `fit` cannot do without.
 N_VAL = 16

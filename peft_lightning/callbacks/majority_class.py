@@ -5,24 +5,29 @@ import math
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
+from peft_lightning.backbone.locations import EMBEDDED
+from peft_lightning.recipes import is_packaged
+
 
 class MajorityClassWarning(Callback):
-    """Warns when no validation was better than answering the most frequent class, and names the tuned recipe.
+    """Warns when no validation was better than answering the most frequent class, and names a recipe for the backbone.
 
     Better means: by more than two standard errors of an accuracy measured on that many examples.
 
     Args:
         method: The method's name, which is its recipe's.
-        recipe: The recipe of the run; a tuned one is not recommended to itself.
+        recipe: The recipe of the run, which is not recommended to itself.
+        backbone: The name of the backbone: the one in the package has recipes of its own.
     """
 
-    def __init__(self, method: str, recipe: str = "") -> None:
-        tuned = f"tuned/{method}"
+    def __init__(self, method: str, recipe: str = "", backbone: str = "") -> None:
+        better, what = (
+            (f"tuned_on_embedded/{method}", "method on this backbone") if backbone == EMBEDDED else (method, "method")
+        )
         self._mend = (
-            "train on more reviews or for more epochs, or try another model.learning_rate"
-            if recipe == tuned
-            else f"try configs/{tuned}.yaml, whose learning rate was chosen for this method, or raise"
-            " model.learning_rate"
+            f"try configs/{better}.yaml, whose learning rate was chosen for this {what}, or raise model.learning_rate"
+            if recipe != better and is_packaged(better)
+            else "raise model.learning_rate, or train on more reviews or for more epochs"
         )
         self._best: float | None = None
 

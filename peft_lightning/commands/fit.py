@@ -77,7 +77,7 @@ class Fit(Command):
             GPUMemory(),
             ParameterCount(),
             TrainingCurve(),
-            MajorityClassWarning(self.model.method.name, record.recipe),
+            MajorityClassWarning(self.model.method.name, record.recipe, self.model.model_name_or_path),
             self.predictions,
             self.rewind,
             self.recorder,

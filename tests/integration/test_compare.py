@@ -25,7 +25,7 @@ from tests.integration.offline_run import PROGRAM, SOURCES, Outcome, history, re
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 FOLDER = Path("lightning_logs/compare/mine")
-RECIPES = ("configs/tuned/lora.yaml", "configs/tuned/ia3.yaml")
+RECIPES = ("configs/tuned_on_embedded/lora.yaml", "configs/tuned_on_embedded/ia3.yaml")
 SMALL = (
     *("--overlay", "configs/offline.yaml", "--name", "mine", "--data.n_train", "32", "--data.n_val", "16"),
     *("--data.n_test", "24", "--data.max_length", "32", "--trainer.accelerator", "cpu"),
@@ -145,7 +145,7 @@ def test_a_comparison_killed_twice_and_resumed_equals_an_uninterrupted_one(tmp_p
         left, right = record(path), record(other)
         for part in ("status", "metrics", "params", "dataset", "config_sha256", "seed", "checkpoint_bytes"):
             assert left[part] == right[part], (name, part)
-        assert left["recipe"] == right["recipe"] == f"tuned/{name.split()[0]}"
+        assert left["recipe"] == right["recipe"] == f"tuned_on_embedded/{name.split()[0]}"
         assert left["time"]["steps"] == right["time"]["steps"] == 12
         assert (path / "predictions.parquet").read_bytes() == (other / "predictions.parquet").read_bytes()
         assert history(path) == history(other)
@@ -230,7 +230,7 @@ def test_ctrl_c_that_ends_tee_too_lets_the_run_write_its_record_all_the_same(tmp
 
 def broken_recipe(cwd: Path, name: str, how: str) -> str:
     """A recipe whose runs break in their third step."""
-    content = yaml.safe_load((SOURCES / "configs/tuned/lora.yaml").read_text())
+    content = yaml.safe_load((SOURCES / "configs/tuned_on_embedded/lora.yaml").read_text())
     content["trainer"]["callbacks"] = [{"class_path": f"tests.integration.breaking.{how}"}]
     path = cwd / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -278,7 +278,7 @@ def failure(cwd: Path, label: str) -> dict[str, Any] | None:
 
 
 def test_a_mistake_in_a_recipe_is_said_before_anything_runs_and_leaves_nothing(tmp_path: Path) -> None:
-    content = yaml.safe_load((SOURCES / "configs/tuned/lora.yaml").read_text())
+    content = yaml.safe_load((SOURCES / "configs/tuned_on_embedded/lora.yaml").read_text())
     content["model"]["learning_rat"] = 1e-3
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(content))
     outcome = compare(tmp_path, "odd.yaml", *RECIPES, *SMALL, "--seeds", "1")

@@ -12,7 +12,7 @@ from tests.integration.offline_run import PROGRAM, TINY, only_run, record, run
 pytestmark = pytest.mark.slow
 
 LISTENING = (sys.executable, str(Path(__file__).with_name("listening_run.py")))
-FIT = ["fit", "--config", "configs/tuned/qlora.yaml", *TINY]
+FIT = ["fit", "--config", "configs/tuned_on_embedded/qlora.yaml", *TINY]
 # A hub that is certain not to answer: no test may reach the real one.
 NOWHERE = "http://127.0.0.1:9"
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config
+from peft_lightning.recipes import Config, recipe_name
 from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 2
@@ -178,6 +178,5 @@ def _directory(content: Mapping[str, Any]) -> str | None:
 
 
 def _kept(folder: Path, recipe: PlannedRecipe) -> Path:
-    # With the recipe's own name and its folder's, by which a run knows a tuned recipe; the label keeps them apart.
-    path = Path(recipe.path)
-    return folder / "recipes" / recipe.label / (path.parent.name.strip(".") or "recipe") / f"{path.stem}.yaml"
+    # Below a folder `configs`, so that a run records the recipe's own name; the label keeps those of one name apart.
+    return folder / "recipes" / recipe.label / "configs" / f"{recipe_name(Path(recipe.path))}.yaml"

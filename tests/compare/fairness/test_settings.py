@@ -18,6 +18,7 @@ from peft_lightning.compare.fairness.settings import (
 )
 
 METHODS = ("full", "lora", "qlora", "ia3")
+STUDY = tuple(f"study/{name}" for name in METHODS)
 Config = dict[str, Any]
 
 
@@ -46,28 +47,29 @@ def changed(section: str, key: str, value: object) -> Fairness:
 
 
 def test_the_study_s_recipes_differ_in_qlora_s_optimiser_alone() -> None:
-    fairness = compared(*METHODS)
+    fairness = compared(*STUDY)
     (found,) = fairness.differences
     assert found.setting == "model.optimizer"
-    assert found.values == {"full": "adamw", "lora": "adamw", "qlora": "paged_adamw_8bit", "ia3": "adamw"}
+    assert found.values == dict(zip(STUDY, ("adamw", "adamw", "paged_adamw_8bit", "adamw"), strict=True))
     assert set(found.weight.touches) == {"memory", "time", "accuracy"}
-    assert headline(fairness).startswith("Beyond the method itself 1 setting differs between full, lora, qlora and ia3")
+    between = "study/full, study/lora, study/qlora and study/ia3"
+    assert headline(fairness).startswith(f"Beyond the method itself 1 setting differs between {between}")
 
 
 def test_the_study_s_one_learning_rate_is_not_passed_off_as_fair() -> None:
-    fairness = compared("full", "lora", "ia3")
-    assert headline(fairness) == "Nothing but the method differs between full, lora and ia3."
+    fairness = compared("study/full", "study/lora", "study/ia3")
+    assert headline(fairness) == "Nothing but the method differs between study/full, study/lora and study/ia3."
     assert "same learning rate (2e-05), which is not the same chance" in shared_rate_in_words(fairness)
 
 
 def test_the_tuned_recipes_differ_in_optimiser_rate_and_schedule() -> None:
-    fairness = compared(*(f"tuned/{name}" for name in METHODS))
+    fairness = compared(*(f"tuned_on_embedded/{name}" for name in METHODS))
     found = {difference.setting: difference.values for difference in fairness.differences}
     assert found.keys() == {"model.optimizer", "model.learning_rate", "model.schedule"}
     assert list(found["model.learning_rate"].values()) == [1e-4, 2e-4, 5e-4, 5e-3]
     assert list(found["model.schedule"].values()) == ["linear", "cosine", "linear", "cosine"]
     assert fairness.shared_rate is None
-    assert headline(fairness).startswith("Beyond the method itself 3 settings differ between tuned/full,")
+    assert headline(fairness).startswith("Beyond the method itself 3 settings differ between tuned_on_embedded/full,")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe
 
 
 def test_recipes_with_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
-    names = ["configs/lora.yaml", "configs/tuned/lora.yaml", "configs/full.yaml"]
-    assert [planned.label for planned in build_plan(names, [1]).recipes] == ["configs-lora", "tuned-lora", "full"]
+    names = ["configs/lora.yaml", "configs/study/lora.yaml", "configs/full.yaml"]
+    assert [planned.label for planned in build_plan(names, [1]).recipes] == ["configs-lora", "study-lora", "full"]
     alike = [recipe(tmp_path / "a" / "b-c.yaml"), recipe(tmp_path / "a-b" / "c.yaml"), recipe(tmp_path / "d" / "c.yml")]
     plan = build_plan([*alike, recipe(tmp_path / "d" / "c.yaml")], [1])
     assert len({run.folder for run in plan.runs(tmp_path)}) == 4
@@ -21,12 +21,12 @@ def test_recipes_with_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
     [
         ([], [1], [], [], "no recipe to compare: name some"),
         (["configs/nowhere.yaml"], [1], [], [], "no such file"),
-        ([STUDY[1], "./configs/../configs/lora.yaml"], [1], [], [], "is named twice.*--seeds"),
+        ([STUDY[1], "./configs/../configs/study/lora.yaml"], [1], [], [], "is named twice.*--seeds"),
         (STUDY, [], [], [], "no seed: name some"),
         (STUDY, [1, 2, 1], [], [], "--seeds names 1 twice"),
         (STUDY, [-1], [], [], "whole number from 0"),
         ([*STUDY, OFFLINE], [1], [], [], "names no method.*--overlay configs/offline.yaml"),
-        (STUDY[:2], [1], [STUDY[3]], [], "--overlay configs/ia3.yaml names a method"),
+        (STUDY[:2], [1], [STUDY[3]], [], "--overlay configs/study/ia3.yaml names a method"),
         (STUDY, [1], [], ["n_train", "400"], "'n_train' is no override"),
         (STUDY, [1], [], ["--seed_everything", "3"], "--seed_everything cannot be overridden.*--seeds"),
         (STUDY, [1], [], ["--trainer.default_root_dir=x"], "--name"),

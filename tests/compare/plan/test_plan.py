@@ -14,7 +14,7 @@ from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.errors import UserError
 
-STUDY = ["configs/full.yaml", "configs/lora.yaml", "configs/qlora.yaml", "configs/ia3.yaml"]
+STUDY = [f"configs/study/{name}.yaml" for name in ("full", "lora", "qlora", "ia3")]
 OFFLINE = "configs/offline.yaml"
 
 
@@ -74,8 +74,8 @@ def test_a_plan_reads_back_whole_and_in_another_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "recorded"),
     [
-        (["configs/tuned/lora.yaml", "configs/full.yaml"], ["tuned/lora", "full"]),
-        (["configs/lora.yaml", "configs/tuned/lora.yaml"], ["lora", "tuned/lora"]),
+        (["configs/tuned_on_embedded/lora.yaml", "configs/full.yaml"], ["tuned_on_embedded/lora", "full"]),
+        (["configs/lora.yaml", "configs/study/lora.yaml"], ["lora", "study/lora"]),
         (["tuned.yaml", "../up.yaml", "./here.yaml"], ["tuned", "up", "here"]),
     ],
 )

@@ -36,7 +36,7 @@ def test_texts_name_no_folders(text: str, shown: str) -> None:
         ("/home/anna/my secret data/my roberta", "…/my roberta"),
         ("../acme-patients/train", "…/train"),
         ("acme patients/train/", "…/train"),
-        ("configs/tuned/lora.yaml", "…/lora.yaml"),
+        ("configs/study/lora.yaml", "…/lora.yaml"),
         ("file:///home/anna/reviews", "…/reviews"),
         ("~/reviews", "…/reviews"),
         (r"C:\Users\anna\reviews", "…/reviews"),
