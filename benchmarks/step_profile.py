@@ -30,10 +30,11 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
 from peft_lightning.engine.attention import planned_attention
-from peft_lightning.engine.captured_steps import CapturedSteps, StepSettings
+from peft_lightning.engine.captured_steps import CapturedSteps
 from peft_lightning.engine.casting import cast_together, casts_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers
+from peft_lightning.engine.step_settings import StepSettings
 from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attention
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.optim.optimizers import build_optimizer
@@ -77,14 +78,14 @@ class Profile:
     kernels: list[tuple[str, float, int]]
 
 
-def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int, steps: int) -> Profile:
+def profile_step(method: str, engine: str, backbone: str, batch_size: int, tokens: int, steps: int) -> Profile:
     """Profiles.
 
     Args:
         method: a recipe's name.
         engine: `eager`, `graph` or `compiled`.
         backbone: what `model.model_name_or_path` takes.
-        rows: examples in the batch.
+        batch_size: examples in the batch.
         tokens: width of the batch.
         steps: how many are timed.
     """
@@ -96,13 +97,13 @@ def profile_step(method: str, engine: str, backbone: str, rows: int, tokens: int
         planned_attention(engine == "compiled" and not unpads),
         unpadded_attention(module) if unpads else nullcontext(),
     ):
-        measured = _profile(module, engine, rows, tokens, steps)
+        measured = _profile(module, engine, batch_size, tokens, steps)
         return replace(measured, method=method, backbone_dtype=dtype, unpadded_attention=unpads)
 
 
-def _profile(module: TextClassifier, engine: str, rows: int, tokens: int, steps: int) -> Profile:
+def _profile(module: TextClassifier, engine: str, batch_size: int, tokens: int, steps: int) -> Profile:
     device = next(module.parameters()).device
-    batch = _batch(rows, tokens, device)
+    batch = _batch(batch_size, tokens, device)
     trained = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
     optimizer, _ = build_optimizer("adamw", trained, learning_rate=1e-5, device=device)
 
@@ -126,13 +127,13 @@ def _profile(module: TextClassifier, engine: str, rows: int, tokens: int, steps:
         )
         if engine == "compiled":
             layers = CompiledLayers(module)
-            settings = replace(settings, capturing=lambda rows: layers.lent())
+            settings = replace(settings, capturing=lambda micro_batch_size: layers.lent())
         if casts_together(module, compiled=engine == "compiled"):
             settings = replace(settings, weights=lambda: cast_together(module, torch.bfloat16))
         captured = CapturedSteps(module.loss, optimizer, settings)
 
         def step() -> object:
-            return captured.run(batch, rows, True)
+            return captured.run(batch, batch_size, True)
 
     for _ in range(3):
         step()
@@ -225,11 +226,11 @@ def _module(method: str, backbone: str) -> tuple[TextClassifier, str]:
     return module, dtype
 
 
-def _batch(rows: int, tokens: int, device: torch.device) -> dict[str, torch.Tensor]:
-    ids = torch.randint(5, 1000, (rows, tokens), device=device)
+def _batch(batch_size: int, tokens: int, device: torch.device) -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, 1000, (batch_size, tokens), device=device)
     mask = torch.ones_like(ids)
     mask[0, tokens - tokens // 8 :] = 0
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.arange(rows, device=device) % 2}
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.arange(batch_size, device=device) % 2}
 
 
 def _kernels(step: Callable[[], object], device: torch.device) -> list[tuple[str, float, int]]:

@@ -21,7 +21,7 @@ from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.predict import Predict
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.engine.single_device import single_device
-from peft_lightning.engine.strategy import StepStrategy
+from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import UserError
 from peft_lightning.library_messages import quieten
 from peft_lightning.mistakes import explain_argument
@@ -128,8 +128,9 @@ class PeftLightningCLI(LightningCLI):
         # On a CPU the thread would take the time, and the copy the memory, that are measured.
         on_gpu = device is not None and device.type == "cuda"
         plugins = [*_as_list(given["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
-        if given["strategy"] == "auto" and device is not None:
-            kwargs["strategy"] = StepStrategy(device, self._get(self.config_init, "engine"))
+        hosting = hosting_strategy(given["strategy"], device, self._get(self.config_init, "engine"))
+        if hosting is not None:
+            kwargs["strategy"] = hosting
         elif (asked := self._engine_settings()) and word == "fit":
             raise UserError(f"{asked} is for a run on one device: leave it out, or say --trainer.devices 1")
         try:

@@ -3,7 +3,7 @@
 from jsonargparse.typing import PositiveFloat
 from lightning.pytorch.cli import LightningArgumentParser
 
-from peft_lightning.engine.strategy import EngineName
+from peft_lightning.engine.engine import EngineName
 
 # The flags that some of the commands have of their own.
 COMMAND_OPTIONS = ("test_after_fit", "live", "live_interval_s", "output")
@@ -37,7 +37,7 @@ def add_engine_options(parser: LightningArgumentParser) -> None:
         type=PositiveFloat | None,
         default=None,
         help="GiB of GPU memory that fit may allocate (CUDA itself takes some 0.5 beside it); batches that do not"
-        " fit go through in pieces, which changes no step.",
+        " fit go through in micro-batches, which changes no step.",
     )
 
 

@@ -178,7 +178,7 @@ def test_a_recipe_that_is_not_there_comes_from_the_package(tmp_path: Path, monke
 @pytest.mark.parametrize("named", ["configs/tuned/lora.yaml", "./configs/tuned/lora.yaml"])
 def test_a_recipe_whose_folder_was_renamed_is_found_by_its_old_name(named: str) -> None:
     with pytest.raises(
-        UserError, match=r"tuned/lora\.yaml: no such file \(it is now configs/tuned_on_embedded/lora\.yaml\)"
+        UserError, match=r"tuned/lora\.yaml': no such file \(it is now configs/tuned_on_embedded/lora\.yaml\)"
     ):
         find_config(named)
 

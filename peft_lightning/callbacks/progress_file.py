@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.epoch_timer import EpochTimer
+from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.progress import VARIABLE, Progress
 
 # A write costs some 0.1 ms: a five-thousandth of the time at most.
@@ -31,8 +32,7 @@ class ProgressFile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says how many steps there are."""
-        steps = trainer.estimated_stepping_batches
-        self._steps = int(steps) if math.isfinite(steps) else None
+        self._steps = steps_in_all(trainer)
         self._say(trainer, "train")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:

@@ -1,6 +1,5 @@
 """The progress of a run as plain lines, for a log or a pipe."""
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from peft_lightning.callbacks.mean_loss import MeanLoss
+from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.row import duration
 
 INTERVAL_S = 30.0
@@ -38,8 +38,7 @@ class ProgressLines(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says how many steps there are to make."""
-        steps = trainer.estimated_stepping_batches
-        self._steps = int(steps) if math.isfinite(steps) else None
+        self._steps = steps_in_all(trainer)
         self._first_step, self._began = trainer.global_step, time.monotonic()
         many = f"{self._steps:,} steps" if self._steps is not None else "an open number of steps"
         self._say(f"training: {many}" + (f", {self._first_step:,} of them made before" if self._first_step else ""))

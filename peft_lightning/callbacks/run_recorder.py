@@ -12,13 +12,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
-from peft_lightning.engine.strategy import StepStrategy
+from peft_lightning.engine.strategies import engine_of
 from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
 from peft_lightning.runs.record import (
     BackboneFigures,
     DatasetFigures,
+    EngineFigures,
     EnvironmentFigures,
     MemoryFigures,
     ParameterFigures,
@@ -28,7 +29,7 @@ from peft_lightning.runs.record import (
 )
 from peft_lightning.runs.row import as_markdown
 
-SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures}
+SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures, "engine": EngineFigures}
 
 
 class RunRecorder(Callback):
@@ -142,11 +143,6 @@ class RunRecorder(Callback):
         record.status = status
         record.environment = self._environment
         record.notes = _notes(trainer, trainer.lightning_module)
-        if isinstance(trainer.strategy, StepStrategy):
-            record.engine = trainer.strategy.engine
-            record.unpadded_attention = trainer.strategy.unpads
-            record.cudnn_attention = trainer.strategy.plans_attention
-            record.micro_batch_size = trainer.strategy.rows or trainer.datamodule.batch_size  # type: ignore[attr-defined]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
@@ -157,8 +153,7 @@ class RunRecorder(Callback):
 
 def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
     """Returns what was done differently from what was asked, by the model and by the engine."""
-    engine = trainer.strategy.notes if isinstance(trainer.strategy, StepStrategy) else []
-    return [*pl_module.notes, *engine]  # type: ignore[misc]
+    return [*pl_module.notes, *engine_of(trainer).notes]  # type: ignore[misc]
 
 
 def status_after(exception: BaseException) -> Status:

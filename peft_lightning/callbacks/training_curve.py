@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.mean_loss import MeanLoss
-from peft_lightning.engine.strategy import gradient_norm
+from peft_lightning.engine.strategies import engine_of
 
 
 class TrainingCurve(Callback):
@@ -27,7 +27,7 @@ class TrainingCurve(Callback):
     ) -> None:
         """Measures the gradient norm where a point is due."""
         if self._is_due(trainer, trainer.global_step + 1):
-            self._gradient_norm = gradient_norm(trainer, optimizer)
+            self._gradient_norm = engine_of(trainer).gradient_norm(optimizer)
             # The schedule moves on before the batch ends: this is the rate of the step itself. It is the schedule's
             # own figure, since an engine may have put a rounded one on the device for the optimiser.
             schedules = trainer.lr_scheduler_configs

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from peft_lightning.callbacks.dashboard.callback import Dashboard
+from peft_lightning.callbacks.engine_findings import EngineFindings
 from peft_lightning.callbacks.epoch_timer import EpochTimer
 from peft_lightning.callbacks.finite_loss import FiniteLoss
 from peft_lightning.callbacks.gpu_memory import GPUMemory
@@ -24,12 +25,11 @@ from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
-from peft_lightning.callbacks.step_engine import StepEngine
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.engine.memory_limit import limited_memory
-from peft_lightning.engine.strategy import StepStrategy
+from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
 from peft_lightning.runs.directory import RunDirectory, find_unfinished
@@ -71,7 +71,7 @@ class Fit(Command):
         live = [Dashboard(self.directory, settings.options["live_interval_s"])] if settings.options["live"] else []
         return [
             RNGState(),
-            StepEngine(limited=settings.config["memory_limit_gib"] is not None),
+            EngineFindings(limited=settings.config["memory_limit_gib"] is not None),
             FiniteLoss(),
             EpochTimer(),
             GPUMemory(),
@@ -175,16 +175,14 @@ class Fit(Command):
             print(f"resuming {path} at step {read_checkpoint(self.directory.last)['global_step']}")
 
     def _train(self, trainer: Trainer, checkpoint: Path | None) -> None:
-        if isinstance(trainer.strategy, StepStrategy):
-            trainer.strategy.test_follows = self.settings.options["test_after_fit"]
+        engine_of(trainer).expect_test(self.settings.options["test_after_fit"])
         with self._one_line_endings(trainer):
             trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
 
     def _test(self, trainer: Trainer) -> None:
         # Without a validation there is no best checkpoint: the weights are tested as training left them.
         path = self.directory.best if self.checkpoints.best_step is not None else None
-        if isinstance(trainer.strategy, StepStrategy):
-            trainer.strategy.test_follows = False
+        engine_of(trainer).expect_test(False)
         with self._one_line_endings(trainer):
             trainer.test(self.model, datamodule=self.data, ckpt_path=path, weights_only=True, verbose=False)
 
@@ -203,11 +201,11 @@ class Fit(Command):
 
 def _out_of_memory(trainer: Trainer) -> str:
     """Says where the GPU's memory ran out, and what takes less of it."""
-    engine = trainer.strategy if isinstance(trainer.strategy, StepStrategy) else None
-    if trainer.state.fn == TrainerFn.TESTING or (engine is not None and engine.evaluating):
+    engine = engine_of(trainer)
+    if trainer.state.fn == TrainerFn.TESTING or engine.is_evaluating:
         return "the GPU ran out of memory while it evaluated: lower --data.eval_batch_size"
-    in_pieces = engine is not None and engine.rows == 1
+    least = ", with one example at a time" if engine.micro_batch_size == 1 else ""
     return (
-        f"the GPU ran out of memory at step {trainer.global_step}{', with one example at a time' if in_pieces else ''}:"
+        f"the GPU ran out of memory at step {trainer.global_step}{least}:"
         " add --config configs/lean.yaml, or lower --data.max_length"
     )

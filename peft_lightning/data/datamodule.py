@@ -160,6 +160,10 @@ class IMDbDataModule(LightningDataModule):
         )
         return ResumableDataLoader(self.train, order, **self._loading())
 
+    def batches_per_epoch(self) -> int:
+        """How many batches a training epoch has, of this process."""
+        return len(self.train_dataloader())
+
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
         """The batch that takes the most memory: the longest training reviews."""
         return widest_batch(self.train, self.batch_size, self._loading()["collate_fn"])

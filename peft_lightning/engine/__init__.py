@@ -1,1 +1,1 @@
-"""How a training step runs: by Lightning's own calls, in pieces that fit the memory, or captured in a CUDA graph."""
+"""How a training step runs: by Lightning's own calls, in micro-batches that fit the memory, or as a CUDA graph."""

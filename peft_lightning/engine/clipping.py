@@ -40,7 +40,7 @@ class Clipping:
         """
         if self.most and self.by_norm:
             return clip_grad_norm_(parameters, self.most)
-        norm = _norm(parameters)
+        norm = norm_of_gradients(parameters)
         if self.most:
             clip_grad_value_(parameters, self.most)
         return norm
@@ -59,7 +59,7 @@ class Clipping:
         if not (self.most and self.by_norm and self.in_update):
             yield self.clip(parameters)
             return
-        norm = _norm(parameters)
+        norm = norm_of_gradients(parameters)
         # Where torch's own gradient scaler leaves its scale, in 32 bits whatever the gradients are.
         optimizer.grad_scale = ((norm.float() + _EPS) / self.most).clamp(min=1)  # type: ignore[attr-defined]
         try:
@@ -68,5 +68,10 @@ class Clipping:
             del optimizer.grad_scale  # type: ignore[attr-defined]
 
 
-def _norm(parameters: Sequence[Tensor]) -> Tensor:
+def norm_of_gradients(parameters: Sequence[Tensor]) -> Tensor:
+    """Returns the norm that the gradients of parameters have together.
+
+    Args:
+        parameters: those that are trained; the ones without a gradient are left out.
+    """
     return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

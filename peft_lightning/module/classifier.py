@@ -23,7 +23,8 @@ from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import restore_refusal
 from peft_lightning.module.metrics import ClassificationMetrics
-from peft_lightning.optim.optimizers import build_optimizer, build_schedule, count_optimizer_steps
+from peft_lightning.optim.optimizers import build_optimizer, build_schedule
+from peft_lightning.optim.steps import planned_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +220,7 @@ class TextClassifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Builds the optimiser and its schedule over all steps of the run."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        steps = count_optimizer_steps(self.trainer, len(datamodule.train_dataloader()))
+        steps = planned_steps(self.trainer, len(datamodule.train_dataloader()))
         optimizer, note = build_optimizer(
             self.optimizer,
             [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad],

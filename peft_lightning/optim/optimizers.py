@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,6 @@ from torch.optim import AdamW, Optimizer
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
     from torch.optim.lr_scheduler import LRScheduler
 
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
@@ -116,28 +114,6 @@ def build_schedule(name: ScheduleName, optimizer: Optimizer, warmup_steps: int, 
         _SCHEDULES[name], optimizer, num_warmup_steps=warmup_steps, num_training_steps=total_steps
     )
     return schedule
-
-
-def count_optimizer_steps(trainer: Trainer, batches_per_epoch: int) -> int:
-    """Count the optimiser steps of a whole run.
-
-    Lightning's own estimate sets the loader up before a checkpoint's place in the order is known, and a resumed run
-    would start its epoch anew.
-
-    Args:
-        trainer: the Trainer, for its limits and its accumulation.
-        batches_per_epoch: batches that the training loader yields in an epoch.
-
-    Returns:
-        The number of steps, at least 1.
-    """
-    limit = trainer.limit_train_batches
-    batches = min(batches_per_epoch, limit) if isinstance(limit, int) else int(batches_per_epoch * limit)
-    epochs = 1 if trainer.max_epochs is None else trainer.max_epochs
-    steps = max(1, math.ceil(batches / trainer.accumulate_grad_batches) * epochs)
-    if trainer.max_steps == -1:
-        return steps
-    return trainer.max_steps if epochs == -1 else min(steps, trainer.max_steps)
 
 
 def _decay_groups(named_parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar, get_args
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
-SCHEMA = 3
-# Of what came later, older records simply know nothing.
+SCHEMA = 4
+# Of what came later, older records simply know nothing; what they say in another way is converted.
 READABLE = range(1, SCHEMA + 1)
 Status = Literal["running", "finished", "interrupted", "failed", "out_of_memory"]
 # What the error of a run says whose loss or weights are no numbers any more.
@@ -82,6 +82,21 @@ class TimeFigures:
 
 
 @dataclass
+class EngineFigures:
+    """How steps ran at last.
+
+    ``micro_batch_size`` is how many examples of a batch then went through together, ``unpadded_attention`` whether
+    attention left padding out, ``cudnn_attention`` whether training might otherwise take cuDNN's, which is planned for
+    every width of a batch; null where that was left to torch, as on a CPU and on several GPUs.
+    """
+
+    name: str | None = None
+    micro_batch_size: int | None = None
+    unpadded_attention: bool | None = None
+    cudnn_attention: bool | None = None
+
+
+@dataclass
 class EnvironmentFigures:
     """What a run ran on."""
 
@@ -99,13 +114,7 @@ class EnvironmentFigures:
 
 @dataclass
 class RunRecord:
-    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
-
-    ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once,
-    ``unpadded_attention`` whether attention left padding out, ``cudnn_attention`` whether training might otherwise take
-    cuDNN's, which is planned for every width of a batch; null where that was left to torch, as on a CPU and on several
-    GPUs.
-    """
+    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback."""
 
     run_id: str
     recipe: str
@@ -121,15 +130,12 @@ class RunRecord:
     params: ParameterFigures | None = None
     memory: MemoryFigures = field(default_factory=MemoryFigures)
     time: TimeFigures = field(default_factory=TimeFigures)
+    engine: EngineFigures = field(default_factory=EngineFigures)
     metrics: dict[str, float] = field(default_factory=dict)
     history: str | None = None
     predictions: str | None = None
     checkpoint_bytes: int | None = None
     environment: EnvironmentFigures | None = None
-    engine: str | None = None
-    micro_batch_size: int | None = None
-    unpadded_attention: bool | None = None
-    cudnn_attention: bool | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -163,12 +169,28 @@ class RunRecord:
                     f"{path} is a record of version {content.get('schema')}; this version of peft-lightning reads"
                     f" versions {READABLE[0]} to {SCHEMA}"
                 )
-            return _from_json(cls, content)
+            return _from_json(cls, _of_this_version(content))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is not a run record ({error}); delete it or restore the run") from error
 
 
+# What the versions before the fourth said of the engine beside the sections, and its names in the section.
+_FLAT_ENGINE = {
+    "engine": "name",
+    "micro_batch_size": "micro_batch_size",
+    "unpadded_attention": "unpadded_attention",
+    "cudnn_attention": "cudnn_attention",
+}
 T = TypeVar("T")
+
+
+def _of_this_version(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Converts what older records say in another way."""
+    if content["schema"] >= 4:
+        return content
+    engine = {name: content[key] for key, name in _FLAT_ENGINE.items() if key in content}
+    kept = {key: value for key, value in content.items() if key not in _FLAT_ENGINE}
+    return kept | {"schema": SCHEMA, "engine": engine}
 
 
 def _from_json(cls: type[T], content: Mapping[str, Any]) -> T:

@@ -19,14 +19,14 @@ from tests.integration.offline_run import checkpoint, only_run, record, same
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
-    " engine micro_batch_size unpadded_attention cudnn_attention"
-    " metrics history predictions checkpoint_bytes environment notes",
+    " engine metrics history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share",
     "params": "trainable adapter head total trainable_percent",
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
     "time": "startup_s train_s epoch_s eval_s steps samples_per_s",
+    "engine": "name micro_batch_size unpadded_attention cudnn_attention",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
 NULL_ON_A_CPU = {
@@ -68,7 +68,7 @@ def test_leaves_a_complete_record(tiny_fit: list[str], capsys: pytest.CaptureFix
     for section, names in RECORD.items():
         assert (content[section] if section else content).keys() == set(names.split()), section
 
-    assert (content["schema"], content["status"], content["error"]) == (3, "finished", None)
+    assert (content["schema"], content["status"], content["error"]) == (4, "finished", None)
     assert (content["recipe"], content["method"], content["seed"], content["data_seed"]) == ("lora", "lora", 42, 42)
     assert len(content["run_id"]) == 32
     assert len(content["config_sha256"]) == len(content["backbone"]["sha256"]) == 64

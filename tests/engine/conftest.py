@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import peft_lightning.backbone
-import peft_lightning.cli
 import peft_lightning.engine.captured_steps
-from peft_lightning.engine.strategy import StepStrategy
+import peft_lightning.engine.strategies
+from peft_lightning.engine.strategies import SingleDeviceSteps
 from tests.engine.captured_runs import CUDA, Recorded
 
 
@@ -33,12 +33,12 @@ def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
     if request.param == "captured":
         return ["--trainer.accelerator", "gpu", "--engine", "auto"]
 
-    def strategy(device: torch.device, engine: str) -> StepStrategy:
-        made = StepStrategy(device)
-        made.engine = engine  # type: ignore[assignment]
+    def strategy(device: torch.device, engine: str) -> SingleDeviceSteps:
+        made = SingleDeviceSteps(device)
+        made.engine.capturing.name = engine  # type: ignore[assignment]
         return made
 
-    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(peft_lightning.engine.strategies, "SingleDeviceSteps", strategy)
     monkeypatch.setattr(peft_lightning.engine.captured_steps, "GraphRecorder", Recorded)
     Recorded.count = Recorded.replays = 0
     return ["--engine", "auto"]

@@ -26,11 +26,11 @@ class _FullInBackward(torch.autograd.Function):
 
 
 class ScarceMemory:
-    """Lets no more than so many examples through at once, from a step on.
+    """Lets no larger micro-batches through, from a step on.
 
     Args:
         monkeypatch: puts it in the place of the module's loss.
-        fits: examples that fit.
+        fits: examples of a micro-batch that fits.
         from_step: optimiser steps before which everything fits.
         in_backward: whether it is the backward pass that does not fit, after some gradients were added.
     """
@@ -38,7 +38,7 @@ class ScarceMemory:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fits: int, from_step: int, in_backward: bool) -> None:
         self.sizes: list[int] = []
         self.held: list[bool] = []
-        """For each piece, whether something still held on to a pass that had failed."""
+        """For each micro-batch, whether something still held on to a pass that had failed."""
         failed: list[weakref.ref[Activations]] = []
         self.fits = fits
         real = TextClassifier.loss

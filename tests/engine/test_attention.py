@@ -6,17 +6,18 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
-import peft_lightning.cli
-import peft_lightning.engine.strategy
+import peft_lightning.engine.attention_kernels
+import peft_lightning.engine.step_engine
+import peft_lightning.engine.strategies
 from peft_lightning.__main__ import main
 from peft_lightning.engine.attention import planned_attention, planning_pays
 from peft_lightning.engine.job_size import JobSize
-from peft_lightning.engine.piecewise import PiecewiseStrategy
-from peft_lightning.engine.strategy import StepStrategy
+from peft_lightning.engine.strategies import SingleDeviceSteps
 from peft_lightning.module.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedModule
 from tests.integration.offline_run import only_run, record
@@ -73,7 +74,7 @@ def test_what_the_user_forbade_stays_forbidden() -> None:
         torch.backends.cuda.enable_cudnn_sdp(before)
 
 
-class OnGPU(StepStrategy):
+class OnGPU(SingleDeviceSteps):
     """Decides as on a GPU, where there may be none."""
 
     @property
@@ -96,9 +97,9 @@ class OnGPU(StepStrategy):
 def test_plans_are_made_for_long_jobs_and_compiled_ones_in_half_precision(
     engine: Any, precision: Any, batches: int, chosen: str, planned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PiecewiseStrategy, "setup", lambda strategy, trainer: None)
+    monkeypatch.setattr(SingleDeviceStrategy, "setup", lambda strategy, trainer: None)
     monkeypatch.setattr(
-        peft_lightning.engine.strategy, "job_size", lambda trainer: JobSize(batches, 12 * 768 * 8 * 256)
+        peft_lightning.engine.step_engine, "job_size", lambda trainer: JobSize(batches, 12 * 768 * 8 * 256)
     )
     strategy = OnGPU("cuda", engine)
     strategy.precision_plugin = MixedPrecision(precision, "cpu") if "mixed" in precision else Precision()
@@ -110,8 +111,8 @@ def test_plans_are_made_for_long_jobs_and_compiled_ones_in_half_precision(
         trainer.state.fn = doing
         strategy.setup(trainer)
         assert allowed() is expected
-    assert (strategy.engine, strategy.plans_attention) == (chosen, planned)
-    strategy._kernels.close()
+    assert (strategy.engine.capturing.name, strategy.engine.kernels.plans) == (chosen, planned)
+    strategy.engine.kernels.close()
     assert allowed()
 
 
@@ -125,10 +126,12 @@ def test_what_can_leave_padding_out_does_it_throughout_and_needs_no_plans(
         asked.append((device, dtype))
         return True
 
-    monkeypatch.setattr(PiecewiseStrategy, "setup", lambda strategy, trainer: None)
-    monkeypatch.setattr(PiecewiseStrategy, "teardown", lambda strategy: None)
-    monkeypatch.setattr(peft_lightning.engine.strategy, "job_size", lambda trainer: JobSize(10**6, 12 * 768 * 8 * 256))
-    monkeypatch.setattr(peft_lightning.engine.strategy, "can_unpad", can_unpad)
+    monkeypatch.setattr(SingleDeviceStrategy, "setup", lambda strategy, trainer: None)
+    monkeypatch.setattr(SingleDeviceStrategy, "teardown", lambda strategy: None)
+    monkeypatch.setattr(
+        peft_lightning.engine.step_engine, "job_size", lambda trainer: JobSize(10**6, 12 * 768 * 8 * 256)
+    )
+    monkeypatch.setattr(peft_lightning.engine.attention_kernels, "can_unpad", can_unpad)
     strategy = OnGPU("cuda", "graph")
     strategy.precision_plugin = MixedPrecision("bf16-mixed", "cpu")
     config = RobertaConfig(hidden_size=32, num_attention_heads=4, num_hidden_layers=1, vocab_size=50)
@@ -142,8 +145,8 @@ def test_what_can_leave_padding_out_does_it_throughout_and_needs_no_plans(
         strategy.setup(trainer)
         assert encoder.config._attn_implementation == "unpadded"
         assert not allowed()
-    assert strategy.unpads is True
-    assert strategy.plans_attention is (False if doing == TrainerFn.FITTING else None)
+    assert strategy.engine.kernels.unpads is True
+    assert strategy.engine.kernels.plans is (False if doing == TrainerFn.FITTING else None)
     assert asked == [(torch.device("cuda"), torch.bfloat16)] * 2
     strategy.teardown()
     assert encoder.config._attn_implementation == "sdpa"
@@ -153,16 +156,16 @@ def test_what_can_leave_padding_out_does_it_throughout_and_needs_no_plans(
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_on_a_gpu_runs_in_half_precision_leave_padding_out(precision: str, tiny_fit: list[str]) -> None:
     main([*tiny_fit, "--trainer.accelerator", "gpu", "--trainer.precision", precision])
-    assert record(only_run(Path()))["unpadded_attention"] is (precision == "bf16-mixed")
+    assert record(only_run(Path()))["engine"]["unpadded_attention"] is (precision == "bf16-mixed")
 
 
 @pytest.mark.parametrize("planned", [True, False])
 def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
     planned: bool, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def strategy(device: torch.device, engine: Any) -> StepStrategy:
-        made = StepStrategy(device, engine)
-        made.plans_attention = planned
+    def strategy(device: torch.device, engine: Any) -> SingleDeviceSteps:
+        made = SingleDeviceSteps(device, engine)
+        made.engine.kernels.plans = planned
         return made
 
     seen: dict[str, set[bool]] = {}
@@ -180,7 +183,7 @@ def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
         # Between the two passes and after them: a checkpointed layer is computed again in the backward pass.
         seen.setdefault("on_before_optimizer_step", set()).add(allowed())
 
-    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(peft_lightning.engine.strategies, "SingleDeviceSteps", strategy)
     monkeypatch.setattr(TextClassifier, "on_before_optimizer_step", updated)
     for name in ("training_step", "validation_step", "test_step"):
         watch(name)
@@ -192,10 +195,10 @@ def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
         "validation_step": {False},
         "test_step": {False},
     }
-    assert record(only_run(Path()))["cudnn_attention"] is planned
+    assert record(only_run(Path()))["engine"]["cudnn_attention"] is planned
 
 
 def test_without_a_gpu_nothing_is_said_of_its_kernels(tiny_fit: list[str]) -> None:
     main(tiny_fit)
-    found = record(only_run(Path()))
+    found = record(only_run(Path()))["engine"]
     assert (found["unpadded_attention"], found["cudnn_attention"]) == (None, None)

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+import peft_lightning.engine.capturable_step
 import peft_lightning.engine.captured_steps
-import peft_lightning.engine.strategy
-from peft_lightning.engine.captured_steps import CapturedSteps, StepSettings
+import peft_lightning.engine.capturing
+from peft_lightning.engine.captured_steps import CapturedSteps
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.graph_recorder import CaptureError
+from peft_lightning.engine.step_settings import StepSettings
 from peft_lightning.module.classifier import TextClassifier
 from tests.engine.captured_runs import CUDA, Recorded, curve, trained, uncaptured
 from tests.engine.scarce import ScarceMemory
@@ -34,7 +36,7 @@ def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words:
     device = uncaptured(graphs)
     plain, _ = trained(words, tmp_path / "plain", *device, *more)
     captured, run = trained(words, tmp_path / "captured", *graphs, *more)
-    assert run["engine"] == "graph"
+    assert run["engine"]["name"] == "graph"
     assert run["notes"] == []
     if "--trainer.accelerator" not in graphs:
         # One recording for each width, and with accumulation for each part; only a step that has to make the
@@ -63,9 +65,9 @@ def test_large_gradients_have_no_second_set_and_are_the_same(
 ) -> None:
     more = ["--model.optimizer", "adamw_8bit"]
     copied, _ = trained(words, tmp_path / "copied", *graphs, *more)
-    monkeypatch.setattr(peft_lightning.engine.captured_steps, "_SMALL", 0)
+    monkeypatch.setattr(peft_lightning.engine.capturable_step, "_SMALL", 0)
     added, run = trained(words, tmp_path / "added", *graphs, *more)
-    assert (run["engine"], run["notes"]) == ("graph", [])
+    assert (run["engine"]["name"], run["notes"]) == ("graph", [])
     for name, weight in copied["state_dict"].items():
         assert torch.equal(weight, added["state_dict"][name]), name
 
@@ -78,7 +80,7 @@ def test_all_widths_of_an_epoch_are_captured_when_the_first_is(
     widths: set[int] = set()
 
     def count(module: TextClassifier, outputs: Any, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        steps = module.trainer.strategy._graphs  # type: ignore[attr-defined]
+        steps = module.trainer.strategy.engine.capturing.steps  # type: ignore[attr-defined]
         captured.append(len(steps._graphs))
         widths.add(batch["input_ids"].shape[1])
 
@@ -151,7 +153,7 @@ def test_a_loss_that_asks_the_gpu_falls_back_and_its_run_goes_on(
     monkeypatch.setattr(TextClassifier, "loss", asking)
     _, run = trained(tiny_fit, tmp_path, "--trainer.accelerator", "gpu", "--engine", "graph")
     assert run["status"] == "finished"
-    assert run["engine"] == "eager"
+    assert run["engine"]["name"] == "eager"
     (note,) = run["notes"]
     assert "cannot be captured in a CUDA graph" in note
     assert "capturing" in note
@@ -204,10 +206,10 @@ def test_an_update_that_clips_is_the_clipping_and_the_update(
 @CUDA
 def test_left_to_itself_a_short_job_is_captured_and_not_compiled(tiny_fit: list[str], tmp_path: Path) -> None:
     _, run = trained(tiny_fit, tmp_path, "--trainer.accelerator", "gpu")
-    assert (run["engine"], run["cudnn_attention"], run["notes"]) == ("graph", False, [])
+    assert (run["engine"]["name"], run["engine"]["cudnn_attention"], run["notes"]) == ("graph", False, [])
 
 
-def test_pieces_are_captured_too(
+def test_micro_batches_are_captured_too(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = uncaptured(graphs)
@@ -215,7 +217,7 @@ def test_pieces_are_captured_too(
     # What is captured already asks for no more memory: it is a width that comes for the first time that finds none.
     ScarceMemory(monkeypatch, fits=4, from_step=1, in_backward=False)
     captured, run = trained(words, tmp_path / "captured", *graphs)
-    assert (run["engine"], run["micro_batch_size"]) == ("graph", 4)
+    assert (run["engine"]["name"], run["engine"]["micro_batch_size"]) == ("graph", 4)
     for name, weight in plain["state_dict"].items():
         assert torch.allclose(weight, captured["state_dict"][name], atol=2e-5), name
 
@@ -232,16 +234,16 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
 
     def refuse(self: Any, step: Callable[[], None]) -> Callable[[], None]:
         # As far as a capture gets: gradients that were never computed.
-        for parameter in made[-1]._parameters:
+        for parameter in made[-1].step.parameters:
             parameter.grad = torch.full_like(parameter, 1e6)
         raise CaptureError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(peft_lightning.engine.strategy, "CapturedSteps", Seen)
+    monkeypatch.setattr(peft_lightning.engine.capturing, "CapturedSteps", Seen)
     monkeypatch.setattr(peft_lightning.engine.captured_steps.GraphRecorder, "__call__", refuse)
     device = uncaptured(graphs)
     plain, _ = trained(words, tmp_path / "plain", *device)
     fallen_back, run = trained(words, tmp_path / "captured", *graphs)
-    assert run["engine"] == "eager"
+    assert run["engine"]["name"] == "eager"
     (note,) = run["notes"]
     assert "not permitted when stream is capturing" in note
     for name, weight in plain["state_dict"].items():

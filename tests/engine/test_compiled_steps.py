@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+import peft_lightning.engine.capturing
 import peft_lightning.engine.compilation
-import peft_lightning.engine.strategy
 from tests.engine.captured_runs import CUDA, curve, trained, uncaptured
 
 
@@ -20,7 +20,7 @@ def test_layers_that_cannot_be_compiled_are_captured_as_they_are(
     # Any job is long enough.
     monkeypatch.setattr(peft_lightning.engine.compilation, "COMPILE_S", 0.0)
     _, run = trained(tiny_fit, tmp_path, *graphs)
-    assert run["engine"] == "graph"
+    assert run["engine"]["name"] == "graph"
     (note,) = run["notes"]
     assert "not supported on this Python" in note
 
@@ -38,7 +38,7 @@ def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[s
     torch._dynamo.utils.counters.clear()
     compiled, run = trained(words, tmp_path / "compiled", "--engine", "compiled")
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-    assert (run["engine"], run["notes"]) == ("compiled", [])
+    assert (run["engine"]["name"], run["notes"]) == ("compiled", [])
     assert plain["global_step"] == compiled["global_step"]
     losses, norms = (
         [curve(tmp_path / folder, f"train/{name}") for folder in ("plain", "compiled")]
@@ -56,13 +56,13 @@ def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[s
 def cast(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     """What weights are cast to together, each time they are."""
     cast: list[torch.dtype] = []
-    real = peft_lightning.engine.strategy.cast_together
+    real = peft_lightning.engine.capturing.cast_together
 
     def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
         cast.append(dtype)
         return real(network, dtype)
 
-    monkeypatch.setattr(peft_lightning.engine.strategy, "cast_together", watched)
+    monkeypatch.setattr(peft_lightning.engine.capturing, "cast_together", watched)
     return cast
 
 
@@ -83,7 +83,7 @@ def test_compiled_steps_have_their_weights_cast_together(
     plain, _ = trained(words, tmp_path / "plain", "--engine", "eager")
     assert cast == []
     compiled, run = trained(words, tmp_path / "compiled", "--engine", "compiled")
-    assert (run["engine"], run["notes"]) == ("compiled", [])
+    assert (run["engine"]["name"], run["notes"]) == ("compiled", [])
     assert set(cast) == ({torch.bfloat16} if precision == "bf16-mixed" else set())
     # Under bf16-true the weights are rounded too, to 8 bits.
     for name, weight in plain["state_dict"].items():
@@ -105,7 +105,7 @@ def test_captured_steps_without_adapters_have_their_weights_cast_together_to_the
     eager, _ = trained(words, tmp_path / "eager", *uncaptured(graphs))
     assert cast == []
     captured, run = trained(words, tmp_path / "captured", *graphs)
-    assert (run["engine"], run["notes"]) == ("graph", [])
+    assert (run["engine"]["name"], run["notes"]) == ("graph", [])
     assert set(cast) == ({torch.bfloat16} if method == "full" else set())
     for name, weight in eager["state_dict"].items():
         assert torch.equal(weight, captured["state_dict"][name]), name

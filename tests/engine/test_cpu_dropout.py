@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from peft_lightning.engine import cpu_dropout
 from peft_lightning.engine.cpu_dropout import attention, dropout, faster_dropout
 from peft_lightning.module.classifier import TextClassifier
-from tests.engine.test_strategy import trained
+from tests.engine.test_micro_batching import trained
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,8 @@ import pytest
 from lightning.pytorch import Trainer
 
 from peft_lightning.__main__ import main
-from peft_lightning.engine.job_size import JobSize, job_size, said_by_data
+from peft_lightning.engine.job_size import JobSize, job_size
+from peft_lightning.engine.training_data import training_data
 from peft_lightning.module.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedData, ScriptedModule
 
@@ -36,5 +37,5 @@ def test_of_data_that_do_not_say_nothing_is_known() -> None:
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_steps=1
     )
     trainer.fit(ScriptedModule(), datamodule=ScriptedData())
-    assert said_by_data(trainer, "coming_shapes") is None
+    assert training_data(trainer) is None
     assert job_size(trainer) == (0, 0)

@@ -8,6 +8,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.record import (
     BackboneFigures,
     DatasetFigures,
+    EngineFigures,
     MemoryFigures,
     ParameterFigures,
     RunRecord,
@@ -73,7 +74,7 @@ def test_what_does_not_belong_is_refused(section: str, key: str, value: Any, tmp
     assert str(path) in str(refused.value)
 
 
-@pytest.mark.parametrize("schema", [0, 4, None, "1"])
+@pytest.mark.parametrize("schema", [0, 5, None, "1"])
 def test_another_version_is_refused_and_named(schema: Any, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps(written(path) | {"schema": schema}))
@@ -136,11 +137,31 @@ def test_the_row_shows_a_dash_for_what_was_not_measured() -> None:
 def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     older = written(path) | {"schema": 1}
-    for newer in ("engine", "micro_batch_size", "unpadded_attention", "cudnn_attention"):
-        del older[newer]
+    del older["engine"]
     path.write_text(json.dumps(older))
     record = RunRecord.read(path)
-    assert (record.engine, record.micro_batch_size) == (None, None)
-    assert (record.unpadded_attention, record.cudnn_attention) == (None, None)
+    assert record.engine == EngineFigures(None, None, None, None)
     path.write_text(json.dumps(older | {"schema": 2, "engine": "graph", "micro_batch_size": 8}))
-    assert RunRecord.read(path).engine == "graph"
+    assert RunRecord.read(path).engine == EngineFigures("graph", 8, None, None)
+
+
+def test_a_record_whose_engine_was_no_section_yet_is_read_with_its_figures_and_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    flat = {"engine": "compiled", "micro_batch_size": 4, "unpadded_attention": True, "cudnn_attention": False}
+    path.write_text(json.dumps(written(path) | flat | {"schema": 3}))
+    record = RunRecord.read(path)
+    assert record.engine == EngineFigures("compiled", 4, unpadded_attention=True, cudnn_attention=False)
+    assert record == a_record(engine=record.engine)
+    record.write(path)
+    assert RunRecord.read(path) == record
+    for key, value in (("engine", 7), ("micro_batch_size", "4"), ("cudnn_attention", 1)):
+        path.write_text(json.dumps(written(path) | flat | {"schema": 3, key: value}))
+        with pytest.raises(UserError, match=r"results\.json"):
+            RunRecord.read(path)
+
+
+def test_a_record_of_today_has_its_engine_in_the_section_alone(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(written(path) | {"micro_batch_size": 4}))
+    with pytest.raises(UserError, match="micro_batch_size"):
+        RunRecord.read(path)

@@ -14,7 +14,7 @@ from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.callbacks.gpu_memory import GIB
 from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.optim.optimizers import count_optimizer_steps
+from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.curves import Curves
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.files import write_atomically
@@ -67,8 +67,7 @@ class Dashboard(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes how long the run will be."""
-        batches = trainer.num_training_batches
-        self._total_steps = count_optimizer_steps(trainer, batches) if isinstance(batches, int) else None
+        self._total_steps = steps_in_all(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

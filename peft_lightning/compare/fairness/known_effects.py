@@ -74,7 +74,9 @@ WEIGHTS = {
     "trainer.val_check_interval": Weight(ACCURACY, "the best checkpoint is chosen among more or fewer"),
     "trainer.check_val_every_n_epoch": Weight(ACCURACY, "the best checkpoint is chosen among more or fewer"),
     "engine": Weight((*MEMORY, *TIME), "the same steps, launched otherwise"),
-    "memory_limit_gib": Weight((*MEMORY, *TIME), "batches that do not fit go through in pieces, which takes longer"),
+    "memory_limit_gib": Weight(
+        (*MEMORY, *TIME), "batches that do not fit go through in micro-batches, which takes longer"
+    ),
     "checkpoint.every_n_steps": Weight(TIME, "each checkpoint takes a moment to write"),
     "checkpoint.max_time_share": Weight(TIME, "each checkpoint takes a moment to write"),
     "checkpoint.monitor": Weight(ACCURACY, "the best checkpoint is chosen by another metric"),

@@ -20,7 +20,7 @@ CRITICAL = {
     "engine": "memory and time are not comparable",
     "unpadded attention": "memory and time are not comparable",
     "cuDNN attention": "time is not comparable",
-    "examples at once": "memory and time are not comparable: a batch that did not fit went through in pieces",
+    "micro-batch size": "memory and time are not comparable: a batch that did not fit went through in micro-batches",
     "torch": "memory and time may differ by themselves",
 }
 
@@ -53,10 +53,10 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
             if record.dataset
             else None
         ),
-        "engine": lambda record: record.engine,
+        "engine": lambda record: record.engine.name,
         "unpadded attention": _unpadded_attention,
-        "cuDNN attention": lambda record: record.cudnn_attention,
-        "examples at once": lambda record: record.micro_batch_size,
+        "cuDNN attention": lambda record: record.engine.cudnn_attention,
+        "micro-batch size": lambda record: record.engine.micro_batch_size,
         "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
     }
     found = [_surrounding(study, name, read) for name, read in readers.items()]
@@ -95,9 +95,9 @@ def _backbone(record: RunRecord, hide: Hiding) -> str | None:
 
 def _unpadded_attention(record: RunRecord) -> bool | None:
     # Runs that told of cuDNN's kernels and not of this are from before it was there.
-    if record.unpadded_attention is None and record.cudnn_attention is not None:
+    if record.engine.unpadded_attention is None and record.engine.cudnn_attention is not None:
         return False
-    return record.unpadded_attention
+    return record.engine.unpadded_attention
 
 
 def _surrounding(study: Study, name: str, read: Callable[[RunRecord], object]) -> Surrounding:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from peft_lightning.optim.steps import count_optimizer_steps, limited_batches
 from peft_lightning.runs.record import DatasetFigures
 
 # Lightning's own, where neither epochs nor steps are limited.
@@ -40,14 +41,12 @@ def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: Datas
     at_once = devices if isinstance(devices, int) and devices > 0 else 1
 
     def batches(count: int, size: str, limit: str) -> int:
-        return limited(math.ceil(count / (data[size] * at_once)), trainer.get(limit))
+        return limited_batches(math.ceil(count / (data[size] * at_once)), trainer.get(limit))
 
     epoch = batches(dataset.n_train, "batch_size", "limit_train_batches")
     accumulated = trainer.get("accumulate_grad_batches") or 1
     steps_an_epoch = math.ceil(epoch / accumulated)
-    steps = steps_an_epoch * _epochs(trainer)
-    if (most := trainer.get("max_steps") or -1) > 0:
-        steps = min(steps, most)
+    steps = _steps(trainer, epoch, accumulated) if epoch else 0
     epochs = steps / steps_an_epoch if steps_an_epoch else 0.0
     validations = epochs / (trainer.get("check_val_every_n_epoch") or 1) * _validations_an_epoch(trainer, epoch)
     return Workload(
@@ -58,21 +57,13 @@ def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: Datas
     )
 
 
-def limited(batches: int, limit: Any) -> int:
-    """Applies one of Lightning's limits: a share of the batches if it is fractional, and a number of them if whole.
-
-    Args:
-        batches: How many there are.
-        limit: The setting; None for all.
-    """
-    if isinstance(limit, float):
-        return int(batches * limit)
-    return min(batches, limit) if isinstance(limit, int) else batches
-
-
-def _epochs(trainer: Mapping[str, Any]) -> int:
-    epochs = trainer.get("max_epochs")
-    return epochs if isinstance(epochs, int) and epochs > 0 else EPOCHS
+def _steps(trainer: Mapping[str, Any], batches_per_epoch: int, accumulate: int) -> int:
+    epochs, most = trainer.get("max_epochs"), trainer.get("max_steps") or -1
+    if not isinstance(epochs, int) or epochs <= 0:
+        epochs = -1 if most > 0 else EPOCHS
+    steps = count_optimizer_steps(batches_per_epoch, None, accumulate, epochs, most if most > 0 else -1)
+    assert steps is not None  # one of the two is limited
+    return steps
 
 
 def _validations_an_epoch(trainer: Mapping[str, Any], batches: int) -> float:

@@ -25,6 +25,9 @@ DATA = {"batch_size": 8, "eval_batch_size": 32}
         ({"max_epochs": 1, "val_check_interval": 0.5}, Workload(train=13, steps=13, validation=4, test=3)),
         ({"max_epochs": 1, "devices": 2}, Workload(train=7, steps=7, validation=1, test=2)),
         ({"max_epochs": 1, "devices": "auto"}, Workload(train=13, steps=13, validation=2, test=3)),
+        ({}, Workload(train=13_000, steps=13_000, validation=2_000, test=3)),
+        # Where steps alone are limited, Lightning does not limit the epochs.
+        ({"max_steps": 19_500}, Workload(train=19_500, steps=19_500, validation=3_000, test=3)),
     ],
 )
 def test_batches_are_counted_as_lightning_runs_them(trainer: dict[str, Any], expected: Workload) -> None:

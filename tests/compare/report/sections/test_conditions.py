@@ -9,7 +9,7 @@ from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.stages.tuning import Try, Tuning
-from peft_lightning.runs.record import RunRecord
+from peft_lightning.runs.record import EngineFigures, RunRecord
 from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 
 
@@ -47,11 +47,11 @@ def test_a_run_whose_batches_did_not_fit_is_said(tmp_path: Path) -> None:
     folder = comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
     for run in read_plan(folder).runs(folder):
         path = next(run.folder.rglob("results.json"))
-        at_once = 2 if run.label == "ia3" else 8
-        replace(RunRecord.read(path), engine="eager", micro_batch_size=at_once).write(path)
+        size = 2 if run.label == "ia3" else 8
+        replace(RunRecord.read(path), engine=EngineFigures("eager", size)).write(path)
     study = read_study(folder)
     (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
-    assert sentence.startswith("Not all runs had the same examples at once: 8 in lora; 2 in ia3. So memory and time")
+    assert sentence.startswith("Not all runs had the same micro-batch size: 8 in lora; 2 in ia3. So memory and time")
 
 
 @pytest.mark.parametrize("before", [False, None], ids=["not unpadded", "older record"])
@@ -60,7 +60,9 @@ def test_attention_that_left_padding_out_in_some_runs_only_is_said(before: bool 
     for run in read_plan(folder).runs(folder):
         path = next(run.folder.rglob("results.json"))
         unpadded = True if run.label == "ia3" else before
-        replace(RunRecord.read(path), unpadded_attention=unpadded, cudnn_attention=False).write(path)
+        replace(RunRecord.read(path), engine=EngineFigures(unpadded_attention=unpadded, cudnn_attention=False)).write(
+            path
+        )
     study = read_study(folder)
     (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
     assert sentence == (

@@ -19,12 +19,12 @@ def trained(words: list[str], folder: Path, *more: str) -> tuple[dict[str, Any],
 
 @pytest.mark.parametrize("in_backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_batch_that_does_not_fit_goes_through_in_pieces_and_the_run_is_the_same(
+def test_a_batch_that_does_not_fit_goes_through_in_micro_batches_and_the_run_is_the_same(
     in_backward: bool, accumulate: int, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = ("--trainer.max_epochs", "2", "--trainer.accumulate_grad_batches", str(accumulate))
     whole, before = trained(words, tmp_path / "whole", *more)
-    assert (before["engine"], before["micro_batch_size"], before["notes"]) == ("eager", 8, [])
+    assert (before["engine"]["name"], before["engine"]["micro_batch_size"], before["notes"]) == ("eager", 8, [])
     memory = ScarceMemory(monkeypatch, fits=2, from_step=1, in_backward=in_backward)
     scarce, after = trained(words, tmp_path / "scarce", *more)
     assert memory.sizes[:accumulate] == [8] * accumulate
@@ -34,7 +34,7 @@ def test_a_batch_that_does_not_fit_goes_through_in_pieces_and_the_run_is_the_sam
     for name, weight in whole["state_dict"].items():
         assert torch.allclose(weight, scarce["state_dict"][name], atol=1e-5), name
     assert after["time"]["steps"] == before["time"]["steps"]
-    assert after["micro_batch_size"] == 2
+    assert after["engine"]["micro_batch_size"] == 2
     assert [note.split(":")[0] for note in after["notes"]] == ["not enough memory at step 2"] * 2
     curves = [
         [float(value) for _, name, value in history(only_run(tmp_path / folder)) if name == "train/loss"]
@@ -63,7 +63,7 @@ def test_the_gradients_of_the_batches_before_are_neither_lost_nor_counted_twice(
         assert torch.allclose(weight, scarce["state_dict"][name], atol=1e-5), name
 
 
-def test_a_resumed_run_knows_the_size_of_the_pieces(
+def test_a_resumed_run_knows_the_micro_batch_size(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as scarce:
@@ -74,7 +74,7 @@ def test_a_resumed_run_knows_the_size_of_the_pieces(
     more = tmp_path / "more"
     _, after = trained(words, more, "--trainer.max_epochs", "2", "--ckpt_path", str(started_from))
     assert set(memory.sizes) == {2}
-    assert after["micro_batch_size"] == 2
+    assert after["engine"]["micro_batch_size"] == 2
     assert len(after["notes"]) == 2
 
 
@@ -118,7 +118,7 @@ def test_what_failed_is_let_go_before_its_batch_is_tried_again(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens on a machine without a GPU")
 def test_graphs_and_limits_need_a_gpu(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, run = trained(words, tmp_path / "graph", "--engine", "graph")
-    assert run["engine"] == "eager"
+    assert run["engine"]["name"] == "eager"
     assert run["notes"] == ["engine graph needs a CUDA GPU: steps run eager"]
     with pytest.raises(SystemExit):
         trained(words, tmp_path / "limited", "--memory_limit_gib", "4")
