@@ -56,6 +56,15 @@ def _packaged_configs() -> list[Path]:
     return [root for root in (package / "configs", package.parent / "configs") if root.is_dir()]
 
 
+def recipe_name(path: Path) -> str:
+    """Returns what a run's record calls a recipe: its file's stem, after ``tuned/`` where the file is in such a folder.
+
+    Args:
+        path: The recipe's file.
+    """
+    return f"tuned/{path.stem}" if path.parent.name == "tuned" else path.stem
+
+
 def read_config(path: Path) -> Config:
     """Reads one YAML file of settings.
 

@@ -12,6 +12,7 @@ from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.recipes import recipe_name
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_newest
 from peft_lightning.runs.identity import config_sha256
@@ -52,13 +53,14 @@ class Settings:
 
     @property
     def recipe(self) -> str:
-        """The name of the recipe: the first file's stem, or what the run of a ``config.yaml`` says."""
+        """The name of the recipe: as asked, the first file's stem, or what the run of a ``config.yaml`` says."""
+        if (asked := self.options.get("recipe")) is not None:
+            return str(asked)
         if self.run_path is not None:
             return RunRecord.read(self.run_path / "results.json").recipe
         if not self.files:
             return "none"
-        path = self.files[0]
-        return f"tuned/{path.stem}" if path.parent.name == "tuned" else path.stem
+        return recipe_name(self.files[0])
 
 
 class Command(ABC):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import Options, begin, devices_for, go_on, lay_out, report, run_list
+from peft_lightning.compare.comparison import Options, begin, go_on, lay_out, pool_for, report, run_list
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
@@ -85,8 +85,8 @@ def test_a_chosen_rate_reaches_the_runs_of_its_recipe_and_no_other(tmp_path: Pat
     plan = build_plan(STUDY[:2], [7], [OFFLINE])
     plan.write(tmp_path)
     full, lora = run_list(plan, tmp_path, {"lora": 0.00316})
-    assert resolved(full.words)["model"]["learning_rate"] == 2e-5
-    config = resolved(lora.words)
+    assert resolved(full.settings)["model"]["learning_rate"] == 2e-5
+    config = resolved(lora.settings)
     assert config["model"]["learning_rate"] == 0.00316
     assert config["seed_everything"] == 7
     assert lora.title == "lora seed 7"
@@ -97,9 +97,9 @@ def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> 
     name = recipe(tmp_path / "cpu.yaml")
     content = yaml.safe_load(Path(name).read_text()) | {"trainer": {"accelerator": "cpu"}}
     Path(name).write_text(yaml.safe_dump(content))
-    assert devices_for(build_plan([name], [1]), 1) == [None]
+    assert pool_for(build_plan([name], [1]), Options()).places == [None]
     with pytest.raises(UserError, match="accelerator is cpu"):
-        devices_for(build_plan([name], [1]), 2)
+        pool_for(build_plan([name], [1]), Options(jobs=2))
 
 
 def test_a_comparison_of_which_no_run_finished_has_its_report(

@@ -114,7 +114,6 @@ def forget(folder: Path) -> None:
     """
     for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("recipes", "forecast"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "forecast", ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()
