@@ -17,6 +17,8 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.files import COMPARISON, explain
 from peft_lightning.runs.progress import Progress, forget_progress, read_progress
 
+LAUNCHER = os.path.abspath(launcher.__file__)
+
 
 class LocalExecutor:
     """Starts each job in a process of its own, which sees the GPU of its place alone."""
@@ -48,7 +50,7 @@ class LocalProcess:
         if place is not None:
             environment["CUDA_VISIBLE_DEVICES"] = place
         # The launcher needs no site packages, and without them starts in a hundredth of a second.
-        program = [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid())]
+        program = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid())]
         with attempt.log.open("ab") as log:
             self._began = time.monotonic()
             self._process = subprocess.Popen(
