@@ -1,17 +1,22 @@
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from peft_lightning.compare.comparison import Options, begin, go_on, lay_out, pool_for, report, run_list
+from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
+from peft_lightning.compare.execution.registry import EXECUTORS
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
+from peft_lightning.options import LAUNCHING
 from peft_lightning.runs.record import BackboneFigures
-from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe, resolved
+from tests.compare.execution.in_process import InProcess
+from tests.compare.plan.test_plan import OFFLINE, STUDY, printed_config, recipe, resolved
 from tests.compare.records import leave, record
 
 # A report without texts names no folders of this machine either.
@@ -70,6 +75,52 @@ def test_what_is_left_to_run_is_run_where_its_paths_lead_and_what_is_not_is_repo
     leave(run_list(plan, folder, {})[0].folder, 0, record(test_acc=0.5))
     assert go_on(folder, Options())
     assert (folder / "report.html").is_file()
+
+
+def test_an_executor_that_is_registered_carries_a_comparison_to_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(job: Job) -> int:
+        leave(job.folder, 0, record(test_acc=0.5))
+        return 0
+
+    executor = InProcess(work)
+    monkeypatch.setitem(EXECUTORS, "here", lambda: executor)
+    options = Options(jobs=2, forecast=False, executor="here")
+    assert begin(build_plan(STUDY[:2], [1, 2], [OFFLINE]), tmp_path, None, options)
+    assert len(executor.commands) == 4
+    assert (tmp_path / "report.html").is_file()
+    with pytest.raises(UserError, match="there is no executor nowhere: choose one of local"):
+        go_on(tmp_path, Options(executor="nowhere"))
+
+
+def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--data.n_train", "96", "--checkpoint.every_n_steps", "5"]
+    plan = build_plan(STUDY[:3], [1], [OFFLINE], words)
+    plan.write(tmp_path)
+    content = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2, "overrides": words}))
+    finished, cut, waiting = run_list(plan, tmp_path, {})
+    for job, status in ((finished, "finished"), (cut, "interrupted")):
+        run = leave(job.folder, 0, record(status, test_acc=0.5))
+        flags = ("--seed_everything", "1", "--trainer.default_root_dir", str(job.folder))
+        recipe = ("--config", f"configs/{job.label}.yaml", "--config", OFFLINE)
+        config = printed_config("fit", *recipe, *words, *flags)
+        (run / "config.yaml").write_text(yaml.safe_dump({key: config[key] for key in config if key not in LAUNCHING}))
+
+    def work(job: Job) -> int:
+        leave(job.folder, 1, record(test_acc=0.5))
+        return 0
+
+    executor = InProcess(work)
+    monkeypatch.setitem(EXECUTORS, "here", lambda: executor)
+    assert go_on(tmp_path, Options(executor="here"))
+    assert [command[4:] for command in executor.commands] == [
+        (str(cut.file), "--ckpt_path", "last"),
+        (str(waiting.file),),
+    ]
 
 
 @pytest.mark.parametrize("part", ["runs", "tuning"])

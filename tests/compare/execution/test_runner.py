@@ -8,15 +8,17 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from peft_lightning.compare.execution.board import Row
 from peft_lightning.compare.execution.executor import Pool
-from peft_lightning.compare.execution.fit_job import FitJob
+from peft_lightning.compare.execution.fit_job import PROGRESS, FitJob
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.local import LocalExecutor, LocalProcess
 from peft_lightning.compare.execution.outcomes import Outcome, has_failed
 from peft_lightning.compare.execution.runner import run_jobs
-from peft_lightning.runs.progress import VARIABLE
+from peft_lightning.runs.progress import VARIABLE, Progress
+from tests.compare.execution.in_process import InProcess
 from tests.compare.records import leave
 from tests.integration.offline_run import SOURCES
 
@@ -104,6 +106,40 @@ def test_a_job_that_fails_leaves_the_others_alone_and_says_why(tmp_path: Path) -
     assert has_failed(jobs[0].folder)
     assert heard == [("a", outcomes[0]), ("b", outcomes[1])]
     assert (jobs[0].folder / "log.txt").read_text().startswith("$ python -m peft_lightning nonsense\n")
+
+
+def test_an_executor_of_another_kind_carries_the_same_jobs(tmp_path: Path) -> None:
+    def work(job: Job) -> int:
+        Progress("train", 3, 12, 1.0).write(job.folder / PROGRESS)
+        if job.label == "b":
+            return 2
+        leave(job.folder, 0)
+        return 0
+
+    class Watching(Silent):
+        def update(self) -> None:
+            seen.extend(row.status for row in self._rows if row.started)
+
+    seen: list[str] = []
+    executor, view = InProcess(work, looks=1), Watching()
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    finished, failed = run_jobs(jobs, Pool(executor, executor.places(1)), view)
+    assert view.told == ["a starts", "a ends", "b starts", "b ends", "end"]
+    assert seen == ["train", "finished", "finished", "train", "finished", "failed"]
+    assert finished.finished
+    assert (failed.exit_code, has_failed(jobs[1].folder)) == (2, True)
+    assert not (jobs[0].folder / PROGRESS).exists(), "what has ended is not on its way"
+    assert run_jobs(jobs[:1], Pool(executor, [None]), Silent())[0].finished
+    assert len(executor.commands) == 2
+
+
+def test_a_job_s_folder_holds_the_settings_that_its_process_is_given(tmp_path: Path) -> None:
+    settings = {"seed_everything": 1, "data": {"source": "rezensionen/für alle", "n_train": "400"}}
+    fit = FitJob("a", "seed 1", tmp_path / "a", settings)
+    executor = InProcess(lambda job: 0)
+    run_jobs([fit], Pool(executor, [None]), Silent())
+    assert executor.commands == [("-m", "peft_lightning", "fit", "--config", str(fit.file))]
+    assert yaml.safe_load(fit.file.read_text()) == settings
 
 
 def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:

@@ -100,6 +100,19 @@ def test_a_run_records_the_recipe_that_the_user_named(
     assert [Settings({}, [Path("job.yaml")], None, {"recipe": name}).recipe for name in named] == recorded
 
 
+def test_a_plan_whose_overrides_are_words_is_read(tmp_path: Path) -> None:
+    words = ["--data.n_train", "400", "--model.learning_rate=1e-3"]
+    plan = build_plan(STUDY[:2], [1], [OFFLINE], words)
+    plan.write(tmp_path)
+    content = json.loads((tmp_path / FILE).read_text())
+    assert content["overrides"] == {"data": {"n_train": "400"}, "model": {"learning_rate": "1e-3"}}
+    (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2, "overrides": words}))
+    assert read_plan(tmp_path) == plan
+    (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2}))
+    with pytest.raises(UserError, match="is damaged"):
+        read_plan(tmp_path)
+
+
 def test_an_edited_or_deleted_recipe_changes_no_comparison_that_has_begun(tmp_path: Path) -> None:
     a, b = recipe(tmp_path / "a.yaml"), recipe(tmp_path / "b.yaml", "IA3")
     build_plan([a, b], [1]).write(tmp_path / "mine")
