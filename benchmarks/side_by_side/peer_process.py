@@ -29,12 +29,12 @@ class PeerProcess(Job):
     """The process of a peer's job.
 
     Args:
-        asked: what to train.
+        peer_job: what to train.
         scratch: folder for what outlives the process, such as what was compiled.
         adapters_site: folder with the packages of the peer `adapters`.
     """
 
-    asked: PeerJob
+    peer_job: PeerJob
     scratch: Path
     adapters_site: Path | None = None
 
@@ -58,14 +58,14 @@ class PeerProcess(Job):
             status, error = ending(exit_code, log.read_text(encoding="utf-8", errors="replace"))
             return Outcome(status, error, None, exit_code, wall_s)
 
-        environment = _environment(self.asked, self.scratch, self.adapters_site)
+        environment = _environment(self.peer_job, self.scratch, self.adapters_site)
         return Attempt(self._command(), log, outcome, environment, directory=self.work)
 
     def _command(self) -> tuple[str, ...]:
-        if self.asked.peer == "ours":
-            return tuple(ours.command(self.asked, self.result))
+        if self.peer_job.peer == "ours":
+            return tuple(ours.command(self.peer_job, self.result))
         path = self.folder / "job.json"
-        self.asked.write(path)
+        self.peer_job.write(path)
         return ("-m", "side_by_side.process", str(path), str(self.result))
 
 

@@ -93,8 +93,8 @@ def keep_texts_out(folder: Path) -> None:
     Raises:
         UserError: If it cannot be written.
     """
-    said = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
-    write_atomically(folder / NO_TEXTS, said, COMPARISON)
+    note = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
+    write_atomically(folder / NO_TEXTS, note, COMPARISON)
 
 
 def texts_allowed(folder: Path) -> bool:

@@ -31,11 +31,11 @@ def check_same_reviews(recipes: Mapping[str, Mapping[str, Any]]) -> None:
             if first != other:
                 different.append((key, first, other))
         if different:
-            said = ", ".join(f"data.{key} {_word(first)} and {_word(other)}" for key, first, other in different)
+            values = ", ".join(f"data.{key} {_word(first)} and {_word(other)}" for key, first, other in different)
             mend = " ".join(f"--data.{key} {_word(first)}" for key, first, _ in different)
             raise UserError(
-                f"{names[0]} and {names[position]} draw different reviews ({said}), so their answers cannot be paired:"
-                f" give all runs the same, such as {mend}"
+                f"{names[0]} and {names[position]} draw different reviews ({values}), so their answers cannot be"
+                f" paired: give all runs the same, such as {mend}"
             )
 
 
