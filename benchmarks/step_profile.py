@@ -40,8 +40,8 @@ from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.optim.optimizers import build_optimizer
 from peft_lightning.runs.files import write_atomically
 from side_by_side.clock import synchronised
-from side_by_side.command import recorded
-from side_by_side.job import METHODS
+from side_by_side.peer_job import METHODS
+from side_by_side.recorded_command import recorded
 from side_by_side.results import describe_machine
 from study_costs import CONFIGS, make_backbone
 

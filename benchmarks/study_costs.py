@@ -12,23 +12,26 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from peft_lightning.commands.compare import stopping_in_order
+from peft_lightning.compare.comparison import Options, begin
 from peft_lightning.compare.execution.outcomes import newest_record
-from peft_lightning.compare.plan.comparison_folder import ROOT
+from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.comparison_folder import ROOT, new_folder
 from peft_lightning.compare.plan.plan import read_plan
+from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.record import RunRecord
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "study"
 METHODS = ("full", "lora", "qlora", "ia3")
-INTERRUPTED = 130
 CHECKPOINTED = "qlora-checkpointed"
 LABELS = (*METHODS, CHECKPOINTED)
 NAME = "study_costs"
@@ -81,6 +84,28 @@ def checkpointed_recipe(folder: Path) -> Path:
     return path
 
 
+def compare(recipes: Sequence[str], words: Sequence[str], comparison: Path) -> int:
+    """Runs every recipe once, alone in its process.
+
+    Args:
+        recipes: the recipes' files.
+        words: settings for all runs, as `fit` takes them.
+        comparison: the comparison's folder.
+
+    Returns:
+        0 if all runs finished, and 1 if some did not.
+
+    Raises:
+        UserError: the recipes and settings make no comparison.
+        SystemExit: a signal stopped it.
+    """
+    plan = build_plan(recipes, [1], overrides=words)
+    options = Options(forecast=False, texts=False)
+    folder = new_folder(comparison.name)
+    with stopping_in_order(folder, options):
+        return 0 if begin(plan, folder, None, options) else 1
+
+
 def measured(comparison: Path) -> dict[str, Any]:
     """Reads what each recipe's run recorded, by the recipe's label; None where there is nothing."""
     records = {run.label: newest_record(run.folder) for run in read_plan(comparison).runs(comparison)}
@@ -93,8 +118,8 @@ def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     for label in LABELS:
         candidates = [rows_of_call[label] for rows_of_call in (now, before) if label in rows_of_call]
         if candidates:
-            there = [row for row in candidates if row is not None]
-            rows[label] = next((row for row in there if _is_finished(row)), there[0] if there else None)
+            kept = [row for row in candidates if row is not None]
+            rows[label] = next((row for row in kept if _is_finished(row)), kept[0] if kept else None)
     return rows
 
 
@@ -134,19 +159,16 @@ def main() -> int:
         backbone = make_backbone(arguments.shape, Path(scratch) / "backbone")
         files = {method: str(CONFIGS / f"{method}.yaml") for method in METHODS}
         files[CHECKPOINTED] = str(checkpointed_recipe(Path(scratch)))
-        recipes = [files[label] for label in arguments.recipes]
-        command = [sys.executable, "-m", "peft_lightning", "compare", *recipes, "--seeds", "1"]
-        comparison = _free_folder()
-        command += ["--name", comparison.name, "--no_texts", "--no_forecast", "--data.source", arguments.reviews]
         # As the study ran: no captured steps.
-        command += ["--engine", "eager", "--model.model_name_or_path", str(backbone), *settings]
-        with subprocess.Popen(command) as running:
-            try:
-                code = running.wait()
-            except KeyboardInterrupt:  # which the comparison got too: it lets its run write its record
-                code = running.wait()
-        if code not in (0, 1, INTERRUPTED):
-            return code
+        words = ["--data.source", arguments.reviews, "--engine", "eager", "--model.model_name_or_path", str(backbone)]
+        comparison = _free_folder()
+        try:
+            code = compare([files[label] for label in arguments.recipes], [*words, *settings], comparison)
+        except UserError as error:
+            print(f"study_costs: {error}", file=sys.stderr)
+            return 2
+        except SystemExit as stopped:  # by Ctrl-C or its like, after the run has written its record
+            code = int(stopped.code or 0)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "study_costs.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -28,16 +28,17 @@ from typing import Any
 import psutil
 
 from peft_lightning.backbone.locations import locate
+from peft_lightning.compare.execution.registry import executor_named
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
-from side_by_side.command import parsed, recorded
 from side_by_side.join import joined
-from side_by_side.launch import launch
-from side_by_side.plan import Wanted
+from side_by_side.markdown_tables import as_markdown
+from side_by_side.peer_process import launch
+from side_by_side.recorded_command import parsed, recorded
 from side_by_side.results import FILE, Results, adapters_versions, describe_machine, held
-from side_by_side.runner import pending, work_through
-from side_by_side.table import as_markdown
-from side_by_side.workload import count_reviews, mean_tokens
+from side_by_side.shared_reviews import count_reviews, mean_tokens
+from side_by_side.wanted import Wanted
+from side_by_side.working_through import pending, work_through
 from study_costs import make_backbone
 
 OURS = {"fp32": (), "bf16": ("--trainer.precision", "bf16-mixed")}
@@ -101,7 +102,7 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
         print(line, flush=True)
         _write_table(arguments.out, results)
 
-    run = functools.partial(launch, scratch=scratch, adapters_site=site)
+    run = functools.partial(launch, executor=executor_named(), scratch=scratch, adapters_site=site)
     budget_s = arguments.budget_s
     if budget_s is not None:  # which counts from the start of this process
         budget_s -= time.time() - psutil.Process().create_time()

@@ -6,7 +6,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from peft_lightning.engine.engine import EngineName
 
 # The flags that some of the commands have of their own.
-COMMAND_OPTIONS = ("test_after_fit", "live", "live_interval_s", "output")
+COMMAND_OPTIONS = ("recipe", "test_after_fit", "live", "live_interval_s", "output")
 # What launches a command is no part of the run's configuration.
 LAUNCHING = ("config", "ckpt_path", *COMMAND_OPTIONS)
 # By whether it is `fit`.
@@ -53,6 +53,12 @@ def add_launching_options(parser: LightningArgumentParser, word: str) -> None:
     (group,) = (group for group in parser._action_groups if checkpoint in group._group_actions)
     group.title = "launching"
     if word == "fit":
+        parser.add_argument(
+            "--recipe",
+            type=str | None,
+            default=None,
+            help="What the record calls the recipe; the first file's stem if not given.",
+        )
         parser.add_argument(
             "--test_after_fit",
             type=bool,

@@ -14,12 +14,12 @@ from transformers import set_seed
 from peers.hf_models import load_classifier
 from peers.hf_trainer import train
 from peers.hf_variants import read_variant
-from side_by_side.job import Job
+from side_by_side.peer_job import PeerJob
 
 NAME = "sentiment"
 
 
-def run(job: Job, folder: Path) -> dict[str, Any]:
+def run(job: PeerJob, folder: Path) -> dict[str, Any]:
     """Trains.
 
     Args:
@@ -42,7 +42,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     return train(job, model, variant, folder, adapters.AdapterTrainer)
 
 
-def _config(job: Job) -> Any:
+def _config(job: PeerJob) -> Any:
     import adapters
 
     if job.method == "lora":

@@ -11,10 +11,10 @@ from transformers import set_seed
 from peers.hf_models import build_model
 from peers.hf_trainer import train
 from peers.hf_variants import read_variant
-from side_by_side.job import Job
+from side_by_side.peer_job import PeerJob
 
 
-def run(job: Job, folder: Path) -> dict[str, Any]:
+def run(job: PeerJob, folder: Path) -> dict[str, Any]:
     """Trains.
 
     Args:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from side_by_side.job import Job
+from side_by_side.peer_job import PeerJob
 
 
-def build_model(job: Job, compute_dtype: torch.dtype = torch.float32, prepare_kbit: bool = False) -> Any:
+def build_model(job: PeerJob, compute_dtype: torch.dtype = torch.float32, prepare_kbit: bool = False) -> Any:
     """Loads the backbone and adapts it.
 
     Args:
@@ -42,7 +42,7 @@ def build_model(job: Job, compute_dtype: torch.dtype = torch.float32, prepare_kb
     return get_peft_model(model, config)
 
 
-def load_classifier(job: Job, compute_dtype: torch.dtype) -> Any:
+def load_classifier(job: PeerJob, compute_dtype: torch.dtype) -> Any:
     """Loads the backbone with a head for two classes; for QLoRA in four bits but for the head.
 
     Args:

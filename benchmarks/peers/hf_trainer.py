@@ -13,8 +13,8 @@ from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, Trai
 from peers.hf_models import count_trained
 from peers.hf_variants import Variant
 from side_by_side.clock import StepClock
-from side_by_side.job import Job
-from side_by_side.workload import Reviews, load_tokenizer, read_reviews
+from side_by_side.peer_job import PeerJob
+from side_by_side.shared_reviews import Reviews, load_tokenizer, read_reviews
 
 # Each new width makes a GPU choose kernels anew: with dynamic padding the peer rounds as this project does.
 GPU_WIDTH_MULTIPLE = 32
@@ -60,7 +60,7 @@ class TokenisedExamples(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 def train(
-    job: Job,
+    job: PeerJob,
     model: nn.Module,
     variant: Variant | None,
     folder: Path,
@@ -104,7 +104,7 @@ def train(
     return figures
 
 
-def _arguments(job: Job, variant: Variant | None, folder: Path) -> TrainingArguments:
+def _arguments(job: PeerJob, variant: Variant | None, folder: Path) -> TrainingArguments:
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     settings: dict[str, Any] = {
         "output_dir": str(folder),

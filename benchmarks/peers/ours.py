@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from side_by_side.job import Job
-from side_by_side.workload import DATA_SEED, N_VAL
+from side_by_side.peer_job import PeerJob
+from side_by_side.shared_reviews import DATA_SEED, N_VAL
 
 
-def command(job: Job, result: Path) -> list[str]:
-    """Returns the command line.
+def command(job: PeerJob, result: Path) -> list[str]:
+    """Returns the command line after the Python interpreter.
 
     Args:
         job: what to train; its words come last and so override the rest.
@@ -52,8 +51,7 @@ def command(job: Job, result: Path) -> list[str]:
     }
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     words = [word.replace("{method}", job.method) for word in job.words]
-    recipe = f"configs/study/{job.method}.yaml"
-    return [sys.executable, "-m", "peft_lightning", "fit", "--config", recipe, *flags, *words]
+    return ["-m", "peft_lightning", "fit", "--config", f"configs/study/{job.method}.yaml", *flags, *words]
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmu
 
 from peers.hf_models import build_model, count_trained
 from side_by_side.clock import StepClock
-from side_by_side.job import Job
 from side_by_side.lightning_clock import LightningClock
-from side_by_side.workload import Reviews, load_tokenizer, read_reviews
+from side_by_side.peer_job import PeerJob
+from side_by_side.shared_reviews import Reviews, load_tokenizer, read_reviews
 
 VARIANTS = ("32-true", "bf16-mixed")
 ON_GPU = torch.cuda.is_available()
@@ -27,7 +27,7 @@ class ReviewData(L.LightningDataModule):
         job: how many, how long and where they are.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PeerJob) -> None:
         super().__init__()
         self.job = job
         self.tokenizer = load_tokenizer(job.backbone)
@@ -67,7 +67,7 @@ class Classifier(L.LightningModule):
         precision: the Trainer's.
     """
 
-    def __init__(self, job: Job, precision: str) -> None:
+    def __init__(self, job: PeerJob, precision: str) -> None:
         super().__init__()
         self.job = job
         self.model = build_model(job, torch.bfloat16 if precision == "bf16-mixed" else torch.float32)
@@ -88,7 +88,7 @@ class Classifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def run(job: Job, folder: Path) -> dict[str, Any]:
+def run(job: PeerJob, folder: Path) -> dict[str, Any]:
     """Trains.
 
     Args:

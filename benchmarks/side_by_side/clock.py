@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from side_by_side.memory import peaks
+from side_by_side.driver_memory import peaks
 
 
 class StepClock:

@@ -11,11 +11,11 @@ import torch
 
 from side_by_side.clock import synchronised
 from side_by_side.flops import Encoder, optimizer_bytes, training_flops
-from side_by_side.job import METHODS, Job
-from side_by_side.workload import load_tokenizer, read_reviews, token_counts
+from side_by_side.peer_job import METHODS, PeerJob
+from side_by_side.shared_reviews import load_tokenizer, read_reviews, token_counts
 
 
-def run(job: Job, folder: Path) -> dict[str, Any]:
+def run(job: PeerJob, folder: Path) -> dict[str, Any]:
     """Measures the machine and counts the work of every method.
 
     Args:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from side_by_side.job import Method
+from side_by_side.peer_job import Method
 
 # Adapted matrices in a layer and their rank, as the study has them.
 _LORA = {"lora": (2, 16), "qlora": (3, 8)}

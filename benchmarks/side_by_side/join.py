@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from peft_lightning.errors import UserError
+from side_by_side.repeated_rows import floor_words, size_words
 from side_by_side.results import FILE, held
-from side_by_side.rows import floor_words, size_words
 
 Record = dict[str, Any]
 # What a table holds against each other: the kind, the method and, but for whole jobs, the size.

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from side_by_side.job import Job
+from side_by_side.peer_job import PeerJob
 
 MODULES = {
     "hf-study": "peers.hf_study",
@@ -20,7 +20,7 @@ MODULES = {
 
 def main() -> None:
     """Runs the job and writes its figures."""
-    job, result = Job.read(Path(sys.argv[1])), Path(sys.argv[2])
+    job, result = PeerJob.read(Path(sys.argv[1])), Path(sys.argv[2])
     figures = importlib.import_module(MODULES[job.peer]).run(job, Path.cwd())
     result.write_text(json.dumps(figures), encoding="utf-8")
 

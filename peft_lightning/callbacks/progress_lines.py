@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from peft_lightning.callbacks.mean_loss import MeanLoss
 from peft_lightning.optim.steps import steps_in_all
-from peft_lightning.runs.row import duration
+from peft_lightning.runs.durations import duration
 
 INTERVAL_S = 30.0
 

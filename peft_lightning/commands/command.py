@@ -53,7 +53,9 @@ class Settings:
 
     @property
     def recipe(self) -> str:
-        """The name of the recipe: the first file's, or what the run of a ``config.yaml`` says."""
+        """The name of the recipe: as asked, the first file's, or what the run of a ``config.yaml`` says."""
+        if (asked := self.options.get("recipe")) is not None:
+            return str(asked)
         if self.run_path is not None:
             return RunRecord.read(self.run_path / "results.json").recipe
         if not self.files:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from peft_lightning.commands.mends import COMPARISON, mending
-from peft_lightning.compare.comparison import Options, begin, devices_for, go_on
+from peft_lightning.compare.comparison import Options, begin, go_on, pool_for
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
@@ -57,7 +57,7 @@ def run_compare(words: Sequence[str]) -> None:
     else:
         plan = build_plan(asked.recipes, asked.seeds or [1, 2, 3], asked.overlay or [], overrides)
         tuning = plan_tuning(plan, asked.tune) if asked.tune is not None else None
-        devices_for(plan, options.jobs)  # refused before a folder is made
+        pool_for(plan, options)  # refused before a folder is made
         folder = new_folder(asked.name)
         with stopping_in_order(folder, options):
             finished = begin(plan, folder, tuning, options)

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.compare.display.view_choice import view_for
-from peft_lightning.compare.execution.job import Job, job_of
+from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.fit_job import FitJob, fit_job
+from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, newest_run
-from peft_lightning.compare.execution.places import places
+from peft_lightning.compare.execution.registry import DEFAULT, executor_named
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
 from peft_lightning.compare.plan.comparison_folder import NO_TEXTS, forget, held, keep_texts_out, texts_allowed
 from peft_lightning.compare.plan.plan import FILE, Plan, read_plan
 from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
-from peft_lightning.compare.plan.same_data import overrides_as_overlay
 from peft_lightning.compare.stages.forecast import Forecast, read_forecast
 from peft_lightning.compare.stages.forecast_runs import make_forecast
 from peft_lightning.compare.stages.forecast_words import print_forecast
 from peft_lightning.compare.stages.tuning import FILE as TUNING
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
-from peft_lightning.compare.stages.tuning_runs import RATE, tune
+from peft_lightning.compare.stages.tuning_runs import rate_setting, tune
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import merge
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Options:
         jobs: How many runs at the same time, each on a GPU of its own.
         forecast: Whether to try a few steps of each recipe first.
         texts: Whether the report may show reviews; once it may not, that is kept with the comparison.
+        executor: The name of the executor that starts its runs.
     """
 
     jobs: int = 1
     forecast: bool = True
     texts: bool = True
+    executor: str = DEFAULT
 
     def resume(self, folder: Path) -> str:
         """Returns the words that go on with a comparison as it was gone about.
@@ -121,23 +123,23 @@ def go_on(folder: Path, options: Options) -> bool:
 
 
 def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
-    devices = devices_for(plan, options.jobs)
+    pool = pool_for(plan, options)
     tuning = read_tuning(folder)
     print(f"comparison: {folder}", flush=True)
-    forecast = _forecast(plan, folder, options, devices, tuning.budget if tuning is not None else 0)
+    forecast = _forecast(plan, folder, options, pool, tuning.budget if tuning is not None else 0)
     if tuning is not None and not tuning.complete:
-        tuning = tune(plan, folder, tuning, devices, forecast.try_s if forecast is not None else {})
+        tuning = tune(plan, folder, tuning, pool, forecast.try_s if forecast is not None else {})
     if tuning is not None:
         print(*tuning_in_words(tuning), sep="\n", flush=True)
     jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
     say_tried_again(jobs)
-    view = view_for("runs", forecast.run_s if forecast is not None else {}, len(devices))
-    outcomes = run_jobs(jobs, devices, view)
+    view = view_for("runs", forecast.run_s if forecast is not None else {}, len(pool.places))
+    outcomes = run_jobs(jobs, pool, view)
     report(folder, jobs, outcomes, options)
     return all(outcome.finished for outcome in outcomes)
 
 
-def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[Job]:
+def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[FitJob]:
     """Returns the jobs of a comparison.
 
     Args:
@@ -147,33 +149,30 @@ def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[Job]
     """
     jobs = []
     for run in plan.runs(folder):
-        rate = (RATE, repr(chosen[run.label])) if run.label in chosen else ()
-        jobs.append(job_of(run, f"seed {run.seed}", run.folder, *rate))
+        changes = rate_setting(chosen[run.label]) if run.label in chosen else {}
+        jobs.append(fit_job(run, f"seed {run.seed}", run.folder, changes))
     return jobs
 
 
-def devices_for(plan: Plan, jobs: int) -> list[str | None]:
-    """Says on which devices a comparison's runs take place.
+def pool_for(plan: Plan, options: Options) -> Pool:
+    """Says where a comparison's runs take place.
 
     Args:
         plan: The comparison.
-        jobs: How many runs at the same time.
-
-    Returns:
-        The GPU of each place; None for all that there is.
+        options: How to go about it.
 
     Raises:
         UserError: If runs would share a device.
     """
-    everywhere = overrides_as_overlay(plan.overrides)
-    trainers = [merge(recipe.settings, everywhere).get("trainer") or {} for recipe in plan.recipes]
-    return places(jobs, [trainer.get("accelerator") for trainer in trainers])
+    executor = executor_named(options.executor)
+    trainers = [plan.settings_of(recipe).get("trainer") or {} for recipe in plan.recipes]
+    return Pool(executor, executor.places(options.jobs, [trainer.get("accelerator") for trainer in trainers]))
 
 
-def _forecast(plan: Plan, folder: Path, options: Options, devices: list[str | None], tries: int) -> Forecast | None:
+def _forecast(plan: Plan, folder: Path, options: Options, pool: Pool, tries: int) -> Forecast | None:
     forecast = read_forecast(folder)
     if forecast is None and options.forecast and not _begun(folder):
-        forecast = make_forecast(plan, folder, devices, tries)
+        forecast = make_forecast(plan, folder, pool, tries)
         print_forecast(forecast, len(plan.seeds), tries)
     return forecast
 

@@ -1,5 +1,6 @@
 """The row a run ends with: method, trainable parameters, peak GPU memory, train time, test accuracy."""
 
+from peft_lightning.runs.durations import duration
 from peft_lightning.runs.record import RunRecord
 
 HEADERS = ("method", "trainable parameters", "peak GPU memory", "train time", "test accuracy")
@@ -43,14 +44,3 @@ def as_markdown(record: RunRecord) -> str:
     """
     lines = (HEADERS, ("---",) * len(HEADERS), cells(record))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def duration(seconds: float | None) -> str:
-    """Words a time; one that was not measured is a dash.
-
-    Args:
-        seconds: The time in seconds.
-    """
-    if seconds is None:
-        return "–"
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

@@ -1,17 +1,22 @@
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import Options, begin, devices_for, go_on, lay_out, report, run_list
+from peft_lightning.compare.comparison import Options, begin, go_on, lay_out, pool_for, report, run_list
+from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
+from peft_lightning.compare.execution.registry import EXECUTORS
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
+from peft_lightning.options import LAUNCHING
 from peft_lightning.runs.record import BackboneFigures
-from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe, resolved
+from tests.compare.execution.in_process import InProcess
+from tests.compare.plan.test_plan import OFFLINE, STUDY, printed_config, recipe, resolved
 from tests.compare.records import leave, record
 
 # A report without texts names no folders of this machine either.
@@ -72,6 +77,52 @@ def test_what_is_left_to_run_is_run_where_its_paths_lead_and_what_is_not_is_repo
     assert (folder / "report.html").is_file()
 
 
+def test_an_executor_that_is_registered_carries_a_comparison_to_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(job: Job) -> int:
+        leave(job.folder, 0, record(test_acc=0.5))
+        return 0
+
+    executor = InProcess(work)
+    monkeypatch.setitem(EXECUTORS, "here", lambda: executor)
+    options = Options(jobs=2, forecast=False, executor="here")
+    assert begin(build_plan(STUDY[:2], [1, 2], [OFFLINE]), tmp_path, None, options)
+    assert len(executor.commands) == 4
+    assert (tmp_path / "report.html").is_file()
+    with pytest.raises(UserError, match="there is no executor nowhere: choose one of local"):
+        go_on(tmp_path, Options(executor="nowhere"))
+
+
+def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--data.n_train", "96", "--checkpoint.every_n_steps", "5"]
+    plan = build_plan(STUDY[:3], [1], [OFFLINE], words)
+    plan.write(tmp_path)
+    content = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2, "overrides": words}))
+    finished, cut, waiting = run_list(plan, tmp_path, {})
+    for job, status in ((finished, "finished"), (cut, "interrupted")):
+        run = leave(job.folder, 0, record(status, test_acc=0.5))
+        flags = ("--seed_everything", "1", "--trainer.default_root_dir", str(job.folder))
+        recipe = ("--config", f"configs/{job.label}.yaml", "--config", OFFLINE)
+        config = printed_config("fit", *recipe, *words, *flags)
+        (run / "config.yaml").write_text(yaml.safe_dump({key: config[key] for key in config if key not in LAUNCHING}))
+
+    def work(job: Job) -> int:
+        leave(job.folder, 1, record(test_acc=0.5))
+        return 0
+
+    executor = InProcess(work)
+    monkeypatch.setitem(EXECUTORS, "here", lambda: executor)
+    assert go_on(tmp_path, Options(executor="here"))
+    assert [command[4:] for command in executor.commands] == [
+        (str(cut.file), "--ckpt_path", "last"),
+        (str(waiting.file),),
+    ]
+
+
 @pytest.mark.parametrize("part", ["runs", "tuning"])
 def test_a_new_plan_does_not_adopt_the_runs_that_lie_in_its_folder(part: str, tmp_path: Path) -> None:
     leave(tmp_path / part / "lora/seed_1", 0)
@@ -85,8 +136,8 @@ def test_a_chosen_rate_reaches_the_runs_of_its_recipe_and_no_other(tmp_path: Pat
     plan = build_plan(STUDY[:2], [7], [OFFLINE])
     plan.write(tmp_path)
     full, lora = run_list(plan, tmp_path, {"lora": 0.00316})
-    assert resolved(full.words)["model"]["learning_rate"] == 2e-5
-    config = resolved(lora.words)
+    assert resolved(full.settings)["model"]["learning_rate"] == 2e-5
+    config = resolved(lora.settings)
     assert config["model"]["learning_rate"] == 0.00316
     assert config["seed_everything"] == 7
     assert lora.title == "lora seed 7"
@@ -97,9 +148,9 @@ def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> 
     name = recipe(tmp_path / "cpu.yaml")
     content = yaml.safe_load(Path(name).read_text()) | {"trainer": {"accelerator": "cpu"}}
     Path(name).write_text(yaml.safe_dump(content))
-    assert devices_for(build_plan([name], [1]), 1) == [None]
+    assert pool_for(build_plan([name], [1]), Options()).places == [None]
     with pytest.raises(UserError, match="accelerator is cpu"):
-        devices_for(build_plan([name], [1]), 2)
+        pool_for(build_plan([name], [1]), Options(jobs=2))
 
 
 def test_a_comparison_of_which_no_run_finished_has_its_report(

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from peft_lightning.compare.display import row_words
-from peft_lightning.compare.display.time_left import in_words, time_left
+from peft_lightning.compare.display.time_left import time_left
 from peft_lightning.compare.execution.board import Row
+from peft_lightning.runs.durations import round_duration
 
 STYLES = {"finished": "green", "failed": "red", "out_of_memory": "red", "interrupted": "yellow", "waiting": "dim"}
 # Lines that the table needs besides its rows: title, three of headings, what is left out at each end, the total.
@@ -113,5 +114,5 @@ class LiveTable:
     def _total(self) -> Text:
         done = sum(row.outcome is not None for row in self._rows)
         seconds = time_left(self._rows, self._forecast_s, self._at_once)
-        left = f", about {in_words(seconds)} left" if seconds else ""
+        left = f", about {round_duration(seconds)} left" if seconds else ""
         return Text(f"{done} of {len(self._rows)} done{left}", style="bold")

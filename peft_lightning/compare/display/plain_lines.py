@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from peft_lightning.compare.display import row_words
-from peft_lightning.compare.display.time_left import in_words, time_left
+from peft_lightning.compare.display.time_left import time_left
 from peft_lightning.compare.execution.board import Row, peak_memory
+from peft_lightning.runs.durations import round_duration
 
 
 class PlainLines:
@@ -74,7 +75,7 @@ class PlainLines:
 
     def _time_left(self) -> str:
         seconds = time_left(self._rows, self._forecast_s, self._at_once)
-        return f"; about {in_words(seconds)} left" if seconds else ""
+        return f"; about {round_duration(seconds)} left" if seconds else ""
 
     @staticmethod
     def _say(line: str) -> None:

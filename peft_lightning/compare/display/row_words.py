@@ -1,7 +1,7 @@
 """The words of a row of the work under way: the same in the live table and in plain lines."""
 
-from peft_lightning.compare.display.time_left import in_words
 from peft_lightning.compare.execution.board import Row, peak_memory
+from peft_lightning.runs.durations import round_duration
 
 DASH = "–"
 STATUS = {"train": "training", "validate": "validating", "test": "testing", "out_of_memory": "out of memory"}
@@ -38,8 +38,8 @@ def train_time(row: Row) -> str:
     """
     record = row.outcome.record if row.outcome is not None else None
     if record is not None:
-        return in_words(record.time.train_s)
-    return in_words(row.progress.train_s if row.progress is not None else None)
+        return round_duration(record.time.train_s)
+    return round_duration(row.progress.train_s if row.progress is not None else None)
 
 
 def accuracy(row: Row) -> str:

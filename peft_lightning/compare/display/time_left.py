@@ -57,16 +57,3 @@ def _left(row: Row, expected: float | None) -> float | None:
         made = row.progress.train_s if row.progress is not None else 0.0
         return max(0.0, expected - max(row.elapsed_s, made))
     return row.elapsed_s * (1 - row.share) / row.share if row.share > 0 else None
-
-
-def in_words(seconds: float | None) -> str:
-    """Words a duration as one says it.
-
-    Args:
-        seconds: The duration; a dash if None.
-    """
-    if seconds is None:
-        return "–"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"

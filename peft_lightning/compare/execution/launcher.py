@@ -1,4 +1,4 @@
-"""python -m peft_lightning.compare.execution.launcher PARENT WORDS: becomes a process that does not outlive its parent.
+"""python launcher.py PARENT WORDS: becomes a process that does not outlive its parent.
 
 A comparison that is killed runs no handler, so the kernel has to end what it started. That is asked for here, in the
 new process itself: code that runs between fork and exec in a process with threads can wait for ever.

@@ -1,126 +1,123 @@
-"""A `fit` in a fresh child process, which dies with this one."""
+"""Jobs as fresh child processes on this machine, which die with this one."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
 
-from peft_lightning.compare.execution.asked import unlike_asked
-from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.outcomes import (
-    ATTEMPT,
-    Outcome,
-    forget_failure,
-    keep_failure,
-    newest_run,
-    outcome_after,
-    resumable,
-)
+from peft_lightning.compare.execution import launcher
+from peft_lightning.compare.execution.executor import PATIENCE_S
+from peft_lightning.compare.execution.job import Attempt, Job
+from peft_lightning.compare.execution.outcomes import Outcome
+from peft_lightning.compare.execution.places import places
 from peft_lightning.runs.files import CannotWrite
-from peft_lightning.runs.progress import VARIABLE, forget_progress
+from peft_lightning.runs.progress import Progress, forget_progress, read_progress
 
-LOG = "log.txt"
-PROGRESS = "progress.json"
-# After Ctrl-C a run writes its record; one that hangs is killed, and goes on from its last checkpoint.
-PATIENCE_S = 30.0
+LAUNCHER = os.path.abspath(launcher.__file__)
 
 
-class Child:
-    """Starts a job, or goes on with it where a process before this one stopped.
+class LocalExecutor:
+    """Starts each job in a process of its own, which sees the GPU of its place alone."""
 
-    To be made in the main thread: the kernel ends the child with the *thread* that started it.
+    def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
+        """Gives each job a GPU of this machine, or the whole machine to one after the other."""
+        return places(count, accelerators)
 
-    Args:
-        job: What to run.
-        device: The GPU that the child sees, as CUDA_VISIBLE_DEVICES names it; all that this process sees if None.
-
-    Raises:
-        UserError: If the job's folder cannot be written, or what lies there cannot be read.
-    """
-
-    def __init__(self, job: Job, device: str | None) -> None:
-        self.job = job
-        self.device = device
-        self.progress = job.folder / PROGRESS
-        self._log = job.folder / LOG
-        self._stamp = _stamp(job.folder)
-        self._resumed = resumable(job.folder) and not unlike_asked(job)
-        words = [*job.words, *(("--ckpt_path", "last") if self._resumed else ())]
-        program = [sys.executable, "-m", "peft_lightning.compare.execution.launcher", str(os.getpid())]
-        environment = os.environ | {VARIABLE: str(self.progress.absolute()), "PYTHONUNBUFFERED": "1"}
-        if device is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = device
+    def start(self, job: Job, place: str | None) -> "LocalProcess":
+        """Starts a job; to be called in the main thread: the kernel ends a child with the *thread* that started it."""
+        attempt = job.attempt()
         try:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            forget_failure(job.folder)
-            forget_progress(self.progress)
-            with self._log.open("ab") as log:
-                log.write(f"{ATTEMPT}{' '.join(words)}\n".encode())
-                log.flush()
-                self._process = subprocess.Popen(
-                    [*program, "-m", "peft_lightning", *words],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    # Ctrl-C in a terminal reaches the whole foreground group: the child shall be told once, by us.
-                    process_group=0,
-                )
+            return LocalProcess(attempt, place)
         except OSError as error:
             raise CannotWrite.because(error, job.folder) from error
-        self._started = time.monotonic()
+
+
+class LocalProcess:
+    """The process of an attempt.
+
+    Args:
+        attempt: What runs.
+        place: The GPU that it sees, as CUDA_VISIBLE_DEVICES names it; all that this process sees if None.
+    """
+
+    def __init__(self, attempt: Attempt, place: str | None) -> None:
+        self._attempt = attempt
+        environment = os.environ | dict(attempt.environment)
+        if place is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = place
+        # The launcher needs no site packages, and without them starts in a hundredth of a second.
+        program = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid())]
+        with attempt.log.open("ab") as log:
+            self._began = time.monotonic()
+            self._process = subprocess.Popen(
+                [*program, *attempt.command],
+                env=environment,
+                cwd=attempt.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in a terminal reaches the whole foreground group: the child shall be told once, by us.
+                process_group=0,
+            )
+        self._ended: float | None = None
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self._process.poll() is None
+        if self._process.poll() is None:
+            return True
+        self._note_end()
+        return False
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it started."""
-        return time.monotonic() - self._started
+        """Seconds since it started; until its end, if that was seen."""
+        return (self._ended if self._ended is not None else time.monotonic()) - self._began
+
+    def progress(self) -> Progress | None:
+        """How far it says it is."""
+        return read_progress(self._attempt.progress) if self._attempt.progress is not None else None
+
+    def wait(self, patience_s: float) -> bool:
+        """Waits for the end."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        return not self.running
 
     def outcome(self) -> Outcome:
-        """Waits for the end, and says how it was; what failed is kept in the job's folder."""
+        """Waits for the end, and says how it was."""
         code = self._process.wait()
-        recorded = _stamp(self.job.folder) != self._stamp
-        outcome = outcome_after(self.job.folder, code, self._log, recorded, self.elapsed_s)
-        if outcome.mistake and self._resumed:
-            # Such as a run of an older version, whose configuration is no longer the same.
-            outcome = replace(outcome, error=f"{outcome.error} (or delete {self.job.folder} to train this run anew)")
-        if not outcome.finished:
-            keep_failure(self.job.folder, outcome)
-        forget_progress(self.progress)
-        return outcome
+        self._note_end()
+        self._kill_group()
+        return self._attempt.outcome(code, self.elapsed_s)
 
     def interrupt(self) -> None:
-        """Tells the child what Ctrl-C tells it: to write its record and end."""
+        """Sends what Ctrl-C sends."""
         if self.running:
             self._process.send_signal(signal.SIGINT)
 
     def stop(self, patience_s: float = PATIENCE_S) -> None:
-        """Waits for the child's end, and forces it when patience is at an end.
-
-        Args:
-            patience_s: Seconds to wait.
-        """
-        try:
-            self._process.wait(patience_s)
-        except subprocess.TimeoutExpired:
+        """Waits for the end, and forces it when patience is at an end."""
+        if not self.wait(patience_s):
             self.kill()
-        forget_progress(self.progress)
+        if self._attempt.progress is not None:
+            forget_progress(self._attempt.progress)
 
     def kill(self) -> None:
-        """Ends the child at once, and what it has started itself."""
+        """Ends the process at once, and what it has started itself."""
         if self.running:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill_group()
             self._process.wait()
+            self._note_end()
 
+    def _note_end(self) -> None:
+        if self._ended is None:
+            self._ended = time.monotonic()
 
-def _stamp(folder: Path) -> tuple[Path, int] | None:
-    """Tells a record that was written since from one that was there before."""
-    run = newest_run(folder)
-    return (run, (run / "results.json").stat().st_mtime_ns) if run is not None else None
+    def _kill_group(self) -> None:
+        """Ends the process and those of its group that outlive it, such as a loader's workers."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)

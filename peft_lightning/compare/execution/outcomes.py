@@ -125,10 +125,10 @@ def outcome_after(folder: Path, exit_code: int, log: Path, recorded: bool, wall_
     if exit_code < 0:
         cause = " (the machine's memory may have run out)" if exit_code == -signal.SIGKILL else ""
         return Outcome("failed", f"killed by {signal.Signals(-exit_code).name}{cause}", record, exit_code, wall_s)
-    said = last_line(log)
-    status: Status = "out_of_memory" if "OutOfMemoryError" in said else "failed"
-    error = said.removeprefix(ONE_LINE)
-    if not said.startswith(ONE_LINE):
+    line = last_line(log)
+    status: Status = "out_of_memory" if "OutOfMemoryError" in line else "failed"
+    error = line.removeprefix(ONE_LINE)
+    if not line.startswith(ONE_LINE):
         error = f"exit code {exit_code}: {error or 'without a word'}"
     return Outcome(status, error, record, exit_code, wall_s)
 
@@ -147,9 +147,9 @@ def last_line(log: Path) -> str:
         return ""
     # Where no attempt begins in the end of a log, all of it is of the last one.
     begins = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
-    said = [line.strip() for line in lines[begins[-1] + 1 if begins else 0 :] if line.strip()]
+    attempt = [line.strip() for line in lines[begins[-1] + 1 if begins else 0 :] if line.strip()]
     # What Python's own threads say on their way out comes after the error.
-    return next((line for line in reversed(said) if line.startswith(ONE_LINE)), said[-1] if said else "")
+    return next((line for line in reversed(attempt) if line.startswith(ONE_LINE)), attempt[-1] if attempt else "")
 
 
 def keep_failure(folder: Path, outcome: Outcome) -> None:

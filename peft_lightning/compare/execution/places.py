@@ -40,6 +40,6 @@ def places(jobs: int, accelerators: Sequence[object] = ()) -> list[str | None]:
     if not gpus:
         raise UserError(f"--jobs {jobs}: there is no GPU here, and {why}: leave --jobs out")
     if jobs > len(gpus):
-        there = "there is 1 GPU" if len(gpus) == 1 else f"there are {len(gpus)} GPUs"
-        raise UserError(f"--jobs {jobs}: {there}, and {why}: say --jobs {len(gpus)}")
+        gpus_in_words = "there is 1 GPU" if len(gpus) == 1 else f"there are {len(gpus)} GPUs"
+        raise UserError(f"--jobs {jobs}: {gpus_in_words}, and {why}: say --jobs {len(gpus)}")
     return list(gpus[:jobs])

@@ -1,4 +1,4 @@
-"""Runs jobs, each alone in a fresh process, one a device, in their order; what has finished is not run again."""
+"""Runs jobs, each alone in its place, in their order; what has finished is not run again."""
 
 import time
 from collections import deque
@@ -6,20 +6,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from peft_lightning.compare.execution.asked import unlike_asked
 from peft_lightning.compare.execution.board import Row, View
+from peft_lightning.compare.execution.executor import Pool, Running
 from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.local import Child
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, has_failed
-from peft_lightning.runs.progress import read_progress
 
-# Between two looks at the children. A drawn table costs 5 ms of a processor that the measured run may want.
+# Between two looks at what runs. A drawn table costs 5 ms of a processor that the measured run may want.
 LOOK_EVERY_S = 0.5
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    devices: Sequence[str | None],
+    pool: Pool,
     view: View,
     after: Callable[[Job, Outcome], None] = lambda job, outcome: None,
     before: Callable[[Path], Outcome | None] = finished_before,
@@ -28,7 +26,7 @@ def run_jobs(
 
     Args:
         jobs: The jobs, in the order in which they start.
-        devices: The GPU of each place; None for all that there is.
+        pool: Who starts them, and where.
         view: Shows how it goes.
         after: Is told of every job that ends, and may end the work by raising.
         before: Says of a job's folder how the run in it ended, if that needs not run again.
@@ -38,39 +36,39 @@ def run_jobs(
 
     Raises:
         UserError: A job cannot be started.
-        KeyboardInterrupt: Ctrl-C, after the children have written their records.
+        KeyboardInterrupt: Ctrl-C, after the runs have written their records.
         OSError: The view cannot be written any more; as after Ctrl-C.
     """
     rows = [Row(job, _ended(job, before)) for job in jobs]
     waiting = deque(row for row in rows if row.outcome is None)
-    free = deque(devices)
-    running: list[tuple[Row, Child]] = []
+    free = deque(pool.places)
+    started: list[tuple[Row, Running, str | None]] = []
     view.begin(rows)
     try:
-        while waiting or running:
+        while waiting or started:
             while waiting and free:
-                row = waiting.popleft()
-                running.append((row, Child(row.job, free.popleft())))
+                row, place = waiting.popleft(), free.popleft()
+                started.append((row, pool.executor.start(row.job, place), place))
                 row.started = True
                 view.started(row)
-            for row, child in list(running):
-                row.elapsed_s = child.elapsed_s
-                if child.running:
-                    row.progress = read_progress(child.progress)
+            for row, running, place in list(started):
+                row.elapsed_s = running.elapsed_s
+                if running.running:
+                    row.progress = running.progress()
                     continue
-                row.outcome = child.outcome()
-                running.remove((row, child))
-                free.append(child.device)
+                row.outcome = running.outcome()
+                started.remove((row, running, place))
+                free.append(place)
                 view.ended(row)
                 after(row.job, row.outcome)
             view.update()
             time.sleep(LOOK_EVERY_S)
     except (KeyboardInterrupt, OSError):  # the second when what the view writes to is gone: its pipe, its terminal
-        _interrupt([child for _, child in running])
+        _interrupt([running for _, running, _ in started])
         raise
     finally:
-        for _, child in running:
-            child.kill()
+        for _, running, _ in started:
+            running.kill()
         # How the work ended matters more than the last picture of it.
         with suppress(OSError):
             view.end()
@@ -89,18 +87,18 @@ def say_tried_again(jobs: Sequence[Job]) -> None:
 
 def _ended(job: Job, before: Callable[[Path], Outcome | None]) -> Outcome | None:
     """Returns how a job ended that needs not run again: a run of other settings that lies in its place is none."""
-    if names := unlike_asked(job):
+    if names := job.unlike():
         print(f"{job.title} trains anew: the run in its folder was of another {', '.join(names)}", flush=True)
         return None
     return before(job.folder)
 
 
-def _interrupt(children: Sequence[Child]) -> None:
-    for child in children:
-        child.interrupt()
-    if children:
+def _interrupt(started: Sequence[Running]) -> None:
+    for running in started:
+        running.interrupt()
+    if started:
         # Told first and said afterwards: Ctrl-C has ended `| tee log` too, and who should read this may be gone.
         with suppress(OSError):
             print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
-    for child in children:
-        child.stop()
+    for running in started:
+        running.stop()

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.compare.plan.plan import Plan, PlannedRecipe, method_of
 from peft_lightning.compare.plan.recipe_labels import recipe_labels
-from peft_lightning.compare.plan.same_data import check_same_reviews, overrides_as_overlay
+from peft_lightning.compare.plan.same_data import check_same_reviews
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, find_config, merge, read_config
 
@@ -39,16 +40,16 @@ def build_plan(
         if method_of(content):
             raise UserError(f"--overlay {name} names a method, which would be every recipe's: name it as a recipe")
         everywhere = merge(everywhere, content)
-    overridden = overrides_as_overlay(overrides)
+    overridden = read_overrides(overrides)
     settings = [merge(read_config(file), everywhere) for file in files]
     for name, content in zip(recipes, settings, strict=True):
         if not method_of(content):
             raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --overlay {name}")
-    check_same_reviews({name: merge(content, overridden) for name, content in zip(recipes, settings, strict=True)})
+    check_same_reviews({name: override(content, overridden) for name, content in zip(recipes, settings, strict=True)})
     # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
     plain = [json.loads(json.dumps(content, default=str)) for content in settings]
     planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
-    return Plan(tuple(planned), tuple(overlays), tuple(seeds), tuple(overrides), str(Path.cwd()))
+    return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()))
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

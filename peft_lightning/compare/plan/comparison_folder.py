@@ -93,8 +93,8 @@ def keep_texts_out(folder: Path) -> None:
     Raises:
         UserError: If it cannot be written.
     """
-    said = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
-    write_atomically(folder / NO_TEXTS, said)
+    note = b"The report of this comparison shows no texts of reviews (--no_texts); delete this file to change that.\n"
+    write_atomically(folder / NO_TEXTS, note)
 
 
 def texts_allowed(folder: Path) -> bool:
@@ -114,7 +114,6 @@ def forget(folder: Path) -> None:
     """
     for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("recipes", "forecast"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "forecast", ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()

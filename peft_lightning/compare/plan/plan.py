@@ -1,7 +1,8 @@
 """The runs of a comparison: which, in which order, where; kept in its folder, so that it can be resumed and reported.
 
-The settings of every recipe are kept with the plan, overlays laid over them: a recipe that is edited or deleted while
-the comparison runs changes nothing, and the comparison's folder can be moved.
+The settings of every recipe are kept with the plan, overlays laid over them, and the overrides for all runs as settings
+too: a recipe that is edited or deleted while the comparison runs changes nothing, and the comparison's folder can be
+moved.
 """
 
 import json
@@ -10,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, recipe_name
+from peft_lightning.recipes import Config, merge, recipe_name
 from peft_lightning.runs.files import write_atomically
 
-SCHEMA = 2
+SCHEMA = 3
+# Had its overrides as words, which are read as those of a command line are.
+WORDS_SCHEMA = 2
 FILE = "plan.json"
 
 
@@ -28,14 +30,14 @@ class PlannedRun:
         label: The recipe's name in the comparison.
         recipe: The recipe, as the user named it.
         seed: The seed of initialisation, order and dropout.
-        words: The command line after ``python -m peft_lightning``.
+        settings: All that the run is given: the recipe's, the overrides', and what the comparison decides.
         folder: The run's own folder, which gets its ``lightning_logs``.
     """
 
     label: str
     recipe: Path
     seed: int
-    words: tuple[str, ...]
+    settings: Config
     folder: Path
 
 
@@ -62,14 +64,14 @@ class Plan:
         recipes: What is compared, in the user's order.
         overlays: The files laid over every recipe, as the user named them.
         seeds: The seeds that every recipe is trained with.
-        overrides: The words given to every run.
+        overrides: The settings given to every run, as `read_overrides` makes them of the command line.
         directory: Where it was begun, from which relative paths in its settings lead; None if that was not kept.
     """
 
     recipes: tuple[PlannedRecipe, ...]
     overlays: tuple[str, ...]
     seeds: tuple[int, ...]
-    overrides: tuple[str, ...]
+    overrides: Config
     directory: str | None = None
 
     def runs(self, folder: Path) -> tuple[PlannedRun, ...]:
@@ -86,13 +88,25 @@ class Plan:
             start = turn % len(self.recipes)
             for recipe in (*self.recipes[start:], *self.recipes[:start]):
                 place = folder / "runs" / recipe.label / f"seed_{seed}"
-                words = ("fit", "--config", str(_kept(folder, recipe)), *self.overrides)
-                own = ("--seed_everything", str(seed), "--trainer.default_root_dir", str(place))
-                runs.append(PlannedRun(recipe.label, Path(recipe.path), seed, (*words, *own), place))
+                own = {
+                    "recipe": recipe_name(Path(recipe.path)),
+                    "seed_everything": seed,
+                    "trainer": {"default_root_dir": str(place)},
+                }
+                settings = merge(self.settings_of(recipe), own)
+                runs.append(PlannedRun(recipe.label, Path(recipe.path), seed, settings, place))
         return tuple(runs)
 
+    def settings_of(self, recipe: PlannedRecipe) -> Config:
+        """Returns a recipe's settings with the overrides laid over them.
+
+        Args:
+            recipe: One of the comparison's recipes.
+        """
+        return override(recipe.settings, self.overrides)
+
     def write(self, folder: Path) -> None:
-        """Begins a comparison: keeps the plan, and the recipes as its runs read them.
+        """Begins a comparison: keeps the plan.
 
         Args:
             folder: The comparison's folder; made if it does not exist.
@@ -105,14 +119,9 @@ class Plan:
                 f"{folder} already holds a comparison: go on with --resume {folder}, or choose another --name"
             )
         try:
-            for recipe in self.recipes:
-                _kept(folder, recipe).parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {folder} ({error.strerror}): choose another --name, or free space") from error
-        for recipe in self.recipes:
-            text = yaml.safe_dump(recipe.settings, sort_keys=False, allow_unicode=True)
-            write_atomically(_kept(folder, recipe), text.encode())
-        # Last, so that a folder with a plan is a whole one.
         content = {"schema": SCHEMA, **asdict(self)}
         write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -129,15 +138,14 @@ def read_plan(folder: Path) -> Plan:
     path = folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
+        if content["schema"] not in (WORDS_SCHEMA, SCHEMA):
             raise UserError(
-                f"{path} is a plan of version {content['schema']}; this version of peft-lightning reads version"
-                f" {SCHEMA}: use the one that began the comparison"
+                f"{path} is a plan of version {content['schema']}; this version of peft-lightning reads versions"
+                f" {WORDS_SCHEMA} and {SCHEMA}: use the one that began the comparison"
             )
         planned = tuple(_recipe(recipe) for recipe in _listed(content, "recipes", dict))
-        seeds, words = _listed(content, "seeds", int), _listed(content, "overrides", str)
-        overlays = tuple(_listed(content, "overlays", str))
-        return Plan(planned, overlays, tuple(seeds), tuple(words), _directory(content))
+        seeds, overlays = _listed(content, "seeds", int), _listed(content, "overlays", str)
+        return Plan(planned, tuple(overlays), tuple(seeds), _overrides(content), _directory(content))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} holds no comparison ({FILE}): name the folder of one") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -170,13 +178,17 @@ def _listed(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
     return value
 
 
+def _overrides(content: Mapping[str, Any]) -> Config:
+    if content["schema"] == WORDS_SCHEMA:
+        return read_overrides(_listed(content, "overrides", str))
+    value = content["overrides"]
+    if not isinstance(value, dict):
+        raise TypeError(f"overrides is {value!r}")
+    return value
+
+
 def _directory(content: Mapping[str, Any]) -> str | None:
     value = content.get("directory")
     if value is not None and not isinstance(value, str):
         raise TypeError(f"directory is {value!r}")
     return value
-
-
-def _kept(folder: Path, recipe: PlannedRecipe) -> Path:
-    # Below a folder `configs`, so that a run records the recipe's own name; the label keeps those of one name apart.
-    return folder / "recipes" / recipe.label / "configs" / f"{recipe_name(Path(recipe.path))}.yaml"

@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from peft_lightning.compare.plan.plan import Plan
-from peft_lightning.compare.plan.same_data import overrides_as_overlay
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import merge
 
 # The settings that a run reads files by, each with the words that are never a path there. What is only a cache is none.
 PATHS = {("data", "source"): ("imdb", "embedded"), ("model", "model_name_or_path"): ("embedded",)}
@@ -26,9 +24,9 @@ def check_paths_lead_there(plan: Plan, folder: Path) -> None:
         return
     for name, path in _relative_paths(plan):
         directory = Path(plan.directory)
-        there = directory / path
-        if there.exists():
-            leads_there = path.exists() and path.samefile(there)
+        meant = directory / path
+        if meant.exists():
+            leads_there = path.exists() and path.samefile(meant)
             what = f"is relative to {directory}, where the comparison was begun"
         else:
             # It was a name on the hub; or all has been moved since, and here is where it lies now.
@@ -39,9 +37,8 @@ def check_paths_lead_there(plan: Plan, folder: Path) -> None:
 
 
 def _relative_paths(plan: Plan) -> Iterator[tuple[str, Path]]:
-    everywhere = overrides_as_overlay(plan.overrides)
     for recipe in plan.recipes:
-        settings = merge(recipe.settings, everywhere)
+        settings = plan.settings_of(recipe)
         for (section, key), words in PATHS.items():
             node = settings.get(section)
             value = node.get(key) if isinstance(node, Mapping) else None

@@ -10,6 +10,7 @@ import yaml
 
 from peft_lightning import __version__
 from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.plan.overrides import as_flags
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.findings import Findings, first_record
@@ -147,16 +148,10 @@ def _introduction(study: Study, hide: Hiding) -> list[str]:
 
 
 def _commands(study: Study, hide: Hiding) -> list[tuple[str, str]]:
-    told = (
-        ("Laid over every recipe", " ".join(str(hide.value(overlay)) for overlay in study.plan.overlays)),
-        ("Given to every run", " ".join(_word(word, hide) for word in study.plan.overrides)),
-    )
-    return [(what, said) for what, said in told if said]
-
-
-def _word(word: str, hide: Hiding) -> str:
-    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{flag}{equals}{hide.value(value)}"
+    overlays = " ".join(str(hide.value(overlay)) for overlay in study.plan.overlays)
+    overrides = " ".join(f"{flag} {hide.value(value)}" for flag, value in as_flags(study.plan.overrides))
+    rows = (("Laid over every recipe", overlays), ("Given to every run", overrides))
+    return [(what, given) for what, given in rows if given]
 
 
 def _had(value: str, labels: Sequence[str], count: int) -> str:

@@ -10,7 +10,7 @@ from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.ranking import Recommendation, alone, least, not_told_apart
 from peft_lightning.compare.statistics import Statistics
-from peft_lightning.runs.row import duration
+from peft_lightning.runs.durations import duration
 
 # Where times, or resident memory, differ by no more than this, one run a recipe does not say which has less.
 NEAR = 1.1

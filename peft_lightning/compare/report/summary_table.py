@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures
-from peft_lightning.runs.row import duration
+from peft_lightning.runs.durations import duration
 
 Cell = Callable[[Figures], str]
 

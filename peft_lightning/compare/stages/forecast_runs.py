@@ -7,37 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from peft_lightning.compare.execution.board import Row
-from peft_lightning.compare.execution.job import Job, job_of
+from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.fit_job import FitJob, fit_job
+from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, newest_run
 from peft_lightning.compare.execution.runner import run_jobs
+from peft_lightning.compare.plan.overrides import values_of
 from peft_lightning.compare.plan.plan import Plan
-from peft_lightning.compare.plan.same_data import overrides_as_overlay
 from peft_lightning.compare.stages.forecast import EPOCHS, Forecast, RecipeForecast, project, without_first_start
 from peft_lightning.compare.stages.run_batches import workload
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import merge, read_config
+from peft_lightning.recipes import read_config
 
 BATCHES = 6
 VALIDATION_BATCHES = 2
 SHORTENED = {
-    "--trainer.max_epochs": EPOCHS,
-    "--trainer.max_steps": -1,
-    "--trainer.limit_train_batches": BATCHES,
-    "--trainer.limit_val_batches": VALIDATION_BATCHES,
-    "--trainer.val_check_interval": 1.0,
-    "--trainer.check_val_every_n_epoch": 1,
-    "--checkpoint.every_n_steps": 0,
-    "--test_after_fit": "false",
+    "trainer": {
+        "max_epochs": EPOCHS,
+        "max_steps": -1,
+        "limit_train_batches": BATCHES,
+        "limit_val_batches": VALIDATION_BATCHES,
+        "val_check_interval": 1.0,
+        "check_val_every_n_epoch": 1,
+    },
+    "checkpoint": {"every_n_steps": 0},
+    "test_after_fit": False,
 }
 
 
-def make_forecast(plan: Plan, folder: Path, devices: Sequence[str | None], tries: int = 0) -> Forecast:
+def make_forecast(plan: Plan, folder: Path, pool: Pool, tries: int = 0) -> Forecast:
     """Tries a few steps of each recipe, and keeps what that says of the whole comparison.
 
     Args:
         plan: The comparison.
         folder: Its folder.
-        devices: The GPU of each place where runs take place; None for all that there is.
+        pool: Where its runs take place.
         tries: Learning rates that are tried for each recipe before the runs.
 
     Raises:
@@ -46,28 +50,27 @@ def make_forecast(plan: Plan, folder: Path, devices: Sequence[str | None], tries
     scratch = folder / "forecast"
     shutil.rmtree(scratch, ignore_errors=True)
     jobs = forecast_jobs(plan, folder)
-    outcomes = run_jobs(jobs, devices, _Lines(), refuse_mistakes)
-    settings = [merge(recipe.settings, overrides_as_overlay(plan.overrides)) for recipe in plan.recipes]
+    outcomes = run_jobs(jobs, pool, _Lines(), refuse_mistakes)
+    settings = [values_of(plan.settings_of(recipe)) for recipe in plan.recipes]
     recipes = [forecast_of(*of) for of in zip(jobs, outcomes, settings, strict=True)]
     made = Forecast(without_first_start(recipes), None)
     if len(made.run_s) == len(recipes):
         whole = len(plan.seeds) * sum(made.run_s.values()) + tries * sum(made.try_s.values())
-        made = replace(made, total_s=whole / len(devices))
+        made = replace(made, total_s=whole / len(pool.places))
     made.write(folder)
     shutil.rmtree(scratch, ignore_errors=True)
     return made
 
 
-def forecast_jobs(plan: Plan, folder: Path) -> list[Job]:
+def forecast_jobs(plan: Plan, folder: Path) -> list[FitJob]:
     """Returns a short fit of each recipe.
 
     Args:
         plan: The comparison.
         folder: Its folder.
     """
-    words = [word for name, value in SHORTENED.items() for word in (f"{name}={value}",)]
     first = replace(plan, seeds=plan.seeds[:1])
-    return [job_of(run, "forecast", folder / "forecast" / run.label, *words) for run in first.runs(folder)]
+    return [fit_job(run, "forecast", folder / "forecast" / run.label, SHORTENED) for run in first.runs(folder)]
 
 
 def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeForecast:

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from peft_lightning.compare.display.row_words import DASH
-from peft_lightning.compare.display.time_left import in_words
 from peft_lightning.compare.stages.forecast import Forecast
+from peft_lightning.runs.durations import round_duration
 
 
 def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console | None = None) -> None:
@@ -26,18 +26,18 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
     for recipe in forecast.recipes:
         table.add_row(
             recipe.label,
-            in_words(recipe.startup_s),
+            round_duration(recipe.startup_s),
             f"{recipe.step_s:.3g}" if recipe.step_s is not None else DASH,
             str(recipe.steps) if recipe.steps is not None else DASH,
             f"{recipe.peak_gib:.2f}" if recipe.peak_gib is not None else DASH,
-            in_words(recipe.run_s),
+            round_duration(recipe.run_s),
         )
     console.print(table)
     for recipe in forecast.recipes:
         if recipe.error is not None:
             console.print(f"{recipe.label}: {recipe.error}", style="red", markup=False, highlight=False)
     tuned = f" and {tries} learning rates" if tries else ""
-    total = f"about {in_words(forecast.total_s)}" if forecast.total_s is not None else "an unknown time"
+    total = f"about {round_duration(forecast.total_s)}" if forecast.total_s is not None else "an unknown time"
     console.print(
         f"{jobs} run{'' if jobs == 1 else 's'}{tuned} for each recipe: {total} in all\n", markup=False, highlight=False
     )

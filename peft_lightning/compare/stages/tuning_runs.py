@@ -2,21 +2,22 @@
 
 import inspect
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from peft_lightning.compare.display.view_choice import view_for
-from peft_lightning.compare.execution.job import Job, job_of
+from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.fit_job import FitJob, fit_job
+from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, newest_run, tried_before
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
 from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
-from peft_lightning.compare.plan.same_data import overrides_as_overlay
 from peft_lightning.compare.stages.tuning import Try, Tuning, choose, rates_around
 from peft_lightning.errors import UserError
+from peft_lightning.recipes import Config
 
-RATE = "--model.learning_rate"
 # The first seed that is none of the comparison's: its runs shall not be the ones that the rate was chosen by.
 FIRST_SEED = 1000
 
@@ -33,13 +34,13 @@ def plan_tuning(plan: Plan, budget: int) -> Tuning:
     """
     if budget < 2:
         raise UserError(f"--tune {budget}: a choice takes 2 learning rates or more, such as --tune 3")
-    if "learning_rate" in (overrides_as_overlay(plan.overrides).get("model") or {}):
-        raise UserError(f"--tune chooses the learning rate that {RATE} states: leave one of them out")
+    if "learning_rate" in (plan.overrides.get("model") or {}):
+        raise UserError("--tune chooses the learning rate that --model.learning_rate states: leave one of them out")
     tries = {recipe.label: tuple(map(Try, rates_around(_own_rate(recipe), budget))) for recipe in plan.recipes}
     return Tuning(budget, tries, {}, next(seed for seed in count(FIRST_SEED) if seed not in plan.seeds))
 
 
-def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[Job]:
+def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[FitJob]:
     """Returns a fit without a test for each rate, all recipes taking turns.
 
     Args:
@@ -53,20 +54,27 @@ def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[Job]:
         for run in runs:
             rate = tuning.tries[run.label][number].learning_rate
             place = folder / "tuning" / run.label / f"rate_{number}"
-            jobs.append(job_of(run, f"rate {rate:g}", place, RATE, repr(rate), "--test_after_fit", "false"))
+            jobs.append(fit_job(run, f"rate {rate:g}", place, {**rate_setting(rate), "test_after_fit": False}))
     return jobs
 
 
-def tune(
-    plan: Plan, folder: Path, tuning: Tuning, devices: Sequence[str | None], forecast_s: Mapping[str, float]
-) -> Tuning:
+def rate_setting(rate: float) -> Config:
+    """Returns a learning rate as a setting.
+
+    Args:
+        rate: The rate.
+    """
+    return {"model": {"learning_rate": rate}}
+
+
+def tune(plan: Plan, folder: Path, tuning: Tuning, pool: Pool, forecast_s: Mapping[str, float]) -> Tuning:
     """Tries what has no result yet, and chooses; a rate that diverged has one, which would be the same again.
 
     Args:
         plan: The comparison.
         folder: Its folder.
         tuning: The rates.
-        devices: The GPU of each place where runs take place; None for all that there is.
+        pool: Where the tries take place.
         forecast_s: Seconds that a try of each recipe was forecast to take, by label.
 
     Returns:
@@ -78,9 +86,9 @@ def tune(
     jobs = tuning_jobs(plan, folder, tuning)
     say_tried_again([job for job in jobs if tried_before(job.folder) is None])
     title = f"learning rates ({tuning.budget} for each recipe, chosen on validation)"
-    view = view_for(title, forecast_s, len(devices))
+    view = view_for(title, forecast_s, len(pool.places))
     outcomes: dict[str, list[Outcome]] = {label: [] for label in tuning.tries}
-    for job, outcome in zip(jobs, run_jobs(jobs, devices, view, _after, tried_before), strict=True):
+    for job, outcome in zip(jobs, run_jobs(jobs, pool, view, _after, tried_before), strict=True):
         outcomes[job.label].append(outcome)
     tries = {
         label: tuple(_with_result(one.learning_rate, outcome) for one, outcome in zip(planned, ended, strict=True))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from side_by_side.plan import Wanted
 from side_by_side.results import Results
+from side_by_side.wanted import Wanted
 
 ABOUT = {"commands": ["python benchmarks/vs_peers.py"], "machine": {"gpu": None, "versions": {}}, "work": {"lr": 1}}
 

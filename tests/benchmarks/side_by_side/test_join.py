@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from peft_lightning.errors import UserError
-from side_by_side.job import Job, identity
 from side_by_side.join import joined
+from side_by_side.markdown_tables import as_markdown
+from side_by_side.peer_job import PeerJob, identity
 from side_by_side.results import Results, held
-from side_by_side.table import as_markdown
 
 Make = Callable[..., Any]
 WORK = {"backbone": "random weights", "config_sha256": "5e19", "learning_rate": 1e-4}
@@ -22,12 +22,14 @@ METHODS = ("full", "lora")
 
 
 @pytest.fixture
-def job(wanted: Make) -> Callable[..., Job]:
+def job(wanted: Make) -> Callable[..., PeerJob]:
     """Names a job of the small measurement."""
 
-    def make(peer: str = "ours", method: str = "lora", kind: str = "step", **where: int) -> Job:
+    def make(peer: str = "ours", method: str = "lora", kind: str = "step", **where: int) -> PeerJob:
         size = where.get("batch_size", 8), where.get("max_length", 64)
-        made: Job = wanted(steps=where.get("steps", 10)).job(kind, peer, "fp32", method, *size, where.get("repeat", 0))
+        made: PeerJob = wanted(steps=where.get("steps", 10)).job(
+            kind, peer, "fp32", method, *size, where.get("repeat", 0)
+        )
         return made
 
     return make
@@ -37,7 +39,7 @@ def job(wanted: Make) -> Callable[..., Job]:
 def folder(tmp_path: Path) -> Callable[..., Path]:
     """Writes a folder as a call leaves it."""
 
-    def make(name: str, *measured: tuple[Job, dict[str, Any]], **about: Any) -> Path:
+    def make(name: str, *measured: tuple[PeerJob, dict[str, Any]], **about: Any) -> Path:
         about = {"commands": [f"vs_peers {name}"], "machine": MACHINE, "adapters_site": {}, "work": WORK} | about
         results = Results(tmp_path / name, about)
         for done, record in measured:

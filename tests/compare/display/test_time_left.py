@@ -1,26 +1,24 @@
 from pathlib import Path
 
-import pytest
-
-from peft_lightning.compare.display.time_left import in_words, time_left
+from peft_lightning.compare.display.time_left import time_left
 from peft_lightning.compare.execution.board import Row
-from peft_lightning.compare.execution.job import Job
+from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.runs.progress import Progress
 from tests.compare.records import record
 
 
 def waiting(label: str) -> Row:
-    return Row(Job(label, "seed 1", (), Path(label)))
+    return Row(FitJob(label, "seed 1", Path(label), {}))
 
 
 def running(label: str, elapsed_s: float, step: int = 0, train_s: float = 0.0) -> Row:
     progress = Progress("train", step, 100, train_s) if step else None
-    return Row(Job(label, "seed 1", (), Path(label)), None, True, elapsed_s, progress)
+    return Row(FitJob(label, "seed 1", Path(label), {}), None, True, elapsed_s, progress)
 
 
 def finished(label: str) -> Row:
-    return Row(Job(label, "seed 1", (), Path(label)), Outcome("finished", record=record()))
+    return Row(FitJob(label, "seed 1", Path(label), {}), Outcome("finished", record=record()))
 
 
 def test_before_anything_ran_the_forecast_counts() -> None:
@@ -55,12 +53,5 @@ def test_several_at_once_take_less_time_but_never_less_than_one_of_them() -> Non
 
 
 def test_when_all_have_ended_nothing_is_left() -> None:
-    failed = Row(Job("b", "seed 1", (), Path("b")), Outcome("failed", "why"))
+    failed = Row(FitJob("b", "seed 1", Path("b"), {}), Outcome("failed", "why"))
     assert time_left([finished("a"), failed], {"a": 10, "b": 10}) == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(None, "–"), (0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5900, "98 min"), (7200, "2.0 h")]
-)
-def test_durations_are_worded_as_one_says_them(seconds: float | None, words: str) -> None:
-    assert in_words(seconds) == words

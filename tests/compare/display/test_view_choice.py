@@ -7,7 +7,7 @@ from rich.console import Console
 from peft_lightning.compare.display.live_table import LiveTable
 from peft_lightning.compare.display.plain_lines import PlainLines
 from peft_lightning.compare.execution.board import Row
-from peft_lightning.compare.execution.job import Job
+from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.runs.progress import Progress
 from tests.compare.records import record
@@ -17,7 +17,7 @@ OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a tot
 
 
 def rows(seeds: int = 3) -> list[Row]:
-    return [Row(Job(label, f"seed {n}", (), Path(label))) for n in range(seeds) for label in ("lora", "full")]
+    return [Row(FitJob(label, f"seed {n}", Path(label), {})) for n in range(seeds) for label in ("lora", "full")]
 
 
 def drawn(of: list[Row], height: int = 40) -> list[str]:

@@ -4,16 +4,21 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from peft_lightning.compare.execution.board import Row
+from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.fit_job import PROGRESS, FitJob
 from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.local import Child
+from peft_lightning.compare.execution.local import LocalExecutor, LocalProcess
 from peft_lightning.compare.execution.outcomes import Outcome, has_failed
 from peft_lightning.compare.execution.runner import run_jobs
-from peft_lightning.runs.progress import VARIABLE
+from peft_lightning.runs.progress import VARIABLE, Progress
+from tests.compare.execution.in_process import InProcess
 from tests.compare.records import leave
 from tests.integration.offline_run import SOURCES
 
@@ -61,26 +66,38 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def job(folder: Path, label: str, *words: str) -> Job:
-    return Job(label, "seed 1", words or ("--version",), folder / label)
+class Quick(FitJob):
+    """A job whose process ends at once: its settings are those of `fit`, its words ask for less."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return ("nonsense",) if self.settings.get("nonsense") else ("--version",)
 
 
-def held(one: Job) -> Job:
+def job(folder: Path, label: str, **settings: Any) -> FitJob:
+    return Quick(label, "seed 1", folder / label, settings)
+
+
+def here(*places: str | None) -> Pool:
+    return Pool(LocalExecutor(), places or (None,))
+
+
+def held(job: FitJob) -> FitJob:
     """A job whose process lasts until it is let go."""
-    one.folder.mkdir()
-    (one.folder / HOLD).touch()
-    return one
+    job.folder.mkdir()
+    (job.folder / HOLD).touch()
+    return job
 
 
-def let_go(one: Job) -> None:
-    (one.folder / HOLD).unlink()
+def let_go(job: Job) -> None:
+    (job.folder / HOLD).unlink()
 
 
 def test_a_job_that_fails_leaves_the_others_alone_and_says_why(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, "a", "nonsense"), job(tmp_path, "b")]
+    jobs = [job(tmp_path, "a", nonsense=True), job(tmp_path, "b")]
     heard: list[tuple[str, Outcome]] = []
     view = Silent()
-    outcomes = run_jobs(jobs, [None], view, lambda of, outcome: heard.append((of.label, outcome)))
+    outcomes = run_jobs(jobs, here(), view, lambda of, outcome: heard.append((of.label, outcome)))
     assert view.told == ["a starts", "a ends", "b starts", "b ends", "end"]
     assert [outcome.exit_code for outcome in outcomes] == [2, 0]
     assert outcomes[0].mistake
@@ -91,11 +108,45 @@ def test_a_job_that_fails_leaves_the_others_alone_and_says_why(tmp_path: Path) -
     assert (jobs[0].folder / "log.txt").read_text().startswith("$ python -m peft_lightning nonsense\n")
 
 
+def test_an_executor_of_another_kind_carries_the_same_jobs(tmp_path: Path) -> None:
+    def work(job: Job) -> int:
+        Progress("train", 3, 12, 1.0).write(job.folder / PROGRESS)
+        if job.label == "b":
+            return 2
+        leave(job.folder, 0)
+        return 0
+
+    class Watching(Silent):
+        def update(self) -> None:
+            seen.extend(row.status for row in self._rows if row.started)
+
+    seen: list[str] = []
+    executor, view = InProcess(work, looks=1), Watching()
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
+    finished, failed = run_jobs(jobs, Pool(executor, executor.places(1)), view)
+    assert view.told == ["a starts", "a ends", "b starts", "b ends", "end"]
+    assert seen == ["train", "finished", "finished", "train", "finished", "failed"]
+    assert finished.finished
+    assert (failed.exit_code, has_failed(jobs[1].folder)) == (2, True)
+    assert not (jobs[0].folder / PROGRESS).exists(), "what has ended is not on its way"
+    assert run_jobs(jobs[:1], Pool(executor, [None]), Silent())[0].finished
+    assert len(executor.commands) == 2
+
+
+def test_a_job_s_folder_holds_the_settings_that_its_process_is_given(tmp_path: Path) -> None:
+    settings = {"seed_everything": 1, "data": {"source": "rezensionen/für alle", "n_train": "400"}}
+    fit = FitJob("a", "seed 1", tmp_path / "a", settings)
+    executor = InProcess(lambda job: 0)
+    run_jobs([fit], Pool(executor, [None]), Silent())
+    assert executor.commands == [("-m", "peft_lightning", "fit", "--config", str(fit.file))]
+    assert yaml.safe_load(fit.file.read_text()) == settings
+
+
 def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
     leave(jobs[0].folder, 0)
     view = Silent()
-    first, _ = run_jobs(jobs, [None], view)
+    first, _ = run_jobs(jobs, here(), view)
     assert view.told == ["b starts", "b ends", "end"]
     assert first.finished
     assert not (jobs[0].folder / "log.txt").exists()
@@ -106,23 +157,24 @@ def test_what_finished_before_is_not_run_again(tmp_path: Path) -> None:
 def test_a_run_of_other_settings_is_neither_taken_for_a_job_s_own_nor_gone_on_with(
     status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = job(tmp_path, "a", "fit", "--model.learning_rate", "1e-3", "--nonsense")
+    settings = {"model": {"learning_rate": "1e-3"}, "nonsense": True}
+    one = FitJob("a", "seed 1", tmp_path / "a", settings)
     (leave(one.folder, 0, status=status) / "config.yaml").write_text("model: {learning_rate: 2.0e-5}")
-    (outcome,) = run_jobs([one], [None], Silent())
+    (outcome,) = run_jobs([one], here(), Silent())
     assert outcome.exit_code == 2  # it was started
     assert "a seed 1 trains anew: the run in its folder was of another model.learning_rate" in capsys.readouterr().out
     (leave(one.folder, 1, status=status) / "config.yaml").write_text("model: {learning_rate: 0.001}")
-    (outcome,) = run_jobs([one], [None], Silent())
+    (outcome,) = run_jobs([one], here(), Silent())
     assert outcome.finished is (status == "finished")
     commands = [line for line in (one.folder / "log.txt").read_text().splitlines() if line.startswith("$")]
     assert ["--ckpt_path last" in line for line in commands] == ([False] if status == "finished" else [False, True])
 
 
 def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> None:
-    one = job(tmp_path, "a", "nonsense")
-    run_jobs([one], [None], Silent())
+    one = job(tmp_path, "a", nonsense=True)
+    run_jobs([one], here(), Silent())
     leave(one.folder, 0, status="running")
-    (outcome,) = run_jobs([one], [None], Silent())
+    (outcome,) = run_jobs([one], here(), Silent())
     commands = [line for line in (one.folder / "log.txt").read_text().splitlines() if line.startswith("$")]
     assert commands == ["$ python -m peft_lightning nonsense", "$ python -m peft_lightning nonsense --ckpt_path last"]
     assert outcome.error is not None
@@ -144,7 +196,7 @@ def test_each_place_has_its_gpu_and_no_more_run_than_there_are_places(tmp_path: 
 
     held(a), held(c)
     view = LettingGo()
-    run_jobs(jobs, ["4", "5"], view)
+    run_jobs(jobs, here("4", "5"), view)
     assert view.most_at_once == 2
     assert view.told[:2] == ["a starts", "b starts"]
     seen = [(one.folder / "log.txt").read_text().splitlines()[1] for one in jobs]
@@ -156,7 +208,7 @@ def test_without_places_of_their_own_runs_see_what_the_user_shows_them(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     one = job(tmp_path, "a")
-    run_jobs([one], [None], Silent())
+    run_jobs([one], here(), Silent())
     assert "sees 3" in (one.folder / "log.txt").read_text()
 
 
@@ -168,7 +220,7 @@ def test_what_breaks_the_work_off_ends_the_processes_too(tmp_path: Path) -> None
             raise RuntimeError("no terminal")
 
     with pytest.raises(RuntimeError, match="no terminal"):
-        run_jobs([held(job(tmp_path, "a"))], [None], Broken())
+        run_jobs([held(job(tmp_path, "a"))], here(), Broken())
     assert [child for child in psutil.Process().children() if child not in others] == []
 
 
@@ -191,7 +243,7 @@ def test_who_reads_along_may_be_gone_when_the_work_is_interrupted(
     with open(os.dup(writing), "wb", buffering=0) as gone:
         monkeypatch.setattr("sys.stdout", io.TextIOWrapper(gone, write_through=True))
         with pytest.raises(KeyboardInterrupt):
-            run_jobs([held(job(tmp_path, "a"))], [None], Stopped())
+            run_jobs([held(job(tmp_path, "a"))], here(), Stopped())
         monkeypatch.undo()
     os.close(writing)
     assert "KeyboardInterrupt" in log.read_text()  # it was told, and had its time to write a record
@@ -199,11 +251,11 @@ def test_who_reads_along_may_be_gone_when_the_work_is_interrupted(
 
 def test_a_child_dies_with_the_thread_that_started_it_and_so_with_its_process(tmp_path: Path) -> None:
     # The kernel's promise, kept through launcher and exec; the process as a whole is killed in tests/integration.
-    children: list[Child] = []
+    children: list[LocalProcess] = []
     log = tmp_path / "a" / "log.txt"
 
     def start() -> None:
-        children.append(Child(held(job(tmp_path, "a")), None))
+        children.append(LocalExecutor().start(held(job(tmp_path, "a")), None))
         deadline = time.monotonic() + 200
         while "sees" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.05)

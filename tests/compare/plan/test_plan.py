@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,16 @@ def recipe(path: Path, method: str = "LoRA", **data: Any) -> str:
     return str(path)
 
 
-def resolved(words: tuple[str, ...]) -> dict[str, Any]:
-    """What `fit` makes of a run's words."""
+def resolved(settings: dict[str, Any]) -> dict[str, Any]:
+    """What `fit` makes of a run's settings."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(settings, file)
+        file.flush()
+        return printed_config("fit", "--config", file.name)
+
+
+def printed_config(*words: str) -> dict[str, Any]:
+    """What `fit` makes of a command line."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as ended:
         main([*words, "--print_config"])
@@ -46,11 +55,11 @@ def test_every_recipe_runs_with_every_seed_and_no_recipe_is_always_first(tmp_pat
     assert all(tmp_path in run.folder.parents for run in runs)
 
 
-def test_the_words_of_a_run_are_what_fit_understands(tmp_path: Path) -> None:
+def test_the_settings_of_a_run_are_what_fit_understands(tmp_path: Path) -> None:
     plan = build_plan(STUDY[:2], [7], [OFFLINE], ["--data.n_train", "400", "--model.learning_rate=1e-3"])
     plan.write(tmp_path)
     for run, method in zip(plan.runs(tmp_path), ("FullFineTuning", "LoRA"), strict=True):
-        config = resolved(run.words)
+        config = resolved(run.settings)
         assert config["model"]["method"]["class_path"].endswith(method)
         assert config["model"]["model_name_or_path"] == config["data"]["source"] == "embedded"
         assert config["model"]["learning_rate"] == 1e-3
@@ -66,9 +75,7 @@ def test_a_plan_reads_back_whole_and_in_another_place(tmp_path: Path) -> None:
     assert read_plan(first) == plan
     assert read_plan(first).runs(first) == plan.runs(first)
     first.rename(second)
-    words = read_plan(second).runs(second)[0].words
-    assert Path(words[words.index("--config") + 1]).is_file()
-    assert str(first) not in " ".join(words)
+    assert str(first) not in yaml.safe_dump(read_plan(second).runs(second)[0].settings)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +96,21 @@ def test_a_run_records_the_recipe_that_the_user_named(
             recipe(Path(name))
     plan = build_plan(names, [1])
     plan.write(tmp_path / "mine")
-    files = [Path(run.words[run.words.index("--config") + 1]) for run in plan.runs(tmp_path / "mine")]
-    assert all(file.is_file() and tmp_path / "mine" in file.parents for file in files)
-    assert [Settings({}, [file], None, {}).recipe for file in files] == recorded
+    named = [run.settings["recipe"] for run in read_plan(tmp_path / "mine").runs(tmp_path / "mine")]
+    assert [Settings({}, [Path("job.yaml")], None, {"recipe": name}).recipe for name in named] == recorded
+
+
+def test_a_plan_whose_overrides_are_words_is_read(tmp_path: Path) -> None:
+    words = ["--data.n_train", "400", "--model.learning_rate=1e-3"]
+    plan = build_plan(STUDY[:2], [1], [OFFLINE], words)
+    plan.write(tmp_path)
+    content = json.loads((tmp_path / FILE).read_text())
+    assert content["overrides"] == {"data": {"n_train": "400"}, "model": {"learning_rate": "1e-3"}}
+    (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2, "overrides": words}))
+    assert read_plan(tmp_path) == plan
+    (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2}))
+    with pytest.raises(UserError, match="is damaged"):
+        read_plan(tmp_path)
 
 
 def test_an_edited_or_deleted_recipe_changes_no_comparison_that_has_begun(tmp_path: Path) -> None:
@@ -99,7 +118,7 @@ def test_an_edited_or_deleted_recipe_changes_no_comparison_that_has_begun(tmp_pa
     build_plan([a, b], [1]).write(tmp_path / "mine")
     recipe(Path(a), n_train=8)
     Path(b).unlink()
-    first, second = (resolved(run.words) for run in read_plan(tmp_path / "mine").runs(tmp_path / "mine"))
+    first, second = (resolved(run.settings) for run in read_plan(tmp_path / "mine").runs(tmp_path / "mine"))
     assert first["data"]["n_train"] == second["data"]["n_train"] == 40
     assert second["model"]["method"]["class_path"].endswith("IA3")
 

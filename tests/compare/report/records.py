@@ -60,7 +60,7 @@ def plan(recipes: dict[str, Made], seeds: Sequence[int] = (1, 2, 3), folder: Pat
         PlannedRecipe(label, f"configs/{label}.yaml", {"model": {"method": {"class_path": _class(made)}}})
         for label, made in recipes.items()
     )
-    made_plan = Plan(planned, ("configs/offline.yaml",), tuple(seeds), ("--data.n_train", "3000"))
+    made_plan = Plan(planned, ("configs/offline.yaml",), tuple(seeds), {"data": {"n_train": "3000"}})
     if folder is not None:
         made_plan.write(folder)
     return made_plan

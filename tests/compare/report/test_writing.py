@@ -260,7 +260,7 @@ def test_without_texts_no_record_s_nor_setting_s_folder_is_named(tmp_path: Path)
         (directory / "results.json").write_text(json.dumps(record))
     content = json.loads((tmp_path / "plan.json").read_text())
     content["overlays"] = ["../acme-patients/overlay.yaml"]
-    content["overrides"] = ["--data.source=../acme-patients/train", "--data.cache_dir", "/home/anna/cache"]
+    content["overrides"] = {"data": {"source": "../acme-patients/train", "cache_dir": "/home/anna/cache"}}
     content["recipes"][0]["path"] = "/home/anna/recipes/lora.yaml"
     content["recipes"][0]["settings"]["data"] = {"source": "../acme-patients/train"}
     (tmp_path / "plan.json").write_text(json.dumps(content))

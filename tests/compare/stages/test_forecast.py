@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from peft_lightning.compare.execution.job import Job
+from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.stages.forecast import (
@@ -62,8 +62,8 @@ def test_the_short_fits_are_short_and_never_touch_the_test_split(tmp_path: Path)
     plan.write(tmp_path)
     jobs = forecast_jobs(plan, tmp_path)
     assert [job.label for job in jobs] == ["full", "lora"]
-    config = resolved(jobs[1].words)
-    assert config["test_after_fit"] is False
+    config = resolved(jobs[1].settings)
+    assert jobs[1].settings["test_after_fit"] is config["test_after_fit"] is False
     trainer = config["trainer"]
     assert (trainer["max_epochs"], trainer["max_steps"], trainer["limit_train_batches"]) == (2, -1, 6)
     assert Path(trainer["default_root_dir"]) == jobs[1].folder == tmp_path / "forecast" / "lora"
@@ -111,7 +111,7 @@ def test_the_table_says_what_is_known_and_what_memory_it_means() -> None:
 def test_a_mistake_ends_the_comparison_and_what_breaks_in_training_is_said_and_becomes_a_row(
     outcome: Outcome, refused: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = Job("lora", "forecast", (), tmp_path)
+    job = FitJob("lora", "forecast", tmp_path, {})
     if refused:
         with pytest.raises(UserError, match=f"^lora: {outcome.error}$"):
             refuse_mistakes(job, outcome)

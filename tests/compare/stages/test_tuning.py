@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.local import LOG
+from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.fit_job import LOG, FitJob
+from peft_lightning.compare.execution.local import LocalExecutor
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.stages import tuning_runs
@@ -14,6 +15,8 @@ from peft_lightning.compare.stages.tuning_runs import plan_tuning, tune, tuning_
 from peft_lightning.errors import UserError
 from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe, resolved
 from tests.compare.records import leave, record
+
+HERE = Pool(LocalExecutor(), [None])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
     error = "the loss became infinite or NaN between steps 2 and 4: lower --model.learning_rate"
     leave(broken.folder, 0, record("failed", error))
     keep_failure(broken.folder, Outcome("failed", error))
-    done = tune(plan, tmp_path, tuning, [None], {})
+    done = tune(plan, tmp_path, tuning, HERE, {})
     assert not (broken.folder / LOG).exists()
     assert "tried again" not in capsys.readouterr().out
     low, high = done.tries["full"]
@@ -100,7 +103,7 @@ def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
 
     leave(broken.folder, 1, record("failed", "the disk is on fire"))
     with pytest.raises(UserError, match="nonsense"):
-        tune(plan, tmp_path, tuning, [None], {})
+        tune(plan, tmp_path, tuning, HERE, {})
     assert (broken.folder / LOG).exists()
     assert f"tried again, because they failed: {broken.title}" in capsys.readouterr().out
 
@@ -115,7 +118,7 @@ def test_weights_are_kept_only_of_a_try_that_runs_again(
     plan.write(tmp_path)
     runs: list[Path] = []
 
-    def trained(jobs: list[Job], devices: Any, view: Any, after: Any, before: Any) -> list[Outcome]:
+    def trained(jobs: list[FitJob], pool: Any, view: Any, after: Any, before: Any) -> list[Outcome]:
         outcomes = [Outcome("finished", record=record(val_acc=0.75)), Outcome("failed", error, record("failed", error))]
         for job, outcome in zip(jobs, outcomes, strict=True):
             runs.append(leave(job.folder, 0, outcome.record))
@@ -124,7 +127,7 @@ def test_weights_are_kept_only_of_a_try_that_runs_again(
         return outcomes
 
     monkeypatch.setattr(tuning_runs, "run_jobs", trained)
-    tune(plan, tmp_path, plan_tuning(plan, 2), [None], {})
+    tune(plan, tmp_path, plan_tuning(plan, 2), HERE, {})
     assert [(run / "checkpoints").exists() for run in runs] == [False, kept]
 
 
@@ -155,7 +158,7 @@ def test_all_recipes_get_the_same_number_of_rates_one_seed_and_no_test(tmp_path:
     jobs = tuning_jobs(plan, tmp_path, plan_tuning(plan, 3))
     assert [job.label for job in jobs] == ["full", "lora"] * 3
     assert len({job.folder for job in jobs}) == 6
-    configs = [resolved(job.words) for job in jobs]
+    configs = [resolved(job.settings) for job in jobs]
     assert {config["seed_everything"] for config in configs} == {1001}  # 1000 is a seed of the comparison
     assert {config["test_after_fit"] for config in configs} == {False}
     for label in ("full", "lora"):

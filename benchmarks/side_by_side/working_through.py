@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from side_by_side.job import Job, identity
-from side_by_side.launch import not_measured
-from side_by_side.plan import NONE_WORKS, Wanted, jobs_of
+from side_by_side.peer_job import PeerJob, identity
+from side_by_side.peer_process import not_measured
 from side_by_side.results import Results
+from side_by_side.wanted import NONE_WORKS, Wanted, jobs_of
 
 # Until a process of its kind has been seen to end.
 _GUESS_S = {"floor": 40.0, "trial": 40.0, "step": 40.0, "whole": 150.0}
@@ -17,7 +17,7 @@ _GUESS_S = {"floor": 40.0, "trial": 40.0, "step": 40.0, "whole": 150.0}
 _MARGIN_S = 10.0
 
 
-def pending(wanted: Wanted, results: Results, retry: bool) -> list[Job]:
+def pending(wanted: Wanted, results: Results, retry: bool) -> list[PeerJob]:
     """Lists what is left to run.
 
     Args:
@@ -30,7 +30,7 @@ def pending(wanted: Wanted, results: Results, retry: bool) -> list[Job]:
     return [job for job in jobs if results.records.get(job.key, {}).get("status") not in done]
 
 
-def expected_s(job: Job, results: Results) -> float:
+def expected_s(job: PeerJob, results: Results) -> float:
     """Says how long a process will take: as long as the longest like it, by peer and kind and then by kind.
 
     Args:
@@ -45,7 +45,7 @@ def expected_s(job: Job, results: Results) -> float:
 def work_through(
     wanted: Wanted,
     results: Results,
-    run: Callable[[Job, float], dict[str, Any]],
+    run: Callable[[PeerJob, float], dict[str, Any]],
     budget_s: float | None = None,
     time_limit_s: float = 600.0,
     retry: bool = False,

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from side_by_side.job import METHODS
-from side_by_side.plan import PEERS
+from side_by_side.peer_job import METHODS
+from side_by_side.wanted import PEERS
 
 _PLACES = ("--reviews", "--shape", "--backbone", "--out", "--adapters_site")
 # These take a word as well, such as `embedded`, and that says what was measured.

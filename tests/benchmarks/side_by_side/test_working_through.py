@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from peft_lightning.errors import UserError
-from side_by_side.job import Job
-from side_by_side.plan import Wanted
+from side_by_side.peer_job import PeerJob
 from side_by_side.results import Results, held
-from side_by_side.runner import pending, work_through
+from side_by_side.wanted import Wanted
+from side_by_side.working_through import pending, work_through
 
 Make = Callable[..., Any]
 FAILED = {"status": "failed", "error": "ValueError: no", "process_s": 1.0, "figures": {}}
@@ -22,11 +22,11 @@ FAILED = {"status": "failed", "error": "ValueError: no", "process_s": 1.0, "figu
 class Scripted:
     """Stands in for starting processes: notes the jobs and answers with records."""
 
-    def __init__(self, answer: Callable[[Job], dict[str, Any]]) -> None:
+    def __init__(self, answer: Callable[[PeerJob], dict[str, Any]]) -> None:
         self.keys: list[str] = []
         self._answer = answer
 
-    def __call__(self, job: Job, limit_s: float) -> dict[str, Any]:
+    def __call__(self, job: PeerJob, limit_s: float) -> dict[str, Any]:
         self.keys.append(job.key)
         return self._answer(job)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from side_by_side.job import identity
-from side_by_side.rows import fastest_peer, rows_of, study_row, times_faster
-from side_by_side.table import as_markdown
+from side_by_side.markdown_tables import as_markdown
+from side_by_side.peer_job import identity
+from side_by_side.repeated_rows import fastest_peer, rows_of, study_row, times_faster
 
 Make = Callable[..., Any]
 Records = dict[str, dict[str, Any]]

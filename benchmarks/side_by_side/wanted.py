@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peers.hf_variants import variants_to_try
-from side_by_side.job import METHODS, Job, Kind, Method
+from side_by_side.peer_job import METHODS, Kind, Method, PeerJob
 
 PEERS = ("hf-study", "hf-best", "adapters", "lightning", "ours")
 WHOLE_PEERS = ("hf-study", "hf-best", "ours")
@@ -72,7 +72,7 @@ class Wanted:
 
     def job(
         self, kind: Kind, peer: str, variant: str, method: Method, batch_size: int, max_length: int, repeat: int = 0
-    ) -> Job:
+    ) -> PeerJob:
         """Makes a job."""
         steps, warmup = self.steps, self.warmup_steps
         if kind == "trial":
@@ -82,7 +82,7 @@ class Wanted:
             warmup = min(warmup, steps - 1)
         # As many reviews as the steps take, where there are so many.
         n_train = self.n_train if kind == "whole" else min(steps * batch_size, self.most_reviews)
-        return Job(
+        return PeerJob(
             kind=kind,
             peer=peer,
             variant=variant,
@@ -105,7 +105,7 @@ class Wanted:
         """Batch sizes with lengths, the shorter first."""
         return [(batch_size, length) for length in self.max_lengths for batch_size in self.batch_sizes]
 
-    def with_tokens(self, mean_tokens: Callable[[Job], float]) -> Wanted:
+    def with_tokens(self, mean_tokens: Callable[[PeerJob], float]) -> Wanted:
         """Looks up how many tokens there are in a batch, for every size and number of reviews.
 
         Args:
@@ -117,7 +117,7 @@ class Wanted:
         return replace(self, tokens_per_step=counted)
 
 
-def jobs_of(wanted: Wanted, records: Records) -> list[Job]:
+def jobs_of(wanted: Wanted, records: Records) -> list[PeerJob]:
     """Lists the processes in the order they are started: floors and trials, then repeat by repeat everything else.
 
     Args:
@@ -142,7 +142,7 @@ def jobs_of(wanted: Wanted, records: Records) -> list[Job]:
     return jobs
 
 
-def trials_of(wanted: Wanted, method: Method, batch_size: int, max_length: int) -> list[Job]:
+def trials_of(wanted: Wanted, method: Method, batch_size: int, max_length: int) -> list[PeerJob]:
     """The HF Trainer's variants that are tried for a method at a size."""
     variants = variants_to_try(wanted.trial_variants, wanted.trial_compiled)
     return [wanted.job("trial", "hf-best", v.name, method, batch_size, max_length) for v in variants]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from side_by_side.command import parsed, recorded
+from side_by_side.recorded_command import parsed, recorded
 
 BF16 = "bf16=--trainer.precision bf16-mixed"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import read_corpus
-from side_by_side.job import Job
+from side_by_side.peer_job import PeerJob
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,7 +26,7 @@ class Reviews:
     labels: list[int]
 
 
-def read_reviews(job: Job) -> tuple[Reviews, Reviews]:
+def read_reviews(job: PeerJob) -> tuple[Reviews, Reviews]:
     """Reads the reviews that `fit` with `--data.seed 42` trains and tests on.
 
     Args:
@@ -68,7 +68,7 @@ def count_reviews(reviews: str) -> int:
     return len(read_corpus(reviews, "text", "label", DATA_SEED).train.labels) - N_VAL
 
 
-def mean_tokens(job: Job) -> float:
+def mean_tokens(job: PeerJob) -> float:
     """The mean tokens of the reviews that a job trains on, cut to its length and without padding.
 
     Args:

@@ -6,7 +6,16 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from side_by_side.rows import Records, Row, fastest_peer, floor_ms, floor_words, rows_of, study_row, times_faster
+from side_by_side.repeated_rows import (
+    Records,
+    Row,
+    fastest_peer,
+    floor_ms,
+    floor_words,
+    rows_of,
+    study_row,
+    times_faster,
+)
 
 NONE = "–"
 _ROW = ("method", "peer", "variant")

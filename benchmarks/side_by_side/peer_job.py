@@ -14,7 +14,7 @@ METHODS: tuple[Method, ...] = ("full", "lora", "qlora", "ia3")
 
 
 @dataclass(frozen=True)
-class Job:
+class PeerJob:
     """What one process trains.
 
     Args:
@@ -76,14 +76,14 @@ class Job:
         path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: Path) -> Job:
+    def read(cls, path: Path) -> PeerJob:
         """Reads what `write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         content["words"] = tuple(content["words"])
         return cls(**content)
 
 
-def identity(job: Job) -> dict[str, Any]:
+def identity(job: PeerJob) -> dict[str, Any]:
     """What a record says of its job, so that tables can be made from records alone."""
     names = ("kind", "peer", "variant", "method", "batch_size", "max_length", "steps", "warmup_steps", "repeat")
     return {name: getattr(job, name) for name in names} | {"words": list(job.words)}
