@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import peft_lightning.backbone
-import peft_lightning.cli
+import peft_lightning.commands.lightning_cli
 import peft_lightning.engine.captured_steps
 from peft_lightning.engine.strategy import StepStrategy
 from tests.engine.captured_runs import CUDA, Recorded
@@ -38,7 +38,7 @@ def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
         made.engine = engine  # type: ignore[assignment]
         return made
 
-    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(peft_lightning.commands.lightning_cli, "StepStrategy", strategy)
     monkeypatch.setattr(peft_lightning.engine.captured_steps, "GraphRecorder", Recorded)
     Recorded.count = Recorded.replays = 0
     return ["--engine", "auto"]

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
-import peft_lightning.cli
+import peft_lightning.commands.lightning_cli
 import peft_lightning.engine.strategy
 from peft_lightning.__main__ import main
 from peft_lightning.engine.attention import planned_attention, planning_pays
@@ -180,7 +180,7 @@ def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
         # Between the two passes and after them: a checkpointed layer is computed again in the backward pass.
         seen.setdefault("on_before_optimizer_step", set()).add(allowed())
 
-    monkeypatch.setattr(peft_lightning.cli, "StepStrategy", strategy)
+    monkeypatch.setattr(peft_lightning.commands.lightning_cli, "StepStrategy", strategy)
     monkeypatch.setattr(TextClassifier, "on_before_optimizer_step", updated)
     for name in ("training_step", "validation_step", "test_step"):
         watch(name)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config
+from peft_lightning.recipes import Config, method_of
 from peft_lightning.runs.files import COMPARISON, write_atomically
 
 SCHEMA = 2
@@ -142,16 +142,6 @@ def read_plan(folder: Path) -> Plan:
         raise UserError(f"{folder} holds no comparison ({FILE}): name the folder of one") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it, or begin a new comparison") from error
-
-
-def method_of(settings: Mapping[str, Any]) -> Any:
-    """Returns what a configuration says of the method: nothing in an overlay, a class in a recipe.
-
-    Args:
-        settings: The configuration.
-    """
-    model = settings.get("model")
-    return model.get("method") if isinstance(model, Mapping) else None
 
 
 def _recipe(content: dict[str, Any]) -> PlannedRecipe:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from lightning.pytorch.cli import LightningCLI
 
-from peft_lightning import cli
 from peft_lightning.__main__ import main
+from peft_lightning.commands import lightning_cli
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 
@@ -34,9 +34,9 @@ def test_checkpoints_are_written_in_the_background_on_one_gpu_only(
         raise Stop
 
     monkeypatch.setattr(LightningCLI, "instantiate_trainer", instantiate)
-    monkeypatch.setattr(cli, "single_device", lambda *settings: device)
+    monkeypatch.setattr(lightning_cli, "single_device", lambda *settings: device)
     # Which device a strategy can have is a matter of the machine.
-    monkeypatch.setattr(cli, "StepStrategy", lambda *settings: "auto")
+    monkeypatch.setattr(lightning_cli, "StepStrategy", lambda *settings: "auto")
     with pytest.raises(Stop):
         main(tiny_fit)
     assert [type(plugin) for plugin in given] == [expected]
