@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial, wraps
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ def torchmetrics_without_extras() -> Iterator[None]:
             sys.meta_path.remove(finder)
 
 
-class _TorchmetricsFinder(MetaPathFinder):
+class _TorchmetricsFinder:
     """Finds torchmetrics as usual, and has it executed without what it need not find."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:

@@ -19,7 +19,7 @@ from peft_lightning.commands.engine_options import add_engine_options
 from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT
-from peft_lightning.commands.shorthands import add_to_help, expand
+from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategy import StepStrategy
@@ -104,7 +104,7 @@ class PeftLightningCLI(LightningCLI):
         except argparse.ArgumentError as error:
             # The merged files are the first two words.
             words = args[3:] if args[1:2] == ["--config"] else args[1:]
-            known = [action.dest for action in self._parser(self._word)._actions]
+            known = [*(action.dest for action in self._parser(self._word)._actions), *SHORT_NAMES]
             raise UserError(explain_argument(str(error), self._files, words, known)) from error
 
     def _parse_ckpt_path(self) -> None:

@@ -38,7 +38,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     """
     message = " ".join(message.split())
     if not files and "model.method" in message and "required" in message:
-        return "no method: name a recipe, such as --config configs/lora.yaml"
+        return "no method: name a recipe, such as --method lora or --config configs/lora.yaml"
     if message.startswith("unrecognized arguments: "):
         return _explain_unknown(message.removeprefix("unrecognized arguments: "), known)
     key = ".".join(_KEY.findall(message))

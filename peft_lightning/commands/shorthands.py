@@ -1,9 +1,14 @@
 """Words that hands already know, and the settings that they stand for."""
 
-import argparse
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from peft_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 # What stands for what; the word in capitals is the user's.
 SHORTHANDS = {
@@ -12,6 +17,7 @@ SHORTHANDS = {
     "--n_test N": "--data.n_test N",
     "--flash_attn": "--model.attn_implementation flash_attention_2",
 }
+SHORT_NAMES = [short.split()[0].removeprefix("--") for short in SHORTHANDS]
 # Those that are settings of a run, whatever its method.
 RUN_SETTINGS = {short: long for short, long in SHORTHANDS.items() if not long.startswith("--config")}
 
@@ -56,18 +62,20 @@ def expand(words: Sequence[str], table: Mapping[str, str] = SHORTHANDS) -> list[
     return ["--config", _recipe_file(recipes, rest), *rest]
 
 
-def add_to_help(parser: argparse.ArgumentParser, table: Mapping[str, str] = SHORTHANDS) -> None:
+def add_to_help(parser: ArgumentParser, table: Mapping[str, str] = SHORTHANDS) -> None:
     """Shows the shorthands in a command's help; the parser itself never sees one.
 
     Args:
         parser: The command's parser.
         table: The shorthands that the command takes.
     """
+    from argparse import SUPPRESS, Action
+
     group = parser.add_argument_group("shorthands")
     for short, long in table.items():
         name, _, blank = short.partition(" ")
         takes = None if blank else 0
-        shown = argparse.Action([name], "", takes, default=argparse.SUPPRESS, metavar=blank, help=long)
+        shown = Action([name], "", takes, default=SUPPRESS, metavar=blank, help=long)
         group._group_actions.append(shown)
 
 
