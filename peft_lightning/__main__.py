@@ -4,34 +4,10 @@ import sys
 from typing import NoReturn
 
 from peft_lightning import __version__
+from peft_lightning.commands.overview import overview
+from peft_lightning.commands.registry import list_commands, load
 from peft_lightning.errors import Setting, UserError
-
-COMMANDS = ("fit", "validate", "test", "predict", "compare", "report")
-
-HELP = f"""\
-peft-lightning {__version__}: which fine-tuning method should I use, on my data and my GPU?
-
-  python -m peft_lightning fit --config configs/qlora.yaml        train, measure, test, record
-  python -m peft_lightning fit --config ... --ckpt_path last      go on where a killed run stopped
-  python -m peft_lightning test|validate --config RUN_DIR/config.yaml --ckpt_path best|last|FILE
-  python -m peft_lightning predict --config RUN_DIR/config.yaml --ckpt_path best \\
-      --data.predict_file reviews.txt [--output out.jsonl]
-  tensorboard --logdir lightning_logs                             watch
-  python -m peft_lightning compare configs/lora.yaml configs/ia3.yaml [--seeds 1 2 3]
-                                                                  which one? every recipe, several seeds
-  python -m peft_lightning report lightning_logs/compare/NAME     its report again, from the records
-
-recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml head.yaml; configs/study/*.yaml: as published;
-           configs/tuned_on_embedded/*.yaml: for the backbone in the package
-overlays   a further --config states differences only; configs/offline.yaml needs no download,
-           configs/lean.yaml trains any recipe in the least memory
-overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1
-
-  python -m peft_lightning fit --help      every setting, with its default
-  python -m peft_lightning compare --help  how a comparison is run
-  --version                                print the version
-  --debug                                  show the traceback behind a one-line error
-"""
+from peft_lightning.startup import importing, torchmetrics_without_extras
 
 
 def fail(message: str) -> NoReturn:
@@ -54,15 +30,18 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        print(overview(), end="")
         return
     if words[0] == "--version":
         print(__version__)
         return
-    if words[0] not in COMMANDS:
-        fail(f"unknown command {words[0]!r}: the commands are {', '.join(COMMANDS)} (--help explains them)")
+    known = [command.word for command in list_commands()]
+    if words[0] not in known:
+        fail(f"unknown command {words[0]!r}: the commands are {', '.join(known)} (--help explains them)")
     try:
-        _run(words, is_program=arguments is None)
+        with importing(for_good=arguments is None), torchmetrics_without_extras():
+            run = load(words[0])
+        run(words[1:])
     except ModuleNotFoundError as error:
         # Our own modules are there; what they need is not, where another Python than the environment's runs them.
         if debug or error.name is None or error.name.startswith("peft_lightning"):
@@ -75,26 +54,6 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         fail(error.worded(Setting.as_flag))
-
-
-def _run(words: list[str], is_program: bool) -> None:
-    if words[0] == "report":  # which needs neither torch nor Lightning
-        from peft_lightning.commands.report import run_report
-
-        run_report(words[1:])
-        return
-    if words[0] == "compare":  # which itself needs neither torch nor Lightning
-        from peft_lightning.commands.compare import run_compare
-
-        run_compare(words[1:])
-        return
-    from peft_lightning.startup import import_torchmetrics_without_extras, importing
-
-    with importing(for_good=is_program):
-        import_torchmetrics_without_extras()
-        from peft_lightning.cli import run_command
-
-    run_command(words)
 
 
 if __name__ == "__main__":

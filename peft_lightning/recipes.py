@@ -7,7 +7,7 @@ change of class starts from an empty set of arguments.
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,7 @@ def find_config(name: str) -> Path:
             candidate = root.joinpath(*parts[1:])
             if candidate.is_file():
                 return candidate
-    known = sorted(
-        {f"configs/{file.relative_to(root)}" for root in _packaged_configs() for file in root.rglob("*.yaml")}
-    )
+    known = _configs_below(_packaged_configs())
     raise UserError(
         Setting("config", name),
         f": no such file{_meant(path, known)}; the recipes that come with the package are {', '.join(known)}",
@@ -82,6 +80,43 @@ def _meant(path: Path, known: Sequence[str]) -> str:
         return f" (it is now {renamed})"
     closest = difflib.get_close_matches(path.as_posix(), known, n=1)
     return f" (did you mean {closest[0]}?)" if closest else ""
+
+
+def find_recipe(name: str) -> str:
+    """Returns the file of the recipe of a name, ``configs/NAME.yaml``.
+
+    Args:
+        name: A name such as ``lora``, or with a folder, ``study/lora``.
+
+    Raises:
+        UserError: If there is none; overlays are none.
+    """
+    if not _names_method(f"configs/{name}.yaml"):
+        files = _configs_below([Path("configs"), *_packaged_configs()])
+        names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
+        raise UserError(f"--method {name}: there is no such recipe; there are {', '.join(names)}")
+    return f"configs/{name}.yaml"
+
+
+def method_of(settings: Mapping[str, Any]) -> Any:
+    """Returns what a configuration says of the method: nothing in an overlay, a class in a recipe.
+
+    Args:
+        settings: The configuration.
+    """
+    model = settings.get("model")
+    return model.get("method") if isinstance(model, Mapping) else None
+
+
+def _names_method(file: str) -> bool:
+    try:
+        return bool(method_of(read_config(find_config(file))))
+    except UserError:  # not there, or a file in the user's own folder that is none of ours
+        return False
+
+
+def _configs_below(roots: Iterable[Path]) -> list[str]:
+    return sorted({f"configs/{file.relative_to(root)}" for root in roots for file in root.rglob("*.yaml")})
 
 
 def _packaged_configs() -> list[Path]:

@@ -1,15 +1,18 @@
 """What has to happen before Lightning is imported."""
 
+from __future__ import annotations
+
 import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial, wraps
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_utilities.core import imports
-from lightning_utilities.core.imports import RequirementCache
+if TYPE_CHECKING:
+    from lightning_utilities.core.imports import RequirementCache
 
 # For plots of single metrics, for sound and for pictures: torchmetrics imports them wherever it finds them.
 _LEFT_OUT = ("matplotlib", "scipy", "torchvision")
@@ -34,13 +37,41 @@ def importing(for_good: bool = False) -> Iterator[None]:
             gc.enable()
 
 
-def import_torchmetrics_without_extras() -> None:
-    """Imports torchmetrics as if Matplotlib, SciPy and torchvision were not installed: no run uses them or waits.
+@contextmanager
+def torchmetrics_without_extras() -> Iterator[None]:
+    """Imports torchmetrics, if anything does, as if Matplotlib, SciPy and torchvision were not installed.
 
-    Together they take a second and more at every start. A process that has one of them already is left as it is.
+    No run uses them, and together they take a second and more at every start. A process that has one of them already
+    is left as it is.
     """
-    if "torchmetrics" in sys.modules or any(name in sys.modules for name in _LEFT_OUT):
-        return
+    finder = _TorchmetricsFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+
+
+class _TorchmetricsFinder:
+    """Finds torchmetrics as usual, and has it executed without what it need not find."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Finds torchmetrics, and leaves everything else to others."""
+        if fullname != "torchmetrics" or any(name in sys.modules for name in _LEFT_OUT):
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: _without_extras(partial(execute, module))  # type: ignore[method-assign]
+        return spec
+
+
+def _without_extras(run: Callable[[], None]) -> None:
+    from lightning_utilities.core import imports
+    from lightning_utilities.core.imports import RequirementCache
+
     original, package_available = RequirementCache.__init__, imports.package_available
 
     def without_extras(found: RequirementCache, *args: Any, **kwargs: Any) -> None:
@@ -51,7 +82,7 @@ def import_torchmetrics_without_extras() -> None:
     RequirementCache.__init__ = without_extras  # type: ignore[method-assign,assignment]
     imports.package_available = lambda name: name not in _LEFT_OUT and package_available(name)  # type: ignore[assignment]
     try:
-        import torchmetrics  # noqa: F401
+        run()
     finally:
         RequirementCache.__init__ = original  # type: ignore[method-assign]
         imports.package_available = package_available

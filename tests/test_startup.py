@@ -24,9 +24,10 @@ def modules_after(code: str) -> set[str]:
 @pytest.mark.slow
 def test_what_no_run_uses_is_not_imported() -> None:
     code = (
-        "from peft_lightning.startup import import_torchmetrics_without_extras as first\n"
+        "from peft_lightning.startup import torchmetrics_without_extras\n"
         "from peft_lightning.startup import import_bitsandbytes_without_compiler as second\n"
-        "first(); import peft_lightning.cli; second(); import peft"
+        "with torchmetrics_without_extras(): import peft_lightning.commands.fit\n"
+        "second(); import peft"
     )
     imported = modules_after(code)
     assert {"torchmetrics", "lightning.pytorch", "bitsandbytes", "peft"} <= imported
@@ -41,7 +42,10 @@ def test_torchvision_is_not_imported_where_it_is_installed(tmp_path: Path, monke
     metadata = "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.99\n"
     (tmp_path / "torchvision-0.99.dist-info" / "METADATA").write_text(metadata)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    code = "from peft_lightning.startup import import_torchmetrics_without_extras as first\nfirst()"
+    code = (
+        "from peft_lightning.startup import torchmetrics_without_extras\n"
+        "with torchmetrics_without_extras(): import torchmetrics"
+    )
     imported = modules_after(code)
     assert "torchmetrics" in imported
     assert "torchvision" not in imported
@@ -50,8 +54,8 @@ def test_torchvision_is_not_imported_where_it_is_installed(tmp_path: Path, monke
 @pytest.mark.slow
 def test_what_has_been_left_out_is_still_there_for_others() -> None:
     code = (
-        "from peft_lightning.startup import import_torchmetrics_without_extras\n"
-        "import_torchmetrics_without_extras()\n"
+        "from peft_lightning.startup import torchmetrics_without_extras\n"
+        "with torchmetrics_without_extras(): import torchmetrics\n"
         "from lightning_utilities.core.imports import RequirementCache, package_available\n"
         "assert RequirementCache('scipy') and package_available('scipy')\n"
         "import scipy.signal, matplotlib.pyplot"

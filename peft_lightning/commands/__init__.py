@@ -1,1 +1,1 @@
-"""What each word of the command line does: one command, one file."""
+"""What each word of the command line does: one command, one file; ``registry`` finds them."""

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
@@ -64,7 +65,7 @@ class Settings:
 
 
 class Command(ABC):
-    """One word of the command line.
+    """One of Lightning's words of the command line: what happens around the Trainer.
 
     Args:
         settings: What was asked for.
@@ -72,6 +73,21 @@ class Command(ABC):
         data: The data module, not set up yet.
         checkpoints: The writer of checkpoints, with its settings.
     """
+
+    word: ClassVar[str]
+    """Lightning's word for it."""
+    ckpt_path_help: ClassVar[str] = (
+        "Which weights: best or last of the newest run of this configuration (of the run itself where --config is its"
+        " config.yaml), or a checkpoint file."
+    )
+
+    @classmethod  # noqa: B027 a command may have none
+    def add_options(cls, parser: LightningArgumentParser) -> None:
+        """Adds the command's own flags: how it is launched, which is no part of the run's configuration.
+
+        Args:
+            parser: The command's parser, with Lightning's options.
+        """
 
     def __init__(
         self, settings: Settings, model: TextClassifier, data: IMDbDataModule, checkpoints: RunCheckpoints

@@ -1,4 +1,8 @@
-"""compare: train every recipe with every seed, each run alone in its process, and report."""
+"""compare: train every recipe with every seed, each run alone in its process, and report.
+
+compare configs/lora.yaml configs/ia3.yaml [--config configs/offline.yaml] [--seeds 1 2 3]
+compare --resume lightning_logs/compare/NAME       go on with one that was stopped
+"""
 
 import argparse
 import difflib
@@ -13,19 +17,20 @@ from types import FrameType
 from typing import NoReturn
 
 from peft_lightning.commands.mends import COMPARISON, mending
+from peft_lightning.commands.program import program
+from peft_lightning.commands.setting_names import SECTIONS, TOP_LEVEL
+from peft_lightning.commands.shorthands import RUN_SETTINGS, add_to_help, expand
 from peft_lightning.compare.comparison import Options, begin, go_on, pool_for
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
+from peft_lightning.compare.plan.overrides import DECIDED
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags
 
-# The parts of a configuration.
-SECTIONS = ("model", "data", "trainer", "checkpoint")
-PROGRAM = "python -m peft_lightning compare"
-USAGE = f"""\
-{PROGRAM} RECIPE RECIPE ... [--overlay FILE] [--seeds 1 2 3] [--data.n_train 400 ...]
-       {PROGRAM} --resume lightning_logs/compare/NAME"""
+USAGE = """\
+{start} RECIPE RECIPE ... [--config FILE] [--seeds 1 2 3] [--data.n_train 400 ...]
+       {start} --resume lightning_logs/compare/NAME"""
 AFTERWARDS = """\
 settings for all runs follow by their name, as in fit: --data.n_train 400 --trainer.max_epochs 1
 
@@ -35,7 +40,7 @@ fails, or runs out of memory, becomes a row that says so; --resume tries it agai
 
 
 @mending(COMPARISON)
-def run_compare(words: Sequence[str]) -> None:
+def run(words: Sequence[str]) -> None:
     """Runs the command, and ends the process unless all went well.
 
     Args:
@@ -44,7 +49,7 @@ def run_compare(words: Sequence[str]) -> None:
     Raises:
         UserError: The user can put right what went wrong.
     """
-    mine, overrides = split_overrides(words)
+    mine, overrides = split_overrides(expand(words, RUN_SETTINGS))
     asked = _parser().parse_intermixed_args(mine)
     options = Options(asked.jobs, not asked.no_forecast, not asked.no_texts)
     if asked.resume is not None:
@@ -55,7 +60,7 @@ def run_compare(words: Sequence[str]) -> None:
         with stopping_in_order(folder, options):
             finished = go_on(folder, options)
     else:
-        plan = build_plan(asked.recipes, asked.seeds or [1, 2, 3], asked.overlay or [], overrides)
+        plan = build_plan(asked.recipes, asked.seeds or [1, 2, 3], asked.config or [], overrides)
         tuning = plan_tuning(plan, asked.tune) if asked.tune is not None else None
         pool_for(plan, options)  # refused before a folder is made
         folder = new_folder(asked.name)
@@ -80,9 +85,11 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     own = [name for action in _parser()._actions for name in action.option_strings]
     mine: list[str] = []
     overrides: list[str] = []
-    settings = {"seed_everything", "config", "ckpt_path", "test_after_fit", "engine", "memory_limit_gib"}
+    settings = {*TOP_LEVEL, *DECIDED}
     for name, value in read_flags(words):
         stays = name in own or not name.startswith("--")
+        if name == "--method":
+            raise UserError("compare takes several methods, each by its recipe: configs/lora.yaml configs/ia3.yaml")
         if not stays and "." not in name and name.removeprefix("--") not in settings:
             near = difflib.get_close_matches(name, [option for option in own if option.startswith("--")], 1)
             mend = (
@@ -108,8 +115,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(
-        prog=PROGRAM,
-        usage=USAGE,
+        prog=_started(),
+        usage=USAGE.format(start=_started()),
         description="Trains every recipe with every seed, each run alone in a fresh process, and writes a report:\n"
         "the table, intervals, tests and pictures, in lightning_logs/compare/NAME.",
         epilog=AFTERWARDS,
@@ -118,10 +125,12 @@ def _parser() -> _Parser:
     )
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="the recipes to compare: configs/lora.yaml")
     parser.add_argument(
+        "-c",
+        "--config",
         "--overlay",
         action="append",
         metavar="FILE",
-        help="differences for all recipes: configs/offline.yaml; repeatable",
+        help="differences for all recipes: configs/offline.yaml; repeatable, a later one wins",
     )
     parser.add_argument(
         "--seeds",
@@ -146,11 +155,16 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--no_texts", action="store_true", help="a report to share: reviews by their number only; --resume keeps to it"
     )
+    add_to_help(parser, RUN_SETTINGS)
     return parser
 
 
+def _started() -> str:
+    return f"{program()} compare"
+
+
 def _given_besides_resume(asked: argparse.Namespace, overrides: Sequence[str]) -> str:
-    given = [f"--{name}" for name in ("overlay", "seeds", "name", "tune") if getattr(asked, name) is not None]
+    given = [f"--{name}" for name in ("config", "seeds", "name", "tune") if getattr(asked, name) is not None]
     return ", ".join([*asked.recipes, *given, *(word for word in overrides if word.startswith("--"))])
 
 
@@ -185,7 +199,7 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         with _reader_may_be_gone():
-            print(f"\ninterrupted: go on with {PROGRAM} {options.resume(folder)}", flush=True)
+            print(f"\ninterrupted: go on with {_started()} {options.resume(folder)}", flush=True)
         sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
     except OSError as error:
         # Files have names; what has none is the pipe or the terminal that this prints to.

@@ -1,8 +1,7 @@
-"""test and validate: measure a checkpoint, and write that beside the run without touching its record."""
+"""What test and validate do: measure a checkpoint, and write that beside the run without touching its record."""
 
 import json
 from pathlib import Path
-from typing import ClassVar
 
 from lightning.pytorch import Callback, Trainer
 
@@ -14,8 +13,6 @@ from peft_lightning.runs.files import CannotWrite, write_atomically
 
 class Evaluate(Command):
     """Measures a checkpoint on one split, into a folder of its own: ``RUN_DIR/test_N`` or ``RUN_DIR/validate_N``."""
-
-    word: ClassVar[str]
 
     def callbacks(self) -> list[Callback]:
         """Returns the writer of predictions."""
@@ -57,16 +54,3 @@ class Evaluate(Command):
                     return folder
         except OSError as error:
             raise CannotWrite.because(error, parent) from error
-
-
-class Test(Evaluate):
-    """Measures a checkpoint on the test split."""
-
-    __test__ = False  # not a test case, whatever its name tells pytest
-    word = "test"
-
-
-class Validate(Evaluate):
-    """Measures a checkpoint on the validation split."""
-
-    word = "validate"

@@ -1,4 +1,9 @@
-"""fit: train, measure, record, and test the best checkpoint at the end."""
+"""fit: train, measure, record, and test the best checkpoint at the end.
+
+fit --method qlora                        one of the recipes below
+fit --config configs/qlora.yaml           the same; a further --config states differences
+fit --method qlora --ckpt_path last       go on where a killed run stopped
+"""
 
 import os
 import uuid
@@ -9,7 +14,9 @@ from typing import Any
 
 import torch
 import yaml
+from jsonargparse.typing import PositiveFloat
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 
@@ -27,6 +34,7 @@ from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
@@ -46,6 +54,43 @@ SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
 
 class Fit(Command):
     """Trains in a directory of its own, or goes on in the directory of an unfinished run."""
+
+    word = "fit"
+    ckpt_path_help = (
+        "Go on training from a checkpoint: last, this configuration's unfinished run, in its own directory; or the"
+        " last.ckpt of another run, in a new one."
+    )
+
+    @classmethod
+    def add_options(cls, parser: LightningArgumentParser) -> None:
+        """Adds the recipe's name, the test at the end and the pictures while training."""
+        parser.add_argument(
+            "--recipe",
+            type=str | None,
+            default=None,
+            help="What the record calls the recipe; the first file's name if not given.",
+        )
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Test the best checkpoint when training ends.",
+        )
+        parser.add_argument(
+            "--live",
+            type=bool,
+            nargs="?",
+            const=True,
+            default=False,
+            help="Draw loss and metrics while training: dashboard.png in the run directory, a window where there is"
+            " a display, inline in a notebook. Drawing counts as training time, a twentieth of it at most.",
+        )
+        parser.add_argument(
+            "--live_interval_s",
+            type=PositiveFloat,
+            default=5.0,
+            help="Seconds between two pictures of --live, at least.",
+        )
 
     @property
     def record(self) -> RunRecord:
@@ -197,6 +242,15 @@ class Fit(Command):
             # Lightning turns Ctrl-C into this, after the callbacks have seen it.
             print(f"interrupted: go on in {self.directory.path} with the same command and --ckpt_path last")
             raise SystemExit(130) from error
+
+
+def run(words: list[str]) -> None:
+    """Runs the command.
+
+    Args:
+        words: The words after ``fit``.
+    """
+    run_lightning(Fit, words)
 
 
 def _out_of_memory(trainer: Trainer) -> str:

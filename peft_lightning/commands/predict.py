@@ -1,4 +1,7 @@
-"""predict: a label and the probabilities for every review of a file."""
+"""predict: a label and the probabilities for every review of a file.
+
+predict --config RUN_DIR/config.yaml --ckpt_path best --data.predict_file FILE [--output FILE]
+"""
 
 import json
 import sys
@@ -6,15 +9,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 
 from peft_lightning.commands.command import Command, class_names_in
+from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
 
 
 class Predict(Command):
     """Writes one JSON line a review, in the order of the file, to ``--output`` or to the terminal."""
+
+    word = "predict"
+
+    @classmethod
+    def add_options(cls, parser: LightningArgumentParser) -> None:
+        """Adds where the predictions go."""
+        parser.add_argument(
+            "--output",
+            type=str | None,
+            default=None,
+            help="File for the predictions; the terminal if not given.",
+        )
 
     def run(self, trainer: Trainer) -> None:
         """Predicts and writes."""
@@ -37,6 +54,15 @@ class Predict(Command):
         else:
             write_atomically(Path(output), "".join(lines).encode())
             print(f"{len(lines)} predictions written to {output}", file=sys.stderr)
+
+
+def run(words: list[str]) -> None:
+    """Runs the command.
+
+    Args:
+        words: The words after ``predict``.
+    """
+    run_lightning(Predict, words)
 
 
 def as_lines(batches: list[Tensor], class_names: list[str]) -> Iterator[str]:

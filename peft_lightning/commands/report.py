@@ -1,10 +1,14 @@
-"""report: rebuild a comparison's table, tests and page from what its runs left on disk."""
+"""report: rebuild a comparison's table, tests and page from what its runs left on disk.
+
+report lightning_logs/compare/NAME
+"""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
 
 
@@ -15,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"report: {message} (report --help explains it)")
 
 
-def run_report(words: Sequence[str]) -> None:
+def run(words: Sequence[str]) -> None:
     """Runs the command.
 
     Args:
@@ -25,10 +29,10 @@ def run_report(words: Sequence[str]) -> None:
         UserError: The user can put right what went wrong.
     """
     parser = _Parser(
-        prog="python -m peft_lightning report",
+        prog=f"{program()} report",
         description="Rebuilds the report of a comparison from its records alone: prints the table and the verdict,"
         " and writes table.md, results.csv and report.html into its folder.",
-        epilog="example: python -m peft_lightning report lightning_logs/compare/mine --no_texts",
+        epilog=f"example: {program()} report lightning_logs/compare/mine --no_texts",
         allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, help="folder of the comparison, such as lightning_logs/compare/mine")

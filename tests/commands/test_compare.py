@@ -9,10 +9,11 @@ import pytest
 from filelock import FileLock
 
 from peft_lightning.__main__ import main
+from peft_lightning.commands import compare
 from peft_lightning.commands.compare import split_overrides, stopping_in_order
 from peft_lightning.compare.comparison import Options
 from peft_lightning.compare.plan.building import build_plan
-from peft_lightning.compare.plan.plan import FILE
+from peft_lightning.compare.plan.plan import FILE, Plan
 from tests.commands.holding import held_elsewhere
 
 RECIPES = ("configs/lora.yaml", "configs/ia3.yaml")
@@ -50,6 +51,14 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ([*RECIPES, "--tune", "3", "--model.learning_rate", "1e-3"], "leave one of them out"),
         ([*RECIPES, "--tune", "1"], "a choice takes 2 learning rates or more"),
         ([*RECIPES, "--overlay"], "expected one argument"),
+        ([*RECIPES, "--config"], "expected one argument"),
+        (
+            [*RECIPES, "--config", "configs/full.yaml"],
+            "--config configs/full.yaml names a method, which would be every",
+        ),
+        ([*RECIPES, "configs/lean.yaml"], "names no method (model.method): if it is for all recipes, say --config"),
+        ([*RECIPES, "--method", "lora"], "compare takes several methods, each by its recipe"),
+        ([*RECIPES, "--n_train"], "--n_train: say --n_train N"),
         (
             ["--resume", "nowhere"],
             "--resume nowhere: there is no comparison; name its folder, lightning_logs/compare/NAME",
@@ -69,6 +78,37 @@ def test_settings_for_all_runs_may_stand_anywhere() -> None:
     mine, overrides = split_overrides(words)
     assert mine == ["a.yaml", "--no_texts", "b.yaml", "--seeds", "1", "2", "-h"]
     assert overrides == ["--data.n_train", "4", "--model.x", "3"]
+
+
+def planned(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """The plan of the comparison that a command line would begin."""
+    plans: list[Plan] = []
+
+    def begin(plan: Plan, *others: object) -> bool:
+        plans.append(plan)
+        return True
+
+    monkeypatch.setattr(compare, "begin", begin)
+    main(["compare", *RECIPES, *words])
+    (plan,) = plans
+    return plan
+
+
+def test_files_for_all_recipes_are_laid_over_them_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, epochs in (("a", 1), ("b", 2), ("c", 4)):
+        Path(f"{name}.yaml").write_text(f"trainer: {{max_epochs: {epochs}, {name}: true}}\n")
+    plan = planned(["--config", "b.yaml", "--overlay=a.yaml", "--config=c.yaml", "-c", "a.yaml"], monkeypatch)
+    assert plan.overlays == ("b.yaml", "a.yaml", "c.yaml", "a.yaml")
+    for recipe in plan.recipes:
+        assert recipe.settings["trainer"]["max_epochs"] == 1
+        assert {"a", "b", "c"} <= recipe.settings["trainer"].keys()
+
+
+def test_shorthands_plan_what_the_long_words_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = planned(["--n_train", "100", "--n_test=50", "--flash_attn"], monkeypatch)
+    attention = ("--model.attn_implementation", "flash_attention_2")
+    assert short == planned(["--data.n_train", "100", "--data.n_test", "50", *attention], monkeypatch)
+    assert short.overrides == ("--data.n_train", "100", "--data.n_test", "50", *attention)
 
 
 def test_resume_names_the_comparisons_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,5 +202,16 @@ def test_help_answers_without_what_training_takes() -> None:
         [sys.executable, "-c", program], env={"PYTHONPATH": root, "COLUMNS": "80"}, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stderr
-    for word in ("--seeds", "--overlay", "--resume", "--tune", "--jobs", "--no_forecast", "--no_texts", "Ctrl-C"):
+    for word in (
+        "--seeds",
+        "--config",
+        "--overlay",
+        "--n_train",
+        "--resume",
+        "--tune",
+        "--jobs",
+        "--no_forecast",
+        "--no_texts",
+        "Ctrl-C",
+    ):
         assert word in answer.stdout

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from peft_lightning import cli
 from peft_lightning.__main__ import main
+from peft_lightning.commands import lightning_cli
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
@@ -39,8 +39,8 @@ class Late(BackgroundCheckpointIO):
 
 @pytest.fixture(autouse=True)
 def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(cli, "AtomicCheckpointIO", Late)
     allowed, handler = torch.backends.cuda.cudnn_sdp_enabled(), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(lightning_cli, "AtomicCheckpointIO", Late)
     yield
     # A Trainer that fails while it ends leaves the kernels and the handler of its run behind.
     torch.backends.cuda.enable_cudnn_sdp(allowed)
@@ -147,7 +147,7 @@ def test_a_last_checkpoint_that_could_not_be_written_ends_a_tested_run_in_one_li
                 path.with_name(f"{path.name}.partial").mkdir()
             super()._put(checkpoint, path)
 
-    monkeypatch.setattr(cli, "AtomicCheckpointIO", Blocked)
+    monkeypatch.setattr(lightning_cli, "AtomicCheckpointIO", Blocked)
     with pytest.raises(SystemExit) as ended:
         main(tiny_fit)
     assert ended.value.code == 2

@@ -13,12 +13,12 @@ from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
-from peft_lightning.options import LAUNCHING
 from peft_lightning.runs.record import BackboneFigures
 from tests.compare.execution.in_process import InProcess
 from tests.compare.plan.test_plan import OFFLINE, STUDY, printed_config, recipe, resolved
 from tests.compare.records import leave, record
 
+LAUNCHING = {"config", "ckpt_path", "recipe", "test_after_fit", "live", "live_interval_s"}
 # A report without texts names no folders of this machine either.
 PLACE = "/home/somebody/roberta"
 

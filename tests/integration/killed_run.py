@@ -13,8 +13,8 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
-from peft_lightning import cli
 from peft_lightning.__main__ import main
+from peft_lightning.commands import lightning_cli
 from peft_lightning.commands.fit import Fit
 from peft_lightning.runs import checkpoint_io
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
@@ -86,5 +86,5 @@ Fit.callbacks = lambda self: [DieInTime(), *original(self), DieLate()]  # type: 
 if PLACE == "while_saving":
     die_while_saving(Path("last.ckpt"), int(NUMBER))
 if "IN_BACKGROUND" in os.environ:
-    cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
+    lightning_cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
 main(sys.argv[1:])

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peft_lightning.compare.plan.overrides import override, read_overrides
-from peft_lightning.compare.plan.plan import Plan, PlannedRecipe, method_of
+from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
 from peft_lightning.compare.plan.recipe_labels import recipe_labels
 from peft_lightning.compare.plan.same_data import check_same_reviews
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, find_config, merge, read_config
+from peft_lightning.recipes import Config, find_config, merge, method_of, read_config
 
 
 def build_plan(
@@ -38,13 +38,13 @@ def build_plan(
     for name in overlays:
         content = read_config(find_config(name))
         if method_of(content):
-            raise UserError(f"--overlay {name} names a method, which would be every recipe's: name it as a recipe")
+            raise UserError(f"--config {name} names a method, which would be every recipe's: name it as a recipe")
         everywhere = merge(everywhere, content)
     overridden = read_overrides(overrides)
     settings = [merge(read_config(file), everywhere) for file in files]
     for name, content in zip(recipes, settings, strict=True):
         if not method_of(content):
-            raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --overlay {name}")
+            raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --config {name}")
     check_same_reviews({name: override(content, overridden) for name, content in zip(recipes, settings, strict=True)})
     # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
     plain = [json.loads(json.dumps(content, default=str)) for content in settings]

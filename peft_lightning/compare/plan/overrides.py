@@ -15,7 +15,7 @@ from peft_lightning.recipes import Config, merge, read_flags
 
 # What a comparison decides by itself, and how its user says it.
 DECIDED = {
-    "config": "name further files with --overlay",
+    "config": "what holds for all recipes is laid over them before",
     "seed_everything": "say --seeds",
     "trainer.default_root_dir": "every run has its folder in the comparison's, which --name names",
     "ckpt_path": "go on with a comparison by --resume",

@@ -13,7 +13,7 @@ from typing import Any
 
 from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, merge, recipe_name
+from peft_lightning.recipes import Config, merge, method_of, recipe_name
 from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 3
@@ -150,16 +150,6 @@ def read_plan(folder: Path) -> Plan:
         raise UserError(f"{folder} holds no comparison ({FILE}): name the folder of one") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it, or begin a new comparison") from error
-
-
-def method_of(settings: Mapping[str, Any]) -> Any:
-    """Returns what a configuration says of the method: nothing in an overlay, a class in a recipe.
-
-    Args:
-        settings: The configuration.
-    """
-    model = settings.get("model")
-    return model.get("method") if isinstance(model, Mapping) else None
 
 
 def _recipe(content: dict[str, Any]) -> PlannedRecipe:

@@ -15,26 +15,24 @@ from lightning.pytorch.loggers import Logger
 from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command import Command, Settings
-from peft_lightning.commands.evaluate import Test, Validate
-from peft_lightning.commands.fit import Fit
+from peft_lightning.commands.engine_options import add_engine_options
 from peft_lightning.commands.mends import mending, run_mend
-from peft_lightning.commands.predict import Predict
+from peft_lightning.commands.mistakes import explain_argument
+from peft_lightning.commands.program import program
+from peft_lightning.commands.setting_names import CHECKPOINT
+from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
 from peft_lightning.data.datamodule import IMDbDataModule
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import UserError
 from peft_lightning.library_messages import quieten
-from peft_lightning.mistakes import explain_argument
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.options import COMMAND_OPTIONS, LAUNCHING, add_engine_options, add_launching_options
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.startup import import_bitsandbytes_without_compiler
 
-# What each of Lightning's words does around the Trainer.
-COMMANDS: dict[str, type[Command]] = {"fit": Fit, "validate": Validate, "test": Test, "predict": Predict}
 # Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
 
@@ -43,15 +41,18 @@ class PeftLightningCLI(LightningCLI):
     """LightningCLI for TextClassifier and IMDbDataModule.
 
     Args:
-        arguments: The command's word and what follows it, with one ``--config``.
+        kind: The command.
+        arguments: What follows its word, with one ``--config``.
         files: The files that this configuration was merged from.
     """
 
     command: Command
 
-    def __init__(self, arguments: list[str], files: list[Path]) -> None:
+    def __init__(self, kind: type[Command], arguments: list[str], files: list[Path]) -> None:
+        self._kind = kind
         self._files = files
-        self._word = arguments[0]
+        self._word = kind.word
+        self._launching = {"config", "ckpt_path"}
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             TextClassifier,
@@ -66,8 +67,8 @@ class PeftLightningCLI(LightningCLI):
                 # The training sampler shards by itself, aware of lengths; Lightning's would undo the grouping.
                 "use_distributed_sampler": False,
             },
-            parser_kwargs={"prog": "python -m peft_lightning", **strict, self._word: dict(strict)},
-            args=arguments,
+            parser_kwargs={"prog": program(), **strict, self._word: dict(strict)},
+            args=[kind.word, *arguments],
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
@@ -78,7 +79,7 @@ class PeftLightningCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the settings of checkpoints and engine, and gives the data module the model's tokeniser."""
-        parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoints, CHECKPOINT)
         add_engine_options(parser)
         parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
         parser.link_arguments("model.revision", "data.revision")
@@ -86,8 +87,15 @@ class PeftLightningCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         # Lightning's own words are of other files and services than this program's.
-        parser.description = (COMMANDS[subcommand].__doc__ or "").strip()
-        add_launching_options(parser, subcommand)
+        parser.description = (self._kind.__doc__ or "").strip()
+        (checkpoint,) = (action for action in parser._actions if action.dest == "ckpt_path")
+        checkpoint.help = self._kind.ckpt_path_help
+        (group,) = (group for group in parser._action_groups if checkpoint in group._group_actions)
+        group.title = "launching"
+        before = {action.dest for action in parser._actions}
+        self._kind.add_options(parser)
+        self._launching |= {action.dest for action in parser._actions} - before
+        add_to_help(parser)
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -97,7 +105,7 @@ class PeftLightningCLI(LightningCLI):
         except argparse.ArgumentError as error:
             # The merged files are the first two words.
             words = args[3:] if args[1:2] == ["--config"] else args[1:]
-            known = [action.dest for action in self._parser(self._word)._actions]
+            known = [*(action.dest for action in self._parser(self._word)._actions), *SHORT_NAMES]
             raise UserError(explain_argument(str(error), self._files, words, known)) from error
 
     def _parse_ckpt_path(self) -> None:
@@ -116,8 +124,8 @@ class PeftLightningCLI(LightningCLI):
         for name, least in (("accumulate_grad_batches", 1), ("log_every_n_steps", 1), ("gradient_clip_val", 0)):
             if given[name] is not None and given[name] < least:
                 raise UserError(f"trainer.{name} is {given[name]}: it must be at least {least}")
-        self.command = COMMANDS[word](
-            self._settings(word), self.model, self.datamodule, self._get(self.config_init, "checkpoint")
+        self.command = self._kind(
+            self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )
         callbacks = [*_as_list(given["callbacks"]), *self.command.callbacks()]
         if word == "fit" and given["enable_progress_bar"] is not False:
@@ -148,9 +156,9 @@ class PeftLightningCLI(LightningCLI):
     def _settings(self, word: str) -> Settings:
         config = self.config[word]
         plain = yaml.safe_load(self._parser(word).dump(config, skip_unset=False, skip_link_targets=True))
-        options = {name: config.get(name) for name in COMMAND_OPTIONS}
+        options = {name: config.get(name) for name in self._launching}
         return Settings(
-            config={name: value for name, value in plain.items() if name not in LAUNCHING},
+            config={name: value for name, value in plain.items() if name not in self._launching},
             files=self._files,
             ckpt_path=config.get("ckpt_path"),
             options=options,
@@ -173,18 +181,19 @@ class PeftLightningCLI(LightningCLI):
         self.command.run(self.trainer)
 
 
-def run_command(words: list[str]) -> None:
+def run_lightning(kind: type[Command], words: list[str]) -> None:
     """Runs one of Lightning's commands.
 
     Args:
-        words: The command's word and what follows it.
+        kind: The command.
+        words: What follows its word.
 
     Raises:
         UserError: The user can put right what went wrong.
     """
     quieten()
     import_bitsandbytes_without_compiler()
-    named, rest = split_arguments(words[1:])
+    named, rest = split_arguments(expand(words))
     files = [find_config(name) for name in named]
     config: dict[str, Any] = {}
     for path in files:
@@ -193,7 +202,7 @@ def run_command(words: list[str]) -> None:
     merged = ["--config", json.dumps(config, default=str)] if config else []
     with mending(run_mend()):
         try:
-            PeftLightningCLI([words[0], *merged, *rest], files)
+            PeftLightningCLI(kind, [*merged, *rest], files)
         except MisconfigurationException as error:
             raise UserError(str(error)) from error
         except OSError as error:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-METHODS = "FullFineTuning, LoRA, QLoRA, IA3 and HeadOnly"
+from peft_lightning import methods
+
 # A class's argument is named within the message of its class.
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _VALUE = re.compile(r"(?P<expected>.*)(?:Got value|Given value): (?P<value>.*)$")
@@ -37,7 +38,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     """
     message = " ".join(message.split())
     if not files and "model.method" in message and "required" in message:
-        return "no method: name a recipe, such as --config configs/lora.yaml"
+        return "no method: name a recipe, such as --method lora or --config configs/lora.yaml"
     if message.startswith("unrecognized arguments: "):
         return _explain_unknown(message.removeprefix("unrecognized arguments: "), known)
     key = ".".join(_KEY.findall(message))
@@ -47,13 +48,17 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     named = any(word.partition("=")[0] in suspects for word in words)
     where = f" (in {', '.join(map(str, files))}{' or the flags' if words else ''})" if files and not named else ""
     if "model.method" in message and "import path" in message:
-        return f"{message}; the methods are {METHODS}{where}"
+        return f"{message}; the methods are {_methods()}{where}"
     if unknown is not None:
         return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
     taken = _taken(value["expected"]) if value is not None else ""
     if value is None or not key or not taken:
         return f"{message}{where}"
     return f"--{key} {value['value']}: it takes {taken}{where}"
+
+
+def _methods() -> str:
+    return ", ".join(name for name in methods.__all__ if name != methods.Method.__name__)
 
 
 def _explain_unknown(rest: str, known: Iterable[str]) -> str:
