@@ -18,7 +18,7 @@ from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.evaluate import Test, Validate
 from peft_lightning.commands.fit import Fit
 from peft_lightning.commands.predict import Predict
-from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategy import StepStrategy
 from peft_lightning.errors import UserError
@@ -39,7 +39,7 @@ DECIDED = {"weights_only", "verbose", "return_predictions"}
 
 
 class PeftLightningCLI(LightningCLI):
-    """LightningCLI for TextClassifier and IMDbDataModule.
+    """LightningCLI for TextClassifier and TextDataModule.
 
     Args:
         arguments: The command's word and what follows it, with one ``--config``.
@@ -54,7 +54,7 @@ class PeftLightningCLI(LightningCLI):
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             TextClassifier,
-            IMDbDataModule,
+            TextDataModule,
             save_config_callback=None,
             seed_everything_default=42,
             trainer_defaults={

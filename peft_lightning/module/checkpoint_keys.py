@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from peft_lightning.task import problem_type_in
+
+# What is compared in a way, and refused in words, of its own; all else is the method's and the task's.
+SAID_OTHERWISE = {"schema", "backbone", "backbone_dtype"}
+
 
 def restore_refusal(
     checkpoint: Mapping[str, Any], identity: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
@@ -11,7 +16,7 @@ def restore_refusal(
 
     Args:
         checkpoint: What a checkpoint file holds.
-        identity: The method, backbone and classes of the model to load into.
+        identity: The method, backbone and task of the model to load into.
         shapes: The shapes of the weights that are trained, by name.
 
     Returns:
@@ -20,7 +25,9 @@ def restore_refusal(
     saved = checkpoint.get("peft_lightning", {})
     if saved.get("schema") != identity["schema"]:
         return f"the checkpoint is of version {saved.get('schema')} and this program reads version {identity['schema']}"
-    for name in ("method", "method_settings", "class_names"):
+    # Before there was a choice, a checkpoint did not name its problem type.
+    saved = {"problem_type": problem_type_in(saved), **saved}
+    for name in [name for name in identity if name not in SAID_OTHERWISE]:
         if saved.get(name) != identity[name]:
             return (
                 f"the checkpoint was trained with {name} {saved.get(name)} and this configuration says"

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.task import FIRST
 
 SCHEMA = 3
 # Of what came later, older records simply know nothing.
@@ -101,6 +102,7 @@ class EnvironmentFigures:
 class RunRecord:
     """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
 
+    ``problem_type`` names the task, which says what ``metrics`` hold.
     ``engine`` is how steps ran at last, ``micro_batch_size`` how many examples of a batch then went through at once,
     ``unpadded_attention`` whether attention left padding out, ``cudnn_attention`` whether training might otherwise take
     cuDNN's, which is planned for every width of a batch; null where that was left to torch, as on a CPU and on several
@@ -121,6 +123,7 @@ class RunRecord:
     params: ParameterFigures | None = None
     memory: MemoryFigures = field(default_factory=MemoryFigures)
     time: TimeFigures = field(default_factory=TimeFigures)
+    problem_type: str = FIRST.problem_type
     metrics: dict[str, float] = field(default_factory=dict)
     history: str | None = None
     predictions: str | None = None

@@ -61,7 +61,7 @@ def test_all_right_or_all_wrong_is_no_certainty(value: int, seeds: int) -> None:
     assert all(map(math.isfinite, figures(result)))
     assert [pair.p_value for pair in result.differences] == [1, 1, 1]
     for method in result.methods:
-        assert method.accuracy == value
+        assert method.mean == value
         assert 0 <= method.interval.low < method.interval.high <= 1
         # Three in three hundred: the rule of three (Hanley and Lippman-Hand 1983) gives 1 %, this interval up to 2.
         assert 0.01 <= method.interval.high - method.interval.low <= 0.02
@@ -206,7 +206,7 @@ def test_methods_are_measured_alone_as_they_are_in_a_comparison() -> None:
     correct = simulated([0.88, 0.9])
     assert measure_methods(correct) == compare_methods(correct).methods
     (alone,) = measure_methods({"a": correct["a"]})
-    assert alone.accuracy == pytest.approx(correct["a"].mean())
-    assert alone.interval.low < alone.sample_interval.low < alone.accuracy < alone.interval.high
+    assert alone.mean == pytest.approx(correct["a"].mean())
+    assert alone.interval.low < alone.sample_interval.low < alone.mean < alone.interval.high
     with pytest.raises(ValueError, match="no method to measure"):
         measure_methods({})
