@@ -115,7 +115,7 @@ class Metric:
         Args:
             values: One or more.
         """
-        return max(range(len(values)), key=lambda place: self.oriented(values[place]))
+        return max(range(len(values)), key=lambda place: self.oriented(float(values[place])))
 
     def words(self, value: float | None) -> str:
         """Words a figure; one that was not measured is a dash.

@@ -19,7 +19,7 @@ from tests.integration.offline_run import checkpoint, only_run, record, same
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
-    " engine micro_batch_size unpadded_attention cudnn_attention"
+    " problem_type engine micro_batch_size unpadded_attention cudnn_attention"
     " metrics history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share",
