@@ -39,6 +39,7 @@ from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attenti
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.optim.optimizers import build_optimizer
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.task import SingleLabel
 from side_by_side.clock import synchronised
 from side_by_side.peer_job import METHODS
 from side_by_side.recorded_command import recorded
@@ -222,7 +223,7 @@ def _module(method: str, backbone: str) -> tuple[TextClassifier, str]:
     dtype: Any = "float32" if method == "full" else "bfloat16"
     torch.manual_seed(1)
     module = TextClassifier(made, backbone, backbone_dtype=dtype)
-    module.build(["negative", "positive"], "bf16-mixed")
+    module.build(SingleLabel(("negative", "positive")), "bf16-mixed")
     return module, dtype
 
 

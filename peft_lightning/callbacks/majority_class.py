@@ -1,18 +1,18 @@
 """A warning for a method that has learned nothing, usually because its learning rate is another method's."""
 
-import math
-
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from peft_lightning.backbone.locations import EMBEDDED
+from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.recipes import is_packaged
+from peft_lightning.task import Baseline
 
 
 class MajorityClassWarning(Callback):
-    """Warns when no validation was better than answering the most frequent class, and names a recipe for the backbone.
+    """Warns when no validation was better than the task's baseline, and names a recipe for the backbone.
 
-    Better means: by more than two standard errors of an accuracy measured on that many examples.
+    For classes the baseline is to answer the most frequent one. Better means: by more than the baseline's margin.
 
     Args:
         method: The method's name, which is its recipe's.
@@ -32,30 +32,31 @@ class MajorityClassWarning(Callback):
         self._best: float | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the best accuracy."""
-        accuracy = trainer.callback_metrics.get("val/acc")
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and accuracy is not None:
-            self._best = max(float(accuracy), self._best or 0.0)
+        """Keeps the best figure."""
+        metric = task_of(pl_module).headline
+        value = trainer.callback_metrics.get(metric.validation)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and value is not None:
+            self._best = float(value) if self._best is None else metric.best((float(value), self._best))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warns if need be."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if self._best is None or data is None:
+        baseline: Baseline | None = data.baseline if data is not None else None
+        if self._best is None or baseline is None:
             return
-        share = float(data.majority_share)
-        margin = 2 * math.sqrt(share * (1 - share) / max(1, len(data.val)))
-        if self._best <= share + margin:
+        metric = task_of(pl_module).headline
+        if metric.oriented(self._best) <= metric.oriented(baseline.value) + baseline.margin:
             rank_zero_warn(
-                f"the best validation accuracy, {self._best:.3f}, is near the share of the most frequent class,"
-                f" {share:.3f}: the method has hardly learned; {self._mend}"
+                f"the best validation {metric.name}, {self._best:.3f}, is near {baseline.words},"
+                f" {baseline.value:.3f}: the method has hardly learned; {self._mend}"
             )
 
     def state_dict(self) -> dict[str, float | None]:
-        """Returns the best accuracy so far."""
+        """Returns the best figure so far."""
         return {"best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
-        """Goes on from the best accuracy so far.
+        """Goes on from the best figure so far.
 
         Args:
             state_dict: What ``state_dict`` returned.

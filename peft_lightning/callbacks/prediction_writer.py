@@ -1,4 +1,4 @@
-"""The prediction for every test example, so that methods can be compared review by review."""
+"""The answer to every test example, so that methods can be compared review by review."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.runs.predictions import write_predictions
+from peft_lightning.callbacks.measured_task import task_of
+from peft_lightning.runs.predictions import Answers, write_answers
 
 
 class Predictions(Callback):
-    """Writes one Parquet row an example: its row in the source's split, label, prediction, probabilities."""
+    """Writes one Parquet row an example: its row in the source's split, label, prediction, and what led to it."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
@@ -42,7 +43,7 @@ class Predictions(Callback):
             {
                 "index": batch["index"].cpu(),
                 "label": batch["labels"].cpu(),
-                "probabilities": outputs["logits"].float().softmax(dim=-1).cpu(),
+                "answer": task_of(pl_module).answer(outputs["logits"].float()).cpu(),
             }
         )
 
@@ -51,6 +52,6 @@ class Predictions(Callback):
         if self.path is None or not trainer.is_global_zero or not self._batches:
             return
         columns = {name: torch.cat([batch[name] for batch in self._batches]).numpy() for name in self._batches[0]}
-        names = getattr(pl_module, "class_names", None)
-        write_predictions(self.path, columns["index"], columns["label"], columns["probabilities"], names)
+        answers = Answers(columns["index"], columns["label"], columns["answer"], task_of(pl_module))
+        write_answers(self.path, answers)
         self._batches = []

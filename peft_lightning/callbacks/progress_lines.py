@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from peft_lightning.callbacks.mean_loss import MeanLoss
+from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.durations import duration
 
@@ -61,7 +62,9 @@ class ProgressLines(ProgressBar):
             return
         metrics = trainer.callback_metrics
         measured = [f"loss {float(metrics['val/loss']):.3f}"] if "val/loss" in metrics else []
-        measured += [f"accuracy {100 * float(metrics['val/acc']):.1f} %"] if "val/acc" in metrics else []
+        metric = task_of(pl_module).headline
+        if metric.validation in metrics:
+            measured.append(f"{metric.name} {metric.words(float(metrics[metric.validation]))}")
         self._say(f"{self._place(trainer)}: validation {', '.join(measured) or 'done'}{self._left(trainer)}")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

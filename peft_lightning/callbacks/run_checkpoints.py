@@ -1,4 +1,4 @@
-"""A run's two checkpoints: the best by validation accuracy, and the last, from which a killed run goes on."""
+"""A run's two checkpoints: the best by a validation metric, and the last, from which a killed run goes on."""
 
 import os
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
+from peft_lightning.task import Metric
 
 
 class RunCheckpoints(Checkpoint):
@@ -23,14 +25,15 @@ class RunCheckpoints(Checkpoint):
 
     Args:
         every_n_steps: Optimiser steps between two writings of ``last.ckpt``; 0 writes it after validations only.
-        monitor: The metric that says which checkpoint is best; the higher the better.
+        monitor: The metric that says which checkpoint is best, such as val/f1; the task's own by default, which is
+            val/acc for classes.
         max_time_share: Largest share of the time that writing ``last.ckpt`` between validations may take, after the
             first: a writing that comes too early for that is left out. 1 leaves none out. On one GPU this is the time
             of the thread that writes, without the copy to the host's memory that training waits for. It has no effect
             with a checkpoint plugin of the user's own.
     """
 
-    def __init__(self, every_n_steps: int = 200, monitor: str = "val/acc", max_time_share: float = 0.05) -> None:
+    def __init__(self, every_n_steps: int = 200, monitor: str | None = None, max_time_share: float = 0.05) -> None:
         if every_n_steps < 0:
             raise UserError(f"checkpoint.every_n_steps is {every_n_steps}: 0 or more optimiser steps")
         if not 0 < max_time_share <= 1:
@@ -64,14 +67,27 @@ class RunCheckpoints(Checkpoint):
         """Writes ``best.ckpt`` if the score is a new best, and ``last.ckpt`` in any case."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or self._run is None:
             return
-        score = trainer.callback_metrics.get(self.monitor)
+        monitor, metric = self.monitored(pl_module)
+        score = trainer.callback_metrics.get(monitor)
         if score is None:
-            raise UserError(f"checkpoint.monitor {self.monitor!r} is not measured: use val/acc, val/f1 or val/auroc")
-        if self.best_score is None or float(score) > self.best_score:
+            *names, last = (shown.validation for shown in task_of(pl_module).shown())
+            known = f"{', '.join(names)} or {last}" if names else last
+            raise UserError(f"checkpoint.monitor {monitor!r} is not measured: use {known}")
+        if metric.improves(float(score), self.best_score):
             self.best_score, self.best_step = float(score), trainer.global_step
             trainer.save_checkpoint(self._run.best, weights_only=True)
         if _has_just_stepped(trainer, trainer.fit_loop.batch_idx):
             self._save_last(trainer)
+
+    def monitored(self, pl_module: LightningModule) -> tuple[str, Metric]:
+        """Returns the metric that says which checkpoint is best: its name, and what is known of it.
+
+        Args:
+            pl_module: The module, for its task.
+        """
+        task = task_of(pl_module)
+        monitor = self.monitor or task.headline.validation
+        return monitor, task.metric(monitor)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes ``last.ckpt`` where no validation ended the training."""

@@ -1,7 +1,6 @@
 """The one writer of a run's record."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.engine.strategies import engine_of
@@ -28,6 +28,7 @@ from peft_lightning.runs.record import (
     TimeFigures,
 )
 from peft_lightning.runs.row import as_markdown
+from peft_lightning.task import Metric
 
 SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures, "engine": EngineFigures}
 
@@ -57,6 +58,7 @@ class RunRecorder(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes down what the run starts from."""
+        self.record.problem_type = task_of(pl_module).problem_type
         self.record.backbone = BackboneFigures(**pl_module.backbone_identity)  # type: ignore[arg-type]
         self.record.dataset = DatasetFigures(**trainer.datamodule.description())  # type: ignore[attr-defined]
         self._environment = describe_environment(trainer)
@@ -73,8 +75,8 @@ class RunRecorder(Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        monitor = self._monitor(trainer)
-        if monitor in metrics and metrics[monitor] > self.record.metrics.get(monitor, -math.inf):
+        monitor, metric = self._monitored(trainer, pl_module)
+        if monitor in metrics and metric.improves(metrics[monitor], self.record.metrics.get(monitor)):
             self.record.metrics |= metrics
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -130,10 +132,11 @@ class RunRecorder(Callback):
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
 
     @staticmethod
-    def _monitor(trainer: Trainer) -> str:
+    def _monitored(trainer: Trainer, pl_module: LightningModule) -> tuple[str, Metric]:
         """Returns the metric that chooses the best checkpoint."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        return next((callback.monitor for callback in callbacks if isinstance(callback, RunCheckpoints)), "val/acc")
+        found = (callback for callback in callbacks if isinstance(callback, RunCheckpoints))
+        return next(found, RunCheckpoints()).monitored(pl_module)
 
     def _write(self, trainer: Trainer, status: Status) -> None:
         # A fast development run leaves nothing behind, and has no directory to leave it in.

@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
-from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.recipes import recipe_name
@@ -18,6 +18,7 @@ from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_newest
 from peft_lightning.runs.identity import config_sha256
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.task import Task, problem_type_in, task_named
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Command(ABC):
         """
 
     def __init__(
-        self, settings: Settings, model: TextClassifier, data: IMDbDataModule, checkpoints: RunCheckpoints
+        self, settings: Settings, model: TextClassifier, data: TextDataModule, checkpoints: RunCheckpoints
     ) -> None:
         self.settings = settings
         self.model = model
@@ -127,14 +128,14 @@ class Command(ABC):
             self.data.prepare_data()
         self.data.setup(stage)
 
-    def build_model(self, trainer: Trainer, class_names: list[str]) -> None:
+    def build_model(self, trainer: Trainer, task: Task) -> None:
         """Builds the model, before anything is written.
 
         Args:
             trainer: The Trainer, for its precision.
-            class_names: The classes, in the order of their numbers.
+            task: What the labels are for.
         """
-        self.model.build(class_names, str(trainer.precision))
+        self.model.build(task, str(trainer.precision))
         limit = self.model.max_tokens
         if limit is not None and self.data.max_length > limit:
             raise UserError(
@@ -168,15 +169,19 @@ class Command(ABC):
         return path
 
 
-def class_names_in(checkpoint: Path) -> list[str]:
-    """Returns the classes that a checkpoint was trained on.
+def task_in(checkpoint: Path) -> Task:
+    """Returns the task that a checkpoint was trained for.
 
     Args:
         checkpoint: The file.
+
+    Raises:
+        UserError: It does not say so.
     """
-    class_names = read_checkpoint(checkpoint)["peft_lightning"].get("class_names")
-    if not class_names:
+    state = read_checkpoint(checkpoint)["peft_lightning"]
+    try:
+        return task_named(problem_type_in(state)).from_state(state)
+    except KeyError as error:
         raise UserError(
             f"{checkpoint} does not say which classes it was trained on: use best.ckpt or last.ckpt of a run"
-        )
-    return list(class_names)
+        ) from error

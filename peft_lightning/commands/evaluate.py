@@ -23,7 +23,7 @@ class Evaluate(Command):
         """Measures, prints and writes the metrics."""
         checkpoint = self.find_checkpoint()
         self.set_up_data(self.word)
-        self.build_model(trainer, self.data.class_names)
+        self.build_model(trainer, self.data.task)
         # A checkpoint that does not fit is refused before a folder is made for its figures.
         self.model.on_load_checkpoint(read_checkpoint(checkpoint))
         folder = self._make_folder(checkpoint)

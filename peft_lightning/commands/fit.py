@@ -147,7 +147,7 @@ class Fit(Command):
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
         self._check_validation_interval(trainer)
-        self.build_model(trainer, self.data.class_names)
+        self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             try:
                 trainer.fit(self.model, datamodule=self.data)

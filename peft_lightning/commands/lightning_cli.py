@@ -21,7 +21,7 @@ from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
-from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import UserError
@@ -38,7 +38,7 @@ DECIDED = {"weights_only", "verbose", "return_predictions"}
 
 
 class PeftLightningCLI(LightningCLI):
-    """LightningCLI for TextClassifier and IMDbDataModule.
+    """LightningCLI for TextClassifier and TextDataModule.
 
     Args:
         kind: The command.
@@ -56,7 +56,7 @@ class PeftLightningCLI(LightningCLI):
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             TextClassifier,
-            IMDbDataModule,
+            TextDataModule,
             save_config_callback=None,
             seed_everything_default=42,
             trainer_defaults={

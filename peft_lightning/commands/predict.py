@@ -1,4 +1,4 @@
-"""predict: a label and the probabilities for every review of a file.
+"""predict: an answer to every review of a file.
 
 predict --config RUN_DIR/config.yaml --ckpt_path best --data.predict_file FILE [--output FILE]
 """
@@ -12,10 +12,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import Tensor
 
-from peft_lightning.commands.command import Command, class_names_in
+from peft_lightning.commands.command import Command, task_in
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.task import Task
 
 
 class Predict(Command):
@@ -43,12 +44,12 @@ class Predict(Command):
                 f"--output {output}: there is no folder {Path(output).parent}: make it or name another file"
             )
         checkpoint = self.find_checkpoint()
-        class_names = class_names_in(checkpoint)
+        task = task_in(checkpoint)
         self.set_up_data("predict")
-        self.build_model(trainer, class_names)
+        self.build_model(trainer, task)
         # Standard output is the predictions' alone.
         batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
-        lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], class_names))
+        lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], task))
         if output is None:
             sys.stdout.writelines(lines)
         else:
@@ -65,18 +66,16 @@ def run(words: list[str]) -> None:
     run_lightning(Predict, words)
 
 
-def as_lines(batches: list[Tensor], class_names: list[str]) -> Iterator[str]:
-    """Words predictions as JSON lines.
+def as_lines(batches: list[Tensor], task: Task) -> Iterator[str]:
+    """Words answers as JSON lines.
 
     Args:
-        batches: Probabilities, each (batch, classes).
-        class_names: The classes, in the order of their numbers.
+        batches: Answers, each (batch, …).
+        task: What they are answers to.
 
     Yields:
-        ``{"label": ..., "probabilities": {...}}``, a line a review.
+        A line a review, such as ``{"label": ..., "probabilities": {...}}``.
     """
     for batch in batches:
-        for row in batch.tolist():
-            probabilities = {name: round(value, 6) for name, value in zip(class_names, row, strict=True)}
-            label = class_names[max(range(len(row)), key=row.__getitem__)]
-            yield json.dumps({"label": label, "probabilities": probabilities}, ensure_ascii=False) + "\n"
+        for answer in batch.tolist():
+            yield json.dumps(task.line(answer), ensure_ascii=False) + "\n"

@@ -18,14 +18,15 @@ from peft_lightning.data.sources import prepare, read_corpus, read_texts
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task import Baseline, Task
 
 # Each new width makes a GPU's libraries choose kernels anew. roberta-base in bf16, batch 8, on one H200: steps 50
 # to 100 took 123 ms each with every width that came, 33 ms with multiples of 32.
 GPU_WIDTH_MULTIPLE = 32
 
 
-class IMDbDataModule(LightningDataModule):
-    """Reviews with their sentiment: IMDb (Maas et al. 2011), or any labelled texts in its place.
+class TextDataModule(LightningDataModule):
+    """Labelled texts: the reviews of IMDb (Maas et al. 2011), or any others in their place.
 
     Args:
         source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), a dataset on the
@@ -55,9 +56,8 @@ class IMDbDataModule(LightningDataModule):
         revision: branch, tag or commit of a model on the hub; follows from the model.
     """
 
-    num_labels: int
-    class_names: list[str]
-    majority_share: float
+    task: Task
+    baseline: Baseline | None
     train: TokenisedReviews
     val: TokenisedReviews
     test: TokenisedReviews
@@ -145,7 +145,7 @@ class IMDbDataModule(LightningDataModule):
         """What the run record keeps of the data.
 
         Returns:
-            `source`, `fingerprint` (a SHA-256 over the texts and classes of the three subsets), `n_train`,
+            `source`, `fingerprint` (a SHA-256 over the texts and labels of the three subsets), `n_train`,
             `n_val`, `n_test`, `max_length` (tokens) and `truncated_share` (of all their reviews).
         """
         if self._description is None:
@@ -216,9 +216,7 @@ class IMDbDataModule(LightningDataModule):
         corpus = read_corpus(self.source, self.text_column, self.label_column, self.seed)
         subsets = choose_subsets(corpus, self.n_train, self.n_val, self.n_test, self.seed, tokeniser)
         self.train, self.val, self.test = subsets.train, subsets.val, subsets.test
-        self.class_names = corpus.class_names
-        self.num_labels = len(corpus.class_names)
-        self.majority_share = subsets.majority_share
+        self.task, self.baseline = corpus.task, subsets.baseline
         self._description = {
             "source": self.source,
             "fingerprint": subsets.fingerprint,
@@ -228,7 +226,7 @@ class IMDbDataModule(LightningDataModule):
             "max_length": self.max_length,
             "truncated_share": subsets.truncated_share,
         }
-        self._announce(self._description, self.num_labels)
+        self._announce(self._description)
 
     def _read_predict_file(self) -> TokenisedReviews:
         if self.predict_file is None:
@@ -251,11 +249,11 @@ class IMDbDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @rank_zero_only
-    def _announce(self, description: dict[str, Any], classes: int) -> None:
+    def _announce(self, description: dict[str, Any]) -> None:
         print(
-            "data: {source}, {classes} classes, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
+            "data: {source}, {labels}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
             " test; {truncated_share:.1%} are longer than {max_length} tokens and cut".format(
-                classes=classes, **description
+                labels=self.task.labels_in_words, **description
             ),
             flush=True,
         )

@@ -13,12 +13,12 @@ class Example(TypedDict):
 
     Attributes:
         input_ids: its token ids, int32, shape (tokens,).
-        label: its class, or None where it is to be predicted.
+        label: its target, such as the number of its class, or None where it is to be predicted.
         index: its row in the split or file it comes from.
     """
 
     input_ids: torch.Tensor
-    label: int | None
+    label: int | float | list[float] | None
     index: int
 
 
@@ -28,7 +28,7 @@ class TokenisedReviews(Dataset[Example]):
     Args:
         tokens: their token ids, n reviews.
         index: row of each in the split or file it comes from, int64, shape (n,).
-        labels: class of each, int64, shape (n,); None where they are to be predicted.
+        labels: target of each, such as its class, shape (n, …); None where they are to be predicted.
     """
 
     def __init__(self, tokens: TokenisedTexts, index: torch.Tensor, labels: torch.Tensor | None = None) -> None:
@@ -52,7 +52,7 @@ class TokenisedReviews(Dataset[Example]):
         start, end = self.tokens.offsets[position : position + 2].tolist()
         return Example(
             input_ids=self.tokens.input_ids[start:end],
-            label=None if self.labels is None else int(self.labels[position]),
+            label=None if self.labels is None else self.labels[position].tolist(),
             index=int(self.index[position]),
         )
 
@@ -87,8 +87,8 @@ class PadToLongest:
             examples: B of them, the longest with T tokens.
 
         Returns:
-            `input_ids` and `attention_mask`, int64, shape (B, T); `index` and, unless the examples are to be
-            predicted, `labels`, int64, shape (B,).
+            `input_ids` and `attention_mask`, int64, shape (B, T); `index`, int64, shape (B,), and, unless the
+            examples are to be predicted, `labels`, shape (B, …).
         """
         width = self.width(max(len(example["input_ids"]) for example in examples))
         input_ids = torch.full((len(examples), width), self.pad_token_id)

@@ -1,6 +1,7 @@
 """From texts to tokenised reviews: the model's tokenizer, a run's settings and the cache."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,14 +46,14 @@ class ReviewTokeniser:
         self._cache = TokenCache(tokenizer, cache_dir)
 
     def tokenise(
-        self, texts: Sequence[str], rows: NDArray[np.int64], labels: NDArray[np.int64] | None = None
+        self, texts: Sequence[str], rows: NDArray[np.int64], labels: NDArray[Any] | None = None
     ) -> TokenisedReviews:
         """Tokenises reviews, or finds them tokenised.
 
         Args:
             texts: the reviews, n of them.
             rows: row of each in the split or file it comes from, shape (n,).
-            labels: class of each, shape (n,); None where they are to be predicted.
+            labels: target of each, shape (n, …); None where they are to be predicted.
 
         Returns:
             The n reviews.
@@ -61,5 +62,5 @@ class ReviewTokeniser:
             UserError: the folder that was asked for cannot be written.
         """
         tokens = self._cache.tokenise(texts, self._max_length, self._truncation)
-        classes = None if labels is None else torch.from_numpy(labels)
-        return TokenisedReviews(tokens, torch.from_numpy(rows), classes)
+        targets = None if labels is None else torch.from_numpy(labels)
+        return TokenisedReviews(tokens, torch.from_numpy(rows), targets)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from peft_lightning.errors import Part, Setting, UserError
 
 Positions = NDArray[np.int64]
-Labels = NDArray[np.int64]
+Strata = NDArray[np.int64]
 
 
 class Draw(IntEnum):
@@ -24,14 +24,14 @@ class Draw(IntEnum):
     TEST = 3
 
 
-def stratified_order(labels: Labels, seed: int, draw: Draw) -> Positions:
-    """Order the rows so that every prefix holds the classes in proportion.
+def stratified_order(strata: Strata, seed: int, draw: Draw) -> Positions:
+    """Order the rows so that every prefix holds the strata in proportion.
 
-    The j-th row of a class of size N comes at (j - 1/2) / N, which is the apportionment of Webster and
+    The j-th row of a stratum of size N comes at (j - 1/2) / N, which is the apportionment of Webster and
     Sainte-Laguë: unlike the largest remainder's its subsets are nested, so that a larger `n_train` only adds rows.
 
     Args:
-        labels: class of each row, shape (n,).
+        strata: group of each row, such as its class, shape (n,).
         seed: the seed of the subsets.
         draw: what is drawn.
 
@@ -39,36 +39,36 @@ def stratified_order(labels: Labels, seed: int, draw: Draw) -> Positions:
         All positions, shape (n,).
     """
     generator = np.random.Generator(np.random.PCG64([seed, int(draw)]))
-    order = generator.permutation(len(labels))
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels[order] == label)
+    order = generator.permutation(len(strata))
+    place = np.empty(len(strata))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata[order] == stratum)
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     return order[np.argsort(place, kind="stable")].astype(np.int64)
 
 
-def hold_out(labels: Labels, n: int, seed: int) -> tuple[Positions, Positions]:
+def hold_out(strata: Strata, n: int, seed: int) -> tuple[Positions, Positions]:
     """Part rows that came without a test split.
 
     Args:
-        labels: class of each row.
+        strata: group of each row.
         n: number of rows to hold out.
         seed: the seed of the subsets.
 
     Returns:
         Positions of the remaining and of the held-out rows, each ascending.
     """
-    order = stratified_order(labels, seed, Draw.HELD_OUT)
+    order = stratified_order(strata, seed, Draw.HELD_OUT)
     return np.sort(order[n:]), np.sort(order[:n])
 
 
 def draw_training_and_validation(
-    labels: Labels, n_train: int | None, n_val: int | None, seed: int
+    strata: Strata, n_train: int | None, n_val: int | None, seed: int
 ) -> tuple[Positions, Positions]:
     """Draw the validation rows out of a training split first, then the training rows out of what remains.
 
     Args:
-        labels: class of each row of the training split.
+        strata: group of each row of the training split.
         n_train: number of rows to train on; None takes all that validation leaves.
         n_val: number of rows to validate on; None is the smaller of 1,000 and a tenth of the split.
         seed: the seed of the subsets.
@@ -80,19 +80,19 @@ def draw_training_and_validation(
     Raises:
         UserError: the split is too small for both.
     """
-    check_sizes(len(labels), None, n_train, n_val, None)
-    held = _held(len(labels), n_val)
-    validation = np.sort(stratified_order(labels, seed, Draw.VALIDATION)[:held])
-    remaining = np.setdiff1d(np.arange(len(labels)), validation)
-    training = remaining[stratified_order(labels[remaining], seed, Draw.TRAINING)[:n_train]]
+    check_sizes(len(strata), None, n_train, n_val, None)
+    held = _held(len(strata), n_val)
+    validation = np.sort(stratified_order(strata, seed, Draw.VALIDATION)[:held])
+    remaining = np.setdiff1d(np.arange(len(strata)), validation)
+    training = remaining[stratified_order(strata[remaining], seed, Draw.TRAINING)[:n_train]]
     return np.sort(training), validation
 
 
-def draw_test(labels: Labels, n_test: int | None, seed: int) -> Positions:
+def draw_test(strata: Strata, n_test: int | None, seed: int) -> Positions:
     """Draw the test rows.
 
     Args:
-        labels: class of each row of the test split.
+        strata: group of each row of the test split.
         n_test: number of rows to test on; None takes all.
         seed: the seed of the subsets.
 
@@ -102,8 +102,8 @@ def draw_test(labels: Labels, n_test: int | None, seed: int) -> Positions:
     Raises:
         UserError: the split is too small.
     """
-    check_sizes(None, len(labels), None, None, n_test)
-    return np.sort(stratified_order(labels, seed, Draw.TEST)[:n_test])
+    check_sizes(None, len(strata), None, None, n_test)
+    return np.sort(stratified_order(strata, seed, Draw.TEST)[:n_test])
 
 
 def check_sizes(

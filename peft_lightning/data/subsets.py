@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sampling import check_sizes, draw_test, draw_training_and_validation
 from peft_lightning.data.sources import Corpus, fingerprint
+from peft_lightning.task import Baseline
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Subsets:
         train: those to train on.
         val: those to validate on.
         test: those to test on.
-        majority_share: the share that the most frequent class has of `val`.
-        fingerprint: a SHA-256 over the texts and classes of all three.
+        baseline: what a model reaches on `val` that has learned nothing; None where that says little.
+        fingerprint: a SHA-256 over the texts and labels of all three.
     """
 
     train: TokenisedReviews
     val: TokenisedReviews
     test: TokenisedReviews
-    majority_share: float
+    baseline: Baseline | None
     fingerprint: str
 
     @property
@@ -55,14 +55,15 @@ def choose_subsets(
         UserError: a split is too small, or what is tokenised cannot be kept.
     """
     check_sizes(len(corpus.train.labels), len(corpus.test.labels), n_train, n_val, n_test)
-    training, validation = draw_training_and_validation(corpus.train.labels, n_train, n_val, seed)
-    testing = draw_test(corpus.test.labels, n_test, seed)
+    strata = corpus.task.strata
+    training, validation = draw_training_and_validation(strata(corpus.train.labels), n_train, n_val, seed)
+    testing = draw_test(strata(corpus.test.labels), n_test, seed)
     chosen = [corpus.train.take(training), corpus.train.take(validation), corpus.test.take(testing)]
     train, val, test = (tokeniser.tokenise(list(split.texts), split.rows, split.labels) for split in chosen)
     return Subsets(
         train,
         val,
         test,
-        majority_share=float(np.bincount(corpus.train.labels[validation]).max() / len(validation)),
-        fingerprint=fingerprint(corpus.class_names, chosen),
+        baseline=corpus.task.baseline(corpus.train.labels[validation]),
+        fingerprint=fingerprint(corpus.task.label_names, chosen),
     )

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task import problem_type_in
+
+# What is compared in a way, and refused in words, of its own; all else is the method's and the task's.
+SAID_OTHERWISE = {"schema", "backbone", "backbone_dtype"}
 
 
 def restore_refusal(
@@ -13,7 +17,7 @@ def restore_refusal(
 
     Args:
         checkpoint: What a checkpoint file holds.
-        identity: The method, backbone and classes of the model to load into.
+        identity: The method, backbone and task of the model to load into.
         shapes: The shapes of the weights that are trained, by name.
 
     Returns:
@@ -24,7 +28,9 @@ def restore_refusal(
         return UserError(
             f"the checkpoint is of version {saved.get('schema')} and this program reads version {identity['schema']}"
         )
-    for name in ("method", "method_settings", "class_names"):
+    # Before there was a choice, a checkpoint did not name its problem type.
+    saved = {"problem_type": problem_type_in(saved), **saved}
+    for name in [name for name in identity if name not in SAID_OTHERWISE]:
         if saved.get(name) != identity[name]:
             return UserError(
                 f"the checkpoint was trained with {name} {saved.get(name)} and this configuration says"

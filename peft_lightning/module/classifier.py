@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
@@ -22,9 +21,9 @@ from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import restore_refusal
-from peft_lightning.module.metrics import ClassificationMetrics
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
+from peft_lightning.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch.optim import Optimizer
+
+    from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
 Batch = dict[str, Tensor]
 CHECKPOINT_SCHEMA = 1
@@ -107,6 +108,7 @@ class TextClassifier(LightningModule):
         self.warmup_ratio = warmup_ratio
         self.label_smoothing = label_smoothing
         self.class_names = class_names
+        self.task: Task | None = None
         # Checkpoints hold what is trained and nothing else; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
         self.model: nn.Module | None = None
@@ -123,26 +125,21 @@ class TextClassifier(LightningModule):
         """The longest text that the backbone takes, in tokens; None where its positions are not counted."""
         return longest_input(self._built())
 
-    def build(self, class_names: list[str], precision: str | None = None) -> None:
+    def build(self, task: Task, precision: str | None = None) -> None:
         """Loads the backbone and adapts it; done once, before or by ``configure_model``.
 
         Args:
-            class_names: the data's classes, in the order of their numbers.
+            task: what the data's labels are for.
             precision: the Trainer's; without it, the one that `backbone_dtype` asks for.
 
         Raises:
-            UserError: the backbone, the method, the data and the precision do not go together.
+            UserError: the backbone, the method, the task and the precision do not go together.
         """
         if self.model is not None:
             return
         precision = precision or ("32-true" if self.backbone_dtype == "float32" else "bf16-mixed")
         require_autocast(self.backbone_dtype, precision)
-        if self.class_names is not None and len(self.class_names) != len(class_names):
-            raise UserError(
-                f"model.class_names names {len(self.class_names)} classes and the data has {len(class_names)}:"
-                f" {', '.join(class_names)}"
-            )
-        self.class_names = self.class_names or list(class_names)
+        task = task.configured(self.class_names, self.label_smoothing)
         backbone = Backbone(
             self.model_name_or_path,
             self.revision,
@@ -152,26 +149,26 @@ class TextClassifier(LightningModule):
         )
         if self.backbone_dtype == "smallest":
             spare_memory()
-        classes = len(self.class_names)
-        self.model = load_adapted(self.method, backbone, classes, self.gradient_checkpointing, self.optimizer)
+        self.model = load_adapted(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer)
         self.backbone_identity = backbone.identity()
-        self.val_metrics = ClassificationMetrics(classes)
-        self.test_metrics = ClassificationMetrics(classes)
+        self.task = task
+        self.val_metrics = task.metrics()
+        self.test_metrics = task.metrics()
 
     def configure_model(self) -> None:
         """Builds the model for the data that the Trainer was given, where that has not been done."""
         if self.model is None:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-            self.build(datamodule.class_names, str(self.trainer.precision))
+            self.build(datamodule.task, str(self.trainer.precision))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Scores the classes.
+        """Runs the network.
 
         Args:
             batch: `input_ids` and `attention_mask`, both (batch, length); without the mask nothing is padding.
 
         Returns:
-            Logits, (batch, classes).
+            Logits, (batch, outputs).
         """
         if self.model is None:
             raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
@@ -183,12 +180,12 @@ class TextClassifier(LightningModule):
         """Computes the training loss, and does nothing else: whoever runs a step can capture it.
 
         Args:
-            batch: `input_ids`, `attention_mask` (batch, length) and `labels` (batch).
+            batch: `input_ids`, `attention_mask` (batch, length) and `labels` (batch, …).
 
         Returns:
-            The mean cross entropy and what the method adds to it, a scalar.
+            The mean over the batch and what the method adds to it, a scalar.
         """
-        loss = F.cross_entropy(self(batch).float(), batch["labels"], label_smoothing=self.label_smoothing)
+        loss = self._its_task().loss(self(batch).float(), batch["labels"])
         extra = self.method.extra_loss(self._built())
         return loss if extra is None else loss + extra
 
@@ -213,9 +210,8 @@ class TextClassifier(LightningModule):
         self._log_metrics(self.test_metrics.compute_and_reset("test"))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the classes' probabilities, (batch, classes)."""
-        probabilities: Tensor = self(batch).float().softmax(dim=-1)
-        return probabilities
+        """Computes the task's answers, (batch, …)."""
+        return self._its_task().answer(self(batch).float())
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Builds the optimiser and its schedule over all steps of the run."""
@@ -272,7 +268,7 @@ class TextClassifier(LightningModule):
         if refusal is not None:
             raise refusal
 
-    def _evaluate(self, batch: Batch, metrics: ClassificationMetrics) -> Batch:
+    def _evaluate(self, batch: Batch, metrics: EvaluationMetrics) -> Batch:
         logits = self(batch).float()
         metrics.update(logits, batch["labels"])
         return {"logits": logits}
@@ -290,6 +286,11 @@ class TextClassifier(LightningModule):
             raise RuntimeError("the model is not built yet")
         return self.model
 
+    def _its_task(self) -> Task:
+        if self.task is None:
+            raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
+        return self.task
+
     def _identity(self) -> dict[str, Any]:
         return {
             "schema": CHECKPOINT_SCHEMA,
@@ -297,7 +298,7 @@ class TextClassifier(LightningModule):
             "method_settings": self.method.settings,
             "backbone": dict(self.backbone_identity),
             "backbone_dtype": self.backbone_dtype,
-            "class_names": list(self.class_names or []),
+            **self._its_task().state(),
         }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from peft_lightning.task import Metric
+
 Points = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
 # More points than this many buckets, two of each, are fewer than the picture's pixels can show.
@@ -22,12 +24,13 @@ class Curves:
 
     Args:
         history: The run's ``history.csv``, which may not exist yet.
+        metric: The metric whose curve is drawn beside the loss.
     """
 
-    NAMES = ("train/loss", "val/loss", "val/acc", "train/learning_rate")
-
-    def __init__(self, history: Path) -> None:
+    def __init__(self, history: Path, metric: Metric) -> None:
         self._history = history
+        self.metric = metric
+        self._names = {"train/loss", "val/loss", metric.validation, "train/learning_rate"}
         self._offset = 0
         self._values: dict[str, tuple[array[float], array[float]]] = {}
 
@@ -45,7 +48,7 @@ class Curves:
         end = appended.rfind(b"\n") + 1
         self._offset += end
         rows = [row for row in csv.reader(appended[:end].decode().splitlines()) if len(row) == 3]
-        known = [(row[1], row[0], row[2]) for row in rows if row[1] in self.NAMES and row[0]]
+        known = [(row[1], row[0], row[2]) for row in rows if row[1] in self._names and row[0]]
         for name, step, value in known:
             self.add(name, int(step), float(value))
         return bool(known)

@@ -60,7 +60,7 @@ class RunDirectory:
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the best validation accuracy."""
+        """The checkpoint that was best on the validation split."""
         return self.checkpoints / "best.ckpt"
 
     @property

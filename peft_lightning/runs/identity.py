@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from peft_lightning.task import FIRST
+
 # Where a run lives and how it is watched does not change what it computes.
 WATCHING = {
     "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
@@ -13,6 +15,8 @@ WATCHING = {
 }
 # What came after runs had been written, with what it was for those: that does not count.
 FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "auto", "checkpoint.max_time_share": 1.0}
+# What is left to a default was written out by runs from before that: the same, spelled otherwise.
+WRITTEN_OUT = {"checkpoint.monitor": {None: FIRST.headline.validation}}
 # A run that ran out of memory goes on with less of it.
 ALLOWED = {"memory_limit_gib"}
 
@@ -32,12 +36,22 @@ def config_sha256(config: Mapping[str, Any]) -> str:
             continue
         if isinstance(value, Mapping):
             value = {
-                key: item
+                key: written_out(f"{section}.{key}", item)
                 for key, item in value.items()
                 if key not in WATCHING.get(section, ()) and not _is_first(f"{section}.{key}", item)
             }
         kept[section] = value
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def written_out(name: str, value: Any) -> Any:
+    """Spells a setting as a run would have that could not leave it to a default.
+
+    Args:
+        name: The setting's dotted name.
+        value: Its value.
+    """
+    return value if name not in WRITTEN_OUT else WRITTEN_OUT[name].get(value, value)
 
 
 def _is_first(name: str, value: object) -> bool:

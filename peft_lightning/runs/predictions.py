@@ -1,18 +1,21 @@
 """What a run answered for every test review, ``predictions.parquet``; one writer, one reader."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import atomic_file
+from peft_lightning.task import Task, problem_type_in, task_named
 
-NAMES = b"class_names"
-Integers = npt.NDArray[np.int64]
+PROBLEM_TYPE = "problem_type"
+# What pyarrow keeps for itself in a file's metadata.
+ARROW = "ARROW:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,24 +23,26 @@ class Answers:
     """The answers of one trained model to N test reviews.
 
     Args:
-        ids: Row of each review in the test split of its source, ascending, shape (N,).
-        labels: Its class, shape (N,).
-        predictions: The class that the model chose, shape (N,).
-        classes: Number of classes.
-        class_names: What the classes are called, where the file says it.
+        ids: Row of each review in the test split of its source, shape (N,); ascending where they were read.
+        labels: Its target, shape (N, …).
+        answers: What the task made of the model's logits, shape (N, …).
+        task: What they are answers to.
     """
 
-    ids: Integers
-    labels: Integers
-    predictions: Integers
-    classes: int
-    class_names: tuple[str, ...] | None
+    ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
+    answers: npt.NDArray[Any]
+    task: Task
+
+    @cached_property
+    def scores(self) -> npt.NDArray[Any]:
+        """How good each answer is, higher is better: whether it is right, bool, or else floats; shape (N,)."""
+        return self.task.score(self.answers, self.labels)
 
     @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """Which answers are right, shape (N,)."""
-        right: npt.NDArray[np.bool_] = self.labels == self.predictions
-        return right
+    def right_or_wrong(self) -> bool:
+        """Whether answers are right or wrong, and nothing between."""
+        return self.scores.dtype == np.bool_
 
     def of_same_reviews(self, other: "Answers") -> bool:
         """Tells whether the reviews have the same numbers and labels as another run's.
@@ -45,34 +50,29 @@ class Answers:
         Args:
             other: The other run's answers.
         """
-        return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
+        return (
+            self.task.problem_type == other.task.problem_type
+            and np.array_equal(self.ids, other.ids)
+            and np.array_equal(self.labels, other.labels)
+        )
 
-    def confusion(self) -> Integers:
-        """Counts how often each class was taken for each.
+    def confusion(self) -> npt.NDArray[np.int64] | None:
+        """Counts how often each class was taken for each; None where there are no classes.
 
         Returns:
             Counts, shape (classes, classes): rows are true classes, columns are answers.
         """
-        counts = np.bincount(self.labels * self.classes + self.predictions, minlength=self.classes**2)
-        matrix: Integers = counts.reshape(self.classes, self.classes)
-        return matrix
+        return self.task.confusion(self.answers, self.labels)
 
 
-def write_predictions(
-    path: Path,
-    ids: Integers,
-    labels: Integers,
-    probabilities: npt.NDArray[np.float32],
-    class_names: Sequence[str] | None = None,
-) -> None:
-    """Writes one row a review, in the order of the source's split: its row there, label, prediction, probabilities.
+def write_answers(path: Path, answers: Answers) -> None:
+    """Writes one row a review, in the order of the source's split: its row there, label, and the task's columns.
+
+    What the task keeps of itself, such as the names of classes, travels with them, for readers without the data source.
 
     Args:
         path: The file.
-        ids: Row of each review in the test split of its source, shape (N,).
-        labels: Its class, shape (N,).
-        probabilities: What the model gave each class, shape (N, classes).
-        class_names: What the classes are called; they travel with the numbers, for readers without the data source.
+        answers: The answers.
 
     Raises:
         UserError: If the file cannot be written.
@@ -80,18 +80,17 @@ def write_predictions(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    order = np.argsort(ids, kind="stable")
-    probabilities = probabilities[order]
-    table = {"index": ids[order], "label": labels[order], "prediction": probabilities.argmax(axis=-1)}
-    for number in range(probabilities.shape[1]):
-        table[f"probability_{number}"] = np.ascontiguousarray(probabilities[:, number])
-    metadata = {NAMES: json.dumps(list(class_names))} if class_names else None
+    order = np.argsort(answers.ids, kind="stable")
+    table = {"index": answers.ids[order], "label": answers.labels[order]} | answers.task.columns(answers.answers[order])
+    metadata = {
+        name: value if name == PROBLEM_TYPE else json.dumps(value) for name, value in answers.task.state().items()
+    }
     with atomic_file(path) as file:
         pq.write_table(pa.table(table, metadata=metadata), file)
 
 
 def read_answers(path: Path) -> Answers:
-    """Reads the predictions of a run.
+    """Reads the answers of a run.
 
     Args:
         path: Its ``predictions.parquet``.
@@ -104,15 +103,15 @@ def read_answers(path: Path) -> Answers:
 
     try:
         table = pq.read_table(path)
-        ids, labels, predictions = (
-            table.column(name).to_numpy().astype(np.int64) for name in ("index", "label", "prediction")
-        )
-        metadata = table.schema.metadata or {}
-        names = json.loads(metadata[NAMES]) if NAMES in metadata else None
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        state = {
+            name: value.decode() if name == PROBLEM_TYPE else json.loads(value)
+            for key, value in (table.schema.metadata or {}).items()
+            if not (name := key.decode()).startswith(ARROW)
+        }
+        ids = columns["index"].astype(np.int64)
+        task, labels, answers = task_named(problem_type_in(state)).from_columns(columns, state)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         reason = str(error).split("\n")[0][:150]
         raise UserError(f"cannot read {path} ({reason}): test the run again, or leave it out") from error
-    classes = sum(name.startswith("probability_") for name in table.column_names)
-    if not len(ids) or min(labels.min(), predictions.min()) < 0 or max(labels.max(), predictions.max()) >= classes:
-        raise UserError(f"cannot read {path} (no answers to {classes} classes): test the run again, or leave it out")
-    return Answers(ids, labels, predictions, classes, tuple(map(str, names)) if names else None)
+    return Answers(ids, labels, answers, task)

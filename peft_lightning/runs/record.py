@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.task import FIRST
 
 SCHEMA = 4
 # Of what came later, older records simply know nothing; what they say in another way is converted.
@@ -114,7 +115,10 @@ class EnvironmentFigures:
 
 @dataclass
 class RunRecord:
-    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback."""
+    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
+
+    ``problem_type`` names the task, which says what ``metrics`` hold.
+    """
 
     run_id: str
     recipe: str
@@ -131,6 +135,7 @@ class RunRecord:
     memory: MemoryFigures = field(default_factory=MemoryFigures)
     time: TimeFigures = field(default_factory=TimeFigures)
     engine: EngineFigures = field(default_factory=EngineFigures)
+    problem_type: str = FIRST.problem_type
     metrics: dict[str, float] = field(default_factory=dict)
     history: str | None = None
     predictions: str | None = None

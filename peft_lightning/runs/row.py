@@ -1,9 +1,18 @@
-"""The row a run ends with: method, trainable parameters, peak GPU memory, train time, test accuracy."""
+"""The row a run ends with: method, trainable parameters, peak GPU memory, train time, and how good it became."""
 
 from peft_lightning.runs.durations import duration
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.task import task_named
 
-HEADERS = ("method", "trainable parameters", "peak GPU memory", "train time", "test accuracy")
+
+def headers(record: RunRecord) -> tuple[str, ...]:
+    """Says what the cells of the row are.
+
+    Args:
+        record: The run.
+    """
+    metric = task_named(record.problem_type).headline
+    return ("method", "trainable parameters", "peak GPU memory", "train time", f"test {metric.name}")
 
 
 def cells(record: RunRecord) -> tuple[str, ...]:
@@ -14,13 +23,13 @@ def cells(record: RunRecord) -> tuple[str, ...]:
     """
     params = record.params
     peak = record.memory.train_peak_allocated_gib
-    accuracy = record.metrics.get("test/acc")
+    metric = task_named(record.problem_type).headline
     return (
         record.method,
         f"{params.trainable:,} ({params.trainable_percent:.2f} %)" if params else "–",
         f"{peak:.2f} GiB" if peak is not None else "– (no GPU)",
         duration(record.time.train_s),
-        f"{100 * accuracy:.1f} %" if accuracy is not None else "–",
+        metric.words(record.metrics.get(metric.test)),
     )
 
 
@@ -30,9 +39,9 @@ def as_text(record: RunRecord) -> str:
     Args:
         record: The run.
     """
-    row = cells(record)
-    widths = [max(len(header), len(cell)) for header, cell in zip(HEADERS, row, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (HEADERS, row)]
+    table = (headers(record), cells(record))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in table]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -42,5 +51,6 @@ def as_markdown(record: RunRecord) -> str:
     Args:
         record: The run.
     """
-    lines = (HEADERS, ("---",) * len(HEADERS), cells(record))
+    titles = headers(record)
+    lines = (titles, ("---",) * len(titles), cells(record))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
+from peft_lightning.task import SingleLabel, Task
+
+TWO_CLASSES = SingleLabel(("0", "1"))
 
 
 class ScriptedModule(LightningModule):
@@ -23,6 +27,7 @@ class ScriptedModule(LightningModule):
         scores: The validation accuracy, one a validation; each of a tuple is logged.
         train_s: Seconds a training batch takes.
         eval_s: Seconds an evaluation batch takes.
+        task: What its answers are to.
     """
 
     def __init__(
@@ -32,8 +37,10 @@ class ScriptedModule(LightningModule):
         scores: Sequence[float] = (),
         train_s: float = 0.0,
         eval_s: float = 0.0,
+        task: Task = TWO_CLASSES,
     ) -> None:
         super().__init__()
+        self.task = task
         self.weight = nn.Parameter(torch.zeros(1))
         self.frozen = nn.Parameter(torch.zeros(7), requires_grad=False)
         self.losses, self.gradients, self.scores = losses, gradients or (1.0,) * len(losses), scores
@@ -74,8 +81,7 @@ class ScriptedData(LightningDataModule):
     ) -> None:
         super().__init__()
         self.counts, self.test_batches = (train, val), list(test)
-        self.majority_share = majority_share
-        self.val = range(100)
+        self.baseline = TWO_CLASSES.baseline(np.arange(100) >= round(100 * majority_share))
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader(self.counts[0])

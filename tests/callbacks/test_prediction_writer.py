@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from peft_lightning.callbacks.prediction_writer import Predictions
+from peft_lightning.task import SingleLabel
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 
 BATCHES = [
@@ -53,8 +54,8 @@ def test_bf16_probabilities_are_stored_as_numbers_that_sum_to_one(tmp_path: Path
 def test_the_file_says_what_the_classes_are_called(tmp_path: Path) -> None:
     predictions = Predictions()
     predictions.write_to(tmp_path / "predictions.parquet")
-    module = ScriptedModule()
-    module.class_names = ["bad", "fair", "good"]  # type: ignore[assignment]
+    module = ScriptedModule(task=SingleLabel(("bad", "fair", "good")))
     trainer(tmp_path, predictions).test(module, datamodule=ScriptedData(test=BATCHES), verbose=False)
     metadata = pq.read_schema(tmp_path / "predictions.parquet").metadata
     assert json.loads(metadata[b"class_names"]) == ["bad", "fair", "good"]
+    assert metadata[b"problem_type"] == b"single_label_classification"

@@ -12,14 +12,14 @@ import yaml
 
 from peft_lightning.__main__ import main
 from peft_lightning.backbone.locations import locate
-from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.module.classifier import LoRA, TextClassifier
 from peft_lightning.runs.record import RunRecord
 from tests.integration.offline_run import checkpoint, only_run, record, same
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
-    " engine metrics history predictions checkpoint_bytes environment notes",
+    " engine problem_type metrics history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share",
     "params": "trainable adapter head total trainable_percent",
@@ -162,9 +162,9 @@ def test_the_curve_shows_the_mean_loss_since_the_last_point(tiny_fit: list[str],
     module = TextClassifier(
         LoRA(r=16, lora_alpha=32, lora_dropout=0.0, target_modules=["query", "value"]), model_name_or_path=backbone
     )
-    data = IMDbDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path=backbone)
+    data = TextDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path=backbone)
     data.setup("fit")
-    module.build(data.class_names)
+    module.build(data.task)
     module.load_state_dict(checkpoint(run / "checkpoints/best.ckpt")["state_dict"], strict=False)
     torch.manual_seed(42)
     with torch.no_grad():
@@ -212,7 +212,7 @@ def test_every_test_example_has_one_prediction(tiny_fit: list[str], reviews: Pat
     table = pq.read_table(run / "predictions.parquet").to_pydict()
     assert table.keys() == {"index", "label", "prediction", "probability_0", "probability_1"}
     assert table["index"] == sorted(set(table["index"]))
-    data = IMDbDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path="embedded")
+    data = TextDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path="embedded")
     data.setup("test")
     assert table["index"] == sorted(int(data.test[n]["index"]) for n in range(len(data.test)))
     rows = [json.loads(line) for line in (reviews / "test.jsonl").read_text().splitlines()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from peft_lightning.data.datamodule import IMDbDataModule
+    from peft_lightning.data.datamodule import TextDataModule
 
 WORDS = ["a", "the", "film", "plot", "was", "is", "good", "dull", "fine", "slow", "and", "but", "never", "most"]
 
@@ -73,17 +73,17 @@ def reviews_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make(reviews_folder: Path, tokenizer_folder: str, tmp_path: Path) -> "Callable[..., IMDbDataModule]":
+def make(reviews_folder: Path, tokenizer_folder: str, tmp_path: Path) -> "Callable[..., TextDataModule]":
     """Makes a data module of these reviews, with further arguments."""
-    from peft_lightning.data.datamodule import IMDbDataModule
+    from peft_lightning.data.datamodule import TextDataModule
 
-    def make(**arguments: Any) -> IMDbDataModule:
+    def make(**arguments: Any) -> TextDataModule:
         defaults: dict[str, Any] = {
             "source": str(reviews_folder),
             "model_name_or_path": tokenizer_folder,
             "cache_dir": str(tmp_path / "cache"),
             "max_length": 24,
         }
-        return IMDbDataModule(**{**defaults, **arguments})
+        return TextDataModule(**{**defaults, **arguments})
 
     return make

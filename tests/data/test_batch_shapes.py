@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from peft_lightning.data.batch_shapes import widest_batch
-from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.data.examples import PadToLongest
 from tests.data.bag import Bag, small_trainer
 
-Make = Callable[..., IMDbDataModule]
+Make = Callable[..., TextDataModule]
 Shapes = list[tuple[int, ...]]
 
 

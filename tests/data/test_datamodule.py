@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch.utils.data import SequentialSampler
 
-from peft_lightning.data.datamodule import IMDbDataModule
+from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
+from peft_lightning.task import SingleLabel
 from tests.data.bag import Bag, small_trainer
 
-Make = Callable[..., IMDbDataModule]
+Make = Callable[..., TextDataModule]
 
 
 def indices(loader: Any) -> list[list[int]]:
@@ -23,7 +24,9 @@ def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str
     data = make(n_train=40, n_val=20, n_test=16)
     data.setup("fit")
     data.setup("test")
-    assert (data.num_labels, data.class_names, data.majority_share) == (2, ["0", "1"], 0.75)
+    assert data.task == SingleLabel(("0", "1"))
+    assert data.baseline is not None
+    assert data.baseline.value == 0.75
     assert [len(part) for part in (data.train, data.val, data.test)] == [40, 20, 16]
     truncated = sum(int(part.tokens.truncated.sum()) for part in (data.train, data.val, data.test))
     description = data.description()
@@ -188,7 +191,7 @@ def test_of_a_loader_of_other_examples_no_shapes_are_foreseen(make: Make) -> Non
     from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler
     from peft_lightning.data.loader import ResumableDataLoader
 
-    class Twice(IMDbDataModule):
+    class Twice(TextDataModule):
         def train_dataloader(self) -> ResumableDataLoader:
             order = LengthGroupedBatchSampler(self.train.lengths * 2, 4, 1)
             return ResumableDataLoader(ConcatDataset([self.train, self.train]), order, **self._loading())

@@ -28,7 +28,8 @@ def test_what_is_said_of_the_subsets_is_so(choose: Choose) -> None:
     assert [len(part) for part in parts] == [40, 20, 16]
     assert not set(subsets.train.index.tolist()) & set(subsets.val.index.tolist())
     # A quarter of the reviews is positive.
-    assert subsets.majority_share == 0.75
+    assert subsets.baseline is not None
+    assert subsets.baseline.value == 0.75
     truncated = sum(int(part.tokens.truncated.sum()) for part in parts)
     assert subsets.truncated_share == pytest.approx(truncated / 76) != 0
     assert choose(max_length=64).truncated_share == 0

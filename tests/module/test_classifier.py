@@ -12,6 +12,7 @@ from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, FullFineTuning, LoRA, Method, QLoRA
 from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.task import SingleLabel
 from tests.commands.test_fit import history
 from tests.integration.offline_run import checkpoint, only_run
 from tests.methods.tiny_backbones import batch
@@ -28,7 +29,7 @@ def built(backbone: str, method: str = "lora", classes: int = 2, **settings: Any
     """A module with its model, the same weights every time."""
     torch.manual_seed(3)
     module = TextClassifier(METHODS[method](), model_name_or_path=backbone, **settings)
-    module.build([f"class {number}" for number in range(classes)])
+    module.build(SingleLabel(tuple(f"class {number}" for number in range(classes))))
     return module
 
 
@@ -81,7 +82,7 @@ def test_checkpointing_recomputes_and_leaves_the_gradients_as_they_are(method: s
 def test_biases_of_a_bf16_backbone_are_trained_in_32_bits(still_backbone: str) -> None:
     torch.manual_seed(3)
     module = TextClassifier(LoRA(bias="all"), model_name_or_path=still_backbone, backbone_dtype="bfloat16")
-    module.build(["a", "b"])
+    module.build(SingleLabel(("a", "b")))
     trained = {parameter.dtype for parameter in module.parameters() if parameter.requires_grad}
     assert trained == {torch.float32}
     with torch.autocast("cpu", torch.bfloat16):
@@ -127,9 +128,9 @@ def test_a_step_moves_what_is_trained_and_nothing_else(method: str, still_backbo
 def test_names_for_the_classes_must_be_as_many(still_backbone: str) -> None:
     module = TextClassifier(LoRA(), model_name_or_path=still_backbone, class_names=["bad", "good"])
     with pytest.raises(UserError, match="2 classes and the data has 3"):
-        module.build(["a", "b", "c"])
-    module.build(["0", "1"])
-    assert module.class_names == ["bad", "good"]
+        module.build(SingleLabel(("a", "b", "c")))
+    module.build(SingleLabel(("0", "1")))
+    assert module.task == SingleLabel(("bad", "good"))
 
 
 @pytest.mark.parametrize(

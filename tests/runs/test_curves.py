@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from peft_lightning.runs.curves import BUCKETS, Curves, decimate, smooth
+from peft_lightning.task import FIRST
 
 
 def test_only_whole_lines_are_read_and_each_once(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    found = Curves(path)
+    found = Curves(path, FIRST.headline)
     assert not found.read()
     path.write_text("step,name,value\n1,train/loss,0.5\n2,train/lo")
     assert found.read()

@@ -5,27 +5,44 @@ import pyarrow.parquet as pq
 import pytest
 
 from peft_lightning.errors import UserError
-from peft_lightning.runs.predictions import read_answers, write_predictions
+from peft_lightning.runs.predictions import Answers, read_answers, write_answers
+from peft_lightning.task import SingleLabel
 
 
-def write(path: Path, class_names: list[str] | None = None) -> None:
+def write(path: Path) -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
-    write_predictions(path, np.array([7, 3, 5]), np.array([0, 0, 1]), probabilities, class_names)
+    write_answers(path, Answers(np.array([7, 3, 5]), np.array([0, 0, 1]), probabilities, SingleLabel(("bad", "good"))))
 
 
 def test_answers_read_back_in_the_source_s_order(tmp_path: Path) -> None:
-    write(tmp_path / "predictions.parquet", ["bad", "good"])
+    write(tmp_path / "predictions.parquet")
     answers = read_answers(tmp_path / "predictions.parquet")
     assert answers.ids.tolist() == [3, 5, 7]
-    assert answers.predictions.tolist() == [1, 1, 0]
-    assert answers.correct.tolist() == [False, True, True]
-    assert answers.confusion().tolist() == [[1, 1], [0, 1]]
-    assert answers.class_names == ("bad", "good")
+    assert answers.task.columns(answers.answers)["prediction"].tolist() == [1, 1, 0]
+    assert answers.scores.tolist() == [False, True, True]
+    assert answers.right_or_wrong
+    confusion = answers.confusion()
+    assert confusion is not None
+    assert confusion.tolist() == [[1, 1], [0, 1]]
+    assert answers.task == SingleLabel(("bad", "good"))
 
 
-def test_a_file_without_names_of_classes_is_read(tmp_path: Path) -> None:
-    write(tmp_path / "predictions.parquet")
-    assert read_answers(tmp_path / "predictions.parquet").class_names is None
+def test_a_file_from_before_there_were_other_tasks_and_names_of_classes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    write(path)
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    answers = read_answers(path)
+    assert answers.task == SingleLabel(("class 0", "class 1"), named=False)
+    assert answers.task.label_names == ()
+    assert answers.scores.tolist() == [False, True, True]
+
+
+def test_a_file_of_an_unknown_task_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    write(path)
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"problem_type": "mind_reading"}), path)
+    with pytest.raises(UserError, match=r"mind_reading is not known"):
+        read_answers(path)
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A live dashboard: loss, accuracy, learning rate and GPU memory, drawn with Matplotlib while a run trains."""
+"""A live dashboard: loss, metric, learning rate and GPU memory, drawn with Matplotlib while a run trains."""
 
 import time
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from peft_lightning.callbacks.dashboard.live_view import NotebookView, WindowVie
 from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.callbacks.gpu_memory import GIB
 from peft_lightning.callbacks.measured_device import cuda_device
+from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.curves import Curves
@@ -55,7 +56,7 @@ class Dashboard(Callback):
         """Draws the first picture, of what a resumed run has behind it, before the training clock starts."""
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self._curves = Curves(self._run.history)
+        self._curves = Curves(self._run.history, task_of(pl_module).headline)
         with self._one_warning(NO_MEMORY):
             device = cuda_device(trainer)
             if device is not None:

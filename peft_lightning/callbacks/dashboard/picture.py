@@ -54,13 +54,13 @@ def render(curves: Curves, title: str, status: str, capacity_gib: float | None =
     # The user's own style could ask for LaTeX or white ink; it is put back right after.
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(12, 6.6), dpi=100)
-        panels = ["accuracy", "rate"] if capacity_gib is None else ["accuracy", "rate", "memory"]
+        panels = ["metric", "rate"] if capacity_gib is None else ["metric", "rate", "memory"]
         axes = figure.subplot_mosaic([["loss", panel] for panel in panels], width_ratios=[1.5, 1])
         figure.subplots_adjust(left=0.06, right=0.965, bottom=0.085, top=0.85, wspace=0.2, hspace=0.3)
         figure.text(0.025, 0.945, title, fontsize=15, fontweight="bold")
         figure.text(0.965, 0.945, status, fontsize=11, color=FAINT, ha="right")
         _draw_loss(axes["loss"], curves)
-        _draw_accuracy(axes["accuracy"], curves)
+        _draw_metric(axes["metric"], curves)
         _draw_rate(axes["rate"], curves)
         if capacity_gib is not None:
             _draw_memory(axes["memory"], curves, capacity_gib)
@@ -81,20 +81,22 @@ def _draw_loss(axes: Axes, curves: Curves) -> None:
     _draw_validation(axes, curves.points("val/loss"), "validation")
 
 
-def _draw_accuracy(axes: Axes, curves: Curves) -> None:
+def _draw_metric(axes: Axes, curves: Curves) -> None:
     from matplotlib.ticker import PercentFormatter
 
-    points = curves.points("val/acc")
-    axes.set_title("validation accuracy")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    metric = curves.metric
+    points = curves.points(metric.validation)
+    axes.set_title(f"validation {metric.name}")
+    if metric.percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if points is not None:
         steps, values = points
-        best = int(values.argmax())
-        axes.set_title(f"validation accuracy: best {100 * values[best]:.1f} % at step {int(steps[best]):,}")
+        best = metric.place_of_best(values)
+        axes.set_title(f"validation {metric.name}: best {metric.words(values[best])} at step {int(steps[best]):,}")
         # There is no accuracy above 100 %, but a line at the very end of the axis shall be seen whole.
         _draw_validation(axes, points, None, clip_on=False)
         low, high = axes.get_ylim()
-        axes.set_ylim(max(0.0, low), min(1.0, high))
+        axes.set_ylim(max(metric.lowest, low), min(metric.highest, high))
 
 
 def _draw_rate(axes: Axes, curves: Curves) -> None:

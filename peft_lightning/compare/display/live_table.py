@@ -99,7 +99,12 @@ class LiveTable:
         table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=14)
         table.add_column("status", no_wrap=True, min_width=11)
         table.add_column("", width=8)
-        for heading in ("steps", "train time", "accuracy", f"GiB {row_words.memory_name(self._rows)}"):
+        for heading in (
+            "steps",
+            "train time",
+            row_words.metric_name(self._rows),
+            f"GiB {row_words.memory_name(self._rows)}",
+        ):
             table.add_column(heading, justify="right", vertical="bottom")
         for row in rows:
             table.add_row(
@@ -107,7 +112,7 @@ class LiveTable:
                 row.job.what,
                 Text(row_words.status(row), style=STYLES.get(row.status, "cyan")),
                 ProgressBar(total=1.0, completed=row.share, width=8),
-                *(words(row) for words in (row_words.steps, row_words.train_time, row_words.accuracy, row_words.peak)),
+                *(words(row) for words in (row_words.steps, row_words.train_time, row_words.metric, row_words.peak)),
             )
         return table
 

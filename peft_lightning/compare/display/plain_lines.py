@@ -6,6 +6,7 @@ from peft_lightning.compare.display import row_words
 from peft_lightning.compare.display.time_left import time_left
 from peft_lightning.compare.execution.board import Row, peak_memory
 from peft_lightning.runs.durations import round_duration
+from peft_lightning.task import task_named
 
 
 class PlainLines:
@@ -59,7 +60,8 @@ class PlainLines:
             said = trouble.removeprefix(f"{row.job.title}: ")
         elif record is not None:
             value, name = peak_memory(record.memory)
-            figures = [f"{row_words.accuracy(row)} {'test' if 'test/acc' in record.metrics else 'validation'} accuracy"]
+            split = "test" if task_named(record.problem_type).headline.test in record.metrics else "validation"
+            figures = [f"{row_words.metric(row)} {split} {row_words.metric_name([row])}"]
             figures += [f"{row_words.train_time(row)} training"]
             figures += [f"{value:.2f} GiB {name}"] if value is not None else []
             said = f"finished, {', '.join(figures)}"

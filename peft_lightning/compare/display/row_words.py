@@ -2,6 +2,7 @@
 
 from peft_lightning.compare.execution.board import Row, peak_memory
 from peft_lightning.runs.durations import round_duration
+from peft_lightning.task import FIRST, task_named
 
 DASH = "–"
 STATUS = {"train": "training", "validate": "validating", "test": "testing", "out_of_memory": "out of memory"}
@@ -42,16 +43,28 @@ def train_time(row: Row) -> str:
     return round_duration(row.progress.train_s if row.progress is not None else None)
 
 
-def accuracy(row: Row) -> str:
-    """Says the test accuracy, or the validation's of a run that is not tested.
+def metric(row: Row) -> str:
+    """Says how good a run became on the test split, or on the validation split where it is not tested.
 
     Args:
         row: The row.
     """
     record = row.outcome.record if row.outcome is not None else None
-    metrics = record.metrics if record is not None else {}
-    value = metrics.get("test/acc", metrics.get("val/acc"))
-    return f"{100 * value:.1f} %" if value is not None else DASH
+    if record is None:
+        return DASH
+    headline = task_named(record.problem_type).headline
+    return headline.words(record.metrics.get(headline.test, record.metrics.get(headline.validation)))
+
+
+def metric_name(rows: list[Row]) -> str:
+    """Says what that is called: the first record knows.
+
+    Args:
+        rows: All rows.
+    """
+    records = [row.outcome.record for row in rows if row.outcome is not None and row.outcome.record is not None]
+    kind = task_named(records[0].problem_type) if records else FIRST
+    return kind.headline.name
 
 
 def peak(row: Row) -> str:

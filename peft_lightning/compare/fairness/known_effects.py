@@ -1,9 +1,9 @@
-"""What single settings are known to do to memory, time and accuracy, whatever the method."""
+"""What single settings are known to do to memory, time and the quality of answers, whatever the method."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-Touched = Literal["memory", "time", "accuracy"]
+Touched = Literal["memory", "time", "quality"]
 RATE = "model.learning_rate"
 TRIED = "number of learning rates tried"
 
@@ -23,19 +23,19 @@ class Weight:
 
 MEMORY: tuple[Touched, ...] = ("memory",)
 TIME: tuple[Touched, ...] = ("time",)
-ACCURACY: tuple[Touched, ...] = ("accuracy",)
-ALL = (*MEMORY, *TIME, *ACCURACY)
-OTHER_REVIEWS = Weight(ACCURACY, "other reviews are drawn, so results are not paired")
+QUALITY: tuple[Touched, ...] = ("quality",)
+ALL = (*MEMORY, *TIME, *QUALITY)
+OTHER_REVIEWS = Weight(QUALITY, "other reviews are drawn, so results are not paired")
 OTHER_BACKBONE = Weight(ALL, "another pretrained model: this compares models as much as methods")
-LONGER = Weight((*TIME, *ACCURACY), "more training takes longer, and may be more accurate")
-LESS_DATA = Weight((*TIME, *ACCURACY), "parts of the data are left out")
-ADAM = Weight(ACCURACY, "the optimiser takes other steps")
+LONGER = Weight((*TIME, *QUALITY), "more training takes longer, and may be more accurate")
+LESS_DATA = Weight((*TIME, *QUALITY), "parts of the data are left out")
+ADAM = Weight(QUALITY, "the optimiser takes other steps")
 HARDWARE = Weight((*MEMORY, *TIME), "other hardware, or shared otherwise: memory and time are not comparable")
 
 # Settings that are not named here are found all the same, and said to be of unknown weight.
 WEIGHTS = {
-    RATE: Weight(ACCURACY, "expected to differ when it was tuned for each"),
-    TRIED: Weight(ACCURACY, "the best of more tries looks better by luck alone"),
+    RATE: Weight(QUALITY, "expected to differ when it was tuned for each"),
+    TRIED: Weight(QUALITY, "the best of more tries looks better by luck alone"),
     "model.model_name_or_path": OTHER_BACKBONE,
     "model.revision": OTHER_BACKBONE,
     "model.attn_implementation": Weight((*MEMORY, *TIME), "attention takes another amount of memory and time"),
@@ -46,21 +46,21 @@ WEIGHTS = {
     "model.adam_beta1": ADAM,
     "model.adam_beta2": ADAM,
     "model.adam_epsilon": ADAM,
-    "model.schedule": Weight(ACCURACY, "the learning rate falls otherwise"),
-    "model.warmup_ratio": Weight(ACCURACY, "the learning rate rises otherwise"),
-    "model.label_smoothing": Weight(ACCURACY, "another loss is trained, so losses are not comparable either"),
+    "model.schedule": Weight(QUALITY, "the learning rate falls otherwise"),
+    "model.warmup_ratio": Weight(QUALITY, "the learning rate rises otherwise"),
+    "model.label_smoothing": Weight(QUALITY, "another loss is trained, so losses are not comparable either"),
     **{f"data.{key}": OTHER_REVIEWS for key in ("source", "text_column", "label_column", "n_test", "n_val", "seed")},
-    "data.n_train": Weight((*TIME, *ACCURACY), "more reviews take longer and teach more, and results are not paired"),
+    "data.n_train": Weight((*TIME, *QUALITY), "more reviews take longer and teach more, and results are not paired"),
     "data.max_length": Weight(ALL, "longer texts take more memory and time, and say more"),
-    "data.truncation": Weight(ACCURACY, "another part of the long reviews is read"),
+    "data.truncation": Weight(QUALITY, "another part of the long reviews is read"),
     "data.batch_size": Weight(ALL, "larger batches take more memory, run faster, and take fewer steps"),
     "data.eval_batch_size": Weight((*MEMORY, *TIME), "memory and speed of evaluation, not of training"),
     "data.num_workers": Weight(TIME, "batches are prepared beside the training or within it"),
     "data.pad_to_multiple_of": Weight((*MEMORY, *TIME), "more padding takes memory, and even widths may run faster"),
     "trainer.precision": Weight(ALL, "half precision takes less memory and time, and rounds"),
-    "trainer.accumulate_grad_batches": Weight((*TIME, *ACCURACY), "fewer and larger optimiser steps"),
-    "trainer.gradient_clip_val": Weight(ACCURACY, "large steps are shortened otherwise"),
-    "trainer.gradient_clip_algorithm": Weight(ACCURACY, "large steps are shortened otherwise"),
+    "trainer.accumulate_grad_batches": Weight((*TIME, *QUALITY), "fewer and larger optimiser steps"),
+    "trainer.gradient_clip_val": Weight(QUALITY, "large steps are shortened otherwise"),
+    "trainer.gradient_clip_algorithm": Weight(QUALITY, "large steps are shortened otherwise"),
     **{f"trainer.{key}": LONGER for key in ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps")},
     **{f"trainer.{key}": LESS_DATA for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches")},
     "trainer.overfit_batches": LESS_DATA,
@@ -71,14 +71,14 @@ WEIGHTS = {
     "trainer.profiler": Weight(TIME, "measuring every call slows the run"),
     "trainer.detect_anomaly": Weight(TIME, "every step is checked, which slows the run"),
     "trainer.log_every_n_steps": Weight(TIME, "each logging waits for the device, which costs a little"),
-    "trainer.val_check_interval": Weight(ACCURACY, "the best checkpoint is chosen among more or fewer"),
-    "trainer.check_val_every_n_epoch": Weight(ACCURACY, "the best checkpoint is chosen among more or fewer"),
+    "trainer.val_check_interval": Weight(QUALITY, "the best checkpoint is chosen among more or fewer"),
+    "trainer.check_val_every_n_epoch": Weight(QUALITY, "the best checkpoint is chosen among more or fewer"),
     "engine": Weight((*MEMORY, *TIME), "the same steps, launched otherwise"),
     "memory_limit_gib": Weight(
         (*MEMORY, *TIME), "batches that do not fit go through in micro-batches, which takes longer"
     ),
     "checkpoint.every_n_steps": Weight(TIME, "each checkpoint takes a moment to write"),
     "checkpoint.max_time_share": Weight(TIME, "each checkpoint takes a moment to write"),
-    "checkpoint.monitor": Weight(ACCURACY, "the best checkpoint is chosen by another metric"),
+    "checkpoint.monitor": Weight(QUALITY, "the best checkpoint is chosen by another metric"),
 }
 UNKNOWN = Weight((), "what this does to the comparison is not known to this program: judge for yourself")

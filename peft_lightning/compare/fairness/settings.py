@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peft_lightning.compare.fairness.known_effects import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
-from peft_lightning.runs.identity import FIRST_VALUES
+from peft_lightning.runs.identity import FIRST_VALUES, written_out
 
 # The very thing that is compared.
 METHOD = "model.method"
@@ -126,7 +126,8 @@ def _rows(configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str]) -> 
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
     # A run from before a setting could be chosen is no different from one that left it alone.
     return {
-        name: {label: settings.get(name, FIRST_VALUES.get(name)) for label, settings in flat.items()} for name in names
+        name: {label: written_out(name, settings.get(name, FIRST_VALUES.get(name))) for label, settings in flat.items()}
+        for name in names
     }
 
 

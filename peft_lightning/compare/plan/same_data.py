@@ -47,9 +47,9 @@ def _value(data: Mapping[str, Any], other: Mapping[str, Any], key: str) -> Any:
 
 
 def _default(key: str) -> Any:
-    from peft_lightning.data.datamodule import IMDbDataModule
+    from peft_lightning.data.datamodule import TextDataModule
 
-    return inspect.signature(IMDbDataModule).parameters[key].default
+    return inspect.signature(TextDataModule).parameters[key].default
 
 
 def _word(value: object) -> str:

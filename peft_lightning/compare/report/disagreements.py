@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,12 @@ class DisputedReview:
 
     Args:
         id: Its row in the test split of its source.
-        label: Its class.
+        label: Its target.
         right: How many seeds of each recipe were right, by label.
     """
 
     id: int
-    label: int
+    label: Any
     right: dict[str, int]
 
 
@@ -53,11 +54,11 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
         answers: To the same reviews, one entry a seed, by recipe.
 
     Returns:
-        The disagreements; None with fewer than two recipes.
+        The disagreements; None with fewer than two recipes, and where answers are not right or wrong.
     """
-    if len(answers) < 2:
+    if len(answers) < 2 or not all(one.right_or_wrong for some in answers.values() for one in some):
         return None
-    right = {label: np.stack([one.correct for one in some]).sum(axis=0) for label, some in answers.items()}
+    right = {label: np.stack([one.scores for one in some]).sum(axis=0) for label, some in answers.items()}
     shares = np.stack([right[label] / len(some) for label, some in answers.items()])
     width = shares.max(axis=0) - shares.min(axis=0)
     # Of reviews that are disputed alike, those that divide the recipes most evenly.
@@ -65,7 +66,9 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
     order = np.lexsort((np.arange(len(width)), -divided.round(9), -width.round(9)))
     first = next(iter(answers.values()))[0]
     shown = tuple(
-        DisputedReview(int(first.ids[row]), int(first.labels[row]), {label: int(n[row]) for label, n in right.items()})
+        DisputedReview(
+            int(first.ids[row]), first.labels[row].item(), {label: int(n[row]) for label, n in right.items()}
+        )
         for row in order[:SHOWN]
         # Seeds of one recipe that disagree among themselves are no disagreement of recipes.
         if width[row] > 0.5

@@ -1,8 +1,8 @@
 """How the report words figures; one that was not measured is a dash, never 0."""
 
 from peft_lightning.compare.statistics import Interval
-
-DASH = "–"
+from peft_lightning.task.metric import DASH as DASH
+from peft_lightning.task.metric import Metric
 
 
 def count(value: float | None) -> str:
@@ -24,13 +24,14 @@ def percent(share: float | None, digits: int = 1) -> str:
     return DASH if share is None else f"{100 * share:.{digits}f} %"
 
 
-def span(interval: Interval | None) -> str:
-    """Words an interval of shares, in per cent.
+def span(interval: Interval | None, metric: Metric) -> str:
+    """Words an interval.
 
     Args:
         interval: The interval.
+        metric: What it is of.
     """
-    return DASH if interval is None else f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
+    return DASH if interval is None else metric.span(interval.low, interval.high)
 
 
 def gibibytes(value: float | None) -> str:
@@ -77,15 +78,6 @@ def rate(value: float | None) -> str:
         value: A number per second.
     """
     return DASH if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def fraction(value: float | None) -> str:
-    """Words a metric in 0 to 1.
-
-    Args:
-        value: The metric.
-    """
-    return DASH if value is None else f"{value:.3f}"
 
 
 def scientific(value: float) -> str:

@@ -3,85 +3,151 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.other_data import other_data
 from peft_lightning.compare.report.study import STATES, Recipe, Study
-from peft_lightning.compare.statistics import Interval
+from peft_lightning.compare.statistics import Interval, MethodScore
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.task import Task
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a recipe's figures are read from.
+
+    Args:
+        recipe: Its runs.
+        findings: The statistics of the study.
+        task: What the study's runs are for.
+        elsewhere: What data its runs had, in words, if that is not the comparison's; else empty.
+    """
+
+    recipe: Recipe
+    findings: Findings
+    task: type[Task]
+    elsewhere: str
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The records of the runs that finished."""
+        return [record for _, record in self.recipe.finished]
+
+    @property
+    def counted(self) -> list[RunRecord]:
+        """The records of the very runs that the interval and the tests are of: every metric is of them."""
+        return self.findings.counted[self.recipe.label]
+
+    @property
+    def measured(self) -> MethodScore | None:
+        """The mean score of its answers, where it left any."""
+        return self.findings.scores.get(self.recipe.label)
+
+
+Reading = Mapping[str, Callable[[Sources], Any]]
+
+
+def _read(read: Callable[[Sources], Any]) -> Reading:
+    """How a figure is read, as its field keeps it."""
+    return {"read": read}
+
+
+def _params(name: str) -> Reading:
+    return _read(
+        lambda of: next((getattr(record.params, name) for record in of.records if record.params is not None), None)
+    )
+
+
+def _memory(name: str) -> Reading:
+    return _read(lambda of: _mean(getattr(record.memory, name) for record in of.records))
+
+
+def _time(name: str) -> Reading:
+    return _read(lambda of: _mean(getattr(record.time, name) for record in of.records))
+
+
+def _headline(of: Sources) -> float | None:
+    metric = of.task.headline
+    return metric.oriented(of.measured.mean) if of.measured else _metric(of.counted, metric.test)
+
+
+def _interval(of: Sources) -> Interval | None:
+    if of.measured is None:
+        return None
+    ends = [of.task.headline.oriented(end) for end in (of.measured.interval.low, of.measured.interval.high)]
+    return Interval(min(ends), max(ends))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A row of the table; memory in GiB, times in seconds, accuracies in 0 to 1.
+    """A row of the table, each figure with how it is read; memory in GiB, times in seconds."""
 
-    Args:
-        label: The recipe.
-        device: What its runs ran on; None if that is not recorded, or not the same for all of them.
-        finished: Number of runs that finished.
-        runs: Number of runs.
-        state: How most of the runs that began ended, or are, in words.
-        trouble: How those ended that did not finish, in words; empty if all did.
-        trainable: Trained parameters.
-        adapter: Those of an adapter.
-        head: Those of the classification head.
-        trainable_percent: Share of the original model.
-        gpu_allocated_gib: Training peak that torch's allocator gave out.
-        gpu_reserved_gib: Training peak that it held.
-        gpu_largest_gib: The largest training peak of any run that torch's allocator gave out.
-        gpu_largest_reserved_gib: The largest that it held.
-        cpu_resident_gib: Training peak of the process's resident memory, on a CPU.
-        weights_gib: Memory of the weights.
-        gradients_gib: Memory of the gradients.
-        optimizer_gib: Memory of the optimiser's state.
-        activations_gib: What was allocated at the peak beyond these three.
-        train_s: Training, evaluation left out.
-        epoch_s: One epoch of it.
-        samples_per_s: Throughput of training.
-        accuracy: On the test reviews.
-        interval: Of 95 %, for new reviews.
-        for_new_seeds: Whether it is for new seeds as well; if not, for these trained models.
-        f1: Of the test reviews.
-        auroc: Of the test reviews.
-        checkpoint_bytes: Size of the best checkpoint.
-        other_data: What data its runs had, in words, if that is not the comparison's; else empty.
-        train_s_each: Training of every single run.
-        cpu_resident_each_gib: Training peak of the resident memory of every single run, on a CPU.
-    """
+    # The recipe.
+    label: str = field(metadata=_read(lambda of: of.recipe.label))
+    # What its runs ran on; None if that is not recorded, or not the same for all of them.
+    device: str | None = field(metadata=_read(lambda of: _device(of.records)))
+    # Numbers of runs: that finished, and in all.
+    finished: int = field(metadata=_read(lambda of: len(of.records)))
+    runs: int = field(metadata=_read(lambda of: len(of.recipe.runs)))
+    # How most of the runs that began ended, or are, in words.
+    state: str = field(metadata=_read(lambda of: _state(of.recipe)))
+    # How those ended that did not finish, in words; empty if all did.
+    trouble: str = field(metadata=_read(lambda of: _trouble(of.recipe)))
+    # What data its runs had, in words, if that is not the comparison's; else empty.
+    other_data: str = field(metadata=_read(lambda of: of.elsewhere))
 
-    label: str
-    device: str | None
-    finished: int
-    runs: int
-    state: str
-    trouble: str
-    trainable: int | None
-    adapter: int | None
-    head: int | None
-    trainable_percent: float | None
-    gpu_allocated_gib: float | None
-    gpu_reserved_gib: float | None
-    gpu_largest_gib: float | None
-    gpu_largest_reserved_gib: float | None
-    cpu_resident_gib: float | None
-    weights_gib: float | None
-    gradients_gib: float | None
-    optimizer_gib: float | None
-    activations_gib: float | None
-    train_s: float | None
-    epoch_s: float | None
-    samples_per_s: float | None
-    accuracy: float | None
-    interval: Interval | None
-    for_new_seeds: bool
-    f1: float | None
-    auroc: float | None
-    checkpoint_bytes: float | None
-    other_data: str
-    train_s_each: tuple[float, ...]
-    cpu_resident_each_gib: tuple[float, ...]
+    # Trained parameters, those of an adapter, those of the head, and the share of the original model.
+    trainable: int | None = field(metadata=_params("trainable"))
+    adapter: int | None = field(metadata=_params("adapter"))
+    head: int | None = field(metadata=_params("head"))
+    trainable_percent: float | None = field(metadata=_params("trainable_percent"))
+
+    # Training peaks: what torch's allocator gave out and what it held, in the mean and in the largest run.
+    gpu_allocated_gib: float | None = field(metadata=_memory("train_peak_allocated_gib"))
+    gpu_reserved_gib: float | None = field(metadata=_memory("train_peak_reserved_gib"))
+    gpu_largest_gib: float | None = field(
+        metadata=_read(lambda of: _largest(record.memory.train_peak_allocated_gib for record in of.records))
+    )
+    gpu_largest_reserved_gib: float | None = field(
+        metadata=_read(lambda of: _largest(record.memory.train_peak_reserved_gib for record in of.records))
+    )
+    # Training peak of the process's resident memory, on a CPU: in the mean, and of every single run.
+    cpu_resident_gib: float | None = field(metadata=_memory("train_peak_rss_gib"))
+    cpu_resident_each_gib: tuple[float, ...] = field(
+        metadata=_read(lambda of: _measured(record.memory.train_peak_rss_gib for record in of.records))
+    )
+    # What fills the memory: weights, gradients, the optimiser's state, and what was allocated at the peak beyond these.
+    weights_gib: float | None = field(metadata=_memory("weights_gib"))
+    gradients_gib: float | None = field(metadata=_memory("gradients_gib"))
+    optimizer_gib: float | None = field(metadata=_memory("optimizer_gib"))
+    activations_gib: float | None = field(metadata=_memory("activations_gib"))
+
+    # Training, evaluation left out: in the mean, of every single run, and of one epoch; and its throughput.
+    train_s: float | None = field(metadata=_time("train_s"))
+    train_s_each: tuple[float, ...] = field(
+        metadata=_read(lambda of: _measured(record.time.train_s for record in of.records))
+    )
+    epoch_s: float | None = field(
+        metadata=_read(lambda of: _mean(second for record in of.records for second in record.time.epoch_s))
+    )
+    samples_per_s: float | None = field(metadata=_time("samples_per_s"))
+
+    # The task's headline metric on the test reviews, and its interval of 95 %, for new reviews.
+    headline: float | None = field(metadata=_read(_headline))
+    interval: Interval | None = field(metadata=_read(_interval))
+    # Whether that is for new seeds as well; if not, for these trained models.
+    for_new_seeds: bool = field(metadata=_read(lambda of: of.recipe.label in of.findings.for_new_seeds))
+    # The task's other metrics on the test reviews, by their keys.
+    metrics: Mapping[str, float | None] = field(
+        metadata=_read(lambda of: {metric.key: _metric(of.counted, metric.test) for metric in of.task.others})
+    )
+    # Size of the best checkpoint, in bytes.
+    checkpoint_bytes: float | None = field(
+        metadata=_read(lambda of: _mean(record.checkpoint_bytes for record in of.records))
+    )
 
 
 def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
@@ -92,7 +158,8 @@ def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
         findings: Their statistics.
     """
     elsewhere = other_data(study)
-    return tuple(_figures(recipe, findings, elsewhere.get(recipe.label, "")) for recipe in study.recipes)
+    sources = (Sources(one, findings, study.task, elsewhere.get(one.label, "")) for one in study.recipes)
+    return tuple(Figures(**{of.name: of.metadata["read"](one) for of in fields(Figures)}) for one in sources)
 
 
 def of_the_same_data(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
@@ -121,54 +188,13 @@ def timed_alike(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
     return [row for row in timed if row.device == device], [row.label for row in timed if row.device != device]
 
 
-def _figures(recipe: Recipe, findings: Findings, elsewhere: str) -> Figures:
-    records = [record for _, record in recipe.finished]
-    params = next((record.params for record in records if record.params is not None), None)
-    measured = findings.accuracies.get(recipe.label)
-    # Every figure of the answers is of the very runs that the interval and the tests are of.
-    counted = findings.counted[recipe.label]
-    return Figures(
-        label=recipe.label,
-        device=_device(records),
-        finished=len(records),
-        runs=len(recipe.runs),
-        state=_state(recipe),
-        trouble=_trouble(recipe),
-        trainable=params.trainable if params else None,
-        adapter=params.adapter if params else None,
-        head=params.head if params else None,
-        trainable_percent=params.trainable_percent if params else None,
-        gpu_allocated_gib=_mean(record.memory.train_peak_allocated_gib for record in records),
-        gpu_reserved_gib=_mean(record.memory.train_peak_reserved_gib for record in records),
-        gpu_largest_gib=_largest(record.memory.train_peak_allocated_gib for record in records),
-        gpu_largest_reserved_gib=_largest(record.memory.train_peak_reserved_gib for record in records),
-        cpu_resident_gib=_mean(record.memory.train_peak_rss_gib for record in records),
-        weights_gib=_mean(record.memory.weights_gib for record in records),
-        gradients_gib=_mean(record.memory.gradients_gib for record in records),
-        optimizer_gib=_mean(record.memory.optimizer_gib for record in records),
-        activations_gib=_mean(record.memory.activations_gib for record in records),
-        train_s=_mean(record.time.train_s for record in records),
-        epoch_s=_mean(second for record in records for second in record.time.epoch_s),
-        samples_per_s=_mean(record.time.samples_per_s for record in records),
-        accuracy=measured.accuracy if measured else _metric(counted, "test/acc"),
-        interval=measured.interval if measured else None,
-        for_new_seeds=recipe.label in findings.for_new_seeds,
-        f1=_metric(counted, "test/f1"),
-        auroc=_metric(counted, "test/auroc"),
-        checkpoint_bytes=_mean(record.checkpoint_bytes for record in records),
-        other_data=elsewhere,
-        train_s_each=_measured(record.time.train_s for record in records),
-        cpu_resident_each_gib=_measured(record.memory.train_peak_rss_gib for record in records),
-    )
-
-
 def _device(records: list[RunRecord]) -> str | None:
     devices = {record.environment.device for record in records if record.environment is not None}
     return devices.pop() if len(devices) == 1 else None
 
 
 def _metric(records: list[RunRecord], name: str) -> float | None:
-    # The mean of those that have it would be of other runs than the accuracy.
+    # The mean of those that have it would be of other runs than the headline.
     return _mean(record.metrics.get(name) for record in records if all(name in one.metrics for one in records))
 
 

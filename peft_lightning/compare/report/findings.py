@@ -1,4 +1,4 @@
-"""What the finished runs of a study say: accuracies with intervals, and tests where answers can be paired."""
+"""What the finished runs of a study say: mean scores with intervals, and tests where answers can be paired."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.study import Recipe, Run, Study
-from peft_lightning.compare.statistics import MethodAccuracy, Statistics, compare_methods, measure_methods
+from peft_lightning.compare.statistics import MethodScore, Statistics, compare_methods, measure_methods
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import DatasetFigures, RunRecord
+from peft_lightning.task import Metric, Task
 
 Tested = tuple[RunRecord, Answers]
 
@@ -22,17 +23,17 @@ class Findings:
 
     Args:
         statistics: The tests; None with fewer than two recipes that answered the same reviews.
-        accuracies: Accuracy with intervals of every recipe that answered any, by label.
+        scores: Mean score with intervals of every recipe that answered any, by label.
         answers: The answers, one entry a seed, by label: those that are paired.
         confusions: The answers of every recipe, by label; the same, and those that are not paired.
-        counted: The records that a recipe's accuracy, F1 and AUROC are means of, by label: those of its answers, or of
+        counted: The records that a recipe's metrics are means of, by label: those of its answers, or of
             all its finished runs that were tested where none left answers.
         left_out: Sentences: what is not part of the tests, and why.
         partial: Sentences: what is missing.
     """
 
     statistics: Statistics | None
-    accuracies: dict[str, MethodAccuracy]
+    scores: dict[str, MethodScore]
     answers: dict[str, list[Answers]]
     confusions: dict[str, list[Answers]]
     counted: dict[str, list[RunRecord]]
@@ -42,15 +43,15 @@ class Findings:
     @property
     def for_new_seeds(self) -> frozenset[str]:
         """The recipes whose intervals hold the spread over seeds: their own, or that of others in the tests."""
-        own = {label for label, method in self.accuracies.items() if method.seeds > 1}
+        own = {label for label, method in self.scores.items() if method.seeds > 1}
         tested = self.statistics.methods if self.statistics is not None and self.statistics.seeds_measured else ()
         return frozenset(own.union(method.method for method in tested))
 
     @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """What the classes are called, where a run says it."""
-        every = (one for answers in self.confusions.values() for one in answers)
-        return next((one.class_names for one in every if one.class_names), None)
+    def task(self) -> Task | None:
+        """What the answers are to, with the names of labels where a run says them; None where there are no answers."""
+        every = [one.task for answers in self.confusions.values() for one in answers]
+        return next((task for task in every if task.label_names), every[0] if every else None)
 
 
 def find(study: Study) -> Findings:
@@ -59,8 +60,13 @@ def find(study: Study) -> Findings:
     Args:
         study: The runs.
     """
+    metrics = [metric.name for metric in study.task.shown()]
     answered: dict[str, list[Tested]] = {
-        recipe.label: [(record, run.answers) for run, record in recipe.finished if run.answers is not None]
+        recipe.label: [
+            (record, run.answers)
+            for run, record in recipe.finished
+            if run.answers is not None and run.answers.task.problem_type == study.task.problem_type
+        ]
         for recipe in study.recipes
     }
     answered = {label: some for label, some in answered.items() if some}
@@ -71,32 +77,33 @@ def find(study: Study) -> Findings:
         # A recipe of which no run can be paired is measured by itself, on reviews that its runs share.
         paired_ones = [one for one in some if any(one is other for other in most)]
         used[label] = paired_ones or _of_the_same_reviews(some)
-        left_out += _left_out(label, len(some), len(paired_ones), len(used[label]))
+        left_out += _left_out(label, len(some), len(paired_ones), len(used[label]), metrics)
     for recipe in study.recipes:
         silent = len(recipe.finished) - len(answered.get(recipe.label, ()))
         if silent and recipe.label in answered:
             left_out.append(
                 f"{_some_runs(silent, len(recipe.finished), recipe.label)} left no answers that can be read: its"
-                f" accuracy, F1 and AUROC are of the other {len(recipe.finished) - silent}."
+                f" {listing(metrics)} {'is' if len(metrics) == 1 else 'are'} of the other"
+                f" {len(recipe.finished) - silent}."
             )
     paired = {
         label: [answers for _, answers in some] for label, some in used.items() if any(some[0] is one for one in most)
     }
     every = {label: [answers for _, answers in some] for label, some in used.items()}
-    correct = {label: np.stack([one.correct for one in some]) for label, some in paired.items()}
+    tested = {label: np.stack([one.scores for one in some]) for label, some in paired.items()}
     enough = bool(most) and len(most[0][1].ids) >= 2
-    statistics = compare_methods(correct) if len(correct) >= 2 and enough else None
-    accuracies = {} if statistics is None else {method.method: method for method in statistics.methods}
+    statistics = compare_methods(tested) if len(tested) >= 2 and enough else None
+    scores = {} if statistics is None else {method.method: method for method in statistics.methods}
     for label, answers_of in every.items():
-        if label not in accuracies and len(answers_of[0].ids) >= 2:
-            alone = measure_methods({label: np.stack([one.correct for one in answers_of])})
-            accuracies[label] = alone[0]
+        if label not in scores and len(answers_of[0].ids) >= 2:
+            alone = measure_methods({label: np.stack([one.scores for one in answers_of])})
+            scores[label] = alone[0]
     return Findings(
         statistics,
-        accuracies,
+        scores,
         paired,
         every,
-        {recipe.label: _counted(recipe, used.get(recipe.label, [])) for recipe in study.recipes},
+        {recipe.label: _counted(recipe, used.get(recipe.label, []), study.task.headline) for recipe in study.recipes},
         tuple(left_out),
         _partial(study),
     )
@@ -114,7 +121,7 @@ def _of_the_same_reviews(tested: Sequence[Tested]) -> list[Tested]:
     return max(groups, key=len, default=[])
 
 
-def _left_out(label: str, answered: int, paired: int, used: int) -> list[str]:
+def _left_out(label: str, answered: int, paired: int, used: int, metrics: Sequence[str]) -> list[str]:
     sentences = []
     if not paired:
         sentences.append(
@@ -126,7 +133,7 @@ def _left_out(label: str, answered: int, paired: int, used: int) -> list[str]:
         verb = "was" if answered - used == 1 else "were"
         sentences.append(
             f"{_some_runs(answered - used, answered, label)} {verb} tested on other reviews than {others}, and left out"
-            " of its accuracy, F1, AUROC and tests."
+            f" of its {listing([*metrics, 'tests'])}."
         )
     return sentences
 
@@ -135,10 +142,10 @@ def _some_runs(some: int, runs: int, label: str) -> str:
     return f"{some} of the {runs} runs of {label}"
 
 
-def _counted(recipe: Recipe, used: Sequence[Tested]) -> list[RunRecord]:
+def _counted(recipe: Recipe, used: Sequence[Tested], metric: Metric) -> list[RunRecord]:
     if used:
         return [record for record, _ in used]
-    return [record for _, record in recipe.finished if "test/acc" in record.metrics]
+    return [record for _, record in recipe.finished if metric.test in record.metrics]
 
 
 def _same_reviews(one: Tested, other: Tested) -> bool:

@@ -21,25 +21,28 @@ from peft_lightning.compare.report.sections.conditions import describe_fairness,
 from peft_lightning.compare.report.study import STATES, Study
 from peft_lightning.compare.report.summary_table import columns, legend
 from peft_lightning.compare.report.surroundings import describe_surroundings
+from peft_lightning.task import Metric
 
 if TYPE_CHECKING:
     from peft_lightning.compare.report.texts import Texts
 
-HEADINGS = (
-    ("verdict", "Verdict"),
-    ("table", "Table"),
-    ("fairness", "Fairness"),
-    ("accuracy", "Accuracy"),
-    ("costs", "Cost"),
-    ("curves", "Learning curves"),
-    ("memory", "Memory"),
-    ("tests", "Tests"),
-    ("confusion", "Confusion"),
-    ("disagreements", "Disagreements"),
-    ("tuning", "Tuning"),
-    ("environment", "Environment"),
-    ("recipes", "Recipes"),
-)
+
+def _headings(metric: Metric) -> tuple[tuple[str, str], ...]:
+    return (
+        ("verdict", "Verdict"),
+        ("table", "Table"),
+        ("fairness", "Fairness"),
+        (metric.slug, metric.title),
+        ("costs", "Cost"),
+        ("curves", "Learning curves"),
+        ("memory", "Memory"),
+        ("tests", "Tests"),
+        ("confusion", "Confusion"),
+        ("disagreements", "Disagreements"),
+        ("tuning", "Tuning"),
+        ("environment", "Environment"),
+        ("recipes", "Recipes"),
+    )
 
 
 def render_page(
@@ -66,38 +69,50 @@ def render_page(
         keep_trailing_newline=True,
     )
     css = resources.files("peft_lightning.compare.report").joinpath("templates", "report.css").read_text("utf-8")
-    names = findings.class_names or (None if isinstance(texts, str) else texts.class_names)
+    metric = study.task.headline
+    labelled = findings.task
+    if (labelled is None or not labelled.label_names) and not isinstance(texts, str):
+        labelled = texts.task
     described = describe_surroundings(study, hide)
     pairs = len(findings.statistics.differences) if findings.statistics is not None else 0
     tuning = describe_tuning(study)
     curves, damaged_curves = pictures.curves(study)
+    confusions = answers.confusions(study, findings, labelled)
+    # A section that the task has no use for is left out; without any answers it says that there are none.
+    unused = {"tuning"} if tuning is None else set()
+    if findings.confusions and not confusions:
+        unused.add("confusion")
+    if any(not one.right_or_wrong for some in findings.answers.values() for one in some):
+        unused.add("disagreements")
     content: dict[str, Any] = {
         "title": study.name,
         "css": Markup(css.strip()),
         "introduction": _introduction(study, hide),
-        "contents": [(id, heading) for id, heading in HEADINGS if id != "tuning" or tuning],
+        "contents": [(id, heading) for id, heading in _headings(metric) if id not in unused],
+        "unused": unused,
+        "metric": metric,
         "partial": findings.partial,
         "everything_finished": not study.unfinished,
-        "recommendations": recommend(rows, findings.statistics),
+        "recommendations": recommend(rows, findings.statistics, metric),
         "verdict": verdict[: len(verdict) - pairs],
         "verdict_pairs": verdict[len(verdict) - pairs :],
         "left_out": findings.left_out,
-        "columns": columns(rows),
+        "columns": columns(rows, study.task),
         "rows": rows,
-        "legend": legend(rows),
+        "legend": legend(rows, metric),
         "trouble": [
             {"recipe": recipe.label, "seed": run.seed, "state": STATES[run.state], "error": hide.text(run.error or "")}
             for recipe, run in study.unfinished
         ],
         "fairness": describe_fairness(study, described, hide),
-        "accuracy": pictures.accuracies(findings, rows),
-        **pictures.tradeoffs(rows),
+        "headline": pictures.headlines(findings, rows, metric),
+        **pictures.tradeoffs(rows, metric),
         "curves": curves,
         "damaged_curves": [hide.text(sentence) for sentence in damaged_curves],
         "memory": pictures.memory(rows),
-        **pairwise_tests.describe_tests(findings),
-        "confusions": answers.confusions(study, findings, names),
-        "disputed": answers.disputed(findings, names, texts),
+        **pairwise_tests.describe_tests(findings, metric),
+        "confusions": confusions,
+        "disputed": answers.disputed(findings, labelled, texts),
         "tuning": tuning,
         "environment": [
             (one.name, [_had(value, labels, len(one.values)) for value, labels in one.values]) for one in described

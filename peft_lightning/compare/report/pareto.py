@@ -7,7 +7,7 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     """Finds the Pareto front: no other point costs as little or less and is as good or better, one of them strictly.
 
     Args:
-        points: Cost (less is better) and accuracy (more is better) of each recipe.
+        points: What each recipe costs (less is better) and how good it is (more is better).
 
     Returns:
         The names on the front, cheapest first.

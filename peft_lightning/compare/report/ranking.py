@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.statistics import Statistics
-from peft_lightning.compare.statistics.verdict import points
+from peft_lightning.task import Metric
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def least(
     question: str,
     rows: Sequence[Figures],
     statistics: Statistics | None,
+    metric: Metric,
     value: Callable[[Figures], float | None],
     word: Callable[[float], str],
     nothing: str,
@@ -55,7 +56,8 @@ def least(
     Args:
         question: What matters most.
         rows: The figures of the recipes that may be it.
-        statistics: The tests, for what it costs in accuracy; None where there are none.
+        statistics: The tests, for what it costs in the headline metric; None where there are none.
+        metric: That metric.
         value: Of what it has the least; None where that was not measured.
         word: Words the value.
         nothing: What to say where no recipe measured it.
@@ -72,7 +74,7 @@ def least(
     same = [(figure, row) for figure, row in measured if min(each(row), default=figure) <= largest]
     others = [pair for pair in measured if pair not in same]
     ends = dict.fromkeys((word(smallest), word(same[-1][0])))
-    sentences = [_cost(winner.label, statistics) if len(same) == 1 else ""]
+    sentences = [_cost(winner.label, statistics, metric) if len(same) == 1 else ""]
     if same[-1][0] > smallest:
         sentences.append("No order among them: their single runs overlap.")
     if others:
@@ -102,15 +104,16 @@ def not_told_apart(label: str, statistics: Statistics) -> list[str]:
     ]
 
 
-def _cost(label: str, statistics: Statistics | None) -> str:
-    """Says what a recipe that was not chosen for its accuracy has of it."""
+def _cost(label: str, statistics: Statistics | None, metric: Metric) -> str:
+    """Says how good a recipe is that was not chosen for that."""
     own = next((method for method in statistics.methods if method.method == label), None) if statistics else None
     if statistics is None or own is None:
         return ""
-    best = max(statistics.methods, key=lambda method: method.accuracy)
-    if own.accuracy == best.accuracy:
-        return "None was more accurate."
-    gap = points(best.accuracy - own.accuracy)
+    best = max(statistics.methods, key=lambda method: method.mean)
+    if own.mean == best.mean:
+        return f"None was {metric.more}."
+    gap = metric.gap(best.mean - own.mean)
     if best.method in not_told_apart(label, statistics):
-        return f"In accuracy it is not told apart from the best, {best.method} ({gap} points below)."
-    return f"It is {gap} points less accurate than {best.method}."
+        place = "below" if metric.higher_is_better else "above"
+        return f"In {metric.name} it is not told apart from the best, {best.method} ({gap} {place})."
+    return f"It is {gap} {metric.less} than {best.method}."

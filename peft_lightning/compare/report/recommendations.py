@@ -1,4 +1,4 @@
-"""Which method to use, by what matters most: memory, time, accuracy, or the size of what is kept."""
+"""Which method to use, by what matters most: memory, time, how good it becomes, or the size of what is kept."""
 
 from __future__ import annotations
 
@@ -11,29 +11,32 @@ from peft_lightning.compare.report.figures import Figures, of_the_same_data, tim
 from peft_lightning.compare.report.ranking import Recommendation, alone, least, not_told_apart
 from peft_lightning.compare.statistics import Statistics
 from peft_lightning.runs.durations import duration
+from peft_lightning.task import Metric
 
 # Where times, or resident memory, differ by no more than this, one run a recipe does not say which has less.
 NEAR = 1.1
 
 
-def recommend(rows: Sequence[Figures], statistics: Statistics | None) -> tuple[Recommendation, ...]:
+def recommend(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric) -> tuple[Recommendation, ...]:
     """Answers the four questions.
 
     Args:
         rows: The figures of every recipe.
         statistics: The tests; None where there are none.
+        metric: What recipes are compared by.
     """
     compared, elsewhere = of_the_same_data(rows)
     tests = _among(compared, statistics) if elsewhere else statistics
     no_run = "No run" if not elsewhere else "No run on the comparison's own data"
     answers = (
-        _smallest_gpu(compared, tests, no_run),
-        _fastest(compared, tests),
-        _most_accurate(compared, tests, no_run),
+        _smallest_gpu(compared, tests, metric, no_run),
+        _fastest(compared, tests, metric),
+        _best(compared, tests, metric, no_run),
         least(
             "Smallest checkpoint",
             compared,
             tests,
+            metric,
             lambda row: row.checkpoint_bytes,
             words.megabytes,
             f"{no_run} kept a checkpoint.",
@@ -55,11 +58,13 @@ def _among(rows: Sequence[Figures], statistics: Statistics | None) -> Statistics
     return replace(statistics, methods=methods, differences=pairs) if pairs else None
 
 
-def _smallest_gpu(rows: Sequence[Figures], statistics: Statistics | None, no_run: str) -> Recommendation:
+def _smallest_gpu(
+    rows: Sequence[Figures], statistics: Statistics | None, metric: Metric, no_run: str
+) -> Recommendation:
     question = "Smallest GPU"
     measured = [row for row in rows if row.gpu_largest_gib is not None]
     if measured:
-        found = least(question, measured, statistics, lambda row: row.gpu_largest_gib, words.gibibytes, "")
+        found = least(question, measured, statistics, metric, lambda row: row.gpu_largest_gib, words.gibibytes, "")
         winner = min(measured, key=lambda row: row.gpu_largest_gib or 0.0)
         largest = "The largest peak of all seeds counts: the card must hold it." if winner.finished > 1 else ""
         room = f"Torch held {words.gibibytes(winner.gpu_largest_reserved_gib)}; CUDA's own context comes on top."
@@ -67,14 +72,21 @@ def _smallest_gpu(rows: Sequence[Figures], statistics: Statistics | None, no_run
     reason = f"{no_run} used a GPU, so what a GPU would need was not measured."
     resident = [row for row in rows if row.cpu_resident_gib is not None]
     if len(resident) > 1:
-        reason += f" {_smallest_process(resident)}"
+        reason += f" {_smallest_process(resident, metric)}"
     return Recommendation(question, "", "", reason)
 
 
-def _smallest_process(rows: Sequence[Figures]) -> str:
-    """Says in sentences whose process stayed smallest on a CPU; what it costs in accuracy is no part of them."""
+def _smallest_process(rows: Sequence[Figures], metric: Metric) -> str:
+    """Says in sentences whose process stayed smallest on a CPU; what else it costs is no part of them."""
     found = least(
-        "", rows, None, lambda row: row.cpu_resident_gib, words.gibibytes, "", lambda row: row.cpu_resident_each_gib
+        "",
+        rows,
+        None,
+        metric,
+        lambda row: row.cpu_resident_gib,
+        words.gibibytes,
+        "",
+        lambda row: row.cpu_resident_each_gib,
     )
     if any(found.answer == row.label for row in rows):
         said = f"On this CPU {found.answer}'s process stayed smallest ({found.figure})."
@@ -92,12 +104,13 @@ def _unknown_spread(each: Sequence[Sequence[float]], what: str) -> str:
     return f"With one run each, how much {what} was not measured." if first < second <= NEAR * first else ""
 
 
-def _fastest(rows: Sequence[Figures], statistics: Statistics | None) -> Recommendation:
+def _fastest(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric) -> Recommendation:
     alike, elsewhere = timed_alike(rows)
     found = least(
         "Fastest",
         alike,
         statistics,
+        metric,
         lambda row: row.train_s,
         duration,
         "No time was recorded.",
@@ -111,20 +124,21 @@ def _fastest(rows: Sequence[Figures], statistics: Statistics | None) -> Recommen
     return replace(found, reason=" ".join(filter(None, reasons)))
 
 
-def _most_accurate(rows: Sequence[Figures], statistics: Statistics | None, no_run: str) -> Recommendation:
-    question = "Most accurate"
-    measured = [row for row in rows if row.accuracy is not None]
+def _best(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric, no_run: str) -> Recommendation:
+    question = metric.most
+    measured = {row.label: row.headline for row in rows if row.headline is not None}
     if not measured:
         return Recommendation(question, "", "", f"{no_run} was tested.")
     if len(measured) == 1:
-        return alone(question, measured[0].label, words.percent(measured[0].accuracy))
+        (label, value), *_ = measured.items()
+        return alone(question, label, metric.words(value))
     if statistics is None:
-        best = max(row.accuracy or 0.0 for row in measured)
-        top = [row.label for row in measured if row.accuracy == best]
-        return Recommendation(question, listing(top), words.percent(best), "Whether that is chance was not tested.")
+        best = metric.best(measured.values())
+        top = [label for label, value in measured.items() if value == best]
+        return Recommendation(question, listing(top), metric.words(best), "Whether that is chance was not tested.")
     # Only those that answered the same reviews can be held against each other.
-    best = max(method.accuracy for method in statistics.methods)
-    top = [method.method for method in statistics.methods if method.accuracy == best]
+    best = max(method.mean for method in statistics.methods)
+    top = [method.method for method in statistics.methods if method.mean == best]
     alike = [label for label in not_told_apart(top[0], statistics) if label not in top]
     sentences = []
     if len(top) > 1:
@@ -134,4 +148,4 @@ def _most_accurate(rows: Sequence[Figures], statistics: Statistics | None, no_ru
     worse = [method.method for method in statistics.methods if method.method not in (*top, *alike)]
     if worse:
         sentences.append(f"Worse beyond chance: {listing(worse)}.")
-    return Recommendation(question, listing(top), words.percent(best), " ".join(sentences))
+    return Recommendation(question, listing(top), metric.words(metric.oriented(best)), " ".join(sentences))

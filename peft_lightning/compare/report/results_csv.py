@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import MemoryFigures, ParameterFigures, TimeFigures
+from peft_lightning.task import task_named
+from peft_lightning.task.metric import LOSS
 
-METRICS = ("test/acc", "test/f1", "test/auroc", "test/loss", "val/acc", "val/f1", "val/auroc", "val/loss")
 SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures}
 LISTS = ("epoch_s",)
 
@@ -22,6 +23,7 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
         hide: What is done to what may hold paths of this machine.
     """
     rows: list[dict[str, object]] = []
+    metrics = _metrics(study)
     for recipe, run in study.runs:
         record = run.record
         row: dict[str, object] = {"recipe": recipe.label, "seed": run.seed, "status": run.state}
@@ -33,7 +35,7 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
                     row[f"{section}/{field.name}"] = getattr(figures, field.name, None)
         epochs = record.time.epoch_s if record else []
         row["time/epoch_s"] = sum(epochs) / len(epochs) if epochs else None
-        row |= {name: record.metrics.get(name) if record else None for name in METRICS}
+        row |= {name: record.metrics.get(name) if record else None for name in metrics}
         row["checkpoint_bytes"] = record.checkpoint_bytes if record else None
         row |= {
             "n_train": record.dataset.n_train if record and record.dataset else None,
@@ -46,6 +48,13 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
         }
         rows.append(row)
     return _written(rows)
+
+
+def _metrics(study: Study) -> list[str]:
+    """The metrics of the study's task, then those of other tasks whose runs have joined."""
+    joined = [task_named(run.record.problem_type) for _, run in study.runs if run.record is not None]
+    keys = dict.fromkeys(metric.key for task in (study.task, *joined) for metric in task.shown())
+    return [f"{split}/{key}" for split in ("test", "val") for key in (*keys, LOSS.key)]
 
 
 def _written(rows: Sequence[dict[str, object]]) -> str:

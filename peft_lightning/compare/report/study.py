@@ -11,6 +11,7 @@ from peft_lightning.compare.stages.tuning import Tuning
 from peft_lightning.recipes import Config
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import RunRecord, Status
+from peft_lightning.task import FIRST, Task, task_named
 
 State = Literal[Status, "not_started", "unreadable"]
 STATES: dict[State, str] = {
@@ -97,6 +98,13 @@ class Study:
     recipes: tuple[Recipe, ...]
     tuning: Tuning | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> type[Task]:
+        """What the runs are for: the task of the first that finished, or of the first that began where none has."""
+        finished = [record for recipe in self.recipes for _, record in recipe.finished]
+        begun = [run.record for _, run in self.runs if run.record is not None]
+        return next((task_named(record.problem_type) for record in (*finished, *begun)), FIRST)
 
     @property
     def runs(self) -> list[tuple[Recipe, Run]]:

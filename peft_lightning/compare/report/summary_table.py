@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.runs.durations import duration
+from peft_lightning.task import Metric, Task
 
 Cell = Callable[[Figures], str]
 
@@ -48,10 +49,6 @@ def _seeds(row: Figures) -> str:
     return f"{done}, other data" if row.other_data else done
 
 
-def _accuracy(row: Figures) -> str:
-    return row.state if row.finished == 0 else words.percent(row.accuracy)
-
-
 RECIPE = Column("recipe", lambda row: row.label, "seeds done", _seeds)
 PARAMETERS = Column("trained parameters", _parameters, "adapter + head", _parts, 8)
 GPU = Column(
@@ -64,31 +61,53 @@ GPU = Column(
 CPU = Column("CPU memory", lambda row: words.gibibytes(row.cpu_resident_gib), weight=5)
 TIME = Column("train time", lambda row: duration(row.train_s), "per epoch", lambda row: duration(row.epoch_s), 6)
 THROUGHPUT = Column("samples/s", lambda row: words.rate(row.samples_per_s), weight=2)
-ACCURACY = Column("test accuracy", _accuracy, "95 % interval", lambda row: words.span(row.interval), 9)
-QUALITY = Column("F1", lambda row: words.fraction(row.f1), "AUROC", lambda row: words.fraction(row.auroc), 3)
 CHECKPOINT = Column("checkpoint", lambda row: words.megabytes(row.checkpoint_bytes), weight=4)
 
 
-def columns(rows: Sequence[Figures]) -> list[Column]:
+def columns(rows: Sequence[Figures], task: type[Task]) -> list[Column]:
     """Chooses the columns: resident memory has one of its own, and only where a run was on a CPU.
 
     Args:
         rows: The rows.
+        task: What the runs are for, which says how good they became.
     """
     on_cpu = any(row.cpu_resident_gib is not None for row in rows)
     memory = [GPU, CPU] if on_cpu else [GPU]
-    return [RECIPE, ACCURACY, PARAMETERS, *memory, TIME, THROUGHPUT, QUALITY, CHECKPOINT]
+    return [RECIPE, _headline(task.headline), PARAMETERS, *memory, TIME, THROUGHPUT, *_others(task.others), CHECKPOINT]
 
 
-def legend(rows: Sequence[Figures]) -> list[str]:
+def _headline(metric: Metric) -> Column:
+    return Column(
+        f"test {metric.name}",
+        lambda row: row.state if row.finished == 0 else metric.words(row.headline),
+        "95 % interval",
+        lambda row: words.span(row.interval, metric),
+        9,
+    )
+
+
+def _others(metrics: Sequence[Metric]) -> list[Column]:
+    """Sets two metrics in a column."""
+    columns = [Column(metric.name, _cell(metric), weight=3) for metric in metrics[::2]]
+    for place, metric in enumerate(metrics[1::2]):
+        columns[place] = replace(columns[place], second_title=metric.name, second=_cell(metric))
+    return columns
+
+
+def _cell(metric: Metric) -> Cell:
+    return lambda row: metric.words(row.metrics[metric.key])
+
+
+def legend(rows: Sequence[Figures], metric: Metric) -> list[str]:
     """Says what the columns are.
 
     Args:
         rows: The rows.
+        metric: The one that has an interval.
     """
     sentences = [
         "Means over the finished seeds.",
-        _of_intervals(rows),
+        _of_intervals(rows, metric),
         "Training time leaves evaluation out. Parameters are counted in percent of the original model; full fine-tuning"
         " has no adapter and trains the whole encoder beside the head.",
     ]
@@ -100,29 +119,30 @@ def legend(rows: Sequence[Figures]) -> list[str]:
         sentences.append("No run used a GPU, so GPU memory was not measured.")
     if any(row.cpu_resident_gib is not None for row in rows):
         sentences.append("CPU memory is the peak of the whole process, libraries included: no measure of GPU memory.")
-    return [*on_other_data(rows), *sentences]
+    return [*on_other_data(rows, metric), *sentences]
 
 
-def on_other_data(rows: Sequence[Figures]) -> list[str]:
+def on_other_data(rows: Sequence[Figures], metric: Metric) -> list[str]:
     """Says which recipes are shown and not compared.
 
     Args:
         rows: The rows.
+        metric: What recipes are compared by.
     """
     return [
         f"{row.label} ran on other data than the comparison's own recipes ({row.other_data}): its memory, time and"
-        " accuracy are not comparable."
+        f" {metric.name} are not comparable."
         for row in rows
         if row.other_data
     ]
 
 
-def _of_intervals(rows: Sequence[Figures]) -> str:
+def _of_intervals(rows: Sequence[Figures], metric: Metric) -> str:
     measured = [row for row in rows if row.interval is not None]
     alone = [row.label for row in measured if not row.for_new_seeds]
     if len(alone) == len(measured):
-        return "The interval of the accuracy is for new reviews and these trained models."
-    sentence = "The interval of the accuracy is for new reviews and new seeds"
+        return f"The interval of the {metric.name} is for new reviews and these trained models."
+    sentence = f"The interval of the {metric.name} is for new reviews and new seeds"
     if not alone:
         return f"{sentence}."
     return (
@@ -130,14 +150,15 @@ def _of_intervals(rows: Sequence[Figures]) -> str:
     )
 
 
-def as_markdown(rows: Sequence[Figures]) -> str:
+def as_markdown(rows: Sequence[Figures], task: type[Task]) -> str:
     """Sets the table in Markdown, every figure in a column of its own.
 
     Args:
         rows: The rows.
+        task: What the runs are for.
     """
     plain: list[tuple[str, Cell]] = []
-    for column in columns(rows):
+    for column in columns(rows, task):
         plain.append((column.title, column.cell))
         if column.second_title:
             title = f"{column.title}, {column.second_title}" if column in (GPU, TIME) else column.second_title

@@ -10,11 +10,12 @@ from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.task import Metric
 
-# What must not differ between runs whose figures are compared, and what differs if it does.
+# What must not differ between runs whose figures are compared, and what differs if it does; {metric} is the headline.
 CRITICAL = {
     "device": "memory and time are not comparable",
-    "precision": "memory, time and accuracy are not comparable",
+    "precision": "memory, time and {metric} are not comparable",
     "deterministic": "time is not comparable",
     "backbone": "this compares pretrained models as much as methods",
     "engine": "memory and time are not comparable",
@@ -67,16 +68,17 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
     return tuple(one for one in found if one.values)
 
 
-def surroundings_in_words(surroundings: tuple[Surrounding, ...]) -> tuple[str, ...]:
+def surroundings_in_words(surroundings: tuple[Surrounding, ...], metric: Metric) -> tuple[str, ...]:
     """Says what differed that must not.
 
     Args:
         surroundings: What was found.
+        metric: What recipes are compared by.
     """
     return tuple(
         f"Not all runs had the same {one.name}: "
         + "; ".join(f"{value} in {listing(labels)}" for value, labels in one.values)
-        + f". So {CRITICAL[one.name]}."
+        + f". So {CRITICAL[one.name].format(metric=metric.name)}."
         for one in surroundings
         if one.name in CRITICAL and len(one.values) > 1
     )

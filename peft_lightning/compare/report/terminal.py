@@ -13,6 +13,7 @@ from peft_lightning.compare.report.figure_words import DASH
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.summary_table import RECIPE, Column, columns
+from peft_lightning.task import Task
 
 PADDING = 2
 
@@ -22,6 +23,7 @@ def print_report(
     rows: Sequence[Figures],
     recommendations: Sequence[Recommendation],
     sentences: Sequence[str],
+    task: type[Task],
 ) -> None:
     """Prints the table, the recommendations and the sentences.
 
@@ -30,8 +32,9 @@ def print_report(
         rows: The recipes' figures.
         recommendations: The answers to the questions.
         sentences: The verdict.
+        task: What the runs are for.
     """
-    shown, dropped = _fitting(columns(rows), rows, console.width)
+    shown, dropped = _fitting(columns(rows, task), rows, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, PADDING, 0, 0))
     for column in shown:
         justify = "left" if column is RECIPE else "right"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from peft_lightning.compare.report.study import Run
 from peft_lightning.errors import UserError
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.task import Task
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class Texts:
 
     Args:
         by_id: The texts, by row in the test split.
-        class_names: What the classes are called.
+        task: What their labels are for.
     """
 
     by_id: dict[int, str]
-    class_names: tuple[str, ...]
+    task: Task
 
 
 def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
@@ -45,18 +46,19 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
         with _offline():
             seed = int(data["seed"])
             corpus = read_corpus(str(data["source"]), data["text_column"], data["label_column"], seed)
-            train, val = draw_training_and_validation(corpus.train.labels, data["n_train"], data["n_val"], seed)
-            test = corpus.test.take(draw_test(corpus.test.labels, data["n_test"], seed))
+            strata = corpus.task.strata
+            train, val = draw_training_and_validation(strata(corpus.train.labels), data["n_train"], data["n_val"], seed)
+            test = corpus.test.take(draw_test(strata(corpus.test.labels), data["n_test"], seed))
             drawn = (corpus.train.take(train), corpus.train.take(val), test)
     except (KeyError, TypeError, ValueError, IndexError):
         return "The texts are not shown: the run's settings do not say where they came from."
     except UserError:
         return f"The texts are not shown: {record.dataset.source} cannot be read from here without a network."
-    if fingerprint(corpus.class_names, drawn) != record.dataset.fingerprint:
+    if fingerprint(corpus.task.label_names, drawn) != record.dataset.fingerprint:
         return f"The texts are not shown: {record.dataset.source} has changed since the runs read it."
     wanted = set(ids)
     found = {int(row): text for row, text in zip(test.rows, test.texts, strict=True) if int(row) in wanted}
-    return Texts(found, tuple(corpus.class_names))
+    return Texts(found, corpus.task)
 
 
 @contextmanager

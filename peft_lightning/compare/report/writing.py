@@ -49,13 +49,18 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     study = read_study(folder, others)
     findings = find(study)
     rows = summarise(study, findings)
-    statistics = findings.statistics
-    told = verdict(statistics) if statistics is not None else ()
+    statistics, task = findings.statistics, study.task
+    metric = task.headline
+    told = verdict(statistics, metric) if statistics is not None else ()
     pairs = len(statistics.differences) if statistics is not None else 0
     shown = _texts(study, findings) if texts else WITHOUT_TEXTS
     hide = NOTHING if texts else ALL_FOLDERS
     page = render_page(study, findings, rows, told, shown, hide)
-    for name, content in (("table.md", as_markdown(rows)), ("results.csv", as_csv(study, hide)), ("report.html", page)):
+    for name, content in (
+        ("table.md", as_markdown(rows, task)),
+        ("results.csv", as_csv(study, hide)),
+        ("report.html", page),
+    ):
         try:
             write_atomically(folder / name, content.encode())
         except CannotWrite as error:
@@ -63,11 +68,11 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
-        pairwise = verdict_in_short(statistics)
+        pairwise = verdict_in_short(statistics, metric)
     else:
         pairwise = told if pairs <= FEW else told[:-pairs]
     sentences = [*cautions, *pairwise, *findings.left_out, *study.notes]
-    print_report(console, rows, recommend(rows, statistics), sentences)
+    print_report(console, rows, recommend(rows, statistics, metric), sentences, task)
     console.print(f"\nwritten to {folder}: report.html, table.md, results.csv", markup=False, soft_wrap=True)
 
 
@@ -77,7 +82,7 @@ def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
     fairness = describe_fairness(study, describe_surroundings(study), NOTHING)
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
-        *on_other_data(rows),
+        *on_other_data(rows, study.task.headline),
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
         *fairness["surroundings"],
     ]

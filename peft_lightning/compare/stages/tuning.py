@@ -8,9 +8,12 @@ from pathlib import Path
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.task import FIRST, Metric, problem_type_in, task_named
 
 SCHEMA = 1
 FILE = "tuning.json"
+# What a try measured, which the file calls by the metric: val_acc for classes.
+MEASURED = "validation"
 # Two steps are a factor of ten: 5 rates span two decades, which tells a rate of another method from one's own.
 FACTOR = math.sqrt(10)
 
@@ -21,20 +24,20 @@ class Try:
 
     Args:
         learning_rate: The rate.
-        val_acc: Accuracy on the validation split, from 0 to 1; None if the run did not finish, or has not yet.
+        validation: The task's headline metric on the validation split; None if the run did not finish, or has not yet.
         val_loss: Loss on the validation split, of the same checkpoint.
         diverged: Whether the run ended because its loss was no number any more.
     """
 
     learning_rate: float
-    val_acc: float | None = None
+    validation: float | None = None
     val_loss: float | None = None
     diverged: bool = False
 
     @property
     def tried(self) -> bool:
         """Whether the rate had its chance: a rate that is too high is a result, a run that failed is none."""
-        return self.val_acc is not None or self.diverged
+        return self.validation is not None or self.diverged
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,19 @@ class Tuning:
         tries: The rates of each recipe, lowest first, by its label.
         chosen: The rate that its runs train with, by its label; empty until all are tried.
         seed: The seed that all tries are trained with.
+        problem_type: The task, which says what was measured.
     """
 
     budget: int
     tries: dict[str, tuple[Try, ...]]
     chosen: dict[str, float]
     seed: int | None = None
+    problem_type: str = FIRST.problem_type
+
+    @property
+    def metric(self) -> Metric:
+        """What rates are chosen by."""
+        return task_named(self.problem_type).headline
 
     @property
     def tried(self) -> dict[str, int]:
@@ -69,7 +79,12 @@ class Tuning:
         Args:
             folder: The comparison's folder.
         """
-        content = {"schema": SCHEMA, "factor": FACTOR, **asdict(self)}
+        key = _validation_key(self.metric)
+        tries = {
+            label: [{key if name == MEASURED else name: value for name, value in asdict(one).items()} for one in ones]
+            for label, ones in self.tries.items()
+        }
+        content = {"schema": SCHEMA, "factor": FACTOR, **asdict(self), "tries": tries}
         write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -90,8 +105,15 @@ def read_tuning(folder: Path) -> Tuning | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise UserError(f"{path} is of version {content['schema']}; this version of peft-lightning reads {SCHEMA}")
-        tries = {label: tuple(Try(**one) for one in ones) for label, ones in content["tries"].items()}
-        return Tuning(content["budget"], tries, dict(content["chosen"]), content["seed"])
+        problem_type = problem_type_in(content)
+        key = _validation_key(task_named(problem_type).headline)
+        tries = {
+            label: tuple(
+                Try(**{MEASURED if name == key else name: value for name, value in one.items()}) for one in ones
+            )
+            for label, ones in content["tries"].items()
+        }
+        return Tuning(content["budget"], tries, dict(content["chosen"]), content["seed"], problem_type)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -116,15 +138,18 @@ def rates_around(own: float, budget: int) -> tuple[float, ...]:
     return tuple(own if place == 0 else float(f"{own * FACTOR**place:.3g}") for place in places)
 
 
-def choose(tries: Sequence[Try], own: float) -> float:
-    """Chooses by validation accuracy, then by the lower validation loss, then the lower rate.
+def choose(tries: Sequence[Try], own: float, metric: Metric) -> float:
+    """Chooses by the validation metric, then by the lower validation loss, then the lower rate.
 
     Args:
         tries: What was tried, lowest rate first.
         own: The recipe's own rate, which stays where no try finished.
+        metric: What was measured.
     """
-    measured = [one for one in tries if one.val_acc is not None]
-    return max(measured, key=_worth).learning_rate if measured else own
+    measured = [(one, one.validation) for one in tries if one.validation is not None]
+    if not measured:
+        return own
+    return max(measured, key=lambda pair: (metric.oriented(pair[1]), _lowness(pair[0].val_loss)))[0].learning_rate
 
 
 def tuning_in_words(tuning: Tuning) -> list[str]:
@@ -137,14 +162,15 @@ def tuning_in_words(tuning: Tuning) -> list[str]:
     for label, rate in tuning.chosen.items():
         tries = tuning.tries[label]
         best = next((one for one in tries if one.learning_rate == rate), None)
-        if best is None or best.val_acc is None:
+        if best is None or best.validation is None:
             sentences.append(f"{label}: no rate could be trained; it keeps its own, {rate:g}")
             continue
         tried, diverged = tuning.tried[label], sum(one.diverged for one in tries)
         besides = [f"{diverged} of them diverged"] if diverged else []
         besides += [f"{len(tries) - tried} more without a result"] if tried < len(tries) else []
         of = f"{tried} ({', '.join(besides)})" if besides else f"{tried}"
-        said = f"{label}: learning rate {rate:g} of {of}, {100 * best.val_acc:.1f} % validation accuracy"
+        words = tuning.metric.words(best.validation)
+        said = f"{label}: learning rate {rate:g} of {of}, {words} validation {tuning.metric.name}"
         ends = {tries[0].learning_rate: "lowest", tries[-1].learning_rate: "highest"}
         if rate in ends:
             said += f"; it is the {ends[rate]} tried, and beyond it may be a better one"
@@ -152,6 +178,9 @@ def tuning_in_words(tuning: Tuning) -> list[str]:
     return sentences
 
 
-def _worth(one: Try) -> tuple[float, float]:
-    loss = one.val_loss
-    return one.val_acc or 0.0, -loss if loss is not None and math.isfinite(loss) else -math.inf
+def _lowness(loss: float | None) -> float:
+    return -loss if loss is not None and math.isfinite(loss) else -math.inf
+
+
+def _validation_key(metric: Metric) -> str:
+    return metric.validation.replace("/", "_")

@@ -17,6 +17,7 @@ from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
 from peft_lightning.compare.stages.tuning import Try, Tuning, choose, rates_around
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config
+from peft_lightning.task import Metric
 
 # The first seed that is none of the comparison's: its runs shall not be the ones that the rate was chosen by.
 FIRST_SEED = 1000
@@ -90,13 +91,20 @@ def tune(plan: Plan, folder: Path, tuning: Tuning, pool: Pool, forecast_s: Mappi
     outcomes: dict[str, list[Outcome]] = {label: [] for label in tuning.tries}
     for job, outcome in zip(jobs, run_jobs(jobs, pool, view, _after, tried_before), strict=True):
         outcomes[job.label].append(outcome)
+    records = [
+        outcome.record for ended in outcomes.values() for outcome in ended if outcome.finished and outcome.record
+    ]
+    measured = replace(tuning, problem_type=records[0].problem_type) if records else tuning
     tries = {
-        label: tuple(_with_result(one.learning_rate, outcome) for one, outcome in zip(planned, ended, strict=True))
+        label: tuple(
+            _with_result(one.learning_rate, outcome, measured.metric)
+            for one, outcome in zip(planned, ended, strict=True)
+        )
         for (label, planned), ended in zip(tuning.tries.items(), outcomes.values(), strict=True)
     }
     own = {recipe.label: _own_rate(recipe) for recipe in plan.recipes}
-    chosen = {label: choose(ones, own[label]) for label, ones in tries.items()}
-    done = replace(tuning, tries=tries, chosen=chosen)
+    chosen = {label: choose(ones, own[label], measured.metric) for label, ones in tries.items()}
+    done = replace(measured, tries=tries, chosen=chosen)
     done.write(folder)
     return done
 
@@ -110,9 +118,9 @@ def _after(job: Job, outcome: Outcome) -> None:
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
 
 
-def _with_result(rate: float, outcome: Outcome) -> Try:
+def _with_result(rate: float, outcome: Outcome, metric: Metric) -> Try:
     metrics = outcome.record.metrics if outcome.finished and outcome.record is not None else {}
-    return Try(rate, metrics.get("val/acc"), metrics.get("val/loss"), outcome.diverged)
+    return Try(rate, metrics.get(metric.validation), metrics.get("val/loss"), outcome.diverged)
 
 
 def _own_rate(recipe: PlannedRecipe) -> float:

@@ -1,5 +1,9 @@
 """Which differences between methods are real: intervals, paired tests, and what it would take to tell the others apart.
 
+Whatever the task, what is paired is the score of each answer, higher is better: whether it is right, or a float such as
+minus an error. The variance components below are those of any score; two corrections are for right and wrong alone, and
+are left out for floats. The argument is made for the correctness of classes.
+
 Every method was trained with a few seeds and every trained model was asked the same N reviews, so the correctness of
 method m, seed s, review i has the crossed random effects y_msi = accuracy_m + review_mi + seed_ms + residual_msi. The
 question is about the *methods*: the answer has to hold for new seeds and for new reviews.
@@ -45,7 +49,7 @@ are built upon. It is imported in functions only.
 from peft_lightning.compare.statistics.paired_tests import (
     Difference,
     Interval,
-    MethodAccuracy,
+    MethodScore,
     Statistics,
     compare_methods,
     measure_methods,
@@ -55,7 +59,7 @@ from peft_lightning.compare.statistics.verdict import verdict, verdict_in_short
 __all__ = [
     "Difference",
     "Interval",
-    "MethodAccuracy",
+    "MethodScore",
     "Statistics",
     "compare_methods",
     "measure_methods",

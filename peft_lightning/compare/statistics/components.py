@@ -1,14 +1,17 @@
-"""Where accuracies vary: over reviews, over seeds, and over both together."""
+"""Where scores vary: over reviews, over seeds, and over both together."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+# Its square, which degrees of freedom are divided by, is still a number.
+LEAST_VARIANCE = 1e-100
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,11 @@ class Components:
     Args:
         reviews: Number of reviews N.
         seeds: Number of seeds of each method, shape (M,).
-        mean: Mean accuracy over seeds, in 0 to 1, shape (M,).
-        covariance: Covariance over reviews of the methods' seed-mean correctness, shape (M, M).
-        seed: Variance of a seed's accuracy over all reviews there are, unbiased and so perhaps negative, shape (M,).
+        mean: Mean score over seeds, shape (M,).
+        covariance: Covariance over reviews of the methods' seed-mean scores, shape (M, M).
+        seed: Variance of a seed's mean score over all reviews there are, unbiased and so perhaps negative, shape (M,).
         residual: Variance of a single answer by a single seed beyond its review and its seed, shape (M,).
+        binary: Whether answers are right or wrong, and their scores 1 or 0.
     """
 
     reviews: int
@@ -44,31 +48,36 @@ class Components:
     covariance: Floats
     seed: Floats
     residual: Floats
+    binary: bool = True
 
     @classmethod
-    def of(cls, correct: Mapping[str, npt.NDArray[np.bool_]]) -> "Components":
+    def of(cls, scores: Mapping[str, npt.NDArray[Any]]) -> "Components":
         """Estimates the components by the two-way analysis of variance of each method (Searle et al. 1992).
 
         Args:
-            correct: Correctness for each method, shape (seeds of the method, N).
+            scores: Scores of each method, bool where answers are right or wrong, shape (seeds of the method, N).
 
         Returns:
             The components, methods in the order of the mapping.
         """
-        n = next(iter(correct.values())).shape[1]
-        counts = np.array([len(answers) for answers in correct.values()])
-        by_review = np.stack([answers.mean(axis=0) for answers in correct.values()])
+        n = next(iter(scores.values())).shape[1]
+        binary = all(answers.dtype == np.bool_ for answers in scores.values())
+        counts = np.array([len(answers) for answers in scores.values()])
+        by_review = np.stack([answers.mean(axis=0) for answers in scores.values()])
         mean = by_review.mean(axis=1)
         centred = by_review - mean[:, None]
-        seed, residual = np.zeros(len(correct)), np.zeros(len(correct))
-        for number, answers in enumerate(correct.values()):
+        seed, residual = np.zeros(len(scores)), np.zeros(len(scores))
+        for number, answers in enumerate(scores.values()):
             if (seeds := len(answers)) > 1:
-                # Answers are 0 or 1, so the squares within a review are those of a binomial.
-                within = seeds * float((by_review[number] * (1 - by_review[number])).sum())
+                if binary:
+                    # Answers are 0 or 1, so the squares within a review are those of a binomial.
+                    within = seeds * float((by_review[number] * (1 - by_review[number])).sum())
+                else:
+                    within = float(((answers - by_review[number]) ** 2).sum())
                 between = n * float(((answers.mean(axis=1) - mean[number]) ** 2).sum())
                 residual[number] = max(0.0, within - between) / ((seeds - 1) * (n - 1))
                 seed[number] = (between / (seeds - 1) - residual[number]) / n
-        return cls(n, counts, mean, centred @ centred.T / n, seed, residual)
+        return cls(n, counts, mean, centred @ centred.T / n, seed, residual, binary)
 
     @property
     def seeds_measured(self) -> bool:
@@ -91,12 +100,14 @@ class Components:
         return own
 
     def of_means(self) -> Variance:
-        """The variance of each method's mean accuracy.
+        """The variance of each method's mean score.
 
         Returns:
             Its parts, shape (M,).
         """
         squares = self.reviews * self.covariance.diagonal()
+        if not self.binary:
+            return self._with_seeds(self._over_reviews(squares), self.moderated() / self.seeds[:, None])
         # Two imagined reviews right and two wrong (Agresti and Coull 1998), around the mean that they give.
         n = self.reviews + 4
         centre = self.shrunk_mean()
@@ -104,11 +115,13 @@ class Components:
         return self._with_seeds(squares / (n * (n - 1)), self.moderated() / self.seeds[:, None])
 
     def shrunk_mean(self) -> Floats:
-        """Mean accuracy after two imagined reviews right and two wrong, the centre of Agresti and Coull's interval.
+        """Mean after two imagined reviews right and two wrong, the centre of Agresti and Coull's interval.
 
         Returns:
-            Accuracies, shape (M,).
+            Means, shape (M,); as they were measured where answers are not right or wrong.
         """
+        if not self.binary:
+            return self.mean
         return (self.reviews * self.mean + 2) / (self.reviews + 4)
 
     def of_differences(self, first: Integers, second: Integers) -> Variance:
@@ -123,13 +136,20 @@ class Components:
         """
         own = self.covariance.diagonal()
         squares = self.reviews * np.maximum(0, own[first] + own[second] - 2 * self.covariance[first, second])
+        weights = self.moderated() / self.seeds[:, None]
+        if not self.binary:
+            return self._with_seeds(self._over_reviews(squares), weights[first] + weights[second])
         # One imagined review won by either side (Bonett and Price 2012), around the mean that they give.
         n = self.reviews + 2
         difference = self.mean[first] - self.mean[second]
         centre = difference * self.reviews / n
         squares = squares + self.reviews * (difference - centre) ** 2 + 2 + 2 * centre**2
-        weights = self.moderated() / self.seeds[:, None]
         return self._with_seeds(squares / (n * (n - 1)), weights[first] + weights[second])
+
+    def _over_reviews(self, squares: Floats) -> Floats:
+        """The variance of a mean over reviews, from its sum of squares; never 0: nothing could be held against that."""
+        variance: Floats = squares / (self.reviews * (self.reviews - 1))
+        return np.maximum(variance, LEAST_VARIANCE)
 
     def _with_seeds(self, reviews: Floats, weights: Floats) -> Variance:
         """Adds the seeds' part, linear in the methods' components: weights of shape (…, M)."""

@@ -1,8 +1,10 @@
-"""From the answers of all runs to accuracies with intervals and differences with tests."""
+"""From the scores of all runs to means with intervals and differences with tests."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,31 +19,31 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval, in the unit of what it is of: 0.01 is one percentage point."""
+    """An interval, in the unit of what it is of: of shares 0.01 is one percentage point."""
 
     low: float
     high: float
 
 
 @dataclass(frozen=True)
-class MethodAccuracy:
-    """How accurate a method is; accuracies are in 0 to 1, intervals are of 95 %.
+class MethodScore:
+    """How good a method is, by its mean score: the accuracy of right and wrong answers. Intervals are of 95 %.
 
     Args:
         method: The name.
         seeds: Number of seeds it was trained with.
-        accuracy: Mean over the seeds.
-        interval: Of the accuracy to expect with new seeds on new reviews. Where no method has two seeds it is
+        mean: Mean score over the seeds.
+        interval: Of the score to expect with new seeds on new reviews. Where no method has two seeds it is
             ``sample_interval``: of these trained models alone.
-        sample_interval: Of the accuracy of these very trained models on new reviews.
-        seed_interval: Of the accuracy to expect with new seeds on these very reviews, by Student's t over the seeds;
+        sample_interval: Of the score of these very trained models on new reviews.
+        seed_interval: Of the score to expect with new seeds on these very reviews, by Student's t over the seeds;
             None with one seed.
-        seed_sd: Standard deviation of the seeds' accuracies on these reviews; None with one seed.
+        seed_sd: Standard deviation of the seeds' mean scores on these reviews; None with one seed.
     """
 
     method: str
     seeds: int
-    accuracy: float
+    mean: float
     interval: Interval
     sample_interval: Interval
     seed_interval: Interval | None
@@ -50,16 +52,16 @@ class MethodAccuracy:
 
 @dataclass(frozen=True)
 class Difference:
-    """How two methods differ; 0.01 is one percentage point.
+    """How two methods differ; of right and wrong answers 0.01 is one percentage point.
 
     Args:
         first: Name of one method.
         second: Name of the other.
-        difference: Accuracy of the first minus accuracy of the second.
+        difference: Score of the first minus score of the second.
         standard_error: Of the difference, over new seeds and new reviews.
         df: Degrees of freedom of the t distribution that it is held against.
         interval: Of 95 % for this pair alone.
-        p_value: That methods of equal accuracy differ by as much or more, for this pair alone.
+        p_value: That methods of equal scores differ by as much or more, for this pair alone.
         corrected_p_value: Corrected for the number of pairs.
         told_apart: Whether the corrected p-value is at most 5 %.
         reviews_needed: How many reviews at the same seeds would tell them apart with a power of 80 %, were the
@@ -93,30 +95,31 @@ class Statistics:
 
     reviews: int
     seeds_measured: bool
-    methods: tuple[MethodAccuracy, ...]
+    methods: tuple[MethodScore, ...]
     differences: tuple[Difference, ...]
 
 
-def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> Statistics:
+def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> Statistics:
     """Compares methods trained with several seeds on the same test reviews (the package's docstring argues how).
 
     Args:
-        correct: For each method which answers were right: True or False, or 1 or 0, shape (seeds of the method, N),
-            columns in the same order of reviews for all. One seed is enough, and numbers of seeds may differ.
+        scores: For each method which answers were right: True or False, or 1 or 0, or else how good they were, in
+            floats, higher is better; shape (seeds of the method, N), columns in the same order of reviews for all. One
+            seed is enough, and numbers of seeds may differ.
         plan: Whether to work out how many reviews or seeds would tell apart what is not, which takes some
             milliseconds a pair.
 
     Returns:
-        Accuracies of M methods and differences of M (M − 1) / 2 pairs.
+        Mean scores of M methods and differences of M (M − 1) / 2 pairs.
 
     Raises:
         ValueError: If there are fewer than two methods or reviews, or an array is not of that shape and kind.
     """
     from scipy import special
 
-    if len(correct) < 2:
-        raise ValueError(f"a comparison takes at least two methods, not {len(correct)}")
-    answers = _checked(correct)
+    if len(scores) < 2:
+        raise ValueError(f"a comparison takes at least two methods, not {len(scores)}")
+    answers = _checked(scores)
     components = Components.of(answers)
     names = list(answers)
     pairs = np.array(list(itertools.combinations(range(len(names)), 2)))
@@ -127,6 +130,8 @@ def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> 
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * error
     p_values = np.minimum(1, 2 * special.stdtr(variance.df, -np.abs(difference) / error))
     family = corrected(p_values, len(names))
+    # The largest difference that there can be.
+    most = 1.0 if components.binary else math.inf
     differences = []
     for number, (one, other) in enumerate(pairs.tolist()):
         told_apart = bool(family[number] <= LEVEL)
@@ -139,7 +144,7 @@ def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> 
                 difference=float(difference[number]),
                 standard_error=float(error[number]),
                 df=float(variance.df[number]),
-                interval=_interval(difference[number], half[number], -1.0, 1.0),
+                interval=_interval(difference[number], half[number], -most, most),
                 p_value=float(p_values[number]),
                 corrected_p_value=float(family[number]),
                 told_apart=told_apart,
@@ -147,50 +152,49 @@ def compare_methods(correct: Mapping[str, npt.ArrayLike], plan: bool = True) -> 
                 seeds_needed=seeds_needed(*wanted) if plan and not told_apart else None,
             )
         )
-    return Statistics(
-        components.reviews, components.seeds_measured, _accuracies(answers, components), tuple(differences)
-    )
+    return Statistics(components.reviews, components.seeds_measured, _means(answers, components), tuple(differences))
 
 
-def measure_methods(correct: Mapping[str, npt.ArrayLike]) -> tuple[MethodAccuracy, ...]:
+def measure_methods(scores: Mapping[str, npt.ArrayLike]) -> tuple[MethodScore, ...]:
     """Measures methods without comparing them; one alone will do.
 
     Args:
-        correct: As for ``compare_methods``.
+        scores: As for ``compare_methods``.
 
     Returns:
-        Their accuracies, in the order given.
+        Their mean scores, in the order given.
 
     Raises:
         ValueError: If there is no method, fewer than two reviews, or an array is not of that shape and kind.
     """
-    if not correct:
+    if not scores:
         raise ValueError("there is no method to measure")
-    answers = _checked(correct)
-    return _accuracies(answers, Components.of(answers))
+    answers = _checked(scores)
+    return _means(answers, Components.of(answers))
 
 
-def _accuracies(answers: Mapping[str, npt.NDArray[np.bool_]], components: Components) -> tuple[MethodAccuracy, ...]:
+def _means(answers: Mapping[str, npt.NDArray[Any]], components: Components) -> tuple[MethodScore, ...]:
     from scipy import special
 
     variance = components.of_means()
     centre = components.shrunk_mean()
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.total)
     sample_half = special.stdtrit(components.reviews - 1, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
+    ends = (0.0, 1.0) if components.binary else (-math.inf, math.inf)
     methods = []
-    for number, (name, right) in enumerate(answers.items()):
-        seeds, mean = len(right), float(components.mean[number])
-        sd = float(right.mean(axis=1).std(ddof=1)) if seeds > 1 else None
+    for number, (name, scores) in enumerate(answers.items()):
+        seeds, mean = len(scores), float(components.mean[number])
+        sd = float(scores.mean(axis=1).std(ddof=1)) if seeds > 1 else None
         over_seeds = None
         if sd is not None:
-            over_seeds = _interval(mean, special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * sd / seeds**0.5, 0.0, 1.0)
+            over_seeds = _interval(mean, special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * sd / seeds**0.5, *ends)
         methods.append(
-            MethodAccuracy(
+            MethodScore(
                 method=name,
                 seeds=seeds,
-                accuracy=mean,
-                interval=_interval(centre[number], half[number], 0.0, 1.0),
-                sample_interval=_interval(centre[number], sample_half[number], 0.0, 1.0),
+                mean=mean,
+                interval=_interval(centre[number], half[number], *ends),
+                sample_interval=_interval(centre[number], sample_half[number], *ends),
                 seed_interval=over_seeds,
                 seed_sd=sd,
             )
@@ -202,15 +206,24 @@ def _interval(centre: float, half: float, least: float, most: float) -> Interval
     return Interval(max(least, float(centre - half)), min(most, float(centre + half)))
 
 
-def _checked(correct: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[np.bool_]]:
-    arrays = {name: np.asarray(values) for name, values in correct.items()}
+def _checked(scores: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+    """The scores as arrays, of bool where all are right or wrong."""
+    arrays = {name: np.asarray(values) for name, values in scores.items()}
     reviews = None
     for name, values in arrays.items():
         if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
             raise ValueError(f"{name}: correctness has shape {values.shape}, not (seeds ≥ 1, reviews ≥ 2)")
-        if values.dtype != np.bool_ and not np.isin(values, (0, 1)).all():
-            raise ValueError(f"{name}: correctness holds values other than True, False, 1 and 0")
+        finite = np.issubdtype(values.dtype, np.floating) and bool(np.isfinite(values).all())
+        if not finite and not _right_or_wrong(values):
+            raise ValueError(
+                f"{name}: correctness holds values other than True, False, 1 and 0, which are no finite floats either"
+            )
         if reviews is not None and values.shape[1] != reviews:
             raise ValueError(f"{name} was tested on {values.shape[1]} reviews and {next(iter(arrays))} on {reviews}")
         reviews = values.shape[1]
-    return {name: values.astype(np.bool_) for name, values in arrays.items()}
+    binary = all(map(_right_or_wrong, arrays.values()))
+    return {name: values.astype(np.bool_ if binary else np.float64) for name, values in arrays.items()}
+
+
+def _right_or_wrong(values: npt.NDArray[Any]) -> bool:
+    return values.dtype == np.bool_ or bool(np.isin(values, (0, 1)).all())

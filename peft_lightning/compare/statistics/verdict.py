@@ -1,13 +1,15 @@
 """The comparison in plain English."""
 
 from peft_lightning.compare.statistics.paired_tests import Difference, Interval, Statistics
+from peft_lightning.task import Metric
 
 
-def verdict(statistics: Statistics) -> tuple[str, ...]:
+def verdict(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
     """Says which differences are real, which are not told apart, and what would tell them apart.
 
     Args:
         statistics: The comparison, with its plan.
+        metric: What the mean of its scores is.
 
     Returns:
         Sentences: what holds for all, the real differences, largest first, then the others, largest first.
@@ -21,16 +23,17 @@ def verdict(statistics: Statistics) -> tuple[str, ...]:
             f" {'' if statistics.seeds_measured else 'as trained models '}beyond chance (5 % for all pairs together);"
             " brackets hold the 95 % interval of each pair alone."
         )
-    sentences.extend(_real(pair) for pair in ordered if pair.told_apart)
-    sentences.extend(_not_told_apart(pair, statistics, seeds) for pair in ordered if not pair.told_apart)
+    sentences.extend(_real(pair, metric) for pair in ordered if pair.told_apart)
+    sentences.extend(_not_told_apart(pair, statistics, seeds, metric) for pair in ordered if not pair.told_apart)
     return tuple(sentences)
 
 
-def verdict_in_short(statistics: Statistics) -> tuple[str, ...]:
+def verdict_in_short(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
     """Says the same in fewer words where no pair of several is told apart: one sentence for all of them.
 
     Args:
         statistics: The comparison, with its plan.
+        metric: What the mean of its scores is.
 
     Returns:
         Sentences: what holds for all, and the largest difference with what would tell that one apart; the whole
@@ -38,7 +41,7 @@ def verdict_in_short(statistics: Statistics) -> tuple[str, ...]:
     """
     pairs = statistics.differences
     if len(pairs) < 2 or any(pair.told_apart for pair in pairs):
-        return verdict(statistics)
+        return verdict(statistics, metric)
     largest = max(pairs, key=lambda pair: abs(pair.difference))
     better, worse, size, interval = _better_first(largest)
     counts = sorted({method.seeds for method in statistics.methods})
@@ -47,26 +50,10 @@ def verdict_in_short(statistics: Statistics) -> tuple[str, ...]:
     if size == 0:
         return (*_cautions(statistics), f"{none}: all measured the same.")
     sentence = (
-        f"{none}; the largest difference is {points(size)} points, {better} over {worse}"
-        f" ({points(interval.low)} to {points(interval.high)}, the 95 % interval of this pair alone)."
+        f"{none}; the largest difference is {metric.gap(size)}, {better} over {worse}"
+        f" ({_range(interval, metric)}, the 95 % interval of this pair alone)."
     )
     return (*_cautions(statistics), f"{sentence} {_needed(largest, statistics.seeds_measured)}")
-
-
-def points(share: float, signed: bool = False) -> str:
-    """Words a difference of shares in percentage points, with a true minus sign.
-
-    One decimal is enough, except for small ones, so that no real difference reads as 0.0.
-
-    Args:
-        share: The difference.
-        signed: Whether a positive one gets its sign.
-    """
-    value = 100 * share
-    text = f"{value:+.1f}" if abs(value) >= 0.095 else f"{value:+.2f}"
-    if float(text) == 0:
-        return "0.0"
-    return (text if signed else text.removeprefix("+")).replace("-", "−")
 
 
 def _cautions(statistics: Statistics) -> list[str]:
@@ -82,18 +69,18 @@ def _cautions(statistics: Statistics) -> list[str]:
     ]
 
 
-def _real(pair: Difference) -> str:
+def _real(pair: Difference, metric: Metric) -> str:
     better, worse, size, interval = _better_first(pair)
-    return f"{better} is {points(size)} points better than {worse} ({points(interval.low)} to {points(interval.high)})."
+    return f"{better} is {metric.gap(size)} better than {worse} ({_range(interval, metric)})."
 
 
-def _not_told_apart(pair: Difference, statistics: Statistics, seeds: dict[str, int]) -> str:
+def _not_told_apart(pair: Difference, statistics: Statistics, seeds: dict[str, int], metric: Metric) -> str:
     better, worse, size, interval = _better_first(pair)
     had = f"{seeds[better]} and {_seeds(seeds[worse])}" if seeds[better] != seeds[worse] else _seeds(seeds[better])
-    measured = f"{better} measured {points(size)} points better" if size > 0 else "they measured the same"
+    measured = f"{better} measured {metric.gap(size)} better" if size > 0 else "they measured the same"
     sentence = (
         f"{better} and {worse} are not told apart by {statistics.reviews:,} reviews and {had}:"
-        f" {measured} ({points(interval.low)} to {points(interval.high)})."
+        f" {measured} ({_range(interval, metric)})."
     )
     return f"{sentence} {_needed(pair, statistics.seeds_measured)}" if size > 0 else sentence
 
@@ -119,6 +106,10 @@ def _better_first(pair: Difference) -> tuple[str, str, float, Interval]:
     if pair.difference >= 0:
         return pair.first, pair.second, pair.difference, pair.interval
     return pair.second, pair.first, -pair.difference, Interval(-pair.interval.high, -pair.interval.low)
+
+
+def _range(interval: Interval, metric: Metric) -> str:
+    return f"{metric.difference(interval.low)} to {metric.difference(interval.high)}"
 
 
 def _seeds(count: int) -> str:

@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 
 from peft_lightning.data.sampling import hold_out
-from peft_lightning.data.sources.class_labels import class_numbers
 from peft_lightning.data.sources.corpus import Corpus, RawSplit, Split, fingerprint
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, read_hub
 from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts
 from peft_lightning.errors import UserError
+from peft_lightning.task import find_task
 
 __all__ = ["Corpus", "Split", "fingerprint", "is_on_hub", "prepare", "read_corpus", "read_texts"]
 
@@ -34,18 +34,18 @@ def read_corpus(source: str, text_column: str, label_column: str, seed: int) -> 
         seed: the seed of the split.
 
     Returns:
-        Both splits and the names of the classes, which the training split decides.
+        Both splits and the task, which the labels of the training split decide.
 
     Raises:
         UserError: the source does not exist or cannot be used.
     """
     train, test = _read(source, text_column, label_column)
-    train_classes, test_classes, class_names = class_numbers(train, test)
-    whole = Split(train.texts, train_classes, np.arange(len(train.texts)))
-    if test is None or test_classes is None:
-        remaining, held = hold_out(train_classes, max(1, len(train.texts) // _HELD_OUT_SHARE), seed)
-        return Corpus(whole.take(remaining), whole.take(held), class_names)
-    return Corpus(whole, Split(test.texts, test_classes, np.arange(len(test.texts))), class_names)
+    task, targets, test_targets = find_task(train, test)
+    whole = Split(train.texts, targets, np.arange(len(train.texts)))
+    if test is None or test_targets is None:
+        remaining, held = hold_out(task.strata(targets), max(1, len(train.texts) // _HELD_OUT_SHARE), seed)
+        return Corpus(whole.take(remaining), whole.take(held), task)
+    return Corpus(whole, Split(test.texts, test_targets, np.arange(len(test.texts))), task)
 
 
 def is_on_hub(source: str) -> bool:

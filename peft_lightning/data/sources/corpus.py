@@ -1,14 +1,16 @@
-"""What a source gives: texts with labels, as found and then with the labels as class numbers."""
+"""What a source gives: texts with labels, as found and then with the labels as targets of a task."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task import Task
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,16 @@ class RawSplit:
 
 @dataclass(frozen=True)
 class Split:
-    """Texts and class numbers.
+    """Texts and targets.
 
     Args:
         texts: the texts.
-        labels: class of each text, int64, shape (n,).
+        labels: target of each text, such as the number of its class, shape (n, …).
         rows: row of each text in the split it comes from, int64, shape (n,).
     """
 
     texts: Sequence[str]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     rows: NDArray[np.int64]
 
     def take(self, positions: NDArray[np.int64]) -> "Split":
@@ -53,24 +55,24 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The training split, the test split, and what the classes are called."""
+    """The training split, the test split, and what their labels are for."""
 
     train: Split
     test: Split
-    class_names: list[str]
+    task: Task
 
 
-def fingerprint(class_names: Sequence[str], splits: Iterable[Split]) -> str:
-    """Tell these texts and classes from any others.
+def fingerprint(label_names: Sequence[str], splits: Iterable[Split]) -> str:
+    """Tell these texts and labels from any others.
 
     Args:
-        class_names: what the classes are called.
-        splits: the texts and their classes.
+        label_names: what the labels are called.
+        splits: the texts and their targets.
 
     Returns:
         A SHA-256, in hexadecimal digits.
     """
-    digest = hashlib.sha256(json.dumps(class_names).encode())
+    digest = hashlib.sha256(json.dumps(list(label_names)).encode())
     for split in splits:
         digest.update(json.dumps([list(split.texts), split.labels.tolist()]).encode())
     return digest.hexdigest()

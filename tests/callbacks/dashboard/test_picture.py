@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from peft_lightning.callbacks.dashboard import picture as dashboard_figure
 from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.runs.curves import BUCKETS, Curves
+from peft_lightning.task import FIRST
 
 
 def curves(tmp_path: Path, steps: int, every: int = 1) -> Curves:
     """Falling losses with one high and one low spike, and a validation every so many steps."""
-    found = Curves(tmp_path / "history.csv")
+    found = Curves(tmp_path / "history.csv", FIRST.headline)
     for step in range(1, steps + 1):
         found.add("train/loss", step, {steps // 3: 9.0, steps // 2: -9.0}.get(step, 1 / step))
         found.add("train/learning_rate", step, 1e-3 * (1 - step / steps))
@@ -63,7 +64,7 @@ def test_any_number_of_steps_gives_a_readable_picture(
 def test_the_accuracy_s_axis_promises_no_more_than_100_per_cent_and_shows_a_line_there_whole(
     accuracies: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Curves(tmp_path / "history.csv")
+    found = Curves(tmp_path / "history.csv", FIRST.headline)
     for step, accuracy in enumerate(accuracies, start=1):
         found.add("val/acc", step, accuracy)
     axes = drawn(monkeypatch, found, "", "").axes[1]

@@ -51,7 +51,7 @@ def test_the_study_s_recipes_differ_in_qlora_s_optimiser_alone() -> None:
     (found,) = fairness.differences
     assert found.setting == "model.optimizer"
     assert found.values == dict(zip(STUDY, ("adamw", "adamw", "paged_adamw_8bit", "adamw"), strict=True))
-    assert set(found.weight.touches) == {"memory", "time", "accuracy"}
+    assert set(found.weight.touches) == {"memory", "time", "quality"}
     between = "study/full, study/lora, study/qlora and study/ia3"
     assert headline(fairness).startswith(f"Beyond the method itself 1 setting differs between {between}")
 
@@ -76,13 +76,13 @@ def test_the_tuned_recipes_differ_in_optimiser_rate_and_schedule() -> None:
     ("section", "key", "value", "touched"),
     [
         ("model", "gradient_checkpointing", True, {"memory", "time"}),
-        ("model", "backbone_dtype", "smallest", {"memory", "time", "accuracy"}),
-        ("trainer", "precision", "bf16-mixed", {"memory", "time", "accuracy"}),
-        ("trainer", "accumulate_grad_batches", 4, {"time", "accuracy"}),
-        ("trainer", "max_epochs", 5, {"time", "accuracy"}),
-        ("data", "batch_size", 16, {"memory", "time", "accuracy"}),
+        ("model", "backbone_dtype", "smallest", {"memory", "time", "quality"}),
+        ("trainer", "precision", "bf16-mixed", {"memory", "time", "quality"}),
+        ("trainer", "accumulate_grad_batches", 4, {"time", "quality"}),
+        ("trainer", "max_epochs", 5, {"time", "quality"}),
+        ("data", "batch_size", 16, {"memory", "time", "quality"}),
         ("data", "pad_to_multiple_of", 8, {"memory", "time"}),
-        ("data", "seed", 1, {"accuracy"}),
+        ("data", "seed", 1, {"quality"}),
     ],
 )
 def test_what_confounds_is_found_and_weighed(section: str, key: str, value: object, touched: set[str]) -> None:

@@ -13,8 +13,9 @@ from peft_lightning.compare.execution.outcomes import FAILURE
 from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
 from peft_lightning.compare.stages.tuning import Try, Tuning
 from peft_lightning.runs import record as figures
-from peft_lightning.runs.predictions import write_predictions
+from peft_lightning.runs.predictions import Answers, write_answers
 from peft_lightning.runs.record import RunRecord, Status
+from peft_lightning.task import SingleLabel
 
 SOURCE = "films"
 
@@ -104,10 +105,9 @@ def write_run(
     probabilities[np.arange(reviews), answered] = 0.9
     accuracy = float((answered == labels).mean())
     if finished:
-        write_predictions(
-            directory / "predictions.parquet", np.arange(reviews) * step + first_id, labels, probabilities,
-            made.class_names,
-        )  # fmt: skip
+        ids = np.arange(reviews) * step + first_id
+        answers = Answers(ids, labels, probabilities, SingleLabel(made.class_names))
+        write_answers(directory / "predictions.parquet", answers)
     weights, gradients, optimizer, activations = made.parts
     config = _config(made, seed, directory, source, reviews, n_train, n_val)
     (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -2,12 +2,14 @@ import numpy as np
 
 from peft_lightning.compare.report.disagreements import find_disagreements
 from peft_lightning.runs.predictions import Answers
+from peft_lightning.task import SingleLabel
 
 LABELS = np.array([0, 1, 0, 1])
 
 
 def answers(*right: bool) -> Answers:
-    return Answers(np.array([10, 20, 30, 40]), LABELS, np.where(right, LABELS, 1 - LABELS), 2, None)
+    probabilities = np.eye(2, dtype=np.float32)[np.where(right, LABELS, 1 - LABELS)]
+    return Answers(np.array([10, 20, 30, 40]), LABELS, probabilities, SingleLabel(("n", "p")))
 
 
 def test_the_most_disputed_review_comes_first() -> None:

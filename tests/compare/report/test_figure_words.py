@@ -1,6 +1,7 @@
 import pytest
 
 from peft_lightning.compare.report import figure_words as words
+from peft_lightning.task import FIRST
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,9 @@ def test_memory_in_the_unit_that_shows_it(gib: float | None, said: str) -> None:
 
 
 def test_nothing_measured_is_a_dash() -> None:
-    for word in (words.count, words.percent, words.megabytes, words.number, words.fraction, words.rate, words.span):
+    for word in (words.count, words.percent, words.megabytes, words.number, words.rate, FIRST.headline.words):
         assert word(None) == "–"
+    assert words.span(None, FIRST.headline) == "–"
 
 
 @pytest.mark.parametrize(("rate", "said"), [(2e-5, "2e-5"), (1e-3, "1e-3"), (2.5e-4, "2.5e-4")])

@@ -29,11 +29,15 @@ def test_accuracy_f1_and_auroc_are_of_the_runs_that_the_interval_is_of(tmp_path:
     findings = find(study)
     row = summarise(study, findings)[1]
     kept = [record for run, record in study.recipes[1].finished if run.seed != 2]
-    for figure, metric in ((row.accuracy, "test/acc"), (row.f1, "test/f1"), (row.auroc, "test/auroc")):
+    for figure, metric in (
+        (row.headline, "test/acc"),
+        (row.metrics["f1"], "test/f1"),
+        (row.metrics["auroc"], "test/auroc"),
+    ):
         assert figure == pytest.approx(sum(record.metrics[metric] for record in kept) / 2)
     assert row.interval is not None
-    assert row.accuracy is not None
-    assert row.interval.low < row.accuracy < row.interval.high
+    assert row.headline is not None
+    assert row.interval.low < row.headline < row.interval.high
     assert findings.left_out == (
         "1 of the 3 runs of lora was tested on other reviews than most runs, and left out of its accuracy, F1, AUROC"
         " and tests.",
@@ -58,7 +62,7 @@ def test_a_run_without_answers_is_left_out_of_all_that_is_made_of_answers(tmp_pa
     findings = find(study)
     (row,) = summarise(study, findings)
     accuracies = [record.metrics["test/acc"] for run, record in study.recipes[0].finished if run.seed != 2]
-    assert row.accuracy == pytest.approx(sum(accuracies) / 2)
+    assert row.headline == pytest.approx(sum(accuracies) / 2)
     assert findings.left_out == (
         "1 of the 3 runs of lora left no answers that can be read: its accuracy, F1 and AUROC are of the other 2.",
     )
@@ -69,21 +73,22 @@ def test_the_legend_says_whose_interval_is_not_for_new_seeds(tmp_path: Path) -> 
     dora = replace(LORA, method="dora")
     alone = write_run(tmp_path / "version_0", dora, 1, "dora", 200, first_id=1)
     study = read_study(tmp_path / "mine", [alone])
-    told = legend(summarise(study, find(study)))[1]
+    told = legend(summarise(study, find(study)), study.task.headline)[1]
     assert told == (
         "The interval of the accuracy is for new reviews and new seeds; that of dora, with one seed measured alone, for"
         " new reviews and that trained model."
     )
     paired = write_run(tmp_path / "version_1", dora, 1, "dora", 200)
     study = read_study(tmp_path / "mine", [paired])
-    assert legend(summarise(study, find(study)))[1].endswith("is for new reviews and new seeds.")
+    assert legend(summarise(study, find(study)), study.task.headline)[1].endswith("is for new reviews and new seeds.")
 
 
 def test_the_pairs_table_and_the_verdict_say_the_same_difference(tmp_path: Path) -> None:
     made = replace(LORA, spread=0.0)
     comparison(tmp_path, {"a": made, "b": replace(made, method="b", accuracy=0.9125)}, (1,), 2000)
-    findings = find(read_study(tmp_path))
+    study = read_study(tmp_path)
+    findings = find(study)
     assert findings.statistics is not None
-    (row,) = describe_tests(findings)["pairs"]
+    (row,) = describe_tests(findings, study.task.headline)["pairs"]
     assert row["difference"] == "+0.05"
-    assert "b measured 0.05 points better" in verdict(findings.statistics)[-1]
+    assert "b measured 0.05 points better" in verdict(findings.statistics, study.task.headline)[-1]

@@ -12,6 +12,7 @@ from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.sections.pictures import tradeoffs
+from peft_lightning.task import FIRST
 from tests.compare.report.records import FOUR, LORA, Made, comparison, plan, write_run
 
 # Better in everything than what is compared, because its data was less and easier.
@@ -31,7 +32,7 @@ def rows_and_cards(folder: Path, *others: Path) -> tuple[tuple[Figures, ...], di
     study = read_study(folder / "mine", others)
     findings = find(study)
     rows = summarise(study, findings)
-    return rows, {one.question: one for one in recommend(rows, findings.statistics)}
+    return rows, {one.question: one for one in recommend(rows, findings.statistics, FIRST.headline)}
 
 
 @pytest.mark.parametrize("paired", [False, True], ids=["other reviews", "the same reviews"])
@@ -53,7 +54,7 @@ def test_a_run_on_other_data_wins_nothing_and_every_card_says_so(tmp_path: Path,
 
 def test_a_run_on_other_data_is_on_no_front(tmp_path: Path) -> None:
     rows, _ = rows_and_cards(tmp_path, with_easy(tmp_path, FOUR))
-    content = tradeoffs(rows)
+    content = tradeoffs(rows, FIRST.headline)
     assert len(content["tradeoffs"]) == 2
     assert not any("tuned-lora" in one["caption"] + one["svg"] for one in content["tradeoffs"])
     assert "On other data, and so in no picture of cost: tuned-lora." in content["no_tradeoffs"]

@@ -92,7 +92,7 @@ def test_a_run_on_other_reviews_is_shown_and_not_tested(tmp_path: Path) -> None:
     findings = find(read_study(tmp_path / "mine", [other]))
     assert findings.statistics is not None
     assert [method.method for method in findings.statistics.methods] == ["full", "lora", "qlora", "ia3"]
-    assert "dora" in findings.accuracies
+    assert "dora" in findings.scores
     (sentence,) = findings.left_out
     assert sentence.startswith("dora was tested on other reviews than most runs")
 

@@ -10,11 +10,12 @@ from peft_lightning.compare.report.findings import Findings, find
 from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
+from peft_lightning.task import FIRST
 from tests.compare.report.records import FOUR, IA3, LORA, QLORA, Made, comparison, plan, write_run
 
 
 def asked(rows: tuple[Figures, ...], findings: Findings) -> dict[str, Recommendation]:
-    return {one.question: one for one in recommend(rows, findings.statistics)}
+    return {one.question: one for one in recommend(rows, findings.statistics, FIRST.headline)}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from peft_lightning.compare.report.figures import summarise
 from peft_lightning.compare.report.findings import find
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.terminal import print_report
+from peft_lightning.task import FIRST
 from tests.compare.report.records import comparison
 
 
@@ -25,7 +26,7 @@ def test_the_table_fits_and_says_what_it_leaves_out(
     comparison(tmp_path, reviews=60)
     study = read_study(tmp_path)
     console = Console(file=io.StringIO(), width=width)
-    print_report(console, summarise(study, find(study)), (), ())
+    print_report(console, summarise(study, find(study)), (), (), FIRST)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
@@ -38,7 +39,7 @@ def test_a_terminal_of_120_columns_leaves_nothing_out(tmp_path: Path) -> None:
     comparison(tmp_path, reviews=60)
     study = read_study(tmp_path)
     console = Console(file=io.StringIO(), width=120)
-    print_report(console, summarise(study, find(study)), (), ())
+    print_report(console, summarise(study, find(study)), (), (), FIRST)
     assert isinstance(console.file, io.StringIO)
     assert "samples/s" in console.file.getvalue()
     assert "Too narrow" not in console.file.getvalue()
@@ -50,7 +51,7 @@ def test_a_name_in_brackets_is_no_style(tmp_path: Path) -> None:
     comparison(tmp_path, {"[red]lora": LORA}, (1,), 60)
     study = read_study(tmp_path)
     console = Console(file=io.StringIO(), width=100)
-    print_report(console, summarise(study, find(study)), (), ("[bold]as it is",))
+    print_report(console, summarise(study, find(study)), (), ("[bold]as it is",), FIRST)
     assert isinstance(console.file, io.StringIO)
     assert "[red]lora" in console.file.getvalue()
     assert "[bold]as it is" in console.file.getvalue()

@@ -200,7 +200,7 @@ def with_texts(reviews: Path, tmp_path: Path) -> Path:
     corpus = read_corpus(str(reviews), "text", "label", 42)
     train, val = draw_training_and_validation(corpus.train.labels, 16, 12, 42)
     test = corpus.test.take(draw_test(corpus.test.labels, 32, 42))
-    known = fingerprint(corpus.class_names, (corpus.train.take(train), corpus.train.take(val), test))
+    known = fingerprint(corpus.task.label_names, (corpus.train.take(train), corpus.train.take(val), test))
     folder = tmp_path / "mine"
     # So different that they disagree on every review.
     made = {"good": replace(LORA, accuracy=1.0, spread=0), "bad": replace(IA3, accuracy=0.0, spread=0)}

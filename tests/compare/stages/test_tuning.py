@@ -13,6 +13,7 @@ from peft_lightning.compare.stages import tuning_runs
 from peft_lightning.compare.stages.tuning import FILE, Try, Tuning, choose, rates_around, read_tuning, tuning_in_words
 from peft_lightning.compare.stages.tuning_runs import plan_tuning, tune, tuning_jobs
 from peft_lightning.errors import UserError
+from peft_lightning.task import FIRST
 from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe, resolved
 from tests.compare.records import leave, record
 
@@ -47,7 +48,7 @@ def test_the_own_rate_is_tried_as_it_is_written() -> None:
     ],
 )
 def test_accuracy_chooses_then_the_lower_loss_then_the_lower_rate(tries: list[Try], chosen: float) -> None:
-    assert choose(tries, own=9) == chosen
+    assert choose(tries, own=9, metric=FIRST.headline) == chosen
 
 
 def test_a_choice_at_the_end_of_the_range_is_said() -> None:
@@ -73,7 +74,7 @@ def test_a_try_without_a_result_is_no_budget() -> None:
 
 def test_a_rate_that_diverged_was_tried_and_is_never_chosen() -> None:
     tries = (Try(1e-3, 0.6, 0.6), Try(1e-2, 0.8, 0.4), Try(1e-1, diverged=True))
-    assert choose(tries, own=1e-3) == 1e-2
+    assert choose(tries, own=1e-3, metric=FIRST.headline) == 1e-2
     tuning = Tuning(3, {"a": tries}, {"a": 1e-2})
     assert tuning.tried == {"a": 3}
     assert tuning.complete
@@ -97,7 +98,7 @@ def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
     assert not (broken.folder / LOG).exists()
     assert "tried again" not in capsys.readouterr().out
     low, high = done.tries["full"]
-    assert (low.val_acc, low.diverged, high.val_acc, high.diverged) == (0.75, False, None, True)
+    assert (low.validation, low.diverged, high.validation, high.diverged) == (0.75, False, None, True)
     assert done.complete
     assert read_tuning(tmp_path) == done
 

@@ -61,7 +61,7 @@ def test_all_right_or_all_wrong_is_no_certainty(value: int, seeds: int) -> None:
     assert all(map(math.isfinite, figures(result)))
     assert [pair.p_value for pair in result.differences] == [1, 1, 1]
     for method in result.methods:
-        assert method.accuracy == value
+        assert method.mean == value
         assert 0 <= method.interval.low < method.interval.high <= 1
         # Three in three hundred: the rule of three (Hanley and Lippman-Hand 1983) gives 1 %, this interval up to 2.
         assert 0.01 <= method.interval.high - method.interval.low <= 0.02
@@ -206,7 +206,47 @@ def test_methods_are_measured_alone_as_they_are_in_a_comparison() -> None:
     correct = simulated([0.88, 0.9])
     assert measure_methods(correct) == compare_methods(correct).methods
     (alone,) = measure_methods({"a": correct["a"]})
-    assert alone.accuracy == pytest.approx(correct["a"].mean())
-    assert alone.interval.low < alone.sample_interval.low < alone.accuracy < alone.interval.high
+    assert alone.mean == pytest.approx(correct["a"].mean())
+    assert alone.interval.low < alone.sample_interval.low < alone.mean < alone.interval.high
     with pytest.raises(ValueError, match="no method to measure"):
         measure_methods({})
+
+
+def test_scores_that_are_floats_are_compared_too() -> None:
+    """Errors of two methods that differ by a tenth of what reviews differ by."""
+    rng = np.random.default_rng(0)
+    hard = rng.standard_normal(REVIEWS)
+    scores = {
+        name: shift - np.abs(hard + 0.3 * rng.standard_normal((3, REVIEWS)) + 0.02 * rng.standard_normal((3, 1)))
+        for name, shift in (("a", 0.0), ("b", 0.1), ("c", 0.0))
+    }
+    result = compare_methods(scores)
+    assert [method.mean for method in result.methods] == pytest.approx([values.mean() for values in scores.values()])
+    (ab, ac, bc) = result.differences
+    assert (ab.told_apart, ac.told_apart, bc.told_apart) == (True, False, True)
+    assert ab.interval.low < -0.1 < ab.interval.high < 0
+    assert ac.reviews_needed is not None
+    assert ac.reviews_needed > REVIEWS
+    # Nothing is imagined or cut off: with one seed a pair is Student's test of the paired scores, wherever they lie.
+    one_seed = {name: 100 * values[:1] for name, values in scores.items() if name != "b"}
+    (pair,) = compare_methods(one_seed).differences
+    student = stats.ttest_rel(one_seed["a"][0], one_seed["c"][0])
+    assert pair.p_value == pytest.approx(student.pvalue)
+    assert (pair.interval.low, pair.interval.high) == pytest.approx(tuple(student.confidence_interval()))
+    (alone,) = measure_methods({"a": one_seed["a"]})
+    assert alone.mean == pytest.approx((alone.interval.low + alone.interval.high) / 2)
+    assert alone.interval.high < 0
+
+
+def test_floats_that_do_not_vary_have_a_test_too() -> None:
+    same = np.full((2, 10), 0.5)
+    (equal,) = compare_methods({"a": same, "b": same}).differences
+    assert (equal.difference, equal.p_value, equal.told_apart) == (0.0, 1.0, False)
+    (apart,) = compare_methods({"a": same, "b": same + 0.25}).differences
+    assert apart.told_apart
+    assert (apart.interval.low, apart.interval.high) == pytest.approx((-0.25, -0.25))
+
+
+def test_ones_and_zeros_in_floats_are_right_and_wrong() -> None:
+    correct = simulated([0.88, 0.9])
+    assert compare_methods({name: right.astype(float) for name, right in correct.items()}) == compare_methods(correct)

@@ -3,17 +3,17 @@ import pytest
 from peft_lightning.compare.statistics import (
     Difference,
     Interval,
-    MethodAccuracy,
+    MethodScore,
     Statistics,
     verdict,
     verdict_in_short,
 )
-from peft_lightning.compare.statistics.verdict import points
+from peft_lightning.task import FIRST
 
 
-def method(name: str, seeds: int = 3) -> MethodAccuracy:
+def method(name: str, seeds: int = 3) -> MethodScore:
     interval = Interval(0.87, 0.9)
-    return MethodAccuracy(name, seeds, 0.885, interval, interval, interval if seeds > 1 else None, None)
+    return MethodScore(name, seeds, 0.885, interval, interval, interval if seeds > 1 else None, None)
 
 
 def pair(
@@ -32,7 +32,7 @@ def pair(
 
 
 def said(*pairs: Difference, seeds: dict[str, int] | None = None) -> tuple[str, ...]:
-    return verdict(compared(*pairs, seeds=seeds))
+    return verdict(compared(*pairs, seeds=seeds), FIRST.headline)
 
 
 def compared(*pairs: Difference, seeds: dict[str, int] | None = None) -> Statistics:
@@ -138,7 +138,7 @@ def test_no_real_difference_is_said() -> None:
     ],
 )
 def test_no_difference_that_can_be_told_reads_as_0(share: float, signed: bool, said: str) -> None:
-    assert points(share, signed) == said
+    assert FIRST.headline.difference(share, signed) == said
 
 
 def test_pairs_none_of_which_is_told_apart_are_one_sentence() -> None:
@@ -147,17 +147,17 @@ def test_pairs_none_of_which_is_told_apart_are_one_sentence() -> None:
         pair("a", "c", -0.004, (-0.012, 0.004), reviews=11_802, seeds=9),
         pair("b", "c", -0.003, (-0.012, 0.006), reviews=20_000),
     ]
-    assert verdict_in_short(compared(*pairs)) == (
+    assert verdict_in_short(compared(*pairs), FIRST.headline) == (
         "None of the 3 pairs is told apart by 2,000 reviews and 3 seeds; the largest difference is 0.4 points, c over a"
         " (−0.4 to 1.2, the 95 % interval of this pair alone). Were that the true difference, about 12,000 reviews with"
         " the same seeds, or about 9 seeds on the same reviews, would tell them apart four times in five.",
     )
-    one_seed = verdict_in_short(compared(*pairs, seeds={"a": 1}))
+    one_seed = verdict_in_short(compared(*pairs, seeds={"a": 1}), FIRST.headline)
     assert one_seed[0].startswith("a was trained with one seed")
     assert "2,000 reviews and 1 to 3 seeds" in one_seed[1]
 
 
 def test_the_verdict_in_short_leaves_nothing_out_where_a_pair_is_told_apart() -> None:
     pairs = (pair("a", "b", 0.001, (-0.01, 0.012)), pair("a", "c", 0.02, (0.01, 0.03), told_apart=True))
-    assert verdict_in_short(compared(*pairs)) == said(*pairs)
-    assert verdict_in_short(compared(pairs[0])) == said(pairs[0])
+    assert verdict_in_short(compared(*pairs), FIRST.headline) == said(*pairs)
+    assert verdict_in_short(compared(pairs[0]), FIRST.headline) == said(pairs[0])

@@ -9,6 +9,7 @@ from peft_lightning.data import embedded
 from peft_lightning.data.sources import is_on_hub, read_corpus
 from peft_lightning.data.sources.corpus import Split, fingerprint
 from peft_lightning.errors import UserError
+from peft_lightning.task import SingleLabel
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -23,7 +24,7 @@ def test_a_single_file_is_split_stratified_by_the_seed(write: Write) -> None:
     assert np.bincount(corpus.test.labels).tolist() == [10, 10, 10]
     assert sorted([*corpus.train.rows, *corpus.test.rows]) == list(range(150))
     assert corpus.test.texts == [f"review {row}" for row in corpus.test.rows]
-    assert corpus.class_names == ["a", "b", "c"]
+    assert corpus.task == SingleLabel(("a", "b", "c"))
     again, other = (read_corpus(path, "text", "label", seed) for seed in (1, 2))
     assert again.test.texts == corpus.test.texts != other.test.texts
 
@@ -38,7 +39,7 @@ def test_the_embedded_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     # The beginning of the same corpus: composing all of it takes seconds.
     monkeypatch.setattr(embedded, "load_split", partial(embedded.load_split, n=100))
     corpus = read_corpus("embedded", "text", "label", 0)
-    assert corpus.class_names == ["negative", "positive"]
+    assert corpus.task == SingleLabel(("negative", "positive"))
     assert not set(corpus.train.texts) & set(corpus.test.texts)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peft_lightning.compare.report.plots.accuracy import tick
 from peft_lightning.compare.report.plots.svg import FAINT, GHOST, as_svg, drawing, series
 from peft_lightning.runs.curves import Curves, decimate, smooth
 
@@ -20,7 +19,7 @@ BUCKETS = 120
 
 
 def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]]) -> str:
-    """Draws training and validation loss above validation accuracy, by step.
+    """Draws training and validation loss above the validation metric, by step.
 
     Args:
         label: The recipe.
@@ -35,8 +34,9 @@ def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]])
     name, width, height = f"curves-{number}", 256, 310
     color, _ = series(number)
     every = [one for seeds in curves.values() for one in seeds]
+    metric = every[0].metric
     with drawing(name, width, height) as figure:
-        loss, accuracy = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
+        loss, validation = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
         figure.subplots_adjust(
             left=46 / width, right=1 - 8 / width, top=1 - 22 / height, bottom=42 / height, hspace=0.24
         )
@@ -44,19 +44,19 @@ def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]])
             if other != label:
                 for one in seeds:
                     _smoothed(loss, one, color=GHOST, linewidth=1.0)
-                    _validations(accuracy, one, "val/acc", color=GHOST, linewidth=1.0)
+                    _validations(validation, one, metric.validation, color=GHOST, linewidth=1.0)
         for one in curves[label]:
             _smoothed(loss, one, color=color, linewidth=1.3)
             _validations(loss, one, "val/loss", color=color, linewidth=1.0, linestyle=(0, (2, 2)), marker=".")
-            _validations(accuracy, one, "val/acc", color=color, linewidth=1.3, marker=".")
+            _validations(validation, one, metric.validation, color=color, linewidth=1.3, marker=".")
         loss.set_ylim(_limits(every, ("train/loss", "val/loss")))
-        accuracy.set_ylim(_limits(every, ("val/acc",)))
-        accuracy.set_xlim(0, 1.03 * max(1, *(one.step for one in every)))
-        accuracy.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        accuracy.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        accuracy.yaxis.set_major_formatter(tick)
-        accuracy.set_xlabel("optimiser step")
-        for axes, title in ((loss, "loss"), (accuracy, "validation accuracy")):
+        validation.set_ylim(_limits(every, (metric.validation,)))
+        validation.set_xlim(0, 1.03 * max(1, *(one.step for one in every)))
+        validation.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        validation.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        validation.yaxis.set_major_formatter(lambda value, _: metric.tick(value))
+        validation.set_xlabel("optimiser step")
+        for axes, title in ((loss, "loss"), (validation, f"validation {metric.name}")):
             axes.set_title(title, loc="left", fontsize=12, color=FAINT, pad=5)
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.grid(axis="y")
@@ -91,10 +91,7 @@ def _limits(curves: Iterable[Curves], names: Sequence[str]) -> Limits:
 
 def _in_words(label: str, curves: Sequence[Curves]) -> str:
     seeds = "1 seed" if len(curves) == 1 else f"{len(curves)} seeds"
-    best = [float(points[1].max()) for one in curves if (points := one.points("val/acc")) is not None]
+    metric = curves[0].metric
+    best = [metric.best(points[1].tolist()) for one in curves if (points := one.points(metric.validation)) is not None]
     text = f"Learning curves of {label}, {seeds}"
-    return (
-        f"{text}: validation accuracy peaked at {', '.join(f'{100 * value:.1f} %' for value in best)}."
-        if best
-        else text
-    )
+    return f"{text}: validation {metric.name} peaked at {', '.join(map(metric.words, best))}." if best else text

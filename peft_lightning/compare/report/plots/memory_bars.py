@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from peft_lightning.compare.report.figure_words import gibibytes
 from peft_lightning.compare.report.figures import Figures
-from peft_lightning.compare.report.plots.accuracy import LETTER
+from peft_lightning.compare.report.plots.headline import LETTER
 from peft_lightning.compare.report.plots.svg import INK, PARTS, SURFACE, as_svg, drawing
 
 ROW = 40

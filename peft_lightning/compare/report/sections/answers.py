@@ -11,26 +11,32 @@ from peft_lightning.compare.report.disagreements import DisputedReview, find_dis
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.study import Study
 from peft_lightning.compare.report.texts import Texts
+from peft_lightning.task import Task
 
 SUMMARY_LETTERS, TEXT_LETTERS = 72, 1200
 
 
-def confusions(study: Study, findings: Findings, names: tuple[str, ...] | None) -> list[dict[str, Any]]:
-    """Shows how often each class was taken for each.
+def confusions(study: Study, findings: Findings, labelled: Task | None) -> list[dict[str, Any]]:
+    """Shows how often each class was taken for each; nothing where there are no classes.
 
     Args:
         study: The runs.
         findings: Their answers.
-        names: What the classes are called, if that is known.
+        labelled: What the answers are to, with the names of classes where those are known.
     """
     shown = []
     for number, recipe in enumerate(study.recipes):
         answers = findings.confusions.get(recipe.label)
         if not answers:
             continue
-        matrix = np.sum([one.confusion() for one in answers], axis=0)
+        counts = [counted for one in answers if (counted := one.confusion()) is not None]
+        if not counts:
+            continue
+        matrix = np.sum(counts, axis=0)
         totals = matrix.sum(axis=1)
-        classes = [_class_name(place, answers[0].class_names or names) for place in range(answers[0].classes)]
+        own = answers[0].task
+        task = own if own.label_names or labelled is None else labelled
+        classes = [task.label_in_words(place) for place in range(len(matrix))]
         shown.append(
             {
                 "label": recipe.label,
@@ -56,16 +62,16 @@ def confusions(study: Study, findings: Findings, names: tuple[str, ...] | None) 
     return shown
 
 
-def disputed(findings: Findings, names: tuple[str, ...] | None, texts: Texts | str) -> dict[str, Any] | None:
+def disputed(findings: Findings, labelled: Task | None, texts: Texts | str) -> dict[str, Any] | None:
     """Shows the reviews that recipes answer differently; None with fewer than two recipes.
 
     Args:
         findings: The answers.
-        names: What the classes are called, if that is known.
+        labelled: What the answers are to, with the names of classes where those are known.
         texts: The reviews' texts, or why there are none.
     """
     found = find_disagreements(findings.answers)
-    if found is None:
+    if found is None or labelled is None:
         return None
     summary = (
         f"Of {found.reviews:,} reviews every run got {found.all_right:,} right and {found.all_wrong:,} wrong."
@@ -82,7 +88,7 @@ def disputed(findings: Findings, names: tuple[str, ...] | None, texts: Texts | s
         "note": note,
         "labels": list(counts),
         "with_texts": bool(by_id),
-        "rows": [_row(review, counts, names, by_id.get(review.id)) for review in found.shown],
+        "rows": [_row(review, counts, labelled, by_id.get(review.id)) for review in found.shown],
     }
 
 
@@ -96,13 +102,11 @@ def disputed_ids(findings: Findings) -> list[int]:
     return [review.id for review in found.shown] if found is not None else []
 
 
-def _row(
-    review: DisputedReview, counts: dict[str, int], names: tuple[str, ...] | None, text: str | None
-) -> dict[str, Any]:
+def _row(review: DisputedReview, counts: dict[str, int], task: Task, text: str | None) -> dict[str, Any]:
     flat = " ".join((text or "").split())
     return {
         "id": str(review.id),
-        "label": _class_name(review.label, names),
+        "label": task.label_in_words(review.label),
         "cells": [
             {"said": f"{review.right[label]} of {count}", "wrong": review.right[label] < count / 2}
             for label, count in counts.items()
@@ -116,7 +120,3 @@ def _shortened(text: str, letters: int) -> str:
     if len(text) <= letters:
         return text
     return text[:letters].rsplit(" ", 1)[0].rstrip(" ,.;:") + " …"
-
-
-def _class_name(number: int, names: tuple[str, ...] | None) -> str:
-    return names[number] if names and number < len(names) else f"class {number}"

@@ -34,7 +34,7 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
     content: dict[str, Any] = {
         "surroundings": [
             *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
-            *(hide.text(sentence) for sentence in surroundings_in_words(surroundings)),
+            *(hide.text(sentence) for sentence in surroundings_in_words(surroundings, study.task.headline)),
         ],
         "rows": [],
         "shared": "",
@@ -51,12 +51,12 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
         {
             "setting": difference.setting,
             "values": _by_value(difference.values, hide),
-            "touches": listing(difference.weight.touches) if difference.weight.touches else "",
+            "touches": _touched(difference, study),
             "words": difference.weight.words,
         }
         for difference in fairness.differences
     ]
-    content["loud"] = _loud(fairness.differences) if len(configs) > 1 else ""
+    content["loud"] = _loud(fairness.differences, study) if len(configs) > 1 else ""
     return content
 
 
@@ -74,14 +74,19 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
             "label": label,
             "first": len(tries) if place == 0 else 0,
             "rate": words.scientific(one.learning_rate),
-            "accuracy": "diverged" if one.diverged else words.percent(one.val_acc),
+            "validation": "diverged" if one.diverged else tuning.metric.words(one.validation),
             "loss": words.number(one.val_loss),
             "chosen": one.learning_rate == tuning.chosen.get(label),
         }
         for label, tries in tuning.tries.items()
         for place, one in enumerate(tries)
     ]
-    return {"note": _tried(study), "chosen": [f"{said}." for said in tuning_in_words(_measured(tuning))], "rows": rows}
+    return {
+        "metric": tuning.metric,
+        "note": _tried(study),
+        "chosen": [f"{said}." for said in tuning_in_words(_measured(tuning))],
+        "rows": rows,
+    }
 
 
 def _measured(tuning: Tuning) -> Tuning:
@@ -128,14 +133,20 @@ def _listed(tuning: Tuning, which: Callable[[Try], bool], what: str) -> list[str
     return [f"{what}: {told}."] if told else []
 
 
-def _loud(differences: tuple[SettingDifference, ...]) -> str:
+def _loud(differences: tuple[SettingDifference, ...], study: Study) -> str:
     """The settings that touch a result by themselves, and what they touch."""
     told = [
-        f"{difference.setting} touches {listing(difference.weight.touches)}"
+        f"{difference.setting} touches {_touched(difference, study)}"
         for difference in differences
         if difference.weight.touches
     ]
     return f"{'; '.join(told)}." if told else ""
+
+
+def _touched(difference: SettingDifference, study: Study) -> str:
+    """The results that a setting touches by itself, in words; empty where none is known."""
+    touches = difference.weight.touches
+    return listing([study.task.headline.name if one == "quality" else one for one in touches]) if touches else ""
 
 
 def _unequal_runs(recipe: Recipe, hide: Hiding) -> list[str]:

@@ -12,39 +12,42 @@ from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.findings import Findings
-from peft_lightning.compare.report.plots.accuracy import draw_accuracies, draw_tradeoff
+from peft_lightning.compare.report.plots.headline import draw_headlines, draw_tradeoff
 from peft_lightning.compare.report.plots.learning_curves import draw_curves
 from peft_lightning.compare.report.plots.memory_bars import NAMES, draw_memory, parts
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.curves import Curves
+from peft_lightning.task import Metric
 
 
-def accuracies(findings: Findings, rows: Sequence[Figures]) -> dict[str, Any] | None:
-    """Shows accuracies with intervals; None where nothing was tested.
+def headlines(findings: Findings, rows: Sequence[Figures], metric: Metric) -> dict[str, Any] | None:
+    """Shows how good each recipe became, with intervals; None where nothing was tested.
 
     Args:
-        findings: The answers, for the accuracy of each seed.
+        findings: The answers, for the figure of each seed.
         rows: The recipes' figures.
+        metric: What recipes are compared by.
     """
     by_seed = {
-        label: [record.metrics["test/acc"] for record in records if "test/acc" in record.metrics]
+        label: [record.metrics[metric.test] for record in records if metric.test in record.metrics]
         for label, records in findings.counted.items()
     }
-    svg, note = draw_accuracies(rows, by_seed)
+    svg, note = draw_headlines(rows, by_seed, metric)
     if not svg:
         return None
     elsewhere = of_the_same_data(rows)[1]
     if elsewhere:
         note = f"{note} On other data: {listing(elsewhere)}.".strip()
-    # The class is the accuracy's and the memory's: pictures that a phone scrolls rather than shrinks.
+    # The class is this picture's and the memory's: pictures that a phone scrolls rather than shrinks.
     return {"svg": _wide(svg), "note": note, "seeds": any(len(values) > 1 for values in by_seed.values())}
 
 
-def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
-    """Shows accuracy against memory and against time, or says why not.
+def tradeoffs(rows: Sequence[Figures], metric: Metric) -> dict[str, Any]:
+    """Shows how good each recipe became against memory and against time, or says why not.
 
     Args:
         rows: The recipes' figures.
+        metric: What recipes are compared by.
     """
     shown, missing = [], []
     compared, on_other_data = of_the_same_data(rows)
@@ -54,17 +57,22 @@ def tradeoffs(rows: Sequence[Figures]) -> dict[str, Any]:
     minutes = max(seconds.values(), default=0.0) >= 120
     time = {label: value / 60 if minutes else value for label, value in seconds.items()}
     for name, title, costs, axis in (
-        ("tradeoff-memory", "Accuracy against GPU memory", gpu, "peak GPU memory in training, GiB"),
-        ("tradeoff-time", "Accuracy against time", time, f"training time, {'minutes' if minutes else 'seconds'}"),
+        ("tradeoff-memory", f"{metric.title} against GPU memory", gpu, "peak GPU memory in training, GiB"),
+        (
+            "tradeoff-time",
+            f"{metric.title} against time",
+            time,
+            f"training time, {'minutes' if minutes else 'seconds'}",
+        ),
     ):
-        svg, best = draw_tradeoff(name, rows, costs, axis, axis)
+        svg, best = draw_tradeoff(name, rows, costs, axis, axis, metric)
         if svg:
             shown.append({"title": title, "svg": Markup(svg), "caption": f"On the Pareto front: {listing(best)}."})
         elif costs or name == "tradeoff-time":
             missing.append(f"{title} takes two tested recipes that measured both.")
         else:
             no_run = "No run on the comparison's own data" if on_other_data else "No run"
-            missing.append(f"{no_run} used a GPU, so there is no picture of accuracy against GPU memory.")
+            missing.append(f"{no_run} used a GPU, so there is no picture of {metric.name} against GPU memory.")
     if on_other_data:
         missing.append(f"On other data, and so in no picture of cost: {listing(on_other_data)}.")
     if elsewhere:
@@ -86,7 +94,7 @@ def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     for recipe, run in study.runs:
         if run.history is None:
             continue
-        read = Curves(run.history)
+        read = Curves(run.history, study.task.headline)
         try:
             if read.read():
                 found.setdefault(recipe.label, []).append((run.seed, read))
@@ -140,14 +148,15 @@ def _wide(svg: str) -> Markup:
 
 
 def _ends(seed: int, curves: Curves) -> list[str]:
-    train, loss, accuracy = (curves.points(name) for name in ("train/loss", "val/loss", "val/acc"))
-    best = int(accuracy[1].argmax()) if accuracy is not None else 0
+    metric = curves.metric
+    train, loss, measured = (curves.points(name) for name in ("train/loss", "val/loss", metric.validation))
+    best = metric.place_of_best(measured[1]) if measured is not None else 0
     return [
         str(seed),
         f"{curves.step:,}",
         f"{train[1][0]:.3f}" if train is not None else words.DASH,
         f"{train[1][-1]:.3f}" if train is not None else words.DASH,
         f"{loss[1][-1]:.3f}" if loss is not None else words.DASH,
-        words.percent(float(accuracy[1][best])) if accuracy is not None else words.DASH,
-        f"{int(accuracy[0][best]):,}" if accuracy is not None else words.DASH,
+        metric.words(float(measured[1][best])) if measured is not None else words.DASH,
+        f"{int(measured[0][best]):,}" if measured is not None else words.DASH,
     ]

@@ -3,10 +3,11 @@ from pathlib import Path
 
 from peft_lightning.compare.report.plots.learning_curves import draw_curves
 from peft_lightning.runs.curves import Curves
+from peft_lightning.task import FIRST
 
 
 def curves(*accuracies: float) -> Curves:
-    made = Curves(Path("nowhere"))
+    made = Curves(Path("nowhere"), FIRST.headline)
     for number, accuracy in enumerate(accuracies, 1):
         made.add("train/loss", 10 * number, 1 / number)
         made.add("val/loss", 10 * number, 1.1 / number)
@@ -33,6 +34,6 @@ def test_the_others_are_shadows_on_the_same_axes() -> None:
 
 
 def test_a_run_that_has_only_begun_can_be_drawn() -> None:
-    begun = Curves(Path("nowhere"))
+    begun = Curves(Path("nowhere"), FIRST.headline)
     begun.add("train/loss", 5, 0.7)
     assert draw_curves("lora", 0, {"lora": [begun]}).startswith("<svg")

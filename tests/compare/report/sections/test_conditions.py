@@ -85,7 +85,7 @@ def test_the_number_of_rates_tried(tries: dict[str, int], said: str, tmp_path: P
     tuning = describe_tuning(study)
     assert tuning is not None
     assert tuning["rows"][0] == {
-        "label": "lora", "first": 2, "rate": "1e-3", "accuracy": "90.0 %", "loss": "–", "chosen": True
+        "label": "lora", "first": 2, "rate": "1e-3", "validation": "90.0 %", "loss": "–", "chosen": True
     }  # fmt: skip
     assert tuning["chosen"][0].startswith("lora: learning rate 0.001 of 2, 90.0 % validation accuracy")
     assert [row["first"] for row in tuning["rows"]] == [2, 0, tries["ia3"], *[0] * (tries["ia3"] - 1)]
@@ -141,5 +141,5 @@ def test_a_rate_that_diverged_was_tried(tmp_path: Path) -> None:
     )
     tuning = describe_tuning(study)
     assert tuning is not None
-    assert tuning["rows"][3]["accuracy"] == "diverged"
+    assert tuning["rows"][3]["validation"] == "diverged"
     assert "1 of them diverged" in tuning["chosen"][1]

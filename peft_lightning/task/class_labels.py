@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task.base import LabelledRows
 
 # 1.0 is how a table with a missing label somewhere writes 1.
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")
@@ -18,7 +18,7 @@ _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 
 def class_numbers(
-    train: RawSplit, test: RawSplit | None
+    train: LabelledRows, test: LabelledRows | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, list[str]]:
     """Number the classes: whole numbers and named labels in their order, words in the alphabet's.
 
@@ -81,7 +81,7 @@ def _refuse_measurements(source: str, class_names: Sequence[str], rows: int) -> 
         raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: ", *mend)
 
 
-def _spelled(split: RawSplit, names: Sequence[str] | None) -> list[str]:
+def _spelled(split: LabelledRows, names: Sequence[str] | None) -> list[str]:
     return [_spelling(label, row, split.name, names) for row, label in enumerate(split.labels)]
 
 

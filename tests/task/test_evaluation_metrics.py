@@ -3,7 +3,12 @@ import math
 import pytest
 import torch
 
-from peft_lightning.module.metrics import ClassificationMetrics
+from peft_lightning.task import SingleLabel
+from peft_lightning.task.evaluation_metrics import EvaluationMetrics
+
+
+def of_classes(count: int) -> EvaluationMetrics:
+    return SingleLabel(tuple("abc"[:count])).metrics()
 
 
 def logits(rows: list[list[float]]) -> torch.Tensor:
@@ -12,7 +17,7 @@ def logits(rows: list[list[float]]) -> torch.Tensor:
 
 
 def test_three_classes_by_hand() -> None:
-    metrics = ClassificationMetrics(3)
+    metrics = of_classes(3)
     labels = torch.tensor([0, 0, 1, 1, 2])
     probabilities = [
         [0.7, 0.2, 0.1],  # right
@@ -35,7 +40,7 @@ def test_three_classes_by_hand() -> None:
 
 
 def test_two_classes_by_hand() -> None:
-    metrics = ClassificationMetrics(2)
+    metrics = of_classes(2)
     metrics.update(logits([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.2, 0.8]]), torch.tensor([0, 0, 1, 1]))
     figures = metrics.compute_and_reset("test")
     assert float(figures["test/acc"]) == pytest.approx(3 / 4)
@@ -44,7 +49,7 @@ def test_two_classes_by_hand() -> None:
 
 
 def test_an_evaluation_starts_afresh() -> None:
-    metrics = ClassificationMetrics(2)
+    metrics = of_classes(2)
     metrics.update(logits([[0.9, 0.1]]), torch.tensor([1]))
     metrics.compute_and_reset("val")
     metrics.update(logits([[0.9, 0.1]]), torch.tensor([0]))
@@ -54,6 +59,6 @@ def test_an_evaluation_starts_afresh() -> None:
 
 
 def test_metrics_are_no_part_of_a_checkpoint() -> None:
-    metrics = ClassificationMetrics(2)
+    metrics = of_classes(2)
     metrics.update(logits([[0.9, 0.1]]), torch.tensor([1]))
     assert metrics.state_dict() == {}

@@ -1,8 +1,8 @@
 import pytest
 
-from peft_lightning.data.sources.class_labels import class_numbers
 from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.errors import UserError
+from peft_lightning.task.class_labels import class_numbers
 
 
 def split(labels: list[object], names: list[str] | None = None, name: str = "train.csv") -> RawSplit:

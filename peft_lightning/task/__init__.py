@@ -1,0 +1,61 @@
+"""What labels are, and what follows from that; the task of a run is found by its labels, or by its problem type.
+
+A new task is a file here and a line in ``TASKS``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from peft_lightning.errors import UserError
+from peft_lightning.task.base import Baseline, LabelledRows, Targets, Task
+from peft_lightning.task.metric import Metric
+from peft_lightning.task.single_label import SingleLabel
+
+__all__ = ["FIRST", "TASKS", "Baseline", "Metric", "SingleLabel", "Task", "find_task", "problem_type_in", "task_named"]
+
+TASKS: dict[str, type[Task]] = {kind.problem_type: kind for kind in (SingleLabel,)}
+# What runs are of that were written before there was another.
+FIRST: type[Task] = SingleLabel
+
+
+def find_task(train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
+    """Finds the task that labels are for; the first one takes what no later one does.
+
+    Args:
+        train: The training rows.
+        test: The test rows, if there are some.
+
+    Returns:
+        The task, the targets of the training rows, shape (n, …), and those of the test rows.
+
+    Raises:
+        UserError: The labels cannot be used.
+    """
+    kind = next(kind for kind in reversed(TASKS.values()) if kind.suits(train))
+    return kind.find(train, test)
+
+
+def task_named(problem_type: str) -> type[Task]:
+    """Finds a task by its name.
+
+    Args:
+        problem_type: The name.
+
+    Raises:
+        UserError: This version of the program does not know it.
+    """
+    if problem_type not in TASKS:
+        raise UserError(
+            f"problem_type {problem_type} is not known to this version of peft-lightning (it knows"
+            f" {', '.join(TASKS)}): use the version that made the run"
+        )
+    return TASKS[problem_type]
+
+
+def problem_type_in(state: Mapping[str, Any]) -> str:
+    """Returns the problem type that a checkpoint or a file of predictions names.
+
+    Args:
+        state: What it keeps of its task; older ones do not name it.
+    """
+    return str(state.get("problem_type", FIRST.problem_type))
