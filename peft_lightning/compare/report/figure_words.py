@@ -1,7 +1,8 @@
 """How the report words figures; one that was not measured is a dash, never 0."""
 
 from peft_lightning.compare.statistics import Interval
-from peft_lightning.task.metric import DASH, Metric
+from peft_lightning.task.metric import DASH as DASH
+from peft_lightning.task.metric import Metric
 
 
 def count(value: float | None) -> str:
