@@ -51,6 +51,13 @@ def test_best_is_replaced_by_a_better_one_only(run: RunDirectory) -> None:
     assert checkpoint_bytes(run) == run.best.stat().st_size
 
 
+def test_of_a_loss_the_lowest_is_the_best(run: RunDirectory) -> None:
+    # The scripted loss is one minus the score.
+    checkpoints = RunCheckpoints(every_n_steps=0, monitor="val/loss")
+    assert fit(run, checkpoints, [0.5, 0.7, 0.6, 0.8]).steps("best") == [4, 8, 16]
+    assert checkpoints.best_score == pytest.approx(0.2)
+
+
 def test_a_resumed_run_compares_with_the_best_before(run: RunDirectory) -> None:
     first = RunCheckpoints(every_n_steps=0)
     fit(run, first, [0.7])
@@ -98,7 +105,7 @@ def test_a_sanity_check_saves_nothing(run: RunDirectory) -> None:
 
 
 def test_a_metric_that_is_not_measured_is_one_line(run: RunDirectory) -> None:
-    with pytest.raises(UserError, match=r"val/mcc.*val/acc"):
+    with pytest.raises(UserError, match=r"val/mcc.*use val/acc, val/f1 or val/auroc"):
         fit(run, RunCheckpoints(monitor="val/mcc"), [0.5])
 
 

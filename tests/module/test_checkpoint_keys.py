@@ -63,6 +63,14 @@ def test_a_checkpoint_from_before_the_type_could_be_chosen_is_one_of_32_bits() -
     assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "smallest"}, SHAPES) is not None
 
 
+def test_a_checkpoint_from_before_there_were_other_tasks_is_one_of_single_labels() -> None:
+    single = IDENTITY | {"problem_type": "single_label_classification"}
+    assert restore_refusal(CHECKPOINT, single, SHAPES) is None
+    reason = restore_refusal(CHECKPOINT, IDENTITY | {"problem_type": "regression"}, SHAPES)
+    assert reason is not None
+    assert "problem_type single_label_classification" in reason
+
+
 def test_what_says_nothing_of_itself_is_refused() -> None:
     assert restore_refusal({"state_dict": {}}, IDENTITY, SHAPES) is not None
 

@@ -72,6 +72,13 @@ def test_a_run_from_before_a_setting_could_be_chosen_is_still_this_configuration
     assert config_sha256(old) != config_sha256(config)
 
 
+def test_a_monitor_that_is_left_to_the_task_is_the_one_that_earlier_runs_wrote_out(config: dict[str, Any]) -> None:
+    assert config["checkpoint"]["monitor"] is None
+    ours = config_sha256(config)
+    assert config_sha256(config | {"checkpoint": config["checkpoint"] | {"monitor": "val/acc"}}) == ours
+    assert config_sha256(config | {"checkpoint": config["checkpoint"] | {"monitor": "val/f1"}}) != ours
+
+
 def test_settings_shown_beside_the_figures_have_the_same_names_for_every_method(config: dict[str, Any]) -> None:
     seen = [hyperparameters(parsed("--config", f"configs/{name}.yaml")) for name in ("full", "lora", "qlora", "ia3")]
     common = [{name for name in settings if not name.startswith("method/")} for settings in seen]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from peft_lightning.__main__ import main
 from peft_lightning.data.sources import read_corpus
 from peft_lightning.errors import UserError
-from peft_lightning.runs.predictions import read_answers
+from peft_lightning.runs.predictions import Answers, read_answers, write_answers
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text
 from peft_lightning.task import TASKS
-from tests.compare.report.records import IA3, LORA, plan
+from tests.compare.report.records import IA3, LORA, comparison, plan, write_run
 from tests.integration.offline_run import checkpoint, only_run
 from tests.task.toy import ToyRegression
 
@@ -124,6 +125,27 @@ def test_runs_of_another_task_are_compared_by_its_scores(
     assert "best is the lowest validation mean absolute error" in page
     for absent in ('id="confusion"', 'id="disagreements"', "ccura", " %, not from 0"):
         assert absent not in page, absent
+
+
+def test_a_run_of_another_task_that_joins_a_comparison_is_shown_and_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = comparison(tmp_path / "mine", {"lora": LORA, "ia3": IA3}, (1, 2), 60)
+    other = write_run(tmp_path / "version_0", replace(LORA, method="rated"), 1, "rated", 60, fingerprint="f" * 64)
+    record = RunRecord.read(other / "results.json")
+    record.problem_type, record.metrics = "toy_regression", {"test/mae": 0.5, "val/mae": 0.4}
+    record.write(other / "results.json")
+    labels = np.linspace(1, 5, 60, dtype=np.float32)
+    write_answers(other / "predictions.parquet", Answers(np.arange(60), labels, labels + 0.5, ToyRegression()))
+    main(["report", str(folder), str(other), "--no_texts"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rated was trained for toy_regression and the comparison is of single_label_classification" in printed
+    (row,) = [line for line in (folder / "table.md").read_text().splitlines() if line.startswith("| rated")]
+    assert "50.0 %" not in row
+    assert "–" in row
+    rows = {(row["recipe"], row["seed"]): row for row in csv.DictReader((folder / "results.csv").open())}
+    assert (rows["rated", "1"]["test/mae"], rows["rated", "1"]["test/acc"]) == ("0.5", "")
+    assert rows["lora", "1"]["test/mae"] == ""
 
 
 @pytest.mark.parametrize(("flag", "value"), [("class_names", "[a, b]"), ("label_smoothing", "0.1")])

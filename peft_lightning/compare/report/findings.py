@@ -78,6 +78,7 @@ def find(study: Study) -> Findings:
         paired_ones = [one for one in some if any(one is other for other in most)]
         used[label] = paired_ones or _of_the_same_reviews(some)
         left_out += _left_out(label, len(some), len(paired_ones), len(used[label]), metrics)
+    left_out += [sentence for recipe in study.recipes for sentence in _of_another_task(recipe, study.task)]
     for recipe in study.recipes:
         silent = len(recipe.finished) - len(answered.get(recipe.label, ()))
         if silent and recipe.label in answered:
@@ -136,6 +137,16 @@ def _left_out(label: str, answered: int, paired: int, used: int, metrics: Sequen
             f" of its {listing([*metrics, 'tests'])}."
         )
     return sentences
+
+
+def _of_another_task(recipe: Recipe, task: type[Task]) -> list[str]:
+    others = sorted({record.problem_type for _, record in recipe.finished} - {task.problem_type})
+    if not others:
+        return []
+    return [
+        f"{recipe.label} was trained for {listing(others)} and the comparison is of {task.problem_type}: how good it is"
+        " cannot be compared."
+    ]
 
 
 def _some_runs(some: int, runs: int, label: str) -> str:
