@@ -26,7 +26,7 @@ QUICKSTART = fit --config configs/tuned_on_embedded/qlora.yaml --config configs/
 # What `make compare` compares: sized for ten minutes on two cores, the forecast and the starting of 16 processes included.
 COMPARE = compare configs/tuned_on_embedded/full.yaml configs/tuned_on_embedded/lora.yaml \
 	configs/tuned_on_embedded/qlora.yaml configs/tuned_on_embedded/ia3.yaml \
-	--overlay configs/offline.yaml --seeds 1 2 3 \
+	--config configs/offline.yaml --seeds 1 2 3 \
 	--data.n_train 240 --data.n_val 64 --data.n_test 300 --data.max_length 128
 
 .DEFAULT_GOAL := help
