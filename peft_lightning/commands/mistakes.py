@@ -18,6 +18,7 @@ _VALUE = re.compile(r"(?P<expected>.*)(?:Got value|Given value): (?P<value>.*)$"
 _LITERAL = re.compile(r"Expected a typing\.Literal(\[[^\]]*\])")
 _CLASS = re.compile(r"Expected a <class '(\w+)'>")
 _UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>[\w.]+)' is not accepted")
+_UNACCEPTED = re.compile(r"(?:Subcommand '\w+'|Group '(?P<group>[\w.]+)') does not accept option '(?P<name>[\w.]+)'")
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -51,6 +52,9 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
         return f"{message}; the methods are {_methods()}{where}"
     if unknown is not None:
         return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
+    if (unaccepted := _UNACCEPTED.search(message)) is not None:
+        setting = ".".join(part for part in unaccepted.groups() if part)
+        return f"{_explain_unknown(f'--{setting}', known)}{where}"
     taken = _taken(value["expected"]) if value is not None else ""
     if value is None or not key or not taken:
         return f"{message}{where}"

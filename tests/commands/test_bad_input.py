@@ -114,7 +114,7 @@ def test_another_python_than_the_environment_s_is_said() -> None:
 def test_an_unknown_key_in_a_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("data: {n_trian: 5}\n")
     line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
-    assert "n_trian" in line
+    assert line.startswith("there is no --data.n_trian: did you mean --data.n_train? (in ")
     assert "mine.yaml" in line
 
 

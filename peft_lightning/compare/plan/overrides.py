@@ -141,16 +141,16 @@ def _laid_over(base: Mapping[str, Any], overlay: Mapping[str, Any], pending: boo
 
 def _with_arguments(name: str, current: Any, value: Mapping[str, Any], pending: bool) -> Any:
     """Lays a mapping over a setting: sections merge, and a class takes what names no part of it as its arguments."""
-    if isinstance(current, str) and not _names_class(value) and not isinstance(value_of(current), list):
+    if _names_class(value):
+        return merge({"node": current}, {"node": value})["node"]
+    if isinstance(current, str) and not isinstance(value_of(current), list):
         named = _in_class({"class_path": current}, value)
         return [named] if name in LISTS else named
-    if isinstance(current, str | list) and not _names_class(value) and (items := _as_list(current)):
+    if isinstance(current, str | list) and (items := _as_list(current)):
         return _in_last(items, value)
-    if not isinstance(current, Mapping):
-        return dict(value)
-    if "class_path" in current:
+    if isinstance(current, Mapping) and _names_class(current):
         return _in_class(current, value)
-    return _laid_over(current, value, pending)
+    return _laid_over(current if isinstance(current, Mapping) else {}, value, pending)
 
 
 def _in_last(items: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:

@@ -102,8 +102,16 @@ def test_what_is_no_setting_is_refused_before_anything_is_planned(words: list[st
 
 
 def test_another_class_starts_without_the_arguments_of_the_one_before() -> None:
-    logger = override(WATCHED, read_overrides(["--trainer.logger", "TensorBoardLogger"]))["trainer"]["logger"]
-    assert logger == {"class_path": "TensorBoardLogger"}
+    for written in ("TensorBoardLogger", "{class_path: TensorBoardLogger}"):
+        laid = override(WATCHED, read_overrides(["--trainer.logger", written]))
+        assert laid["trainer"]["logger"] == {"class_path": "TensorBoardLogger"}
+
+
+def test_what_is_appended_begins_a_list_where_a_recipe_has_none() -> None:
+    appended = read_overrides(["--trainer.callbacks+=Timer", "--trainer.callbacks.interval=epoch"])
+    timer = {"class_path": "Timer", "init_args": {"interval": "epoch"}}
+    for recipe in ({}, {"trainer": {"max_epochs": 1}}, {"trainer": {"callbacks": None}}):
+        assert override(recipe, appended)["trainer"]["callbacks"] == [timer]
 
 
 def test_values_to_reckon_with_are_what_yaml_makes_of_the_texts() -> None:
