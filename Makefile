@@ -17,7 +17,7 @@ QUICKSTART = fit --config configs/tuned/qlora.yaml --config configs/offline.yaml
 
 # What `make compare` compares: sized for ten minutes on two cores, the forecast and the starting of 16 processes included.
 COMPARE = compare configs/tuned/full.yaml configs/tuned/lora.yaml configs/tuned/qlora.yaml configs/tuned/ia3.yaml \
-	--overlay configs/offline.yaml --seeds 1 2 3 \
+	--config configs/offline.yaml --seeds 1 2 3 \
 	--data.n_train 240 --data.n_val 64 --data.n_test 300 --data.max_length 128
 
 .DEFAULT_GOAL := help

@@ -61,7 +61,7 @@ def find_recipe(name: str) -> str:
     if not _names_method(f"configs/{name}.yaml"):
         files = _configs_below([Path("configs"), *_packaged_configs()])
         names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
-        raise UserError(f"--method {name}: there is no such recipe; there are {', '.join(names)}")
+        raise UserError(f"no recipe is called {name}: there are {', '.join(names)}")
     return f"configs/{name}.yaml"
 
 

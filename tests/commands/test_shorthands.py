@@ -70,10 +70,10 @@ def test_a_recipe_of_the_user_s_own_has_a_name_too() -> None:
     [
         (
             ["--method", "lorra"],
-            r"^--method lorra: there is no such recipe; there are .*full, head, ia3, lora, mine, qlora",
+            r"^no recipe is called lorra: there are .*full, head, ia3, lora, mine, qlora",
         ),
-        (["--method", "offline"], "^--method offline: there is no such recipe"),
-        (["--method", "broken"], "^--method broken: there is no such recipe; there are .*mine"),
+        (["--method", "offline"], "^no recipe is called offline:"),
+        (["--method", "broken"], "^no recipe is called broken: there are .*mine"),
         (["--method", "lora", "--method", "ia3"], "^--method lora and --method ia3: .* name one$"),
         (
             ["--method", "lora", "--config", "configs/ia3.yaml"],
