@@ -1,15 +1,23 @@
 # `make` alone says what there is. Each target does its own set-up, with nothing but Python and PyPI.
 #   make test PYTHON=python3.12      another Python for the environment
 #   make test VENV=/path/to/venv     another place for it
+#   make test WORKERS=0              tests in one process, which a debugger wants
 
 PYTHON ?= python3
 VENV   ?= .venv
 # Held to the version the recorded figures were measured with; `make lock TORCH=...` moves it.
 TORCH  ?= 2.13.0
 
+# Processes that share the tests: one for each core, and a gigabyte of memory for each.
+WORKERS ?= logical
+
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEV     := $(VENV)/.installed-dev
+
+# A worker that has nothing left takes tests from the end of another one's list; those of a file mostly stay together,
+# and with them what their file makes once.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
 # What `make quickstart` trains: one command, one place to change it.
 QUICKSTART = fit --config configs/tuned/qlora.yaml --config configs/offline.yaml \
@@ -48,14 +56,14 @@ format: $(DEV) ## ruff: mend what can be mended and format
 type: $(DEV) ## mypy, strict
 	$(BIN)/mypy
 
-test: $(DEV) ## the fast tests, at most five minutes
-	$(BIN)/python -m pytest -m "not slow"
+test: $(DEV) ## the fast tests on all cores, at most five minutes on two
+	$(PYTEST) -m "not slow"
 
 slow: $(DEV) ## the slow tests: killed and fresh processes, the wheel
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-all: $(DEV) ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lock: ## choose the newest versions that setup.cfg allows and write both lock files
 	rm -rf build/lock

@@ -2,9 +2,12 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.surroundings import changed, own_environment, restore, seed, surroundings
 
 # No test may ask a network for anything, whatever the machine has cached.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -15,6 +18,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOOD = ("a warm and funny film", "the cast is a joy", "I would see it again", "every scene earns its place")
 BAD = ("a dull and clumsy film", "the cast is a bore", "I left before the end", "no scene earns its place")
+
+
+@pytest.fixture(autouse=True)
+def in_any_order() -> Iterator[None]:
+    """Tests end alike whichever came before: 0.1 ms each."""
+    before, environment = surroundings(), own_environment()
+    seed()
+    yield
+    restore(environment)
+    left = changed(before, surroundings())
+    assert not left, f"the test leaves behind: {'; '.join(left)}"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """How a run ends whose checkpoints are written in a thread; it is one on the CPU, where they otherwise are not."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -39,10 +40,11 @@ class Late(BackgroundCheckpointIO):
 @pytest.fixture(autouse=True)
 def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(cli, "AtomicCheckpointIO", Late)
-    allowed = torch.backends.cuda.cudnn_sdp_enabled()
+    allowed, handler = torch.backends.cuda.cudnn_sdp_enabled(), signal.getsignal(signal.SIGTERM)
     yield
-    # A Trainer that fails while it ends leaves the kernels of its run behind.
+    # A Trainer that fails while it ends leaves the kernels and the handler of its run behind.
     torch.backends.cuda.enable_cudnn_sdp(allowed)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def stop(at: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
