@@ -68,7 +68,7 @@ def test_a_checkpoint_from_before_there_were_other_tasks_is_one_of_single_labels
     assert restore_refusal(CHECKPOINT, single, SHAPES) is None
     reason = restore_refusal(CHECKPOINT, IDENTITY | {"problem_type": "regression"}, SHAPES)
     assert reason is not None
-    assert "problem_type single_label_classification" in reason
+    assert "problem_type single_label_classification" in str(reason)
 
 
 def test_what_says_nothing_of_itself_is_refused() -> None:
