@@ -47,10 +47,10 @@ def test_a_wrapped_error_keeps_its_settings() -> None:
 
 
 def test_the_command_line_shows_flags(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def refuse(words: list[str], is_program: bool) -> None:
+    def refuse(words: list[str]) -> None:
         raise UserError("too long: ", Setting("data.max_length", 8))
 
-    monkeypatch.setattr("peft_lightning.__main__._run", refuse)
+    monkeypatch.setattr("peft_lightning.__main__.load", lambda word: refuse)
     with pytest.raises(SystemExit) as ended:
         main(["fit"])
     assert ended.value.code == 2

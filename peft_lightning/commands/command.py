@@ -14,11 +14,10 @@ from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.recipes import recipe_name
-from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import RunDirectory, find_newest
 from peft_lightning.runs.identity import config_sha256
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.task import Task, problem_type_in, task_named
+from peft_lightning.task import Task
 
 
 @dataclass(frozen=True)
@@ -167,21 +166,3 @@ class Command(ABC):
                 " it was stopped before the first, or ran without a validation"
             )
         return path
-
-
-def task_in(checkpoint: Path) -> Task:
-    """Returns the task that a checkpoint was trained for.
-
-    Args:
-        checkpoint: The file.
-
-    Raises:
-        UserError: It does not say so.
-    """
-    state = read_checkpoint(checkpoint)["peft_lightning"]
-    try:
-        return task_named(problem_type_in(state)).from_state(state)
-    except KeyError as error:
-        raise UserError(
-            f"{checkpoint} does not say which classes it was trained on: use best.ckpt or last.ckpt of a run"
-        ) from error

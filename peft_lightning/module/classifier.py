@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import LightningModule
@@ -21,12 +22,13 @@ from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import restore_refusal
+from peft_lightning.module.trained import TextSettings, restore
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -113,7 +115,39 @@ class TextClassifier(LightningModule):
         self.strict_loading = False
         self.model: nn.Module | None = None
         self.backbone_identity: dict[str, str | None] = {}
+        self.text_settings: TextSettings | None = None
         self._optimizer_notes: list[str] = []
+
+    @classmethod
+    def load_trained(cls, run: str | Path, checkpoint: str = "best") -> TextClassifier:
+        """Loads what a run has trained, for answers without a Trainer.
+
+        Args:
+            run: the run's directory, such as `lightning_logs/lora/version_0`.
+            checkpoint: `best`, `last`, or a checkpoint file.
+
+        Returns:
+            The module on the CPU, in evaluation mode; the backbone comes from where the run had it.
+
+        Raises:
+            UserError: there is no such run or checkpoint, or the backbone is another one than the run's.
+        """
+        return restore(cls, Path(run), checkpoint)
+
+    def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, Any]]:
+        """Answers texts as `predict` does: read and computed as in the run that the module was loaded from.
+
+        Args:
+            texts: the texts, none of them blank.
+            batch_size: texts in a batch.
+
+        Returns:
+            An answer a text, in their order, such as `{"label": ..., "probabilities": {...}}`.
+        """
+        if self.text_settings is None:
+            raise RuntimeError("only a module of load_trained() knows how its texts are read")
+        task = self._its_task()
+        return [task.line(answer) for answer in self.text_settings.answers(self, texts, batch_size)]
 
     @property
     def notes(self) -> list[str]:

@@ -108,7 +108,8 @@ def test_shorthands_plan_what_the_long_words_plan(monkeypatch: pytest.MonkeyPatc
     short = planned(["--n_train", "100", "--n_test=50", "--flash_attn"], monkeypatch)
     attention = ("--model.attn_implementation", "flash_attention_2")
     assert short == planned(["--data.n_train", "100", "--data.n_test", "50", *attention], monkeypatch)
-    assert short.overrides == ("--data.n_train", "100", "--data.n_test", "50", *attention)
+    data, model = {"n_train": "100", "n_test": "50"}, {"attn_implementation": "flash_attention_2"}
+    assert short.overrides == {"data": data, "model": model}
 
 
 def test_resume_names_the_comparisons_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

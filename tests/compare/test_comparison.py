@@ -106,7 +106,7 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
     for job, status in ((finished, "finished"), (cut, "interrupted")):
         run = leave(job.folder, 0, record(status, test_acc=0.5))
         flags = ("--seed_everything", "1", "--trainer.default_root_dir", str(job.folder))
-        recipe = ("--config", f"configs/{job.label}.yaml", "--config", OFFLINE)
+        recipe = ("--config", f"configs/study/{job.label}.yaml", "--config", OFFLINE)
         config = printed_config("fit", *recipe, *words, *flags)
         (run / "config.yaml").write_text(yaml.safe_dump({key: config[key] for key in config if key not in LAUNCHING}))
 

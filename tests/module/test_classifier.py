@@ -167,7 +167,7 @@ def test_quantised_weights_compute_in_the_precision_of_the_trainer(precision: st
     ],
 )
 def test_the_schedule_ends_with_the_last_step(settings: list[str], steps: int, tiny_fit: list[str]) -> None:
-    main([*tiny_fit, *settings, "--model.schedule", "linear", "--test_after_fit", "false"])
+    main([*tiny_fit, *settings, "--model.schedule", "linear", "--model.warmup_ratio", "0", "--test_after_fit", "false"])
     run = only_run(Path())
     last = checkpoint(run / "checkpoints/last.ckpt")
     assert last["global_step"] == steps

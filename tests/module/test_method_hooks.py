@@ -10,6 +10,7 @@ from peft_lightning.__main__ import main
 from peft_lightning.methods import HeadOnly
 from peft_lightning.methods.base import Method
 from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.task import SingleLabel
 from tests.integration.offline_run import checkpoint, only_run
 from tests.methods.tiny_backbones import batch
 
@@ -59,7 +60,7 @@ def test_the_training_loss_alone_holds_what_the_method_adds(still_backbone: str)
     for method in (HeadOnly(), Regularised()):
         torch.manual_seed(3)
         module = TextClassifier(method, model_name_or_path=still_backbone)
-        module.build(["bad", "good"])
+        module.build(SingleLabel(("bad", "good")))
         given = batch() | {"labels": torch.arange(4) % 2}
         losses.append(float(module.loss(given).detach()))
         module.validation_step(given, 0)

@@ -25,7 +25,11 @@ def test_a_trial_is_its_tuned_recipe_with_its_own_rate_schedule_and_seed(tmp_pat
     job = trial_job(trial, [*WORDS, "--config", OFFLINE, "--data.truncation", "head"], tmp_path)
     config = resolved(job.settings)
     assert (config["model"]["learning_rate"], config["model"]["schedule"]) == (2e-3, "cosine")
-    assert (config["seed_everything"], config["recipe"], config["test_after_fit"]) == (42, "tuned/lora", False)
+    assert (config["seed_everything"], config["recipe"], config["test_after_fit"]) == (
+        42,
+        "tuned_on_embedded/lora",
+        False,
+    )
     assert (config["data"]["n_val"], config["data"]["truncation"]) == (20, "head")
     assert Path(config["trainer"]["default_root_dir"]) == job.folder == tmp_path / "lora-2e-3-cosine-42-False"
     with pytest.raises(UserError, match="--seed_everything cannot be overridden"):
