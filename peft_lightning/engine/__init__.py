@@ -1,1 +1,1 @@
-"""How a training step runs: by Lightning's own calls, in micro-batches that fit the memory, or as a CUDA graph."""
+"""How a training step runs: as Lightning runs it, in micro-batches that fit the memory, or as a CUDA graph."""

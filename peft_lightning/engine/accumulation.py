@@ -1,4 +1,4 @@
-"""The batches whose gradients add up to one step, and how much of a batch goes through together."""
+"""Gradient accumulation: the batches of the step under way, and the size of their micro-batches."""
 
 from __future__ import annotations
 
@@ -7,33 +7,25 @@ from peft_lightning.engine.strategy_view import StrategyView
 
 
 class Accumulation:
-    """What the parts of an engine know in common of the step under way.
-
-    Args:
-        strategy: what runs the steps.
-    """
+    """The state of the step under way, which the parts of an engine share."""
 
     def __init__(self, strategy: StrategyView) -> None:
         self._strategy = strategy
         self.micro_batch_size: int | None = None
-        """Most examples that go through together; None for the whole batch."""
+        """The most examples in a micro-batch; None for the whole batch."""
         self.batches: list[Batch] = []
-        """What has come since the last update, the present batch included."""
+        """The batches since the last update, the present one included."""
         self.has_gradients = False
-        """Whether the present batch's gradients are there."""
+        """Whether the gradients of the present batch have been computed."""
         self.lost_gradients = False
         """Whether the gradients of the batches before it have to be computed again."""
 
     def size_for(self, batch: Batch) -> int:
-        """Returns how many examples of a batch go through together.
-
-        Args:
-            batch: the batch.
-        """
+        """Returns the number of examples in a micro-batch of a batch."""
         return min(self.micro_batch_size or size_of(batch), size_of(batch))
 
     def halve(self) -> int:
-        """Halves the micro-batches of the present batch and those to come, and returns their size."""
+        """Halves the micro-batches of this batch and of later ones, and returns their new size."""
         self.micro_batch_size = (self.size_for(self.batches[-1]) + 1) // 2
         return self.micro_batch_size
 

@@ -1,4 +1,4 @@
-"""Which kernels a run's attention takes, from its set-up to its end."""
+"""The attention kernels of a run, from its set-up to its end."""
 
 from __future__ import annotations
 
@@ -13,48 +13,44 @@ from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attenti
 
 
 class AttentionKernels:
-    """Attention leaves padding out where it can; else cuDNN's kernels are planned where that pays.
-
-    Args:
-        strategy: what runs the steps.
-    """
+    """Chooses attention that skips padding where the network allows it, else cuDNN's kernels where they pay off."""
 
     def __init__(self, strategy: StrategyView) -> None:
         self._strategy = strategy
         self.unpads: bool | None = None
-        """Whether attention leaves padding out; None without a CUDA GPU."""
+        """Whether attention skips padding; None without a CUDA GPU."""
         self.plans: bool | None = None
-        """Whether training may take cuDNN's attention; None without a CUDA GPU."""
+        """Whether training may use cuDNN's attention; None without a CUDA GPU."""
         self._taken = ExitStack()
 
     def look(self) -> None:
-        """Looks whether the network can leave padding out, once attention is as it was before."""
+        """Restores the network's own attention, then finds out whether it can skip padding."""
         self._taken.close()
         if self._strategy.on_gpu:
             self.unpads = can_unpad(self._strategy.module, self._strategy.device, self._strategy.compute_dtype)
 
     def plan(self, size: JobSize, compiles: bool) -> None:
-        """Decides about cuDNN's kernels for a training.
+        """Decides whether a training uses cuDNN's kernels.
 
         Args:
-            size: the job's.
-            compiles: whether steps are compiled, or were to be: then the job is meant to be long, and a step that fell
-                back from it keeps its kernels.
+            size: The size of the job.
+            compiles: Whether steps are compiled, or were to be compiled. Such a job is long, and it keeps these kernels
+                where its steps fell back from compiling.
         """
         # cuDNN has no attention for 32 bits.
         could_plan = self._strategy.compute_dtype != torch.float32 and not self.unpads
         self.plans = could_plan and (compiles or planning_pays(*size))
 
     def take(self, trains: bool) -> None:
-        """Lets attention take the kernels until `close`.
+        """Switches the chosen kernels on until ``close``.
 
         Args:
-            trains: whether this is a training; evaluations never take planned ones.
+            trains: Whether this is a training; evaluations never use cuDNN's planned kernels.
         """
         self._taken.enter_context(planned_attention(trains and bool(self.plans)))
         if self.unpads:
             self._taken.enter_context(unpadded_attention(self._strategy.module))
 
     def close(self) -> None:
-        """Leaves attention as it was before."""
+        """Restores the attention that the network had before ``take``."""
         self._taken.close()

@@ -1,4 +1,4 @@
-"""What a captured step computes, from and into tensors that stay where they are."""
+"""The arithmetic of a captured training step, which reads and writes tensors at fixed addresses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch.optim import Optimizer
 from peft_lightning.engine.micro_batches import Batch, micro_batches, size_of
 from peft_lightning.engine.step_settings import StepSettings
 
-# Bytes of gradients of which the GPU may hold another set for a moment.
+# Bytes of gradients up to which the GPU may hold a second set for a moment.
 _SMALL = 64 * 2**20
 
 
 class CapturableStep:
-    """A training step that a graph can repeat: its loss, its norm, its gradients and rates stay where they are.
+    """A training step that a graph can replay: its loss, gradient norm, gradients and learning rates never move.
 
     Args:
-        loss: the mean loss of a batch; nothing but that.
-        optimizer: the optimiser.
-        settings: what else a step does.
+        loss: Computes the mean loss of a batch, without side effects.
+        optimizer: The optimiser.
+        settings: What a step does beside the loss and its gradients.
     """
 
     def __init__(self, loss: Callable[[Batch], Tensor], optimizer: Optimizer, settings: StepSettings) -> None:
@@ -38,29 +38,29 @@ class CapturableStep:
         self._rates = [torch.zeros((), device=self.device) for _ in optimizer.param_groups]
 
     def whole(self, batch: Batch, micro_batch_size: int) -> None:
-        """Computes a step with its clipping and its update.
+        """Computes a whole step: the gradients, the clipping and the update.
 
         Args:
-            batch: tensors that stay where they are.
-            micro_batch_size: examples that go through together.
+            batch: Tensors at fixed addresses.
+            micro_batch_size: The number of examples in a micro-batch.
         """
         self._backward(batch, micro_batch_size)
         with self._settings.clipping.around_update(self.parameters, self._optimizer) as norm:
             self.gradient_norm.copy_(norm)
             self._optimizer.step()
-        # Their memory is the next graph's too: nothing of a step outlives it.
+        # The next graph uses the memory of the gradients too: nothing of a step outlives it.
         self.drop_gradients()
 
     def accumulate(self, batch: Batch, micro_batch_size: int, first: bool) -> None:
         """Computes the gradients of a batch, and adds them to those of the batches before it.
 
         Args:
-            batch: tensors that stay where they are.
-            micro_batch_size: examples that go through together.
-            first: whether no gradients have been accumulated yet.
+            batch: Tensors at fixed addresses.
+            micro_batch_size: The number of examples in a micro-batch.
+            first: Whether no gradients have been accumulated yet.
         """
         kept = self._gradients
-        # What is added to a gradient takes a kernel for each parameter; all of them are copied by one or two.
+        # Adding to gradients takes a kernel for each parameter; one or two kernels copy all of them.
         copied = first and sum(gradient.nbytes for gradient in kept.values()) <= _SMALL
         if copied:
             self.drop_gradients()
@@ -75,18 +75,18 @@ class CapturableStep:
             self.lend_gradients(first)
 
     def warm_up(self, batch: Batch, micro_batch_size: int) -> None:
-        """Runs a step's forward and backward pass on a batch and leaves no trace of it.
+        """Runs a step's forward and backward pass on a batch, and restores the gradients and the random state.
 
         Args:
-            batch: on the device.
-            micro_batch_size: examples that go through together.
+            batch: A batch on the device.
+            micro_batch_size: The number of examples in a micro-batch.
         """
         kept = [parameter.grad for parameter in self.parameters]
         self.drop_gradients()
         batch = dict(batch)
         if "attention_mask" in batch:
-            # A capture cannot look whether a mask masks anything, so it always goes through attention with a mask.
-            # transformers leaves a mask that masks nothing out: this one masks a token.
+            # A capture cannot read whether a mask masks anything, so a captured step always runs attention with a mask.
+            # Outside a capture, transformers drops a mask that masks nothing: this one masks a token.
             batch["attention_mask"] = batch["attention_mask"].clone()
             batch["attention_mask"][0, -1] = 0
         try:
@@ -94,21 +94,21 @@ class CapturableStep:
                 self._backward(batch, micro_batch_size)
             if not self._settings.updates and not self._gradients:
                 # The optimiser leaves parameters without gradients alone.
-                given = [parameter for parameter in self.parameters if parameter.grad is not None]
-                self._gradients = {parameter: torch.zeros_like(parameter) for parameter in given}
+                with_gradients = [parameter for parameter in self.parameters if parameter.grad is not None]
+                self._gradients = {parameter: torch.zeros_like(parameter) for parameter in with_gradients}
         finally:
             for parameter, gradient in zip(self.parameters, kept, strict=True):
                 parameter.grad = gradient
 
     def lend_gradients(self, first: bool) -> None:
-        """Gives the parameters the gradients that stay where they are.
+        """Gives the parameters the gradient tensors at fixed addresses.
 
         Args:
-            first: whether no gradients have been accumulated yet.
+            first: Whether no gradients have been accumulated yet.
         """
         for parameter, gradient in self._gradients.items():
             if not first and parameter.grad is not None and parameter.grad is not gradient:
-                gradient.copy_(parameter.grad)  # of a step before it that ran as it is
+                gradient.copy_(parameter.grad)  # an earlier batch of this step ran outside the graph
             parameter.grad = gradient
 
     def drop_gradients(self) -> None:
@@ -117,7 +117,7 @@ class CapturableStep:
             parameter.grad = None
 
     def forget_gradients(self) -> None:
-        """Gives the memory back of the gradients that stay where they are."""
+        """Frees the gradient tensors at fixed addresses."""
         self._gradients = {}
 
     def set_rates(self) -> None:
@@ -156,7 +156,7 @@ class CapturableStep:
 
 @contextmanager
 def _lent(groups: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) -> Iterator[None]:
-    """Gives parameter groups other values of a setting, and puts back what they had: no checkpoint knows of it."""
+    """Gives parameter groups other values of a setting, and restores their own before a checkpoint can see them."""
     kept = [group[name] for group in groups]
     for group, value in zip(groups, values, strict=True):
         group[name] = value

@@ -1,4 +1,4 @@
-"""A training step as one CUDA graph: at a batch of 8 the launching of its kernels takes longer than they do."""
+"""A training step as one CUDA graph: at a batch size of 8, launching its kernels takes longer than running them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Shape = tuple[tuple[str, tuple[int, ...]], ...]
 
 @dataclass
 class _Recorded:
-    """A captured step, and the tensors that go in and come out."""
+    """A captured step and its input tensors."""
 
     inputs: Batch
     replay: Callable[[], None] = field(default=lambda: None)
 
 
 class CapturedSteps:
-    """Captures the step of each shape of a batch, at the latest when it first comes, and replays it from then on.
+    """Captures a step for each shape of a batch, at the latest when the shape first comes, and replays it from then on.
 
-    What a capture needs to have run before runs on the same batch and leaves no trace; so a step's arithmetic depends
-    on its batch alone, not on what came before it, and a resumed run goes on with the same bits. With torch's AdamW and
-    no accumulation the whole step is captured, with the clipping and the update; else the loss and the gradients, and
-    the optimiser steps outside. All graphs share their memory.
+    The warm-up that a capture needs runs on the same batch and restores all state. So a step's arithmetic depends on
+    its batch alone, not on the steps before it, and a resumed run goes on with the same bits. With torch's AdamW and no
+    accumulation the whole step is captured, with the clipping and the update. Else only the loss and the gradients are
+    captured, and the optimiser steps outside the graph. All graphs share their memory.
 
     Args:
-        loss: the mean loss of a batch; nothing but that.
-        optimizer: the optimiser.
-        settings: what else a step does.
+        loss: Computes the mean loss of a batch, without side effects.
+        optimizer: The optimiser.
+        settings: What a step does beside the loss and its gradients.
     """
 
     def __init__(self, loss: Callable[[Batch], Tensor], optimizer: Optimizer, settings: StepSettings) -> None:
@@ -47,15 +47,15 @@ class CapturedSteps:
         self._graphs: dict[tuple[Shape, int, bool], _Recorded] = {}
 
     def run(self, batch: Batch, micro_batch_size: int, first: bool) -> Tensor | None:
-        """Replays the step of a batch, and captures it before where that has not been done.
+        """Replays the step of a batch; a shape that is new is captured first.
 
         Args:
-            batch: on the device.
-            micro_batch_size: examples that go through together.
-            first: whether no gradients have been accumulated yet.
+            batch: A batch on the device.
+            micro_batch_size: The number of examples in a micro-batch.
+            first: Whether no gradients have been accumulated yet.
 
         Returns:
-            The loss; None where this step is to run as it is: the first of a run, which makes the optimiser's state.
+            The loss, a scalar; None for the first step of a run, which runs uncaptured and makes the optimiser's state.
         """
         if not self.is_ready:
             return None
@@ -71,30 +71,30 @@ class CapturedSteps:
 
     @property
     def is_ready(self) -> bool:
-        """Whether steps can be captured: beside the memory of a graph there might be none for the optimiser's state."""
+        """Whether steps can be captured: the optimiser's state comes first, as it might not fit beside a graph."""
         return bool(self._optimizer.state)
 
     @property
     def gradient_norm(self) -> Tensor:
-        """The norm of the last step's gradients before the clipping; it stays where it is."""
+        """The norm of the last step's gradients before the clipping, a scalar that the next replay overwrites."""
         return self.step.gradient_norm
 
     def capture(self, batch: Batch, micro_batch_size: int) -> None:
-        """Captures the step of a shape before the first batch of it has come, between two steps.
+        """Captures the step of a shape ahead of its first batch, between two steps.
 
         Args:
-            batch: one of that shape, on the device.
-            micro_batch_size: examples that go through together.
+            batch: A batch of that shape, on the device.
+            micro_batch_size: The number of examples in a micro-batch.
         """
         for first in (True,) if self.settings.accumulate == 1 else (True, False):
             self._recorded(batch, micro_batch_size, first)
 
     def warm_up(self, batch: Batch, micro_batch_size: int) -> None:
-        """Runs a step's forward and backward pass on a batch and leaves no trace of it.
+        """Runs a step's forward and backward pass on a batch, and restores the gradients and the random state.
 
         Args:
-            batch: on the device.
-            micro_batch_size: examples that go through together.
+            batch: A batch on the device.
+            micro_batch_size: The number of examples in a micro-batch.
         """
         self.step.warm_up(batch, micro_batch_size)
 
@@ -104,7 +104,7 @@ class CapturedSteps:
         return bool(self._graphs)
 
     def forget(self) -> None:
-        """Drops all graphs and their memory; what comes next is captured anew."""
+        """Drops all graphs and their memory; later steps are captured anew."""
         self._graphs.clear()
         self._record = GraphRecorder()  # a pool whose graphs are gone takes no new ones
         self.step.forget_gradients()
@@ -114,7 +114,7 @@ class CapturedSteps:
         return self.step.rates_on_device() if self.settings.updates else nullcontext()
 
     def _recorded(self, batch: Batch, micro_batch_size: int, first: bool) -> _Recorded:
-        """The captured step of a shape; captures it where that has not been done."""
+        """Returns the captured step of a shape; a shape that is new is captured first."""
         shape: Shape = tuple((name, tuple(values.shape)) for name, values in batch.items())
         key = (shape, micro_batch_size, first)
         recorded = self._graphs.get(key)
@@ -124,7 +124,7 @@ class CapturedSteps:
                 try:
                     recorded = self._graphs[key] = self._capture(batch, micro_batch_size, first)
                 except RuntimeError:
-                    if self.settings.updates or first:  # what the capture left there was never computed
+                    if self.settings.updates or first:  # the gradients that the capture left were never computed
                         self.step.drop_gradients()
                     raise
         return recorded

@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs, compiled before or not, while that works and there is memory for it."""
+"""Runs training steps as CUDA graphs, with or without compiled layers, as long as that works and memory allows it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from peft_lightning.engine.step_settings import trainer_settings
 from peft_lightning.engine.strategy_view import StrategyView
 from peft_lightning.engine.training_data import training_data
 
-# Widths come in any order, and a wider one may need the memory of the graphs that there are already.
+# Widths come in any order, and a wider one may need the memory of the graphs of narrower ones.
 MOST_DROPS = 3
 
 
 class Capturing:
-    """Runs steps as graphs; where one cannot be, it says why, and steps run as they are from then on.
+    """Runs steps as graphs; where a step cannot be captured, a note says why and later steps run uncaptured.
 
     Args:
-        strategy: what runs the steps.
-        accumulation: the step under way.
-        notes: where it says why.
-        asked: which engine was asked for.
+        strategy: The strategy that runs the steps.
+        accumulation: The state of the step under way.
+        notes: Where the reason for a fallback is noted.
+        asked: The engine that the user asked for.
     """
 
     def __init__(self, strategy: StrategyView, accumulation: Accumulation, notes: Notes, asked: EngineName) -> None:
@@ -45,10 +45,10 @@ class Capturing:
         self.asked = asked
         self.name: EngineName = asked if strategy.on_gpu else "eager"
         if self.name != asked != "auto":
-            # Not printed yet: whoever starts the run prints what there is.
+            # Not printed here: the notes made so far are printed when the run starts.
             notes.sentences.append(f"engine {asked} needs a CUDA GPU: steps run {self.name}")
         self.fallen_back = False
-        """Whether steps run otherwise than was asked, because they cannot or there is no memory for it."""
+        """Whether steps cannot run in the way that was asked for, or memory does not allow it."""
         self.steps: CapturedSteps | None = None
         self._layers: CompiledLayers | None = None
         self._has_clipped = self._has_stepped = False
@@ -56,20 +56,19 @@ class Capturing:
         self._looked_ahead = False
 
     def choose(self, size: JobSize) -> None:
-        """Decides how steps run, where that was left to the engine.
-
-        Args:
-            size: the job's.
-        """
+        """Chooses between plain and compiled graphs where the user left it to the engine."""
         if self.name == "auto":
             can_compile = bool(repeated_layers(self._strategy.module))
             self.name = "compiled" if can_compile and compiling_pays(*size) else "graph"
 
     def training_step(self, batch: Batch) -> Tensor | None:
-        """Replays the whole step of a batch; None where it is to run as it is: that says itself whether it fits.
+        """Replays the step of a batch.
 
         Args:
-            batch: on the device.
+            batch: A batch on the device.
+
+        Returns:
+            The loss, a scalar; None where the step has to run uncaptured, which handles a lack of memory by itself.
         """
         self._has_clipped = self._has_stepped = False
         if self.name == "eager":
@@ -86,12 +85,12 @@ class Capturing:
         return loss
 
     def update(self, own: Callable[..., Any], optimizer: Optimizer, loss: Any) -> Any:
-        """Updates the weights, where the step has not.
+        """Updates the weights, unless the replayed step has updated them.
 
         Args:
-            own: the strategy's own way to do so, which takes a `closure`.
-            optimizer: the optimiser.
-            loss: what the step returned.
+            own: The strategy's own ``optimizer_step``, which takes a ``closure``.
+            optimizer: The optimiser.
+            loss: What the step returned.
         """
         if self._has_clipped:
             trainer = self._strategy.module.trainer
@@ -105,7 +104,7 @@ class Capturing:
 
     @property
     def gradient_norm(self) -> Tensor | None:
-        """The norm of the gradients before the clipping, where the step has clipped them; None where they are there."""
+        """The norm of the gradients before the clipping; None where the step has not clipped them."""
         return self.steps.gradient_norm.clone() if self.steps is not None and self._has_clipped else None
 
     @property
@@ -119,14 +118,14 @@ class Capturing:
         self.steps.forget()
 
     def give_up_memory(self) -> None:
-        """Gives the graphs' memory back; where that happens again and again, there is none for them."""
+        """Frees the graphs' memory; after ``MOST_DROPS`` times steps run eager for good."""
         self.forget()
         self._drops += 1
         if self._drops > MOST_DROPS:
             self._fall_back("eager", "not enough memory for CUDA graphs beside the steps: these run eager from here on")
 
     def end(self) -> None:
-        """Ends a training, or what was none."""
+        """Drops the captured steps and the compiled layers at the end of a run."""
         self.steps = self._layers = None
         self._looked_ahead = False
 
@@ -139,7 +138,7 @@ class Capturing:
             return self._replay(batch)
         except torch.OutOfMemoryError:
             pass
-        # Out here nothing holds on to the tensors of the step that failed.
+        # Outside the except clause nothing holds on to the tensors of the step that failed.
         self._accumulation.lose_gradients()
         self.give_up_memory()
         self._strategy.free()
@@ -163,19 +162,20 @@ class Capturing:
         return None
 
     def _capture_coming(self, steps: CapturedSteps) -> None:
-        """Captures the steps of all shapes that this epoch has: the largest first, whose memory serves the others."""
+        """Captures the steps of all shapes of this epoch, the largest first: its memory serves the others."""
         self._looked_ahead = True
         data = training_data(self._strategy.module.trainer)
         for batch in data.coming_shapes() if data is not None else ():
             steps.capture(self._strategy.to_device(batch), self._accumulation.size_for(batch))
 
     def _lent_layers(self, micro_batch_size: int) -> AbstractContextManager[None]:
-        # One example is a shape of its own for the compiler: not worth the time.
+        # The compiler specialises on a batch of one example: not worth the time.
         if self.name != "compiled" or micro_batch_size == 1:
             return nullcontext()
         if self._layers is None:
             self._layers = CompiledLayers(self._strategy.module)
-            # The compiler makes its kernels for what it sees first: the same for a run and one that goes on with it.
+            # The compiler makes its kernels for the shape that it sees first: a run and its resumption start with the
+            # same one.
             data = training_data(self._strategy.module.trainer)
             if data is not None:
                 widest = data.widest_training_batch()
@@ -191,7 +191,10 @@ class Capturing:
         return nullcontext()
 
     def _captured(self) -> CapturedSteps:
-        """The captured steps; new ones where what a step does has changed, as a scheduler of the accumulation may."""
+        """Returns the captured steps: new ones where the settings of a step have changed.
+
+        A scheduler of the accumulation, for example, changes them.
+        """
         settings = trainer_settings(self._strategy, self.name == "compiled", self._cast_weights, self._lent_layers)
         if self.steps is None or self.steps.settings != settings:
             self.steps = CapturedSteps(self._strategy.loss, self._strategy.optimizer, settings)

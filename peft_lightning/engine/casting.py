@@ -1,4 +1,4 @@
-"""Trained weights in half precision: autocast casts each of them, and its gradient back, by a kernel of its own."""
+"""Casts all trained weights to half precision together, where autocast launches a kernel for each of them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 def cast_together(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """Lends linear layers their trained 32-bit weights in another type, all cast by one or two kernels.
 
-    Autocast casts them to the same bits, but each where it is used; compiled, in the backward pass once more. A layer
-    that looks at its weights' type sees the other one: LoRA's rounds what comes in before its dropout then. And where a
-    weight is used more than once in a pass, as ALBERT's are, its gradients add up in that type, not in 32 bits. Inside
-    must be the forward and the backward pass, which may compute activations again.
+    Autocast casts them to the same bits, but each at its use, and in compiled layers once more in the backward pass.
+    Two things differ. A layer that looks at its weights' type sees the other type: LoRA's then rounds its input before
+    its dropout. Where a weight is used more than once in a pass, as in ALBERT, its gradients add up in the other type,
+    not in 32 bits. The context has to hold the forward and the backward pass, which may compute activations again.
 
     Args:
-        network: what is trained; layers of its own kinds, such as quantised ones, are left alone.
-        dtype: what autocast would cast to.
+        network: The network to train; only plain ``nn.Linear`` layers are lent weights, no quantised ones.
+        dtype: The type that autocast would cast to.
     """
     places = [
         (layer._parameters, name, weight)
@@ -46,13 +46,14 @@ def cast_together(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
 
 def casts_together(network: nn.Module, compiled: bool) -> bool:
-    """Tells whether captured steps under autocast have their weights cast together.
+    """Tells whether captured steps under autocast cast their weights together.
 
-    An adapter may look at its weights' type, as LoRA's does, and round otherwise: as compiled steps do anyway.
+    An adapter may look at its weights' type, as LoRA's does, and then rounds in another place. Compiled steps round
+    differently anyway.
 
     Args:
-        network: what is trained.
-        compiled: whether its layers are compiled before the steps are captured.
+        network: The network to train.
+        compiled: Whether its layers are compiled before the steps are captured.
     """
     return compiled or all(weight.requires_grad for weight in network.parameters())
 
@@ -65,8 +66,8 @@ class _Cast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        given = [gradient for gradient in gradients if gradient is not None]
-        cast = iter(_cast(given, torch.float32))
+        computed = [gradient for gradient in gradients if gradient is not None]
+        cast = iter(_cast(computed, torch.float32))
         return None, *(None if gradient is None else next(cast) for gradient in gradients)
 
 

@@ -1,4 +1,4 @@
-"""How a captured step clips its gradients, which Lightning would do between its backward pass and its update."""
+"""Gradient clipping within a captured step, where Lightning would clip between the backward pass and the update."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Clipping:
     """Clips gradients to a norm or a value.
 
     Args:
-        most: largest norm, or value, of the gradients; None to leave them.
-        by_norm: whether the norm is clipped, or each value.
-        in_update: whether torch's fused AdamW clips the norm on its way, as it would unscale gradients: it divides
-            where clipping multiplies, so it rounds otherwise, and a pass over the gradients is saved.
+        most: The largest norm, or value, of the gradients; None leaves them as they are.
+        by_norm: Whether the norm of all gradients is clipped, or each value.
+        in_update: Whether torch's fused AdamW clips the norm within its update, in the way it unscales gradients. That
+            saves a pass over the gradients; it divides where clipping multiplies, so it rounds differently.
     """
 
     most: float | None
@@ -33,10 +33,10 @@ class Clipping:
         """Clips the gradients of parameters.
 
         Args:
-            parameters: those that are trained; the ones without a gradient are left out.
+            parameters: The trained parameters; those without a gradient are left out.
 
         Returns:
-            The norm that all gradients had together.
+            The norm of all gradients before the clipping, a scalar.
         """
         if self.most and self.by_norm:
             return clip_grad_norm_(parameters, self.most)
@@ -47,20 +47,20 @@ class Clipping:
 
     @contextmanager
     def around_update(self, parameters: Sequence[Tensor], optimizer: Optimizer) -> Iterator[Tensor]:
-        """Clips the gradients of parameters, or has the update inside do so.
+        """Clips the gradients of parameters, or lets the update within the context clip them.
 
         Args:
-            parameters: those that are trained.
-            optimizer: torch's fused AdamW, where it is to clip.
+            parameters: The trained parameters.
+            optimizer: The optimiser; torch's fused AdamW where ``in_update`` is set.
 
         Yields:
-            The norm that all gradients had together.
+            The norm of all gradients before the clipping, a scalar.
         """
         if not (self.most and self.by_norm and self.in_update):
             yield self.clip(parameters)
             return
         norm = norm_of_gradients(parameters)
-        # Where torch's own gradient scaler leaves its scale, in 32 bits whatever the gradients are.
+        # torch's gradient scaler leaves its scale in this attribute, in 32 bits whatever the type of the gradients.
         optimizer.grad_scale = ((norm.float() + _EPS) / self.most).clamp(min=1)  # type: ignore[attr-defined]
         try:
             yield norm
@@ -69,9 +69,9 @@ class Clipping:
 
 
 def norm_of_gradients(parameters: Sequence[Tensor]) -> Tensor:
-    """Returns the norm that the gradients of parameters have together.
+    """Returns the norm of the gradients of all parameters together, a scalar.
 
     Args:
-        parameters: those that are trained; the ones without a gradient are left out.
+        parameters: The trained parameters; those without a gradient are left out.
     """
     return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

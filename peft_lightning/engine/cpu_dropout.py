@@ -1,7 +1,7 @@
-"""Dropout on CPUs: drawing masks as torch does takes two fifths of a training step of a small encoder there.
+"""Faster dropout on CPUs, where drawing masks as torch does takes two fifths of a small encoder's training step.
 
-Each value of a mask costs torch a whole draw, and attention with dropout has no fused kernel. Here 64 random bits serve
-four values, out of the same generator, whose state is in every checkpoint.
+torch makes a whole draw for each value of a mask, and has no fused CPU kernel for attention with dropout. Here 64
+random bits serve four values. They come from the same generator, whose state is in every checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# A value has 16 random bits, so probabilities are rounded to 1 / 65,536.
+# Each value of a mask uses 16 random bits, so probabilities are rounded to 1 / 65,536.
 _STEPS = 2**16
 _LEAST = torch.finfo(torch.float32).min
 _torch_dropout, _torch_attention = F.dropout, F.scaled_dot_product_attention
@@ -22,12 +22,12 @@ _torch_dropout, _torch_attention = F.dropout, F.scaled_dot_product_attention
 
 @contextmanager
 def faster_dropout(device: torch.device) -> Iterator[None]:
-    """Does dropout in torch's place, by itself and in attention, in whatever model calls it.
+    """Replaces torch's dropout and attention functions within the context, for every model.
 
     Args:
-        device: where a training step runs; on a GPU nothing changes.
+        device: The device of the training step; on a GPU nothing changes.
     """
-    # Not a TorchFunctionMode: in a backward pass, which may compute activations again, such a mode is off.
+    # Not a TorchFunctionMode: such a mode is off in a backward pass, which may compute activations again.
     if device.type != "cpu":
         yield
         return
@@ -40,16 +40,16 @@ def faster_dropout(device: torch.device) -> Iterator[None]:
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes values by chance and scales the others, as `torch.nn.functional.dropout` does.
+    """Zeroes values at random and scales the others, as ``torch.nn.functional.dropout`` does.
 
     Args:
-        input: any floating point values.
-        p: probability of a value to be zeroed, rounded to 1 / 65,536.
-        training: whether anything is done.
-        inplace: whether the values are overwritten, which only torch's own does.
+        input: Floating point values of any shape.
+        p: The probability that a value is zeroed, rounded to 1 / 65,536.
+        training: Whether dropout is applied; if not, the values are returned unchanged.
+        inplace: Whether the values are overwritten; left to torch.
 
     Returns:
-        The same shape and type.
+        The values, in the shape and type of the input.
     """
     kept = round((1 - p) * _STEPS)
     if not training or inplace or not 0 < kept < _STEPS or not input.is_floating_point():
@@ -68,31 +68,31 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention with dropout, as `torch.nn.functional.scaled_dot_product_attention` computes it on a CPU.
+    """Computes attention with dropout, as ``torch.nn.functional.scaled_dot_product_attention`` does on a CPU.
 
     Args:
-        query: shape (..., L, E).
-        key: shape (..., S, E).
-        value: shape (..., S, V).
-        attn_mask: True where a key is attended to, or what is added to the scores; broadcast to (..., L, S).
-        dropout_p: probability of a weight to be zeroed; without dropout torch has a fused kernel.
-        is_causal: no query looks ahead; left to torch.
-        scale: of the scores; 1 / √E by default.
-        enable_gqa: queries share keys; left to torch.
+        query: Queries, shape (..., L, E).
+        key: Keys, shape (..., S, E).
+        value: Values, shape (..., S, V).
+        attn_mask: True where a key is attended to, or numbers that are added to the scores; broadcast to (..., L, S).
+        dropout_p: The probability that a weight is zeroed; at 0 torch's fused kernel runs.
+        is_causal: Whether a query attends to no later key; left to torch.
+        scale: The factor of the scores; 1 / √E by default.
+        enable_gqa: Whether queries share keys; left to torch.
 
     Returns:
-        Shape (..., L, V), in the type of the values.
+        The attended values, shape (..., L, V), in the type of ``value``.
     """
     if dropout_p == 0 or is_causal or enable_gqa:
         return _torch_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     if torch.is_autocast_enabled("cpu"):
-        query, key, value = (each.to(torch.get_autocast_dtype("cpu")) for each in (query, key, value))
-    # Scores and their softmax in 32 bits, whatever the inputs, as in torch's own.
+        query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
+    # Scores and their softmax are computed in 32 bits, whatever the type of the inputs, as in torch's own function.
     with torch.autocast("cpu", enabled=False):
         scores = (query.float() * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.float().transpose(-2, -1)
         seen = None
         if attn_mask is not None:
-            # Not infinity: of a query that may look at nothing the softmax would be no number. Torch's result is 0.
+            # Not minus infinity: the softmax of a query whose keys are all masked would be NaN. torch returns 0 there.
             if attn_mask.dtype == torch.bool:
                 seen, scores = attn_mask, scores.masked_fill(~attn_mask, _LEAST)
             else:

@@ -1,4 +1,4 @@
-"""What the rest of the program may know of how a run's steps are computed."""
+"""The engine's interface: what the rest of the program may know of how a run's steps are computed."""
 
 from __future__ import annotations
 
@@ -15,63 +15,56 @@ EngineName = Literal["auto", "eager", "graph", "compiled"]
 
 
 class Engine(Protocol):
-    """How a run's steps are computed, whatever strategy of Lightning's it has."""
+    """Computes a run's steps, under any of Lightning's strategies."""
 
     @property
     def notes(self) -> list[str]:
-        """What had to be done differently from what was asked."""
+        """What the engine did differently from what was asked, a sentence each."""
         ...
 
     @property
     def micro_batch_size(self) -> int | None:
-        """Most examples that go through together; None for the whole batch."""
+        """The most examples in a micro-batch; None for the whole batch."""
         ...
 
     @property
     def is_evaluating(self) -> bool:
-        """Whether a validation's batch is being evaluated, or was when the run broke off."""
+        """Whether a validation batch is being evaluated, or was being evaluated when the run broke off."""
         ...
 
     def figures(self, batch_size: int | None) -> EngineFigures:
-        """Returns the record's `engine` section.
+        """Returns the record's ``engine`` section.
 
         Args:
-            batch_size: examples in a batch; None where the data do not say.
+            batch_size: Examples in a batch; None where the data module does not say.
         """
         ...
 
     def gradient_norm(self, optimizer: Optimizer) -> Tensor:
-        """Returns the norm of the gradients before the clipping, wherever they are.
-
-        Args:
-            optimizer: the optimiser, in `on_before_optimizer_step`.
-        """
+        """Returns the norm of the gradients before the clipping, a scalar; for ``on_before_optimizer_step``."""
         ...
 
     def expect_test(self, follows: bool) -> None:
-        """Says whether training ends in this process's test: the weights stay, and checkpoints go on being written.
+        """Tells the engine whether a test follows training in this process.
 
         Args:
-            follows: whether it does.
+            follows: Whether it does. If so, the weights stay on the device when training ends, and checkpoints are
+                still written.
         """
         ...
 
     def try_out(self, trainer: Trainer) -> None:
-        """Finds the micro-batches that fit the memory before the first step, so that none has to be done twice.
-
-        Args:
-            trainer: the Trainer, at the start of training.
-        """
+        """Finds the micro-batch size that fits the memory before the first step, so that no step is computed twice."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what was found out about the memory and the steps, for checkpoints."""
+        """Returns what the engine has learnt about the memory and the steps, for checkpoints."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on with what a run had found out.
+        """Restores what the engine of an earlier run had learnt; called once the strategy is set up.
 
         Args:
-            state: what `state_dict` returned, once the strategy is set up.
+            state: What ``state_dict`` returned.
         """
         ...

@@ -1,4 +1,4 @@
-"""Evaluation beside captured steps, whose graphs may hold the memory that it needs."""
+"""Evaluation within a training, whose graphs may hold the memory that evaluation needs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from peft_lightning.engine.strategy_view import StrategyView
 
 
 class EvaluationSteps:
-    """Evaluates batches within a training by the kernels of a test; where there is no room, without the graphs.
+    """Evaluates batches within a training, with the same kernels as a test; where memory is short, it drops the graphs.
 
     Args:
-        strategy: what runs the steps.
-        capturing: what holds the graphs.
+        strategy: The strategy that runs the steps.
+        capturing: The owner of the graphs.
     """
 
     def __init__(self, strategy: StrategyView, capturing: Capturing) -> None:
         self._strategy = strategy
         self._capturing = capturing
         self.under_way = False
-        """Whether a batch is being evaluated, or was when the run broke off."""
+        """Whether a batch is being evaluated, or was being evaluated when the run broke off."""
 
     def step(self, own: Callable[[], Any]) -> Any:
         """Evaluates a batch.
 
         Args:
-            own: the strategy's own step, on this batch.
+            own: Runs the strategy's own evaluation step on this batch.
         """
         self.under_way = True
         with planned_attention(False):
@@ -44,7 +44,7 @@ class EvaluationSteps:
         except torch.OutOfMemoryError:
             if not self._capturing.holds_memory:
                 raise
-        # Out here nothing holds on to the tensors of the step that failed.
+        # Outside the except clause nothing holds on to the tensors of the step that failed.
         self._capturing.forget()
         self._strategy.free()
         return own()

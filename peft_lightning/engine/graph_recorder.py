@@ -1,4 +1,4 @@
-"""Records what a step does on a GPU, as a CUDA graph."""
+"""Records the kernels of a step as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 class CaptureError(RuntimeError):
-    """A step that cannot be captured, such as one that asks the GPU what it computed."""
+    """The step cannot be captured, for example because it reads a result back from the GPU."""
 
 
 class GraphRecorder:
-    """Records what a step does on the GPU, without doing it; all graphs of a recorder share their memory."""
+    """Records the kernels of a step without running them; all graphs of a recorder share their memory."""
 
     def __init__(self) -> None:
         self._pool: Any = None
@@ -22,13 +22,13 @@ class GraphRecorder:
         """Records a step.
 
         Args:
-            step: what is recorded.
+            step: Launches the kernels to record.
 
         Returns:
-            What does it.
+            A function that replays the step.
 
         Raises:
-            CaptureError: it cannot be recorded.
+            CaptureError: The step cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
@@ -41,7 +41,7 @@ class GraphRecorder:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            # A capture that could not be ended goes back neither to the stream nor to the generator's own state.
+            # A capture that failed to end restores neither the stream nor the generator's state.
             torch.cuda.set_stream(stream)
             generator.graphsafe_set_state(unrecorded)
             if isinstance(error, torch._dynamo.exc.TorchDynamoException):
@@ -52,7 +52,7 @@ class GraphRecorder:
 
 
 def _first_line(error: BaseException) -> str:
-    """What went wrong first: that the capture could not be ended is only what came of it."""
+    """Returns the first line of the first error in a chain: the failure to end the capture only follows from it."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error).strip().split("\n")[0][:200]

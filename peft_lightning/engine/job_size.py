@@ -1,4 +1,4 @@
-"""How large a job is: what is worth preparing for long ones, such as compiling, is not for short ones."""
+"""The size of a job: preparations such as compiling pay off in long jobs, not in short ones."""
 
 from __future__ import annotations
 
@@ -11,24 +11,20 @@ from peft_lightning.optim.steps import planned_steps
 
 
 class JobSize(NamedTuple):
-    """Training batches of a job, and layers x width x tokens of the widest; 0 where its data do not say."""
+    """The number of training batches, and layers x width x tokens of the widest; 0 where the data do not say."""
 
     batches: int
     activations: int
 
 
 def job_size(trainer: Trainer) -> JobSize:
-    """Measures a job before it begins.
-
-    Args:
-        trainer: the Trainer.
-    """
+    """Returns the size of a Trainer's job before it begins."""
     data = training_data(trainer)
     if data is None:
         return JobSize(0, 0)
     widest = data.widest_training_batch()
     config = getattr(trainer.lightning_module.model, "config", None)
-    # Some networks use one layer again and again.
+    # From the configuration: ALBERT's kin run one layer several times, so counting modules would count too few.
     size = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
     steps = planned_steps(trainer, data.batches_per_epoch())
     return JobSize(steps * trainer.accumulate_grad_batches, size * widest["input_ids"].numel())

@@ -1,4 +1,4 @@
-"""Lightning's own stepping, under strategies that host no other engine."""
+"""The engine of strategies that host no other: Lightning's own stepping."""
 
 from __future__ import annotations
 
@@ -14,60 +14,44 @@ from peft_lightning.runs.record import EngineFigures
 
 
 class LightningEngine:
-    """Steps run eager and whole, and where there is no memory for one the run ends."""
+    """Runs steps eager and on whole batches; the run ends where memory is short."""
 
     @property
     def notes(self) -> list[str]:
-        """None: nothing is done differently from what was asked."""
+        """Always empty: nothing is done differently from what was asked."""
         return []
 
     @property
     def micro_batch_size(self) -> None:
-        """None: batches go through whole."""
+        """Always None: batches are computed whole."""
         return None
 
     @property
     def is_evaluating(self) -> bool:
-        """False: nobody looks."""
+        """Always False: this engine does not record it."""
         return False
 
     def figures(self, batch_size: int | None) -> EngineFigures:
-        """Returns the record's `engine` section.
+        """Returns the record's ``engine`` section.
 
         Args:
-            batch_size: examples in a batch; None where the data do not say.
+            batch_size: Examples in a batch; None where the data module does not say.
         """
         return EngineFigures(name="eager", micro_batch_size=batch_size)
 
     def gradient_norm(self, optimizer: Optimizer) -> Tensor:
-        """Returns the norm of the gradients.
-
-        Args:
-            optimizer: the optimiser.
-        """
+        """Returns the norm of the gradients, a scalar."""
         return norm_of_gradients([value for group in optimizer.param_groups for value in group["params"]])
 
     def expect_test(self, follows: bool) -> None:
-        """Does nothing: the strategy ends a training in its own way.
-
-        Args:
-            follows: whether a test follows.
-        """
+        """Does nothing: the strategy ends a training in its own way."""
 
     def try_out(self, trainer: Trainer) -> None:
-        """Does nothing: there are no micro-batches to find.
-
-        Args:
-            trainer: the Trainer.
-        """
+        """Does nothing: batches are not cut into micro-batches."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns nothing: nothing was found out."""
+        """Returns an empty dictionary: this engine learns nothing."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Does nothing: what another engine found out does not hold here.
-
-        Args:
-            state: what it found out.
-        """
+        """Does nothing: what another engine has learnt does not hold here."""

@@ -1,4 +1,4 @@
-"""How much of a GPU's memory a run may take."""
+"""A limit for the GPU memory of a run."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ GIB = 2**30
 
 @contextmanager
 def limited_memory(device: torch.device, limit_gib: float | None) -> Iterator[None]:
-    """Holds torch, in this process, to so much memory of a GPU; asking for more is an out-of-memory error.
+    """Limits the memory that torch, in this process, may allocate on a GPU; more is an out-of-memory error.
 
-    CUDA itself, its kernels and libraries, takes some 0.5 GiB beside it, and so does what bitsandbytes pages.
+    CUDA, its kernels and its libraries take some 0.5 GiB beside it. What bitsandbytes pages does not count either.
 
     Args:
-        device: the GPU.
-        limit_gib: GiB that torch may allocate; None for all there is.
+        device: The GPU.
+        limit_gib: The limit in GiB; None for no limit.
 
     Raises:
-        UserError: it is no GPU, or a smaller one.
+        UserError: The device is no GPU, or has less memory than the limit.
     """
     if limit_gib is None:
         yield
         return
     if device.type != "cuda":
         raise UserError(Setting("memory_limit_gib"), " limits a GPU's memory, and this run is on the CPU: leave it out")
-    there = torch.cuda.get_device_properties(device).total_memory
-    if limit_gib * GIB > there:
+    total = torch.cuda.get_device_properties(device).total_memory
+    if limit_gib * GIB > total:
         raise UserError(
-            Setting("memory_limit_gib"), f" {limit_gib:g} is more than the {there / GIB:.1f} GiB of this GPU"
+            Setting("memory_limit_gib"), f" {limit_gib:g} is more than the {total / GIB:.1f} GiB of this GPU"
         )
-    torch.cuda.set_per_process_memory_fraction(limit_gib * GIB / there, device)
+    torch.cuda.set_per_process_memory_fraction(limit_gib * GIB / total, device)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A batch cut into micro-batches that fit the memory: more steps for the GPU, the same step for the run."""
+"""Cuts a batch into micro-batches that fit the memory: more passes on the GPU, the same optimiser step for the run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ Batch = dict[str, Tensor]
 
 
 def size_of(batch: Batch) -> int:
-    """Returns how many examples a batch has.
-
-    Args:
-        batch: tensors whose first dimension is the batch's.
-    """
+    """Returns the number of examples in a batch."""
     return len(batch["labels"])
 
 
@@ -22,11 +18,11 @@ def micro_batches(batch: Batch, micro_batch_size: int) -> Iterator[tuple[Batch, 
     """Cuts a batch into micro-batches, each with its share of the batch's mean loss.
 
     Args:
-        batch: tensors whose first dimension is the batch's.
-        micro_batch_size: most examples in a micro-batch.
+        batch: Tensors whose first dimension is that of the examples.
+        micro_batch_size: The most examples in a micro-batch.
 
     Yields:
-        A micro-batch, and how much its own mean loss weighs in the batch's.
+        A micro-batch, and the weight of its mean loss in the mean loss of the batch.
     """
     whole = size_of(batch)
     for start in range(0, whole, micro_batch_size):

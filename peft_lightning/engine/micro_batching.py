@@ -1,4 +1,4 @@
-"""Steps that survive a lack of memory: a batch that does not fit goes through in micro-batches."""
+"""Steps that survive a lack of memory: a batch that does not fit is cut into micro-batches."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from peft_lightning.optim.optimizers import state_bytes
 
 
 class Dispensable(Protocol):
-    """Memory that steps can do without, such as that of graphs."""
+    """A holder of memory that steps can do without, such as the memory of graphs."""
 
     @property
     def holds_memory(self) -> bool:
-        """Whether there is any."""
+        """Whether there is memory to free."""
         ...
 
     def give_up_memory(self) -> None:
-        """Gives it up."""
+        """Frees the memory."""
         ...
 
 
 class MicroBatching:
-    """Lightning's own steps, until one does not fit the memory: then its batch goes through in micro-batches.
+    """Runs Lightning's own steps until one does not fit the memory, and cuts batches into micro-batches from then on.
 
-    An out-of-memory error halves the micro-batches and repeats what had been accumulated, so that batch size, counters,
+    An out-of-memory error halves the micro-batches and repeats the accumulated batches. So batch size, counters,
     schedule and checkpoints are those of a run that had the memory.
 
     Args:
-        strategy: what runs the steps.
-        accumulation: the step under way.
-        dispensable: what goes before a micro-batch is halved.
-        notes: where it says so.
+        strategy: The strategy that runs the steps.
+        accumulation: The state of the step under way.
+        dispensable: The memory that is freed before a micro-batch is halved.
+        notes: Where each halving is noted.
     """
 
     def __init__(
@@ -52,11 +52,14 @@ class MicroBatching:
         self._notes = notes
 
     def training_step(self, own: Callable[[], Any], batch: Batch) -> Tensor:
-        """Computes the loss of a batch; its gradients too, where they do not come from Lightning's backward call.
+        """Computes the loss of a batch; in micro-batches, its gradients too, ahead of Lightning's backward call.
 
         Args:
-            own: the strategy's own step, on this batch.
-            batch: on the device.
+            own: Runs the strategy's own training step on this batch.
+            batch: A batch on the device.
+
+        Returns:
+            The mean loss, a scalar.
         """
         accumulation = self._accumulation
         accumulation.has_gradients = False
@@ -69,23 +72,28 @@ class MicroBatching:
             return self._in_micro_batches()
 
     def backward(self, own: Callable[[], Tensor], closure_loss: Tensor) -> Tensor:
-        """Computes the gradients, where the step has not.
+        """Computes the gradients, unless the step has computed them.
 
         Args:
-            own: the strategy's own backward pass, from this loss.
-            closure_loss: the loss.
+            own: Runs the strategy's own backward pass from this loss.
+            closure_loss: The loss.
+
+        Returns:
+            The loss, detached.
         """
-        # Lightning holds on to the loss, and the loss to all activations that the failed pass had not come to.
+        # Lightning holds on to the loss, and the loss holds all activations that the failed pass had not reached.
         with faster_dropout(self._strategy.device):
             if not self._accumulation.has_gradients and self._survive(own, let_go=closure_loss.detach_) is None:
                 self._in_micro_batches()
         return closure_loss.detach()
 
     def try_out(self, batch: Batch) -> None:
-        """Finds the micro-batches in which a batch fits, beside the optimiser's state to be, and leaves no trace.
+        """Finds the micro-batch size at which a batch fits the memory beside the optimiser's future state.
+
+        The gradients are dropped and the random state is restored.
 
         Args:
-            batch: the widest there will be, on the device.
+            batch: The widest batch of the job, on the device.
         """
         device = self._strategy.device
         optimizer = self._strategy.optimizer
@@ -100,14 +108,14 @@ class MicroBatching:
             parameter.grad = None
 
     def _survive(self, step: Callable[[], Any], let_go: Callable[[], object] | None = None) -> Any:
-        """Does something; returns None, and makes room, where there is not enough memory for it."""
+        """Runs a step and returns its result; where memory runs out, frees some and returns None."""
         accumulation, dispensable = self._accumulation, self._dispensable
         try:
             return step()
         except torch.OutOfMemoryError:
             if accumulation.size_for(accumulation.batches[-1]) == 1 and not dispensable.holds_memory:
                 raise
-        # Out here nothing holds on to the tensors of the step that failed.
+        # Outside the except clause nothing holds on to the tensors of the step that failed.
         if let_go is not None:
             let_go()
         accumulation.lose_gradients()
@@ -124,9 +132,9 @@ class MicroBatching:
         self._notes.add(f"not enough memory at step {step}: batches go through in micro-batches of {size} from here on")
 
     def _in_micro_batches(self) -> Tensor:
-        """Adds a batch's gradients micro-batch by micro-batch, and returns its loss.
+        """Adds a batch's gradients micro-batch by micro-batch, and returns its mean loss.
 
-        Where memory runs out, all that had been accumulated is computed again: the failed pass may have added to it.
+        Where memory runs out, all accumulated gradients are computed again: the failed pass may have added to them.
         """
         accumulation = self._accumulation
         while True:

@@ -1,4 +1,4 @@
-"""What an engine did differently from what was asked."""
+"""Notes on what an engine did differently from what was asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class Notes:
-    """Sentences for the run record, each of which is printed when it becomes true."""
+    """Sentences for the run record; a new one is printed at once."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -15,16 +15,12 @@ class Notes:
         """Adds a sentence and prints it, unless it is there already.
 
         Args:
-            sentence: without a full stop.
+            sentence: Without a full stop.
         """
         if sentence not in self.sentences:
             self.sentences.append(sentence)
             print(f"note: {sentence}", flush=True)
 
     def resume(self, earlier: Sequence[str]) -> None:
-        """Puts the sentences of a run that is resumed before those of this process.
-
-        Args:
-            earlier: its sentences.
-        """
+        """Puts the sentences of the resumed run before those of this process."""
         self.sentences = list(dict.fromkeys([*earlier, *self.sentences]))

@@ -1,4 +1,4 @@
-"""Which one device a Trainer will run on, before there is a Trainer."""
+"""Finds the one device that a Trainer will run on, before there is a Trainer."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 
 def single_device(accelerator: str, devices: list[int] | int | str, num_nodes: int = 1) -> torch.device | None:
-    """Finds the one device that a Trainer's settings come to.
-
-    Args:
-        accelerator: the Trainer's setting.
-        devices: the Trainer's setting.
-        num_nodes: the Trainer's setting.
+    """Finds the one device that a Trainer's settings of the same names choose.
 
     Returns:
-        The CPU or a GPU; None for several devices, for others, and for settings that the Trainer will refuse.
+        The CPU or a GPU; None for several devices, other kinds of device, and settings that the Trainer will refuse.
     """
     if num_nodes != 1:
         return None
@@ -26,6 +21,6 @@ def single_device(accelerator: str, devices: list[int] | int | str, num_nodes: i
         return None
     try:
         ids = CUDAAccelerator.parse_devices(CUDAAccelerator.auto_device_count() if devices == "auto" else devices)
-    except Exception:  # whatever is wrong, the Trainer says it better
+    except Exception:  # whatever is wrong, the Trainer's own message is better
         return None
     return torch.device("cuda", ids[0]) if ids is not None and len(ids) == 1 else None

@@ -1,4 +1,4 @@
-"""How the steps of a run are computed: as they are or captured, in micro-batches where they do not fit the memory."""
+"""The engine that computes a run's steps: eager or captured, in micro-batches where they do not fit the memory."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from peft_lightning.runs.record import EngineFigures
 
 
 class StepEngine:
-    """What a strategy of Lightning's hands its steps to, each with the strategy's own way to do it.
+    """Computes the steps that one of Lightning's strategies hands over, each with a call of the strategy's own method.
 
     Args:
-        strategy: the strategy, which may be unfinished: what it has is looked up in a run.
-        backward: its own backward pass.
-        asked: `eager`, Lightning's own way; `graph`, which captures steps in CUDA graphs; `compiled`, which compiles
-            the layers before; or `auto`, the fastest of them for the job.
+        strategy: The strategy. It may be unfinished: its attributes are read during the run.
+        backward: The strategy's own backward pass.
+        asked: ``eager``, Lightning's own stepping; ``graph``, which captures steps in CUDA graphs; ``compiled``, which
+            compiles the layers before the capture; or ``auto``, the fastest of them for the job.
     """
 
     def __init__(self, strategy: Strategy, backward: Callable[..., Tensor], asked: EngineName = "auto") -> None:
@@ -48,24 +48,24 @@ class StepEngine:
 
     @property
     def notes(self) -> list[str]:
-        """What had to be done differently from what was asked."""
+        """What the engine did differently from what was asked, a sentence each."""
         return self._notes.sentences
 
     @property
     def micro_batch_size(self) -> int | None:
-        """Most examples that go through together; None for the whole batch."""
+        """The most examples in a micro-batch; None for the whole batch."""
         return self.accumulation.micro_batch_size
 
     @property
     def is_evaluating(self) -> bool:
-        """Whether a validation's batch is being evaluated, or was when the run broke off."""
+        """Whether a validation batch is being evaluated, or was being evaluated when the run broke off."""
         return self.evaluation.under_way
 
     def figures(self, batch_size: int | None) -> EngineFigures:
-        """Returns the record's `engine` section.
+        """Returns the record's ``engine`` section.
 
         Args:
-            batch_size: examples in a batch; None where the data do not say.
+            batch_size: Examples in a batch; None where the data module does not say.
         """
         name = self.capturing.name
         return EngineFigures(
@@ -76,44 +76,37 @@ class StepEngine:
         )
 
     def gradient_norm(self, optimizer: Optimizer) -> Tensor:
-        """Returns the norm of the gradients before the clipping, wherever they are.
-
-        Args:
-            optimizer: the optimiser, in `on_before_optimizer_step`.
-        """
+        """Returns the norm of the gradients before the clipping, a scalar; for ``on_before_optimizer_step``."""
         captured = self.capturing.gradient_norm
         if captured is not None:
             return captured
         return norm_of_gradients([value for group in optimizer.param_groups for value in group["params"]])
 
     def expect_test(self, follows: bool) -> None:
-        """Says whether training ends in this process's test: the weights stay, and checkpoints go on being written.
+        """Tells the engine whether a test follows training in this process.
 
         Args:
-            follows: whether it does.
+            follows: Whether it does. If so, the weights stay on the device when training ends, and checkpoints are
+                still written.
         """
         self._test_follows = follows
 
     def try_out(self, trainer: Trainer) -> None:
-        """Finds the micro-batches that fit the memory before the first step, so that none has to be done twice.
-
-        Args:
-            trainer: the Trainer, at the start of training.
-        """
+        """Finds the micro-batch size that fits the memory before the first step, so that no step is computed twice."""
         data = training_data(trainer)
         if data is not None:
             self.micro_batching.try_out(self._strategy.to_device(data.widest_training_batch()))
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what was found out about the memory and the steps, for checkpoints."""
+        """Returns what the engine has learnt about the memory and the steps, for checkpoints."""
         name = self.capturing.name if self.capturing.fallen_back else None
         return {"micro_batch_size": self.micro_batch_size, "notes": list(self.notes), "engine": name}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on with what a run had found out.
+        """Restores what the engine of an earlier run had learnt; called once the strategy is set up.
 
         Args:
-            state: what `state_dict` returned, once the strategy is set up.
+            state: What ``state_dict`` returned.
         """
         self.accumulation.micro_batch_size = state["micro_batch_size"]
         if state["engine"] is not None:
@@ -121,11 +114,7 @@ class StepEngine:
         self._notes.resume(state["notes"])
 
     def setup(self, trainer: Trainer) -> None:
-        """Decides how steps run, where that was left to it, once the strategy is set up.
-
-        Args:
-            trainer: the Trainer.
-        """
+        """Chooses how steps run and which attention kernels they use, once the strategy is set up."""
         trains = trainer.state.fn == TrainerFn.FITTING
         on_gpu = self._strategy.on_gpu
         self.kernels.look()
@@ -137,49 +126,55 @@ class StepEngine:
         self.kernels.take(trains)
 
     def training_step(self, own: Callable[[], Any], batch: Batch) -> Tensor:
-        """Computes the loss of a batch, or replays the whole step.
+        """Computes the loss of a batch, or replays its captured step.
 
         Args:
-            own: the strategy's own step, on this batch.
-            batch: on the device.
+            own: Runs the strategy's own training step on this batch.
+            batch: A batch on the device.
+
+        Returns:
+            The mean loss, a scalar.
         """
         loss = self.capturing.training_step(batch)
         return loss if loss is not None else self.micro_batching.training_step(own, batch)
 
     def backward(self, own: Callable[[], Tensor], closure_loss: Tensor) -> Tensor:
-        """Computes the gradients, where the step has not.
+        """Computes the gradients, unless the step has computed them.
 
         Args:
-            own: the strategy's own backward pass, from this loss.
-            closure_loss: the loss.
+            own: Runs the strategy's own backward pass from this loss.
+            closure_loss: The loss.
+
+        Returns:
+            The loss, detached.
         """
         return self.micro_batching.backward(own, closure_loss)
 
     def optimizer_step(self, own: Callable[..., Any], optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
-        """Updates the weights, where the step has not.
+        """Updates the weights, unless the replayed step has updated them.
 
         Args:
-            own: the strategy's own way to do so, which takes a `closure`.
-            optimizer: the optimiser.
-            closure: computes the loss and its gradients.
+            own: The strategy's own ``optimizer_step``, which takes a ``closure``.
+            optimizer: The optimiser.
+            closure: Computes the loss and its gradients.
         """
         loss = closure()
         self.accumulation.batches.clear()
         return self.capturing.update(own, optimizer, loss)
 
     def validation_step(self, own: Callable[[], Any]) -> Any:
-        """Evaluates a batch, beside the graphs of training steps.
+        """Evaluates a batch, and drops the graphs of training steps where memory is short.
 
         Args:
-            own: the strategy's own step, on this batch.
+            own: Runs the strategy's own validation step on this batch.
         """
         return self.evaluation.step(own)
 
     def teardown(self, own: Callable[[], None]) -> None:
-        """Gives the graphs' memory back, and lets go of the batches of a step that broke off.
+        """Frees the graphs' memory and the batches of a step that broke off, then ends the strategy.
 
         Args:
-            own: the strategy's own way to end; where a test follows, all that only training needs goes instead.
+            own: The strategy's own teardown. Where a test follows, only the training's state is freed instead.
         """
         self.capturing.end()
         self.kernels.close()

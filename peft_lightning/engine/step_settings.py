@@ -1,4 +1,4 @@
-"""What a captured step does beside the loss and its gradients."""
+"""The settings of a captured step: clipping, accumulation, precision, update."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class StepSettings:
     """What a captured step does beside the loss and its gradients.
 
     Args:
-        clipping: what is done to the gradients before the update.
-        accumulate: batches whose gradients are added up for one step.
-        context: what the forward pass runs in, such as autocast.
-        scale: multiplies the loss before the backward pass, as a gradient scaler does.
-        clips: whether the clipping can be captured: the gradients are neither accumulated nor scaled.
-        updates: whether the optimiser's step, too, can be captured.
-        weights: what the forward and the backward pass run in, such as with weights that are lent.
-        capturing: what warm-up and capture run in, by the micro-batch size; replays run without it.
+        clipping: How the gradients are clipped before the update.
+        accumulate: The number of batches whose gradients add up to one step.
+        context: The context of the forward pass, such as autocast.
+        scale: Multiplies the loss before the backward pass, as a gradient scaler does.
+        clips: Whether the clipping is captured too: only where gradients are neither accumulated nor scaled.
+        updates: Whether the optimiser's step is captured too.
+        weights: The context of the forward and the backward pass, such as ``cast_together``.
+        capturing: The context of the warm-up and the capture, by the micro-batch size; replays run without it.
     """
 
     clipping: Clipping
@@ -45,13 +45,13 @@ def trainer_settings(
     weights: Callable[[], AbstractContextManager[None]],
     capturing: Callable[[int], AbstractContextManager[None]],
 ) -> StepSettings:
-    """Returns what a captured step does under a Trainer: equal settings as long as nothing of it has changed.
+    """Returns the settings of a captured step under a Trainer; they compare equal as long as nothing has changed.
 
     Args:
-        strategy: what runs the steps.
-        compiles: whether the layers are compiled before.
-        weights: as in the settings; the same method each time.
-        capturing: as in the settings; the same method each time.
+        strategy: The strategy that runs the steps.
+        compiles: Whether the layers are compiled before the capture.
+        weights: As in ``StepSettings``; the same method at every call.
+        capturing: As in ``StepSettings``; the same method at every call.
     """
     trainer = strategy.module.trainer
     scaler = getattr(strategy.precision, "scaler", None)
@@ -61,7 +61,7 @@ def trainer_settings(
         clipping=Clipping(
             trainer.gradient_clip_val,
             by_norm=trainer.gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM),
-            in_update=compiles,  # which rounds otherwise anyway
+            in_update=compiles,  # compiled layers round differently anyway
         ),
         accumulate=accumulate,
         context=strategy.precision.train_step_context,

@@ -1,4 +1,4 @@
-"""What an engine needs to know of the data that a run trains on."""
+"""The interface of a data module that an engine can plan with."""
 
 from __future__ import annotations
 
@@ -12,31 +12,27 @@ from peft_lightning.engine.micro_batches import Batch
 
 @runtime_checkable
 class TrainingData(Protocol):
-    """A data module that knows its batches before they come."""
+    """A data module that knows the shapes of its batches in advance."""
 
     @property
     def batch_size(self) -> int:
-        """Examples in a training batch, of one device."""
+        """The number of examples in a training batch on one device."""
         ...
 
     def batches_per_epoch(self) -> int:
-        """Returns how many batches the training loader yields in an epoch, without any limit of the Trainer's."""
+        """Returns the number of batches that the training loader yields in an epoch, before the Trainer's limits."""
         ...
 
     def widest_training_batch(self) -> Batch:
-        """Returns the batch that takes the most memory; it need not be one that comes."""
+        """Returns a batch as wide as the widest of the training; it need not be one that is trained on."""
         ...
 
     def coming_shapes(self) -> Sequence[Batch]:
-        """Returns a batch of every shape that this epoch's batches have, the largest first."""
+        """Returns a batch of every shape that this epoch has, the largest first."""
         ...
 
 
 def training_data(trainer: Trainer) -> TrainingData | None:
-    """Returns a Trainer's data where they know their batches, and None where they do not.
-
-    Args:
-        trainer: the Trainer.
-    """
+    """Returns a Trainer's data module, or None where it does not know its batches in advance."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     return data if isinstance(data, TrainingData) else None

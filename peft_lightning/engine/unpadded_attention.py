@@ -1,6 +1,6 @@
-"""Attention over the tokens that are there, by a kernel that is told where each text ends instead of given a mask.
+"""Variable-length attention: a kernel that takes the end of each text instead of a padding mask.
 
-Padding attends to padding of its own row: shapes stay as they are, so that a step can be captured in a CUDA graph.
+The padding of a row attends to itself, so shapes stay as they are and a step can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _NAME = "unpadded"
-# Encoders that hand what masks their padding on to attention as it is.
+# Encoders that pass the padding mask on to their attention unchanged.
 MODEL_TYPES = frozenset(
     {
         "albert",
@@ -37,26 +37,26 @@ _DTYPES = (torch.float16, torch.bfloat16)
 
 
 def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
-    """Tells whether attention can leave padding out.
+    """Tells whether attention can skip padding.
 
     Args:
-        network: what holds the encoder, adapted or not.
-        device: where it runs; FlashAttention-2 (https://arxiv.org/abs/2307.08691), which torch brings along, needs an
-            NVIDIA GPU of the Ampere generation or newer.
-        dtype: what attention is computed in.
+        network: The network that contains the encoder, adapted or not.
+        device: The device that it runs on. FlashAttention-2 (https://arxiv.org/abs/2307.08691), which torch includes,
+            needs an NVIDIA GPU of the Ampere generation or newer.
+        dtype: The type that attention is computed in.
     """
     if device.type != "cuda" or dtype not in _DTYPES:
         return False
-    there = torch.backends.cuda.is_flash_attention_available()
+    available = torch.backends.cuda.is_flash_attention_available()
     allowed = torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
-    return there and allowed and torch.cuda.get_device_capability(device) >= (8, 0) and knows_its_padding(network)
+    return available and allowed and torch.cuda.get_device_capability(device) >= (8, 0) and knows_its_padding(network)
 
 
 def knows_its_padding(network: nn.Module) -> bool:
-    """Tells whether a network's attention can be told where texts end, and the kernel takes heads of its width.
+    """Tells whether a network's attention can work with the ends of texts, and the kernel takes heads of its width.
 
     Args:
-        network: what holds the encoder, adapted or not.
+        network: The network that contains the encoder, adapted or not.
     """
     encoder = _encoder(network)
     if encoder is None:
@@ -70,10 +70,10 @@ def knows_its_padding(network: nn.Module) -> bool:
 
 @contextmanager
 def unpadded_attention(network: nn.Module) -> Iterator[None]:
-    """Lets the attention of an encoder leave padding out, inside.
+    """Lets the attention of an encoder skip padding within the context.
 
     Args:
-        network: one of which `can_unpad` is true.
+        network: A network for which ``can_unpad`` is true.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -98,9 +98,9 @@ def _encoder(network: nn.Module) -> PreTrainedModel | None:
 def _ends(
     *, q_length: int, kv_length: int, mask_function: Any, attention_mask: Tensor | None, **settings: Any
 ) -> Tensor | None:
-    """Makes what stands for the mask: where each row's texts and padding end; another mask than padding stays one.
+    """Returns where each row's text and padding end, in place of the mask; other masks than padding are made as usual.
 
-    The tokens of a row must lie one behind the other, with padding on one side of them.
+    The tokens of a row have to be contiguous, with padding on one side only.
     """
     from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
@@ -131,12 +131,12 @@ def _attend(
     scaling: float | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """Attends as transformers' own attention functions do, where `_ends` made the mask."""
+    """Computes attention with the signature of transformers' attention functions, and the mask that ``_ends`` made."""
     rows, heads, width, head_width = query.shape
     kind = query.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
     if attention_mask is not None and attention_mask.dim() == 1 and dtype not in _DTYPES:
-        # The kernel does not take it, such as of a callback that calls the network outside autocast.
+        # The kernel takes no such type, which comes for example from a callback that runs the network outside autocast.
         attention_mask = _as_mask(attention_mask, rows, width)
     if attention_mask is None or attention_mask.dim() != 1:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -153,7 +153,7 @@ def _attend(
 
 
 def _as_mask(ends: Tensor, rows: int, width: int) -> Tensor:
-    """Makes the mask that `_ends` stands for: rows x 1 x width x width, true where a token sees another."""
+    """Returns the mask that the ends stand for: rows x 1 x width x width, true where a token attends to another."""
     tokens = torch.arange(rows * width, dtype=ends.dtype, device=ends.device)
     texts = torch.bucketize(tokens, ends[1:], right=True).view(rows, 1, width)
     return texts[..., None] == texts[..., None, :]
@@ -162,21 +162,21 @@ def _as_mask(ends: Tensor, rows: int, width: int) -> Tensor:
 def flash(
     query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, dropout: float, scaling: float | None
 ) -> Tensor:
-    """Attends within each of the sequences that lie one behind the other.
+    """Computes attention within each of several concatenated sequences.
 
-    torch's own function for it (`torch.nn.attention.varlen`) has no dropout; this is what that calls.
+    torch's public function (``torch.nn.attention.varlen``) has no dropout; this calls the same operator.
 
     Args:
-        query: in half precision, tokens x heads x width, like the next two.
-        key: what is compared with it.
-        value: what is summed.
-        ends: where they end, after a 0; 32-bit integers.
-        longest: tokens of the longest that may be.
-        dropout: share of the weights that are dropped.
-        scaling: of the products; 1 / sqrt(width) if None.
+        query: The queries in half precision, tokens x heads x width.
+        key: The keys, likewise.
+        value: The values, likewise.
+        ends: A 0, then the end of each sequence; 32-bit integers.
+        longest: The number of tokens of the longest possible sequence.
+        dropout: The share of the attention weights that are dropped.
+        scaling: The factor of the scores; 1 / sqrt(width) if None.
 
     Returns:
-        The sums, tokens x heads x width.
+        The attended values, tokens x heads x width.
     """
     attended: Tensor = torch.ops.aten._flash_attention_forward(
         query, key, value, ends, ends, longest, longest, dropout, False, False, scale=scaling
