@@ -1,1 +1,1 @@
-"""A hub id, a folder or `embedded` becomes a pretrained model and its tokenizer, held as precisely as is asked."""
+"""Pretrained encoders and their tokenizers: where they lie, how they are loaded and in which precision."""

@@ -1,4 +1,4 @@
-"""What an architecture is and can do, found out before any weights are read."""
+"""The abilities of an architecture: its head, its attention, its longest input; no weights are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 
 
 def is_sequence_classifier(config: PretrainedConfig) -> bool:
-    """Whether the architecture is an encoder that transformers can put a classification head on."""
+    """Tells whether the architecture is an encoder that transformers can put a classification head on."""
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_MASKED_LM_MAPPING,
@@ -29,24 +29,24 @@ def is_sequence_classifier(config: PretrainedConfig) -> bool:
     kind = type(config)
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         return False
-    # BERT and its kin can be run as decoders too; only what has no masked language model is nothing but one.
+    # BERT and its kin can be run as decoders too; an architecture without a masked language model is only a decoder.
     return kind in MODEL_FOR_MASKED_LM_MAPPING or not (
         kind in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False)
     )
 
 
 def choose_attention(config: PretrainedConfig, asked: str) -> tuple[str, list[str]]:
-    """Find the attention implementation to run.
+    """Finds the attention implementation to run.
 
     Args:
-        config: the architecture.
-        asked: `eager`, `sdpa` or `flash_attention_2`.
+        config: The configuration of the architecture.
+        asked: ``eager``, ``sdpa`` or ``flash_attention_2``.
 
     Returns:
-        What to run, and a note where that is `eager` because there is no `sdpa`, which is the default.
+        The implementation, and a note where ``eager`` runs because the architecture has no ``sdpa``, the default.
 
     Raises:
-        UserError: it is unknown, not installed, or not for this architecture.
+        UserError: The implementation is unknown or not installed, or the architecture or this machine cannot run it.
     """
     if asked not in _ATTENTIONS:
         raise UserError(f"attn_implementation {asked!r} is unknown; use one of {', '.join(_ATTENTIONS)}")
@@ -74,7 +74,7 @@ def _attention_problem(config: PretrainedConfig, attn_implementation: str) -> st
 
     with torch.device("meta"), quiet_transformers():
         try:
-            # A class attribute would answer faster, but each release of transformers spells it anew.
+            # Reading a class attribute would be faster, but each release of transformers renames it.
             AutoModelForSequenceClassification.from_config(deepcopy(config), attn_implementation=attn_implementation)
         except (ImportError, ValueError) as error:
             return first_line(error)
@@ -82,24 +82,26 @@ def _attention_problem(config: PretrainedConfig, attn_implementation: str) -> st
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Turn gradient checkpointing on: between the layers activations are kept, within them computed again.
+    """Turns gradient checkpointing on: only the activations between layers are kept, the others are computed again.
 
     Args:
-        model: the encoder; it is changed in place.
+        model: The encoder; it is changed in place.
     """
-    # The newer word of transformers, in which the older one warns.
+    # The newer name in transformers; where it exists, the older one warns.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     # Reentrant checkpointing would give no gradients to adapters behind frozen embeddings.
     enable({"use_reentrant": False})
-    # Encoders have no cache, but transformers warns of it.
+    # Encoders have no cache, but transformers warns where this is on.
     model.config.use_cache = False
 
 
 def longest_input(model: nn.Module) -> int | None:
-    """How many tokens fit a model that has a table of positions; RoBERTa's kin leave its first rows unused.
+    """Returns the longest input of an encoder that has a table of positions.
+
+    RoBERTa's kin leave the first rows of the table unused.
 
     Args:
-        model: the encoder, adapted or not.
+        model: The encoder, adapted or not.
 
     Returns:
         The number of tokens, or None for a model without such a table.

@@ -1,4 +1,4 @@
-"""Word embeddings in four bits: with the linear layers quantised they are most of what an encoder weighs.
+"""Word embeddings in four bits: once the linear layers are quantised, they are most of an encoder's memory.
 
 Imported only where it is used: it needs bitsandbytes, which takes a second to import.
 """
@@ -16,15 +16,15 @@ from peft_lightning.backbone.heads import head_modules
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Rows are unpacked one by one only where they are whole blocks; else every forward pass would unpack the table.
+# Single rows can be unpacked only where they are whole blocks; else every forward pass would unpack the whole table.
 _BLOCK = 64
 
 
 class FrozenEmbedding4bit(Embedding4bit):
-    """A table of embeddings in four bits (Dettmers et al. 2023, arXiv:2305.14314) that a `state_dict` can hold."""
+    """A table of embeddings in four bits (Dettmers et al. 2023, arXiv:2305.14314) that a ``state_dict`` can hold."""
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        """As a 4-bit linear layer does it; bitsandbytes' own embedding refuses, and so would every checkpoint."""
+        """Saves as a 4-bit linear layer does; bitsandbytes' own embedding raises, so every checkpoint would fail."""
         nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)
         state: dict[str, Tensor] = self.weight.quant_state.as_dict(packed=True)  # type: ignore[attr-defined]
         for name, value in state.items():
@@ -32,16 +32,16 @@ class FrozenEmbedding4bit(Embedding4bit):
 
 
 def quantise_word_embeddings(model: PreTrainedModel, quant_type: str) -> str | None:
-    """Put the table of word embeddings into four bits, on the CPU, so that every machine gets the same bits.
+    """Quantises the table of word embeddings to four bits, on the CPU, so that every machine gets the same bits.
 
-    Positions and token types are small and stay as they are.
+    Position and token type embeddings are small and stay as they are.
 
     Args:
-        model: a model just loaded; it is changed in place.
-        quant_type: `nf4` or `fp4`.
+        model: A model just loaded; it is changed in place.
+        quant_type: ``nf4`` or ``fp4``.
 
     Returns:
-        A note where the table stays as it is, or None.
+        A note that says why the table is not quantised, or None where it is.
     """
     table = cast("nn.Embedding", model.get_input_embeddings())
     name = next(name for name, module in model.named_modules() if module is table)
@@ -53,12 +53,12 @@ def quantise_word_embeddings(model: PreTrainedModel, quant_type: str) -> str | N
     if table.embedding_dim % _BLOCK:
         return f"the word embeddings are not quantised: their width {table.embedding_dim} is no multiple of {_BLOCK}"
     words = table.weight
-    with torch.device("meta"):  # a table made for real would be filled with random numbers first
+    with torch.device("meta"):  # on a real device the table would be filled with random numbers first
         packed: Any = FrozenEmbedding4bit(  # type: ignore[no-untyped-call]
             table.num_embeddings, table.embedding_dim, words.dtype, quant_type
         )
     weight: Any = Params4bit(words.data, compress_statistics=False, quant_type=quant_type, module=packed)
-    packed.weight = weight.to("cpu")  # which quantises it
+    packed.weight = weight.to("cpu")  # the move quantises it
     packed.padding_idx = table.padding_idx
     packed.train(table.training)
     model.set_input_embeddings(packed)

@@ -17,19 +17,20 @@ BackboneDtype = Literal["float32", "bfloat16", "smallest"]
 
 
 class HalfWidthLayerNorm(nn.LayerNorm):
-    """A layer norm that stays in bf16 where autocast would widen it: what it hands on is kept for every layer.
+    """A layer norm whose output stays in bf16 where autocast would widen it to 32 bits.
 
-    The kernel itself sums in 32 bits, whatever its input.
+    Every layer's output is kept for the backward pass, so its width matters. The kernel sums in 32 bits, whatever the
+    type of its input.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalises.
+        """Normalises activations.
 
         Args:
-            input: (batch, length, width), in any type.
+            input: The activations, shape (batch, length, width), in any floating point type.
 
         Returns:
-            The same shape, in bf16.
+            The normalised activations, the same shape, in bf16.
         """
         with torch.autocast(input.device.type, enabled=False):
             return F.layer_norm(
@@ -38,10 +39,10 @@ class HalfWidthLayerNorm(nn.LayerNorm):
 
 
 def hold_in_bfloat16(model: PreTrainedModel) -> None:
-    """Round an encoder's weights to bf16; the head, and what the checkpoint lacked, stay in 32 bits.
+    """Rounds an encoder's weights to bf16; the head and newly initialised modules stay in 32 bits.
 
     Args:
-        model: a model just loaded, on the CPU; it is changed in place. Weights of four bits stay as they are.
+        model: A model just loaded, on the CPU; it is changed in place. Its 4-bit weights stay as they are.
     """
     whole = {id(parameter) for name in head_modules(model) for parameter in model.get_submodule(name).parameters()}
     for parameter in model.parameters():
@@ -54,14 +55,10 @@ def hold_in_bfloat16(model: PreTrainedModel) -> None:
 
 
 def is_held_in_bfloat16(model: nn.Module) -> bool:
-    """Tells whether any weights of a model are in bf16.
-
-    Args:
-        model: adapted or not.
-    """
+    """Tells whether any weights of a model, adapted or not, are in bf16."""
     return any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
 
 
 def _narrow(part: Tensor | None) -> Tensor | None:
-    """Biases that are trained beside a frozen norm are in 32 bits; some norms have none."""
+    """Returns a weight or bias in bf16: trained biases of a frozen norm are in 32 bits, and some norms have no bias."""
     return None if part is None else part.to(torch.bfloat16)

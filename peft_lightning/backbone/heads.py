@@ -1,4 +1,4 @@
-"""Which modules of a loaded model are new: its classification head, and what its checkpoint did not hold."""
+"""The new modules of a loaded model: its classification head, and the modules that its checkpoint did not hold."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _FOREIGN_SHARE = 0.5
 
 
 def take_stock(model: PreTrainedModel, info: dict[str, Any], name_or_path: str, notes: list[str]) -> None:
-    """Remember on the model which modules the checkpoint did not fill: they must be trained, never frozen.
+    """Records on the model which modules the checkpoint did not fill: they must be trained, never frozen.
 
     Args:
-        model: a model just loaded.
+        model: A model just loaded.
         info: transformers' loading info: missing and mismatched keys.
-        name_or_path: what the user asked for.
-        notes: what was already done differently from what was asked.
+        name_or_path: The backbone's name as the user wrote it.
+        notes: What has been done differently from what was asked so far, a sentence each.
 
     Raises:
-        UserError: the weights are those of another architecture.
+        UserError: The weights are those of another architecture.
     """
     missing = set(info["missing_keys"])
     other_size = {key for key, *_ in info["mismatched_keys"]}
@@ -50,20 +50,20 @@ def take_stock(model: PreTrainedModel, info: dict[str, Any], name_or_path: str, 
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
-    """The modules to train whatever the method: the classification head, and what the checkpoint lacked.
+    """Returns the modules that every method trains: the classification head, and those that the checkpoint lacked.
 
     Args:
-        model: what `Backbone.load` returned.
+        model: What ``Backbone.load`` returned.
 
     Returns:
-        Full names, such as `["pre_classifier", "classifier"]` or `["classifier", "bert.pooler.dense"]`.
+        Full names, such as ``["pre_classifier", "classifier"]`` or ``["classifier", "bert.pooler.dense"]``.
     """
     new: list[str] = getattr(model, _NEWLY_INITIALISED, [])
     return _head(model) + new
 
 
 def loading_notes(model: nn.Module) -> list[str]:
-    """What had to be done differently from what was asked when the backbone was loaded, a sentence each."""
+    """Returns what was done differently from what was asked when the backbone was loaded, a sentence each."""
     notes: list[str] = getattr(model, _LOADING_NOTES, [])
     return list(notes)
 

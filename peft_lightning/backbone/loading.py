@@ -1,4 +1,4 @@
-"""A hub id, a folder or `embedded` becomes a pretrained sequence classifier and its tokenizer."""
+"""Loads a pretrained sequence classifier from the hub, a folder or the package, and identifies it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Backbone:
     """A pretrained encoder to be fine-tuned.
 
     Args:
-        name_or_path: a hub id, a local folder, or `embedded` for the small backbone that the package carries.
-        revision: branch, tag or commit of a hub model; None is its main branch.
-        attn_implementation: `eager`, `sdpa` or `flash_attention_2`; where there is no `sdpa`, `eager` runs.
-        compute_dtype: the type that 4-bit weights are dequantised to.
-        dtype: how the weights below the head are held: `float32`, `bfloat16`, or `smallest`, which leaves it to
-            the method what else than bf16 it can train with. The head stays in 32-bit floats.
+        name_or_path: A hub id, a local folder, or ``embedded`` for the small backbone that the package carries.
+        revision: Branch, tag or commit of a hub model; None is its main branch.
+        attn_implementation: ``eager``, ``sdpa`` or ``flash_attention_2``; where there is no ``sdpa``, ``eager`` runs.
+        compute_dtype: The type that 4-bit weights are dequantised to.
+        dtype: The form of the weights below the head: ``float32``, ``bfloat16``, or ``smallest``, which means bf16 and
+            lets the method choose what it can train with in fewer bits. The head stays in 32-bit floats.
     """
 
     name_or_path: str
@@ -49,18 +49,18 @@ class Backbone:
     dtype: BackboneDtype = "float32"
 
     def load(self, num_labels: int, quantization_config: QuantizationConfigMixin | None = None) -> PreTrainedModel:
-        """Load the encoder with a classification head, on the CPU; the encoder in `dtype`, the head in 32-bit floats.
+        """Loads the encoder in ``dtype`` with a classification head in 32-bit floats, on the CPU.
 
         Args:
-            num_labels: number of classes.
-            quantization_config: how to quantise the linear layers; it is done on the CPU, so that every
+            num_labels: Number of classes.
+            quantization_config: How to quantise the linear layers. They are quantised on the CPU, so that every
                 machine gets the same bits.
 
         Returns:
-            The model; `head_modules` and `loading_notes` tell what of it is new.
+            The model; ``head_modules`` names its new modules, ``loading_notes`` what was done differently.
 
         Raises:
-            UserError: there is no such model, or it is not an encoder for sequence classification.
+            UserError: There is no such model, or it is not an encoder for sequence classification.
         """
         model = self._load(num_labels, quantization_config, device="cpu")
         if self.dtype != "float32":
@@ -68,10 +68,10 @@ class Backbone:
         return model
 
     def outline(self, num_labels: int) -> PreTrainedModel:
-        """The same model without its weights, to learn which modules are new before the others are quantised.
+        """Loads the model without its weights, to learn which modules are new before the others are quantised.
 
         Args:
-            num_labels: number of classes.
+            num_labels: Number of classes.
 
         Returns:
             The model, on the meta device; the random number generators are left as they were.
@@ -79,10 +79,10 @@ class Backbone:
         return self._load(num_labels, None, device="meta")
 
     def identity(self) -> dict[str, str | None]:
-        """Tell this backbone from any other.
+        """Returns what tells this backbone from any other.
 
         Returns:
-            `name`, `revision` (the commit of a hub model), `sha256` of its weight files and `model_type`.
+            ``name``, ``revision`` (the commit of a hub model), ``sha256`` of its weight files and ``model_type``.
         """
         config = self._config()
         folder = self._folder()
@@ -124,7 +124,7 @@ class Backbone:
                     output_loading_info=True,
                     **arguments,
                 )
-            # Weights are read by several libraries, each with exceptions of its own.
+            # Several libraries read weights, each with exceptions of its own.
             except Exception as error:
                 raise loading_error(self.name_or_path, self.revision, error) from error
         model = cast("PreTrainedModel", loaded)
@@ -146,7 +146,7 @@ class Backbone:
         return cast("PretrainedConfig", config)
 
     def _folder(self) -> Path:
-        """The folder of the model's files: a hub model's is in the cache."""
+        """Returns the folder of the model's files; a hub model's is in the cache."""
         from transformers.utils.hub import cached_file
 
         location = locate(self.name_or_path)

@@ -1,4 +1,4 @@
-"""Where a backbone lies (the hub, a folder, the package itself), and what to say when it does not."""
+"""Where a backbone lies (the hub, a folder, the package itself), and the errors when it cannot be loaded."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _OFFLINE_WAY = (
 
 
 def locate(name_or_path: str) -> str:
-    """Turn what a user wrote into what `from_pretrained` takes.
+    """Resolves the user's name for a backbone into what ``from_pretrained`` takes.
 
     Args:
-        name_or_path: a hub id, a local folder, or `embedded`.
+        name_or_path: A hub id, a local folder, or ``embedded``.
 
     Returns:
         The path of an existing folder, or the hub id unchanged.
 
     Raises:
-        UserError: it is neither a folder nor possibly a hub id.
+        UserError: The name is neither a folder nor in the form of a hub id.
     """
     if name_or_path == EMBEDDED:
         return str(EMBEDDED_FOLDER)
@@ -55,27 +55,27 @@ def locate(name_or_path: str) -> str:
 
 
 def cache_alone(name_or_path: str) -> bool:
-    """Whether only the hub's cache can serve a model, because the hub does not answer.
+    """Tells whether a model can only come from the hub's cache, because the hub does not answer.
 
     huggingface_hub itself tries for half a minute, and again for each file.
 
     Args:
-        name_or_path: what the user asked for.
+        name_or_path: A hub id, a local folder, or ``embedded``.
 
     Returns:
-        The value for `local_files_only`; False for a folder.
+        The value for ``local_files_only``; False for a folder.
     """
     return not Path(locate(name_or_path)).is_dir() and not _hub_answers()
 
 
 def require_model_folder(name_or_path: str) -> None:
-    """Refuse a folder that is not one of a Hugging Face model.
+    """Refuses a folder that does not hold a Hugging Face model.
 
     Args:
-        name_or_path: what the user asked for; a hub id passes.
+        name_or_path: A hub id, which passes, a local folder, or ``embedded``.
 
     Raises:
-        UserError: there is no configuration in it.
+        UserError: The folder has no ``config.json``.
     """
     folder = Path(locate(name_or_path))
     if not folder.is_dir() or (folder / "config.json").is_file():
@@ -86,12 +86,12 @@ def require_model_folder(name_or_path: str) -> None:
 
 
 def loading_error(name_or_path: str, revision: str | None, error: Exception) -> UserError:
-    """Say in one line why a configuration, a tokenizer or weights could not be loaded.
+    """Returns the error that says in one line why a configuration, a tokenizer or weights could not be loaded.
 
     Args:
-        name_or_path: what the user asked for.
-        revision: the branch, tag or commit the user asked for.
-        error: what transformers or huggingface_hub raised.
+        name_or_path: The backbone's name as the user wrote it.
+        revision: The branch, tag or commit that the user asked for.
+        error: The exception that transformers or huggingface_hub raised.
 
     Returns:
         The error to raise instead.
@@ -116,14 +116,14 @@ def loading_error(name_or_path: str, revision: str | None, error: Exception) -> 
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """Returns the first line of an error's message, or the name of its type where it has no message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep load reports, progress bars of loading and retries off the screen: what matters is said in a line."""
+    """Silences load reports, progress bars and messages about retries within the context; an error is still raised."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
@@ -160,7 +160,7 @@ def _hub_answers() -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

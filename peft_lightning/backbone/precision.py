@@ -1,4 +1,4 @@
-"""What a Trainer's precision means for the types that a model computes in."""
+"""The types that a model computes in under a Trainer's precision, and which of them a bf16 encoder allows."""
 
 import torch
 
@@ -10,7 +10,7 @@ def compute_dtype(precision: str) -> torch.dtype:
     """Returns the type that a Trainer's precision computes in.
 
     Args:
-        precision: Lightning's name, such as `bf16-mixed`.
+        precision: Lightning's name for it, such as ``bf16-mixed``.
     """
     if precision.startswith("bf16"):
         return torch.bfloat16
@@ -18,14 +18,14 @@ def compute_dtype(precision: str) -> torch.dtype:
 
 
 def require_autocast(backbone_dtype: BackboneDtype, precision: str) -> None:
-    """Refuses a precision that an encoder in bf16 below trained weights in 32 bits cannot be computed in.
+    """Refuses a precision that does not go with a bf16 encoder below trained weights in 32 bits.
 
     Args:
-        backbone_dtype: how the encoder is held.
-        precision: Lightning's name, such as `bf16-mixed`.
+        backbone_dtype: The form of the encoder's weights.
+        precision: Lightning's name for it, such as ``bf16-mixed``.
 
     Raises:
-        UserError: it is another precision than `bf16-mixed`, the one that brings the two together.
+        UserError: The encoder is in bf16 and the precision is not ``bf16-mixed``, the only one that mixes both types.
     """
     if backbone_dtype != "float32" and precision != "bf16-mixed":
         raise UserError(

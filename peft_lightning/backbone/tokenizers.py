@@ -19,17 +19,14 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(name_or_path: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load the fast tokenizer that belongs to a backbone.
+    """Loads the fast tokenizer that belongs to a backbone.
 
     Args:
-        name_or_path: a hub id, a local folder, or `embedded`.
-        revision: branch, tag or commit of a hub model; None is its main branch.
-
-    Returns:
-        The tokenizer.
+        name_or_path: A hub id, a local folder, or ``embedded``.
+        revision: Branch, tag or commit of a hub model; None is its main branch.
 
     Raises:
-        UserError: there is none, or it has no vocabulary.
+        UserError: There is no tokenizer, or it has no vocabulary.
     """
     from transformers import AutoTokenizer
 

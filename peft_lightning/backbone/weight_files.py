@@ -1,4 +1,4 @@
-"""Which files hold a backbone's weights, and the hash that tells one backbone from another."""
+"""The files that hold a backbone's weights, and the hash that tells one backbone from another."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _IN_ORDER_OF_PREFERENCE = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that `from_pretrained` reads weights from.
+    """Returns the files that ``from_pretrained`` reads weights from.
 
     Args:
-        folder: a folder laid out as transformers saves a model.
+        folder: A folder laid out as transformers saves a model.
 
     Returns:
         One file, or all shards in the order of their names; empty where there are no weights.
@@ -38,13 +38,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def sha256_of_weights(folder: Path) -> str | None:
-    """The SHA-256 of a backbone's weights.
+    """Returns the SHA-256 of a backbone's weights.
 
     Args:
-        folder: a folder laid out as transformers saves a model.
+        folder: A folder laid out as transformers saves a model.
 
     Returns:
-        The hash of the one weight file; of lines `name hash` where there are several; None for none.
+        The hash of the weight file; for several files the hash of lines ``name hash``; None without weight files.
     """
     files = weight_files(folder)
     if len(files) == 1:
@@ -57,7 +57,7 @@ def sha256_of_weights(folder: Path) -> str | None:
 
 def _sha256(file: Path) -> str:
     target = file.resolve()
-    # The hub's cache names a large file by its own SHA-256: half a gigabyte that need not be read again.
+    # The hub's cache names a large file by its own SHA-256, so half a gigabyte need not be read again.
     if target.parent.name == "blobs" and _SHA256.fullmatch(target.name):
         return target.name
     status = target.stat()
