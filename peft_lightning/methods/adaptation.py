@@ -1,4 +1,4 @@
-"""From a backbone to the network that is trained: loaded and adapted by a method, refused where they do not fit."""
+"""Loads a backbone and adapts it by a method; combinations that do not work are refused."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ def load_adapted(
     """Loads a backbone with a classification head and makes it trainable in a method's way.
 
     Args:
-        method: how it is adapted.
-        backbone: which encoder, and how its weights are held.
-        num_labels: number of classes.
-        gradient_checkpointing: recompute activations in the backward pass.
-        optimizer: what is to train it.
+        method: The method that adapts the backbone.
+        backbone: The encoder, and the form of its weights.
+        num_labels: Number of classes.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
+        optimizer: The optimiser that will train the network.
 
     Returns:
         The network on the CPU, in training mode; exactly the weights to be trained require gradients.
 
     Raises:
-        UserError: the backbone cannot be loaded, or does not go with the method or with what else is asked.
+        UserError: The backbone cannot be loaded, or does not go with the method, the optimiser or gradient
+            checkpointing.
     """
     pretrained = method.load_backbone(backbone, num_labels)
     if gradient_checkpointing:
@@ -55,7 +56,7 @@ def load_adapted(
             Setting("model.optimizer", "paged_adamw_8bit"),
             " or adamw_8bit",
         )
-    # Lightning warns of modules in eval mode, which from_pretrained leaves all of them in.
+    # from_pretrained leaves all modules in eval mode, of which Lightning warns.
     return model.train()
 
 

@@ -1,4 +1,4 @@
-"""What every fine-tuning method is: a way to load the backbone and a way to adapt it."""
+"""The base class of fine-tuning methods: a method loads the backbone and adapts it."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ class Method(ABC):
     """
 
     decided: ClassVar[frozenset[str]] = frozenset()
-    """Arguments of the class below that this method decides by itself, so that they are none of its own."""
+    """Arguments of the parent class that this method fixes, so that they are none of its own."""
 
     def __init__(self) -> None:
-        """Start without notes."""
+        """Starts without notes."""
         self.notes: list[str] = []
-        """What had to be chosen differently from what was asked: printed and recorded."""
+        """What was chosen differently from what was asked, a sentence each; printed and recorded."""
 
     @property
     @abstractmethod
     def name(self) -> str:
         """The name in tables and directories; where a file holds one method, the stem of that file and of its recipe.
 
-        A plain class attribute serves; a method that stands for many, each named by its configuration, computes it.
+        A plain class attribute is enough. A class that stands for several methods computes the name from its arguments.
         """
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments this method was made with, as plain values: what a checkpoint is compared by."""
+        """The arguments that this method was made with, as plain values; checkpoints are compared by them."""
         values = {name: getattr(self, name) for name in _arguments(type(self))}
         return {name: list(value) if isinstance(value, list | tuple) else value for name, value in values.items()}
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Load the pretrained encoder in the form this method needs it.
+        """Loads the pretrained encoder in the form that this method needs.
 
         Args:
-            backbone: which encoder, and how its attention and its arithmetic run.
-            num_labels: number of classes.
+            backbone: The encoder, its attention and its precision.
+            num_labels: Number of classes.
 
         Returns:
-            The model on the CPU, with a head for `num_labels` classes.
+            The model on the CPU, with a head for ``num_labels`` classes.
 
         Raises:
-            UserError: the encoder cannot be loaded.
+            UserError: The encoder cannot be loaded.
         """
         model = backbone.load(num_labels)
         self.notes += loading_notes(model)
@@ -62,45 +62,45 @@ class Method(ABC):
 
     @abstractmethod
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """Make the model trainable in this method's way.
+        """Makes the model trainable in this method's way.
 
         Args:
-            model: what `load_backbone` returned; it is changed in place.
+            model: What ``load_backbone`` returned; it is changed in place.
 
         Returns:
             The model to train: exactly the weights to be trained require gradients.
 
         Raises:
-            UserError: the method does not fit the architecture.
+            UserError: The method does not fit the architecture.
         """
 
     def extra_loss(self, model: nn.Module) -> Tensor | None:
-        """Compute what the method adds to the training loss; evaluation never sees it.
+        """Computes what the method adds to the training loss; evaluation does not include it.
 
-        It is part of a step that may be captured: no side effects, no value read back from the device.
+        The step may be captured as a CUDA graph: no side effects, no value read back from the device.
 
         Args:
-            model: what `adapt` returned.
+            model: What ``adapt`` returned.
 
         Returns:
-            A scalar; None, the default, for a method that regularises nothing.
+            A scalar; None, the default, where the method adds nothing.
         """
         return None
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027  most methods have nothing to do here
-        """Change the model between two optimiser steps; by default nothing.
+        """Changes the model between two optimiser steps; by default it does nothing.
 
-        AdaLoRA's ranks, for example, move here (Zhang et al. 2023, arXiv:2303.10512). The gradients are still there,
-        unless the step was captured whole.
+        AdaLoRA, for example, reallocates its ranks here (Zhang et al. 2023, arXiv:2303.10512). The gradients are still
+        available, unless the step was captured whole.
 
         Args:
-            model: what `adapt` returned.
-            step: optimiser steps made so far, this one included.
+            model: What ``adapt`` returned.
+            step: The number of optimiser steps so far, this one included.
         """
 
 
 def _arguments(method: type) -> list[str]:
-    """The names of a method's arguments, those that it hands on to the class below included."""
+    """Returns the names of a method's arguments, including those that it passes on to its parent class."""
     parameters = inspect.signature(method.__init__).parameters.values()  # type: ignore[misc]
     names = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != "self"]
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):

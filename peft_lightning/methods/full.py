@@ -13,18 +13,11 @@ if TYPE_CHECKING:
 
 
 class FullFineTuning(Method):
-    """Train every weight of the encoder and the head (Devlin et al. 2018, arXiv:1810.04805)."""
+    """Trains every weight of the encoder and the head (Devlin et al. 2018, arXiv:1810.04805)."""
 
     name = "full"
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """Let every weight require gradients.
-
-        Args:
-            model: what `load_backbone` returned.
-
-        Returns:
-            The same model.
-        """
+        """Lets every weight require gradients, and returns the same model."""
         model.requires_grad_(True)
         return model

@@ -1,4 +1,4 @@
-"""The head alone: what the pretrained encoder is worth before any method changes it."""
+"""Training of the head alone: how good the pretrained encoder is before any method changes it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,12 @@ if TYPE_CHECKING:
 
 
 class HeadOnly(Method):
-    """Train the head on a frozen encoder, which an adapter has to beat (Peters et al. 2019, arXiv:1903.05987)."""
+    """Trains the head on a frozen encoder, which an adapter has to beat (Peters et al. 2019, arXiv:1903.05987)."""
 
     name = "head"
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """Freeze all but the head.
-
-        Args:
-            model: what `load_backbone` returned.
-
-        Returns:
-            The same model.
-        """
+        """Freezes all but the head, and returns the same model."""
         model.requires_grad_(False)
         for name in head_modules(model):
             model.get_submodule(name).requires_grad_(True)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class IA3(Method):
-    """Train vectors that rescale keys, values and feed-forward inputs (Liu et al. 2022, arXiv:2205.05638).
+    """Trains vectors that rescale keys, values and feed-forward inputs (Liu et al. 2022, arXiv:2205.05638).
 
     Args:
-        target_modules: suffixes of the names of the layers whose output is rescaled; None is PEFT's choice.
-        feedforward_modules: those of `target_modules` whose input is rescaled instead; None is PEFT's choice.
+        target_modules: Suffixes of the names of the layers whose output is rescaled; None is PEFT's choice.
+        feedforward_modules: Those of `target_modules` whose input is rescaled instead; None is PEFT's choice.
 
     Raises:
-        UserError: `feedforward_modules` are not all among `target_modules`.
+        UserError: Not all `feedforward_modules` are among `target_modules`, or `target_modules` is empty.
     """
 
     name = "ia3"
@@ -46,16 +46,16 @@ class IA3(Method):
         self.feedforward_modules = feedforward_modules
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """Freeze the encoder and put the vectors behind (in the feed-forward: before) its target layers.
+        """Freezes the encoder and adds the vectors: before feed-forward layers, behind the other target layers.
 
         Args:
-            model: what `load_backbone` returned.
+            model: What ``load_backbone`` returned; it is changed in place.
 
         Returns:
             The PEFT model.
 
         Raises:
-            UserError: the architecture has no such target layers, or PEFT has no choice for it.
+            UserError: The architecture has no such target layers, or PEFT has no choice for it.
         """
         from peft import IA3Config
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING

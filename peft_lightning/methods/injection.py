@@ -1,4 +1,4 @@
-"""Putting PEFT's adapters into a model, beside the head that is trained whole."""
+"""Adds PEFT's adapters to a model whose head is trained whole."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
-    """Freeze the model, add the adapters that the configuration describes, and train the head whole.
+    """Freezes the model, adds the adapters that the configuration describes, and makes the whole head trainable.
 
     Args:
-        model: what `load_backbone` returned; it is changed in place.
-        config: a PEFT configuration without task type and `modules_to_save`: both are set here.
+        model: What ``load_backbone`` returned; it is changed in place.
+        config: A PEFT configuration without task type and ``modules_to_save``: both are set here.
 
     Returns:
         The PEFT model.
 
     Raises:
-        UserError: PEFT, which goes by the ends of names, would train a module that is not the head.
+        UserError: PEFT, which matches the ends of names, would train other modules than the head.
     """
     from peft import TaskType, get_peft_model
     from peft.utils import ModulesToSaveWrapper
@@ -37,15 +37,15 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
     config.task_type = TaskType.SEQ_CLS
     config.modules_to_save = list(head)  # type: ignore[attr-defined]
     with warnings.catch_warnings():
-        # PEFT asks transformers for a property that was renamed.
+        # PEFT reads a property that transformers has renamed.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         adapted = get_peft_model(model, config)
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype == torch.bfloat16:
-            # Biases that are trained with an encoder in bf16: so small they would lose what a step adds to them.
+            # Trained biases of an encoder in bf16: in bf16 they would lose small steps.
             parameter.data = parameter.data.float()
     if is_held_in_bfloat16(model):
-        # PEFT widens what goes into LoRA's layers to the type of their weights, and autocast narrows it again.
+        # PEFT widens the input of LoRA's layers to the type of their weights, and autocast narrows it again.
         for module in adapted.modules():
             if getattr(module, "cast_input_dtype_enabled", False):
                 module.cast_input_dtype_enabled = False  # type: ignore[assignment]

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class LoRA(Method):
-    """Train a low-rank update B·A beside each target layer's weight (Hu et al. 2021, arXiv:2106.09685).
+    """Trains a low-rank update B·A beside each target layer's weight (Hu et al. 2021, arXiv:2106.09685).
 
     Args:
-        r: rank of the update.
-        lora_alpha: the update is multiplied by `lora_alpha / r`.
-        lora_dropout: probability of zeroing an input of the update, in [0, 1).
-        target_modules: suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
+        r: Rank of the update.
+        lora_alpha: The update is multiplied by `lora_alpha / r`.
+        lora_dropout: Probability of zeroing an input of the update, in [0, 1).
+        target_modules: Suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
             of the encoder; an architecture that lacks the default ones gets PEFT's own.
-        bias: which biases are trained too.
-        use_rslora: multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
-        use_dora: train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
+        bias: Which biases are trained too.
+        use_rslora: Multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
+        use_dora: Train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
 
     Raises:
-        UserError: a value is out of its range.
+        UserError: A value is out of its range.
     """
 
     name = "lora"
@@ -64,16 +64,16 @@ class LoRA(Method):
         self.use_dora = use_dora
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
-        """Freeze the encoder and put the low-rank updates beside its target layers.
+        """Freezes the encoder and puts the low-rank updates beside its target layers.
 
         Args:
-            model: what `load_backbone` returned.
+            model: What ``load_backbone`` returned; it is changed in place.
 
         Returns:
             The PEFT model.
 
         Raises:
-            UserError: the architecture has no such target layers.
+            UserError: The architecture has no such target layers.
         """
         from peft import LoraConfig
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING

@@ -1,4 +1,4 @@
-"""Counting what is trained: adapter and head apart, in percent of the original model."""
+"""Counts the trained parameters: adapter and head separately, and in percent of the original model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """How many parameters a method trains, and of how many.
+    """The number of parameters that a method trains, and of the original model.
 
     Args:
-        trainable: parameters that are trained.
-        adapter: those of them that a PEFT method added or freed in the encoder; 0 in full fine-tuning.
-        head: those of them in the classification head and in modules that the checkpoint did not hold.
-        total: parameters of the original model, 4-bit weights counted one by one, adapters not at all.
+        trainable: Parameters that are trained.
+        adapter: Trained parameters that a PEFT method added or unfroze in the encoder; 0 in full fine-tuning.
+        head: Trained parameters of the classification head and of modules that the checkpoint did not hold.
+        total: Parameters of the original model: every 4-bit weight counts as one, adapters do not count.
         trainable_percent: 100 · trainable / total.
     """
 
@@ -33,13 +33,13 @@ class ParameterCounts:
 
 
 def count_parameters(model: nn.Module) -> ParameterCounts:
-    """Count the parameters of a model that a method adapted.
+    """Counts the parameters of a model that a method adapted.
 
     Args:
-        model: what `Method.adapt` returned.
+        model: What ``Method.adapt`` returned.
 
     Returns:
-        The counts; `total` is that of the model before it was adapted.
+        The counts; ``total`` is that of the model before it was adapted.
     """
     from peft import PeftModel
 
@@ -58,18 +58,18 @@ def count_parameters(model: nn.Module) -> ParameterCounts:
 
 
 def trainable_names(model: nn.Module) -> list[str]:
-    """The names of the parameters that are trained, in the model's order."""
+    """Returns the names of the trained parameters, in the model's order."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def logical_numel(parameter: nn.Parameter) -> int:
-    """The number of weights a parameter stands for: two in each byte of a 4-bit one."""
+    """Returns the number of weights that a parameter holds: a 4-bit parameter holds two in each byte."""
     quant_state = getattr(parameter, "quant_state", None)
     return int(quant_state.shape.numel()) if quant_state is not None else parameter.numel()
 
 
 def stored_bytes(parameter: nn.Parameter) -> int:
-    """The memory a parameter takes, in bytes: a 4-bit one's scales and its table of values with it."""
+    """Returns the memory of a parameter in bytes, including the scales and the table of values of a 4-bit one."""
     state = getattr(parameter, "quant_state", None)
     parts = [parameter.data]
     while state is not None:
@@ -79,7 +79,7 @@ def stored_bytes(parameter: nn.Parameter) -> int:
 
 
 def _added_by_peft(model: nn.Module) -> tuple[set[int], set[int]]:
-    """The parameters (by id) that PEFT put beside the original ones, and the head's among them."""
+    """Returns the ids of the parameters that PEFT added, and the ids of the head's copies among them."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
 

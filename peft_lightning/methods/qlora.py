@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 class QLoRA(LoRA):
-    """Train LoRA's updates beside weights quantised to four bits (Dettmers et al. 2023, arXiv:2305.14314).
+    """Trains LoRA's updates beside weights quantised to four bits (Dettmers et al. 2023, arXiv:2305.14314).
 
-    Gradient checkpointing, which PEFT's `prepare_model_for_kbit_training` turns on, is not a part of it here.
+    It leaves gradient checkpointing off, which PEFT's `prepare_model_for_kbit_training` turns on.
 
     Args:
-        r: rank of the update.
-        lora_dropout: probability of zeroing an input of the update, in [0, 1).
-        target_modules: suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
+        r: Rank of the update.
+        lora_dropout: Probability of zeroing an input of the update, in [0, 1).
+        target_modules: Suffixes of the names of the layers to adapt, or `all-linear` for every linear layer
             of the encoder, as the paper advises; an architecture that lacks the default ones gets PEFT's own.
-        quant_type: four-bit data type: `nf4` (normal float, the paper's) or `fp4`.
-        use_double_quant: quantise the quantisation constants too (0.4 bit less per weight). Where that is less than
-            32 MiB they are unpacked at the start rather than at every step, to the same values; never under
+        quant_type: Four-bit data type: `nf4` (normal float, the paper's) or `fp4`.
+        use_double_quant: Quantise the quantisation constants too (0.4 bit less per weight). Where that saves less than
+            32 MiB, they are unpacked at the start rather than at every step, to the same values; never under
             `backbone_dtype: smallest`.
         lora: LoRA's other arguments.
 
     Raises:
-        UserError: a value is out of its range.
+        UserError: A value is out of its range.
     """
 
     name = "qlora"
-    # bitsandbytes casts the biases of 4-bit layers to the compute type: they cannot be trained.
+    # bitsandbytes casts the biases of 4-bit layers to the compute type, so they cannot be trained.
     decided = frozenset({"bias"})
 
     def __init__(
@@ -54,15 +54,15 @@ class QLoRA(LoRA):
         self.use_double_quant = use_double_quant
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Load the encoder with its linear layers in four bits; embeddings and norms are held as `backbone` says.
+        """Loads the encoder with its linear layers in four bits; embeddings and norms are in ``backbone.dtype``.
 
         Args:
-            backbone: which encoder; its `compute_dtype` is the type the 4-bit weights are dequantised to, and
-                where its `dtype` is `smallest`, the word embeddings are in four bits too.
-            num_labels: number of classes.
+            backbone: The encoder. Its ``compute_dtype`` is the type that the 4-bit weights are dequantised to. Where
+                its ``dtype`` is ``smallest``, the word embeddings are in four bits too.
+            num_labels: Number of classes.
 
         Returns:
-            The frozen model on the CPU, where it was quantised, so that every machine gets the same bits.
+            The frozen model on the CPU; it is quantised there, so that every machine gets the same bits.
 
         Raises:
             UserError: bitsandbytes is missing, or the encoder cannot be loaded.
@@ -72,7 +72,7 @@ class QLoRA(LoRA):
         from bitsandbytes.nn.modules import Linear4bit
         from transformers import BitsAndBytesConfig
 
-        # Without names transformers guesses which module is the head, and a quantised head does not train.
+        # Without these names transformers guesses which module is the head, and a quantised head cannot be trained.
         trained_whole = head_modules(backbone.outline(num_labels))
         model = backbone.load(
             num_labels,

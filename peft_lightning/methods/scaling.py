@@ -1,4 +1,4 @@
-"""IA3's scaling of activations in bf16, without the copies in 32 bits that PEFT makes and autograd keeps."""
+"""IA3's scaling of bf16 activations without the 32-bit copies that PEFT makes and autograd keeps."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 
 
 class NarrowScaling(Linear):
-    """PEFT's IA3 layer, without a copy of its widest activation in 32 bits.
+    """PEFT's IA3 layer without a 32-bit copy of its widest activation.
 
-    PEFT widens the feed-forward's input before it multiplies, and autograd keeps what was widened: of all that a layer
-    keeps that is the most.
+    PEFT widens the feed-forward layer's input before it multiplies. Autograd keeps the widened copy, the largest tensor
+    that it keeps of a layer.
     """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Scales the layer's input or its output.
+        """Scales the layer's input where it is a feed-forward layer, else its output.
 
         Args:
-            x: (batch, length, width), in bf16 below autocast.
-            args: the layer's own further arguments.
-            kwargs: likewise.
+            x: The input, shape (batch, length, width), in bf16 under autocast.
+            args: The layer's further arguments.
+            kwargs: The layer's further arguments by name.
 
         Returns:
-            What the layer makes of it, in the type of its own output.
+            The layer's output, in its own type.
         """
         (adapter,) = self.active_adapters
         scale = self.ia3_l[adapter].flatten()
@@ -38,9 +38,10 @@ class NarrowScaling(Linear):
 
 
 class _Scaled(torch.autograd.Function):
-    """x · scale in the type of x, of which x alone is kept.
+    """Computes x · scale in the type of x; of the activations only x is kept for the backward pass.
 
-    What is added to x is rounded to that type, not the scale: a scale near 1 would lose what it learns.
+    It computes x + x · (scale - 1) and rounds scale - 1, not the scale: a rounded scale near 1 would lose what it
+    learns.
     """
 
     @staticmethod
@@ -57,10 +58,10 @@ class _Scaled(torch.autograd.Function):
 
 
 def narrow_scaling(model: nn.Module) -> None:
-    """Let every IA3 layer of a model keep its activations in the type they have.
+    """Lets every IA3 layer of a model keep its activations in their own type.
 
     Args:
-        model: the PEFT model, not merged; it is changed in place.
+        model: The PEFT model, not merged; it is changed in place.
     """
     for module in model.modules():
         if type(module) is Linear:

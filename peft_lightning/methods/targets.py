@@ -1,4 +1,4 @@
-"""Which linear layers of an architecture a method adapts."""
+"""Finds the linear layers of an architecture that a method adapts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ def resolve_targets(
     default: Sequence[str] | None,
     mapping: Mapping[str, Sequence[str] | str],
 ) -> tuple[list[str], str | None]:
-    """Find the layers to adapt: what was asked where it fits, else what PEFT adapts in this architecture.
+    """Finds the layers to adapt: those asked for where the model has them, else PEFT's choice for the architecture.
 
     Args:
-        model: the model to adapt.
-        asked: suffixes of layer names; `all-linear` for all of the encoder's; None for PEFT's choice.
-        default: the method's own default: where that is what was asked, PEFT's choice may stand in for it.
+        model: The model to adapt.
+        asked: Suffixes of layer names; ``all-linear`` for all linear layers of the encoder; None for PEFT's choice.
+        default: The method's default. Where the model lacks its layers, PEFT's choice replaces it; the user's own
+            choice is never replaced.
         mapping: PEFT's choice by model type.
 
     Returns:
         The suffixes, and a note where they are not the ones asked for.
 
     Raises:
-        UserError: what the user asked for is not there, or PEFT has no choice for this architecture.
+        UserError: The model has no layers with the user's suffixes, or PEFT has no choice for this architecture.
     """
     layers = encoder_linear_layers(model)
     if asked == ALL_LINEAR:
@@ -57,7 +58,7 @@ def resolve_targets(
 
 
 def encoder_linear_layers(model: PreTrainedModel) -> list[str]:
-    """The full names of all linear layers, 4-bit ones too, but for those that are trained whole anyway."""
+    """Returns the full names of the encoder's linear layers, 4-bit ones included; those trained whole are left out."""
     head = tuple(f"{name}." for name in head_modules(model))
     return [
         name
@@ -78,7 +79,7 @@ def _offer(layers: Sequence[str]) -> tuple[Part, ...]:
 
 
 def _tail(layer: str) -> str:
-    """What all layers of a stack have in common: the name after the last index."""
+    """Returns the part of a name after its last index, which all layers of a stack share."""
     parts = layer.split(".")
     indices = [position for position, part in enumerate(parts) if part.isdigit()]
     return ".".join(parts[indices[-1] + 1 :]) if indices else layer

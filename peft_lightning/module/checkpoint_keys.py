@@ -1,4 +1,4 @@
-"""Does a checkpoint belong to this model? The same backbone, the same method, exactly the weights that are trained."""
+"""Checks that a checkpoint fits a model: the same backbone, the same method, exactly the weights that are trained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,29 +6,29 @@ from typing import Any
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import problem_type_in
 
-# What is compared in a way, and refused in words, of its own; all else is the method's and the task's.
+# Entries with a comparison and a message of their own; all other entries are the method's and the task's.
 SAID_OTHERWISE = {"schema", "backbone", "backbone_dtype"}
 
 
 def restore_refusal(
     checkpoint: Mapping[str, Any], identity: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> UserError | None:
-    """Says why a checkpoint cannot be loaded, or nothing if it can.
+    """Returns the error that says why a checkpoint cannot be loaded.
 
     Args:
-        checkpoint: What a checkpoint file holds.
+        checkpoint: The content of a checkpoint file.
         identity: The method, backbone and task of the model to load into.
         shapes: The shapes of the weights that are trained, by name.
 
     Returns:
-        The error to raise, or None.
+        The error to raise, or None if the checkpoint can be loaded.
     """
     saved = checkpoint.get("peft_lightning", {})
     if saved.get("schema") != identity["schema"]:
         return UserError(
             f"the checkpoint is of version {saved.get('schema')} and this program reads version {identity['schema']}"
         )
-    # Before there was a choice, a checkpoint did not name its problem type.
+    # Checkpoints from before there was a choice do not name their problem type.
     saved = {"problem_type": problem_type_in(saved), **saved}
     for name in [name for name in identity if name not in SAID_OTHERWISE]:
         if saved.get(name) != identity[name]:
@@ -36,7 +36,7 @@ def restore_refusal(
                 f"the checkpoint was trained with {name} {saved.get(name)} and this configuration says"
                 f" {identity[name]}: use the config.yaml of its run"
             )
-    # Before there was a choice, every encoder was held in 32 bits.
+    # Checkpoints from before there was a choice have encoders in 32 bits.
     held, asked = saved.get("backbone_dtype", "float32"), identity.get("backbone_dtype", "float32")
     if held != asked:
         return UserError(

@@ -1,4 +1,4 @@
-"""One LightningModule for all methods: steps, metrics, optimiser. It never asks which method it holds."""
+"""The LightningModule of all methods: steps, metrics, optimiser. It never asks which method it holds."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ class TextClassifier(LightningModule):
     """A pretrained encoder with a classification head, fine-tuned by one method.
 
     Args:
-        method: how the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3 or HeadOnly.
-        model_name_or_path: a hub id, a local folder, or `embedded` for the small backbone in the package.
-        revision: branch, tag or commit of a hub model.
-        attn_implementation: how attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
-        backbone_dtype: how the weights below the head are held: in 32-bit floats; in bf16, half the memory; or in the
-            smallest form the method trains with: QLoRA's word embeddings in four bits too, else bf16. Head and
-            adapters stay in 32 bits, and trainer.precision must be bf16-mixed. Full fine-tuning trains the bf16
-            weights themselves and needs an 8-bit optimizer, which rounds them stochastically: to the nearest, steps
-            of small learning rates would be lost.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, slower steps.
+        method: How the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3 or HeadOnly.
+        model_name_or_path: A hub id, a local folder, or `embedded` for the small backbone in the package.
+        revision: Branch, tag or commit of a hub model.
+        attn_implementation: How attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
+        backbone_dtype: How the weights below the head are held: in 32-bit floats; in bf16, half the memory; or in the
+            smallest form that the method trains with: for QLoRA the word embeddings in four bits too, else bf16. Head
+            and adapters stay in 32 bits. With bf16 and the smallest form, trainer.precision must be bf16-mixed. Full
+            fine-tuning then trains the bf16 weights themselves and needs an 8-bit optimizer, which rounds them
+            stochastically: rounded to the nearest, steps of small learning rates would be lost.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, slower steps.
         optimizer: AdamW in 32 bits, with 8-bit state, or with 8-bit state in memory that is paged to the host.
-        learning_rate: peak learning rate.
+        learning_rate: Peak learning rate.
         weight_decay: AdamW's decoupled weight decay; biases and norms are left out.
-        adam_beta1: decay of AdamW's first moment.
-        adam_beta2: decay of AdamW's second moment.
+        adam_beta1: Decay of AdamW's first moment.
+        adam_beta2: Decay of AdamW's second moment.
         adam_epsilon: AdamW's term against division by zero.
-        schedule: how the learning rate falls after the warm-up.
-        warmup_ratio: share of all optimiser steps in which the learning rate rises from 0 to its peak.
-        label_smoothing: share of the target's probability that is spread over all classes, in [0, 1).
-        class_names: names for the classes, in the order of their numbers; the data's own if not given.
+        schedule: How the learning rate falls after the warm-up.
+        warmup_ratio: Share of all optimiser steps in which the learning rate rises from 0 to its peak.
+        label_smoothing: Share of the target's probability that is spread over all classes, in [0, 1).
+        class_names: Names for the classes, in the order of their numbers; the data's own if not given.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class TextClassifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.class_names = class_names
         self.task: Task | None = None
-        # Checkpoints hold what is trained and nothing else; `on_load_checkpoint` compares the keys instead.
+        # Checkpoints hold only the trained weights; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
         self.model: nn.Module | None = None
         self.backbone_identity: dict[str, str | None] = {}
@@ -120,29 +120,29 @@ class TextClassifier(LightningModule):
 
     @classmethod
     def load_trained(cls, run: str | Path, checkpoint: str = "best") -> TextClassifier:
-        """Loads what a run has trained, for answers without a Trainer.
+        """Loads the model that a run has trained, for answers without a Trainer.
 
         Args:
-            run: the run's directory, such as `lightning_logs/lora/version_0`.
-            checkpoint: `best`, `last`, or a checkpoint file.
+            run: The run's directory, such as ``lightning_logs/lora/version_0``.
+            checkpoint: ``best``, ``last``, or a checkpoint file.
 
         Returns:
-            The module on the CPU, in evaluation mode; the backbone comes from where the run had it.
+            The module on the CPU, in evaluation mode; its backbone is loaded from where the run loaded it.
 
         Raises:
-            UserError: there is no such run or checkpoint, or the backbone is another one than the run's.
+            UserError: There is no such run or checkpoint, or the backbone is not the run's.
         """
         return restore(cls, Path(run), checkpoint)
 
     def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, Any]]:
-        """Answers texts as `predict` does: read and computed as in the run that the module was loaded from.
+        """Answers texts as ``predict`` does, with the text settings and the precision of the module's run.
 
         Args:
-            texts: the texts, none of them blank.
-            batch_size: texts in a batch.
+            texts: The texts, none of them blank.
+            batch_size: The number of texts in a batch.
 
         Returns:
-            An answer a text, in their order, such as `{"label": ..., "probabilities": {...}}`.
+            An answer for each text, in their order, such as ``{"label": ..., "probabilities": {...}}``.
         """
         if self.text_settings is None:
             raise RuntimeError("only a module of load_trained() knows how its texts are read")
@@ -151,23 +151,23 @@ class TextClassifier(LightningModule):
 
     @property
     def notes(self) -> list[str]:
-        """What had to be chosen differently from what was asked."""
+        """What was chosen differently from what was asked, a sentence each."""
         return [*self.method.notes, *self._optimizer_notes]
 
     @property
     def max_tokens(self) -> int | None:
-        """The longest text that the backbone takes, in tokens; None where its positions are not counted."""
+        """The longest text that the backbone takes, in tokens; None where it has no table of positions."""
         return longest_input(self._built())
 
     def build(self, task: Task, precision: str | None = None) -> None:
-        """Loads the backbone and adapts it; done once, before or by ``configure_model``.
+        """Loads the backbone and adapts it; a second call does nothing.
 
         Args:
-            task: what the data's labels are for.
-            precision: the Trainer's; without it, the one that `backbone_dtype` asks for.
+            task: The task that the data's labels belong to.
+            precision: The Trainer's precision; None for the one that ``backbone_dtype`` needs.
 
         Raises:
-            UserError: the backbone, the method, the task and the precision do not go together.
+            UserError: The backbone, the method, the task and the precision do not go together.
         """
         if self.model is not None:
             return
@@ -190,7 +190,7 @@ class TextClassifier(LightningModule):
         self.test_metrics = task.metrics()
 
     def configure_model(self) -> None:
-        """Builds the model for the data that the Trainer was given, where that has not been done."""
+        """Builds the model for the Trainer's data, unless it is built already."""
         if self.model is None:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
             self.build(datamodule.task, str(self.trainer.precision))
@@ -199,7 +199,7 @@ class TextClassifier(LightningModule):
         """Runs the network.
 
         Args:
-            batch: `input_ids` and `attention_mask`, both (batch, length); without the mask nothing is padding.
+            batch: ``input_ids`` and ``attention_mask``, both (batch, length); without the mask no token is padding.
 
         Returns:
             Logits, (batch, outputs).
@@ -211,13 +211,13 @@ class TextClassifier(LightningModule):
         return logits
 
     def loss(self, batch: Batch) -> Tensor:
-        """Computes the training loss, and does nothing else: whoever runs a step can capture it.
+        """Computes the training loss without side effects, so that a step can be captured as a CUDA graph.
 
         Args:
-            batch: `input_ids`, `attention_mask` (batch, length) and `labels` (batch, …).
+            batch: ``input_ids``, ``attention_mask`` (batch, length) and ``labels`` (batch, …).
 
         Returns:
-            The mean over the batch and what the method adds to it, a scalar.
+            The mean loss of the batch plus what the method adds to it, a scalar.
         """
         loss = self._its_task().loss(self(batch).float(), batch["labels"])
         extra = self.method.extra_loss(self._built())
@@ -273,27 +273,27 @@ class TextClassifier(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Steps, and drops the gradients at once: Lightning would keep them through the next forward pass."""
+        """Steps and drops the gradients at once: Lightning would keep them through the next forward pass."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         # The step under way counts only once this hook has returned.
         self.method.after_step(self._built(), self.trainer.global_step + 1)
         optimizer.zero_grad()
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Leaves the gradients alone: the last step dropped them, and this one may have computed its own by now."""
+        """Does nothing: the last step dropped its gradients, and this step may have computed its own by now."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps what is trained, and says what it belongs to."""
+        """Reduces a checkpoint to the trained weights, and adds the method, backbone and task that they belong to."""
         names = {f"model.{name}" for name in trainable_names(self._built())}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
         checkpoint["peft_lightning"] = self._identity()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another backbone, method or set of weights.
+        """Refuses a checkpoint that does not fit this model.
 
         Raises:
-            UserError: it is one.
+            UserError: The checkpoint is of another backbone, method, task or set of weights.
         """
         names = trainable_names(self._built())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
@@ -308,7 +308,7 @@ class TextClassifier(LightningModule):
         return {"logits": logits}
 
     def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
-        """Logs an evaluation at the optimiser step it was made at; Lightning's own step is one behind."""
+        """Logs an evaluation at its optimiser step; the step that Lightning would log is one behind."""
         self.log_dict(metrics, prog_bar=True, logger=False)
         if self.trainer.sanity_checking:
             return

@@ -1,4 +1,4 @@
-"""A trained model without a Trainer: what a run's directory says of it, read into a module that answers texts."""
+"""Loads a trained model without a Trainer: from a run's directory into a module that answers texts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def restore(module_class: type[TextClassifier], run: Path, checkpoint: str) -> T
     Args:
         module_class: The class of the module.
         run: The run's directory.
-        checkpoint: ``best``, ``last``, or a file.
+        checkpoint: ``best``, ``last``, or a checkpoint file.
 
     Returns:
         The module on the CPU, in evaluation mode.
@@ -61,10 +61,10 @@ class TextSettings:
     """How a run read its texts, and in which precision it computed.
 
     Args:
-        max_length: Tokens that a text is cut to.
-        truncation: What stays of a longer text.
-        cache_dir: Folder that keeps tokenised texts; None is the user's cache folder.
-        precision: Lightning's name, such as ``bf16-mixed``.
+        max_length: The most tokens of a text.
+        truncation: Which part of a longer text is kept.
+        cache_dir: The folder that keeps tokenised texts; None for the user's cache folder.
+        precision: Lightning's name for the precision, such as ``bf16-mixed``.
     """
 
     def __init__(self, max_length: int, truncation: Any, cache_dir: str | None, precision: str) -> None:
@@ -78,11 +78,11 @@ class TextSettings:
 
         Args:
             module: The trained module.
-            texts: The texts.
-            batch_size: Texts in a batch.
+            texts: The texts, none of them blank.
+            batch_size: The number of texts in a batch.
 
         Returns:
-            An answer a text, in Python's own numbers.
+            An answer for each text, as plain Python numbers.
         """
         tokeniser = ReviewTokeniser(
             module.model_name_or_path, module.revision, self.max_length, self.truncation, self.cache_dir
@@ -104,11 +104,11 @@ def task_of(content: dict[str, Any], path: Path) -> Task:
     """Returns the task that a checkpoint was trained for.
 
     Args:
-        content: What the checkpoint holds.
-        path: Its file, for the error.
+        content: The content of the checkpoint.
+        path: The checkpoint's file, for the error.
 
     Raises:
-        UserError: It does not say so.
+        UserError: The checkpoint does not name its task or classes.
     """
     state = content["peft_lightning"]
     try:

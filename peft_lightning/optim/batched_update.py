@@ -1,4 +1,4 @@
-"""bitsandbytes' updates of many small weights as one: it launches a kernel for each weight, and waits for every one.
+"""Updates many small weights at once, where bitsandbytes launches a kernel for each weight and waits for it.
 
 LoRA trains dozens of small matrices: their updates took longer than the forward and the backward pass together.
 
@@ -18,7 +18,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from peft_lightning.optim.eight_bit_state import BLOCK, MOMENTS, SCALES, stand_in
 
-# Above this a copy would take memory that matters, and one kernel is busy for longer than its launch takes.
+# For larger weights a copy would take memory that matters, and a kernel runs for longer than its launch takes.
 _MOST = 100_000
 
 Member = tuple[int, nn.Parameter]
@@ -26,17 +26,17 @@ Member = tuple[int, nn.Parameter]
 
 @dataclass
 class _Together:
-    """Weights that are updated as one, and their state in one piece, of which each has its views."""
+    """Weights that are updated together, and their joined state, of which each weight has views."""
 
     members: list[nn.Parameter]
     state: dict[str, Any]
     views: dict[str, list[Tensor]]
 
     def holds(self, members: list[nn.Parameter], states: list[dict[str, Any]]) -> bool:
-        """Whether this still is these weights' state: a checkpoint may have put another in its place."""
+        """Tells whether the weights are the same and still have views of this state: a checkpoint may replace it."""
         return (
             len(self.members) == len(members)
-            and all(one is other for one, other in zip(self.members, members, strict=True))
+            and all(member is other for member, other in zip(self.members, members, strict=True))
             and all(
                 state[key] is view for key in self.views for state, view in zip(states, self.views[key], strict=True)
             )
@@ -44,10 +44,10 @@ class _Together:
 
 
 class BatchedUpdate(Optimizer2State):
-    """Updates small weights of one kind with one kernel, to the same bits, and lets the host go on meanwhile.
+    """Updates small weights of one kind with one kernel, to the same bits, and does not make the host wait.
 
-    Each weight keeps a state of its own to the eye of checkpoints. (Those in bf16, which are rounded by chance, draw
-    other chances than one by one.)
+    In checkpoints each weight has a state of its own. Weights in bf16, which are rounded stochastically, draw other
+    random numbers than in separate updates.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class BatchedUpdate(Optimizer2State):
         """Updates all weights that have gradients.
 
         Args:
-            closure: computes the loss and the gradients.
+            closure: Computes the loss and the gradients.
 
         Returns:
             What the closure returned.
@@ -96,13 +96,13 @@ class BatchedUpdate(Optimizer2State):
             yield pindex, p
 
     def _kind(self, p: nn.Parameter) -> tuple[Any, ...] | None:
-        """What weights have to have in common to be updated as one; None for one that is updated alone."""
+        """Returns the key of the weights that are updated together; None for a weight that is updated alone."""
         state = self.state[p]
-        # A setting of its own, which bitsandbytes lets a user give a weight, is one that the others do not have.
+        # bitsandbytes lets a user give a weight settings of its own, which the others would not have.
         if p.numel() >= _MOST or self.mng.pid2config or self.mng.index2config:
             return None
         eight_bit = state["state1"].dtype == torch.uint8
-        # Putting weights together changes no bit where each is whole blocks.
+        # Joining weights changes no bit only where each consists of whole blocks.
         if eight_bit and p.numel() % BLOCK:
             return None
         return eight_bit, p.dtype, p.device, state["step"]
@@ -126,7 +126,7 @@ class BatchedUpdate(Optimizer2State):
 
 
 def _joined(weights: list[nn.Parameter], states: list[dict[str, Any]]) -> _Together:
-    """Puts the states of weights into one, and gives each weight its views."""
+    """Joins the states of weights into one, and gives each weight its views of it."""
     keys = [key for key in (*MOMENTS, *SCALES) if key in states[0]]
     together = _Together(list(weights), dict(states[0]), {})
     for key in keys:

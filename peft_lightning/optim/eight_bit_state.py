@@ -1,4 +1,4 @@
-"""What bitsandbytes' 8-bit AdamW keeps of a weight, and an update of other values in a weight's place.
+"""The state that bitsandbytes' 8-bit AdamW keeps of a weight, and updates of values that are no weight of the model.
 
 Imported only where it is used: it needs bitsandbytes, which takes a second to import.
 """
@@ -22,16 +22,16 @@ BLOCK = 256
 def stand_in(
     optimizer: Optimizer2State, values: Tensor, gradient: Tensor, state: dict[str, Any]
 ) -> Iterator[nn.Parameter]:
-    """Lends an optimiser a weight that is none of the model's, for one update.
+    """Lends an optimiser a temporary weight for one update.
 
     Args:
-        optimizer: the optimiser.
-        values: the weight's values, which the update overwrites.
-        gradient: their gradient.
-        state: their state, which the update overwrites.
+        optimizer: The optimiser.
+        values: The weight's values, which the update overwrites.
+        gradient: The gradient of the values.
+        state: The optimiser's state of the values, which the update overwrites.
 
     Yields:
-        The weight.
+        The temporary weight.
     """
     weight = nn.Parameter(values)
     weight.grad = gradient

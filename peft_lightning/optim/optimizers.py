@@ -32,24 +32,24 @@ def build_optimizer(
     eps: float = 1e-8,
     device: torch.device | str = "cpu",
 ) -> tuple[Optimizer, str | None]:
-    """Build the optimiser over those of the parameters that are trained.
+    """Builds the optimiser over the parameters that are trained.
 
     Args:
-        name: `adamw` (Loshchilov and Hutter 2017, arXiv:1711.05101), `adamw_8bit` (its state in eight bits,
-            Dettmers et al. 2021, arXiv:2110.02861) or `paged_adamw_8bit` (that state in memory the GPU pages
-            to the host, Dettmers et al. 2023, arXiv:2305.14314).
-        named_parameters: as `nn.Module.named_parameters` yields them; frozen ones are left out.
-        learning_rate: the peak learning rate.
-        weight_decay: decoupled weight decay; biases and the weights of norms have none.
-        betas: decay rates of the two moments.
-        eps: added to the denominator.
-        device: where the parameters will be trained.
+        name: ``adamw`` (Loshchilov and Hutter 2017, arXiv:1711.05101), ``adamw_8bit`` (its state in eight bits,
+            Dettmers et al. 2021, arXiv:2110.02861) or ``paged_adamw_8bit`` (that state in memory that the GPU
+            pages to the host, Dettmers et al. 2023, arXiv:2305.14314).
+        named_parameters: As ``nn.Module.named_parameters`` yields them; frozen ones are left out.
+        learning_rate: The peak learning rate.
+        weight_decay: Decoupled weight decay; biases and the weights of norms have none.
+        betas: Decay rates of the two moments.
+        eps: Added to the denominator.
+        device: Where the parameters will be trained.
 
     Returns:
         The optimiser, and a note where it is not the one asked for.
 
     Raises:
-        UserError: the name is unknown, or bitsandbytes is missing.
+        UserError: The name is unknown, or bitsandbytes is missing.
     """
     groups = _decay_groups(named_parameters, weight_decay)
     group_defaults: dict[str, Any] = {"lr": learning_rate, "betas": tuple(betas), "eps": eps}
@@ -77,10 +77,10 @@ def state_bytes(optimizer: Optimizer) -> int:
     """Returns the GPU memory that an optimiser will take for its moments at its first step.
 
     Args:
-        optimizer: as `build_optimizer` makes them; one that has stepped has its state already, and takes no more.
+        optimizer: An optimiser made by ``build_optimizer``.
 
     Returns:
-        Bytes; state that is paged lies elsewhere.
+        The memory in bytes, without paged state; 0 for an optimiser that has stepped and so has its state already.
     """
     if optimizer.state:
         return 0
@@ -92,19 +92,16 @@ def state_bytes(optimizer: Optimizer) -> int:
 
 
 def build_schedule(name: ScheduleName, optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LRScheduler:
-    """Build the schedule of the learning rate, to be stepped once per optimiser step.
+    """Builds the schedule of the learning rate, to be stepped once per optimiser step.
 
     Args:
-        name: `linear` or `cosine` (down to 0 at the last step) or `constant`, each after the warm-up.
-        optimizer: the optimiser whose learning rate it sets.
-        warmup_steps: optimiser steps over which the learning rate rises linearly from 0; 0 for no warm-up.
-        total_steps: optimiser steps of the whole run.
-
-    Returns:
-        The schedule.
+        name: ``linear`` or ``cosine`` (down to 0 at the last step) or ``constant``, each after the warm-up.
+        optimizer: The optimiser whose learning rate the schedule sets.
+        warmup_steps: Optimiser steps over which the learning rate rises linearly from 0; 0 for no warm-up.
+        total_steps: Optimiser steps of the whole run.
 
     Raises:
-        UserError: the name is unknown.
+        UserError: The name is unknown.
     """
     if name not in _SCHEDULES:
         raise UserError(f"schedule {name!r} is unknown; use one of {', '.join(_SCHEDULES)}")
@@ -133,7 +130,7 @@ def _is_bias_or_norm(name: str) -> bool:
 
 def _fused_adamw(groups: list[dict[str, Any]], group_defaults: dict[str, Any]) -> AdamW:
     optimizer = AdamW(groups, fused=True, **group_defaults)
-    # Lightning will not clip gradients under autocast for an optimiser that offers to unscale them itself, as
-    # a fused one does; without the offer the scaler unscales them, before the clipping.
+    # Under autocast Lightning does not clip the gradients of an optimiser that offers to unscale them itself, as a
+    # fused one does. Without the offer the scaler unscales them, before the clipping.
     optimizer._step_supports_amp_scaling = False
     return optimizer

@@ -1,4 +1,4 @@
-"""bitsandbytes' paged 8-bit AdamW, mended so that a resumed run pages as the first one did.
+"""bitsandbytes' paged 8-bit AdamW, fixed so that a resumed run pages its state as the first run did.
 
 Imported only where it is used: it needs bitsandbytes, which takes a second to import.
 """
@@ -18,13 +18,13 @@ from peft_lightning.optim.stochastic_rounding import StochasticRounding
 class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit):
     """AdamW with 8-bit state that the GPU pages to the host (Dettmers et al. 2023, arXiv:2305.14314).
 
-    What bitsandbytes loads from a checkpoint, or Lightning then moves, lies in plain GPU memory; here it is
-    paged again before the first step, with the same bits.
+    State that bitsandbytes loads from a checkpoint, or that Lightning then moves, lies in plain GPU memory. This class
+    pages it again before the first step, with the same bits.
     """
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, of plain tensors: the marks of paged memory mean nothing in another process."""
-        # The host reads paged memory as its own, without a look at what the GPU still has to write there.
+        """Returns the state as plain tensors: the marks of paged memory mean nothing in another process."""
+        # The host reads paged memory directly and does not wait for what the GPU still has to write there.
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         state: dict[str, Any] = super().state_dict()  # type: ignore[no-untyped-call]
@@ -34,19 +34,19 @@ class ResumablePagedAdamW8bit(BatchedUpdate, StochasticRounding, PagedAdamW8bit)
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any], move_to_device: bool = True) -> None:
-        """Load a state.
+        """Loads a state.
 
         Args:
-            state_dict: what `state_dict` returned, here or in another process.
-            move_to_device: whether the tensors go to the device of their parameters.
+            state_dict: What ``state_dict`` returned, here or in another process.
+            move_to_device: Whether the tensors go to the device of their parameters.
         """
         super().load_state_dict(state_dict, move_to_device)  # type: ignore[no-untyped-call]
-        # The next step then calls `to_gpu`, as the first one of a fresh optimiser does.
+        # The next step then calls `to_gpu`, as the first step of a fresh optimiser does.
         self.initialized = False
 
     @torch.no_grad()
     def to_gpu(self) -> None:
-        """Bring loaded state to the GPU, that of large parameters into paged memory."""
+        """Moves loaded state to the GPU, that of large parameters into paged memory."""
         super().to_gpu()  # type: ignore[no-untyped-call]
         for parameter, state in self.state.items():
             for key in MOMENTS:

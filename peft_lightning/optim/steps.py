@@ -1,4 +1,4 @@
-"""How many optimiser steps a run takes, from plain numbers: whoever plans a run need not import torch for it."""
+"""Counts the optimiser steps of a run from plain numbers, so that planning a run need not import torch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def count_optimizer_steps(
     """Counts the optimiser steps of a whole run.
 
     Args:
-        batches_per_epoch: batches that the training loader yields in an epoch.
-        limit: batches of an epoch that are trained on, a share of them if it is fractional; None for all.
-        accumulate: batches whose gradients add up to one step.
-        max_epochs: epochs; -1 for any number, None for one.
-        max_steps: most steps; -1 for any number.
+        batches_per_epoch: The number of batches that the training loader yields in an epoch.
+        limit: The batches of an epoch that are trained on: a number if whole, a share if fractional, None for all.
+        accumulate: The number of batches whose gradients add up to one step.
+        max_epochs: The most epochs; -1 for no limit, None for one epoch.
+        max_steps: The most steps; -1 for no limit.
 
     Returns:
-        The number of steps, at least 1 where steps are not limited to 0; None where nothing limits them.
+        The number of steps, at least 1 unless ``max_steps`` is 0; None where nothing limits them.
     """
     if max_epochs == -1:
         return None if max_steps == -1 else max_steps
@@ -36,11 +36,11 @@ def count_optimizer_steps(
 
 
 def limited_batches(batches: int, limit: int | float | None) -> int:
-    """Applies one of Lightning's limits.
+    """Applies one of Lightning's limits to a number of batches.
 
     Args:
-        batches: how many there are.
-        limit: a share of them if it is fractional, a number of them if whole; None for all.
+        batches: The number of batches without a limit.
+        limit: A number of batches if whole, a share of them if fractional, None for all.
     """
     if isinstance(limit, float):
         return int(batches * limit)
@@ -50,12 +50,12 @@ def limited_batches(batches: int, limit: int | float | None) -> int:
 def planned_steps(trainer: Trainer, batches_per_epoch: int) -> int:
     """Counts the optimiser steps of a Trainer's run, before the Trainer has set its loaders up.
 
-    Lightning's own estimate sets the loader up before a checkpoint's place in the order is known, and a resumed run
+    Lightning's own estimate sets the loader up before the checkpoint's position in the epoch is restored: a resumed run
     would start its epoch anew.
 
     Args:
-        trainer: the Trainer, for its limits and its accumulation.
-        batches_per_epoch: batches that the training loader yields in an epoch.
+        trainer: The Trainer, for its limits and its accumulation.
+        batches_per_epoch: The number of batches that the training loader yields in an epoch.
 
     Returns:
         The number of steps, at least 1; 1 too where nothing limits them.
@@ -71,13 +71,13 @@ def planned_steps(trainer: Trainer, batches_per_epoch: int) -> int:
 
 
 def steps_in_all(trainer: Trainer) -> int | None:
-    """Counts the optimiser steps of a Trainer's run, those that a resumed run has behind it among them.
+    """Counts the optimiser steps of a Trainer's run, including those before it was resumed.
 
     Args:
-        trainer: the Trainer, from `on_train_start` on: it has limited its batches itself by then.
+        trainer: The Trainer, from ``on_train_start`` on: by then it has applied its limits to its batches.
 
     Returns:
-        The number of steps; None where it is open.
+        The number of steps; None where nothing limits them.
     """
     batches = trainer.num_training_batches
     if isinstance(batches, int):

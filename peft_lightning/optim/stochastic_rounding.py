@@ -1,4 +1,4 @@
-"""bitsandbytes' 8-bit AdamW for weights that are held in bf16: rounded up or down by chance, right on average.
+"""bitsandbytes' 8-bit AdamW for bf16 weights, which are rounded up or down at random and are right on average.
 
 Two neighbours in bf16 are half a percent apart, and a step of AdamW at 5e-5 is smaller than half of that for most
 weights: rounded to the nearest, they would never move.
@@ -18,25 +18,27 @@ from torch import Tensor, nn
 from peft_lightning.optim.batched_update import BatchedUpdate
 from peft_lightning.optim.eight_bit_state import BLOCK, MOMENTS, SCALES, stand_in
 
-# Weights widened at a time, whole blocks: a table of embeddings in 32 bits would take more than its bf16 saves.
+# Weights that are widened at a time, in whole blocks: a whole table of embeddings in 32 bits would take more memory
+# than bf16 saves.
 _PIECE = 2**20
 
 
 class StochasticRounding(Optimizer2State):
     """Steps bf16 weights in 32 bits and rounds them stochastically (Gupta et al. 2015, arXiv:1502.02551).
 
-    The chance comes from torch's generator, whose state is in every checkpoint. Weights of 32 bits are stepped as ever.
+    The random numbers come from torch's generator, whose state is in every checkpoint. 32-bit weights are stepped as in
+    bitsandbytes.
     """
 
     @torch.no_grad()
     def update_step(self, group: dict[str, Any], p: nn.Parameter, gindex: int, pindex: int) -> None:
-        """Update one parameter.
+        """Updates one parameter.
 
         Args:
-            group: its settings.
-            p: the parameter, with its gradient.
-            gindex: the group's number.
-            pindex: the parameter's number in the group.
+            group: The settings of the parameter's group.
+            p: The parameter, with its gradient.
+            gindex: The number of the group.
+            pindex: The number of the parameter in the group.
         """
         if p.dtype != torch.bfloat16 or p.grad is None:
             super().update_step(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
@@ -56,23 +58,23 @@ class RoundedAdamW8bit(BatchedUpdate, StochasticRounding, AdamW8bit):
 
 
 def rounded(values: Tensor) -> Tensor:
-    """Rounds to bf16, up with the chance that makes the mean right.
+    """Rounds values to bf16, up with the probability that makes the mean right.
 
     Args:
-        values: in 32 bits.
+        values: The values in 32 bits, of any shape.
 
     Returns:
-        The same shape, in bf16.
+        The rounded values, the same shape, in bf16.
     """
-    # bf16 is the upper half of a 32-bit float: what chance carries over from the lower half rounds up.
+    # bf16 is the upper half of a 32-bit float: where adding a random number to the lower half carries, it rounds up.
     chance = torch.empty_like(values, dtype=torch.int32).random_(0, 2**16)
     carried = chance.add_(values.view(torch.int32)).bitwise_and_(-(2**16)).view(torch.float32)
-    # In what is no number there is nothing to carry: it has to stay visible.
+    # Infinities and NaN are not carried into: they have to stay visible.
     return torch.where(values.isfinite(), carried, values).to(torch.bfloat16)
 
 
 def _part_of(state: dict[str, Any], part: slice) -> dict[str, Any]:
-    """The same state for a piece of a parameter: views, so that the update reaches the whole."""
+    """Returns the state for a piece of a parameter, as views: the update of a piece changes the whole state."""
     piece = dict(state)
     for key in MOMENTS:
         piece[key] = state[key].view(-1)[part]
