@@ -24,7 +24,7 @@ class TrainingData(Protocol):
         ...
 
     def widest_training_batch(self) -> Batch:
-        """Returns a batch as wide as the widest of the training; it need not be one that is trained on."""
+        """Returns the batch that takes the most memory; it need not be one that is trained on."""
         ...
 
     def coming_shapes(self) -> Sequence[Batch]:
