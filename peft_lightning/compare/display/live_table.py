@@ -36,7 +36,7 @@ class LiveTable:
         self._at_once = at_once
         self._console = console or Console()
         self._rows: list[Row] = []
-        # No drawing thread: this process starts children, which is not safe beside threads.
+        # No thread that draws: this process starts children, and to fork beside threads is not safe.
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
 
     def begin(self, rows: Sequence[Row]) -> None:

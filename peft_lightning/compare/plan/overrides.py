@@ -1,8 +1,8 @@
 """Overrides: settings for all runs that a user gives on the command line of ``compare``.
 
 They are read once and kept with the plan. A value stays a text, because its meaning depends on the setting's type
-(``2024`` is a folder's name or a number). The parser of ``fit`` knows the type, and reads the text in a file as it reads
-the word.
+(``2024`` is a folder's name or a number). The parser of ``fit`` knows the type, and reads a text in a file as it reads
+a word.
 """
 
 import json

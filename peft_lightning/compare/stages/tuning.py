@@ -14,7 +14,7 @@ SCHEMA = 1
 FILE = "tuning.json"
 # The field of a try that the file names by its metric: val_acc for classes.
 MEASURED = "validation"
-# Two steps are a factor of ten, so 5 rates span two decades. That is as far as the methods' usual rates lie apart.
+# Two steps are a factor of ten, so 5 rates span two decades. That shows when a recipe has the rate of another method.
 FACTOR = math.sqrt(10)
 
 
@@ -118,8 +118,8 @@ def read_tuning(folder: Path) -> Tuning | None:
 def rates_around(own: float, budget: int) -> tuple[float, ...]:
     """Spaces learning rates around a recipe's own by a factor of the square root of ten.
 
-    The recipe's own rate is always among them: in the middle of an odd number. Of an even number one more is higher than
-    lower, because a rate that is too low is the more common mistake.
+    The recipe's own rate is always among them, in the middle of an odd number. An even number has one more rate above
+    it than below, because a rate that is too low is the more common mistake.
 
     Args:
         own: The recipe's rate.
