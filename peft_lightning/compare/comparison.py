@@ -1,4 +1,4 @@
-"""A comparison from its plan to its report: forecast, learning rates, runs; each part is skipped where it is done."""
+"""Carries out a comparison from its plan to its report: forecast, learning rates, runs; what is done is skipped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Options:
     Args:
         jobs: How many runs at the same time, each on a GPU of its own.
         forecast: Whether to try a few steps of each recipe first.
-        texts: Whether the report may show reviews; once it may not, that is kept with the comparison.
+        texts: Whether the report may show texts of reviews. A False is kept with the comparison.
         executor: The name of the executor that starts its runs.
     """
 
@@ -40,11 +40,7 @@ class Options:
     executor: str = DEFAULT
 
     def resume(self, folder: Path) -> str:
-        """Returns the words that go on with a comparison as it was gone about.
-
-        Args:
-            folder: Its folder.
-        """
+        """Returns the command-line words that resume a comparison with the same number of jobs."""
         return f"--resume {folder}{f' --jobs {self.jobs}' if self.jobs > 1 else ''}"
 
 
@@ -55,13 +51,13 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
         plan: The comparison.
         folder: Its folder, which exists.
         tuning: Learning rates to try for each recipe; None to train with the recipes' own.
-        options: How to go about it.
+        options: How to carry it out.
 
     Returns:
         Whether all runs finished.
 
     Raises:
-        UserError: If the user can put right what went wrong; nothing is left of a comparison that has not trained.
+        UserError: If the user can put right what went wrong. A comparison that has not trained is removed then.
     """
     with held(folder):
         lay_out(plan, folder, tuning, options.texts)
@@ -74,13 +70,13 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
 
 
 def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True) -> None:
-    """Writes down what is to be done, so that a comparison killed from here on can be resumed.
+    """Writes the plan into the folder, so that a comparison that is killed afterwards can be resumed.
 
     Args:
         plan: The comparison.
         folder: Its folder.
         tuning: Learning rates to try for each recipe; None to train with the recipes' own.
-        texts: Whether the report may show reviews.
+        texts: Whether the report may show texts of reviews.
 
     Raises:
         UserError: If the folder already holds a comparison, or cannot be written.
@@ -88,8 +84,8 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True)
     if not (folder / FILE).exists():
         if _begun(folder):
             raise UserError(f"{folder} holds runs, but no plan that asked for them: choose another --name or remove it")
-        # Before the plan, which makes the folder a whole one: a comparison is tuned from its first moment or never,
-        # and what another that was killed at this place wanted counts for nothing.
+        # These are written before the plan, because the plan makes the folder a comparison: it is tuned from the start
+        # or never. What a comparison that was killed before its plan has left here does not count.
         for name in (TUNING, NO_TEXTS):
             (folder / name).unlink(missing_ok=True)
         if not texts:
@@ -102,10 +98,6 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True)
 def go_on(folder: Path, options: Options) -> bool:
     """Goes on with a comparison where it was stopped, and tries again what failed.
 
-    Args:
-        folder: Its folder.
-        options: How to go about it.
-
     Returns:
         Whether all runs finished.
 
@@ -116,7 +108,7 @@ def go_on(folder: Path, options: Options) -> bool:
         if not options.texts:
             keep_texts_out(folder)
         plan = read_plan(folder)
-        # A report is made from the records alone, wherever one is.
+        # The report needs the records only, so a finished comparison can be resumed from any directory.
         if any(finished_before(run.folder) is None for run in plan.runs(folder)):
             check_paths_lead_there(plan, folder)
         return _carry_out(plan, folder, options)
@@ -145,7 +137,7 @@ def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[FitJ
     Args:
         plan: The comparison.
         folder: Its folder.
-        chosen: The learning rate of each recipe that was tuned, by label.
+        chosen: The learning rate of each recipe that was tuned, by the recipe's label.
     """
     jobs = []
     for run in plan.runs(folder):
@@ -155,11 +147,7 @@ def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[FitJ
 
 
 def pool_for(plan: Plan, options: Options) -> Pool:
-    """Says where a comparison's runs take place.
-
-    Args:
-        plan: The comparison.
-        options: How to go about it.
+    """Chooses the executor and the devices of a comparison's runs.
 
     Raises:
         UserError: If runs would share a device.
@@ -178,18 +166,18 @@ def _forecast(plan: Plan, folder: Path, options: Options, pool: Pool, tries: int
 
 
 def _begun(folder: Path) -> bool:
-    """Tells whether anything has trained but the forecast."""
+    """Returns whether anything beside the forecast has trained."""
     return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
 def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], options: Options) -> None:
-    """Writes the report, however few runs finished; says how to try those again that did not.
+    """Writes the report, however few runs finished, and says how to try the others again.
 
     Args:
         folder: The comparison's folder.
         jobs: Its jobs.
-        outcomes: How each ended.
-        options: How the comparison is gone about.
+        outcomes: How each job ended, in the order of the jobs.
+        options: How the comparison is carried out.
 
     Raises:
         UserError: If there is nothing to report, because all runs were refused before they began.

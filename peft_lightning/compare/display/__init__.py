@@ -1,1 +1,1 @@
-"""The work under way, shown in a terminal or a log."""
+"""Views that show the state of a comparison's jobs, in a terminal or a log."""

@@ -1,4 +1,4 @@
-"""The work as a table that lives in the terminal: a row and a bar for each job, the time left below."""
+"""A table in the terminal that is redrawn in place: a row and a bar for each job, and the time left."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from peft_lightning.compare.execution.board import Row
 from peft_lightning.runs.durations import round_duration
 
 STYLES = {"finished": "green", "failed": "red", "out_of_memory": "red", "interrupted": "yellow", "waiting": "dim"}
-# Lines that the table needs besides its rows: title, three of headings, what is left out at each end, the total.
+# Lines beside the rows: title, three of headings, the note of hidden rows at each end, the total.
 FRAME = 8
 
 
@@ -22,10 +22,10 @@ class LiveTable:
     """Redraws a table in place.
 
     Args:
-        title: What the work is.
-        forecast_s: Seconds that a run of each recipe was forecast to take, by label.
-        at_once: How many run at the same time.
-        console: Where to draw; the terminal if None.
+        title: The name of the work.
+        forecast_s: Forecast seconds of a run, by the recipe's label.
+        at_once: Number of jobs that run at the same time.
+        console: The console to draw on; the terminal if None.
     """
 
     def __init__(
@@ -36,36 +36,24 @@ class LiveTable:
         self._at_once = at_once
         self._console = console or Console()
         self._rows: list[Row] = []
-        # Redrawn by our own hand: a thread that draws would share this process with the starting of children.
+        # No thread that draws: this process starts children, and to fork beside threads is not safe.
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Draws the table for the first time.
-
-        Args:
-            rows: All jobs.
-        """
+        """Draws the table for the first time."""
         self._rows = list(rows)
         self._live.start()
         self.update()
 
     def started(self, row: Row) -> None:
-        """Leaves the drawing to ``update``.
-
-        Args:
-            row: The job.
-        """
+        """Leaves the drawing to ``update``."""
 
     def update(self) -> None:
         """Draws the table as it stands."""
         self._live.update(self._drawn(whole=False), refresh=True)
 
     def ended(self, row: Row) -> None:
-        """Leaves the drawing to ``update``.
-
-        Args:
-            row: The job.
-        """
+        """Leaves the drawing to ``update``."""
 
     def end(self) -> None:
         """Draws all rows, and leaves them in the terminal."""
@@ -73,11 +61,12 @@ class LiveTable:
         self._live.stop()
 
     def _drawn(self, whole: bool) -> Group:
-        said = [trouble for row in self._rows if (trouble := row_words.trouble(row)) is not None]
+        sentences = [trouble for row in self._rows if (trouble := row_words.trouble(row)) is not None]
         troubles = [
-            Text(trouble, "red", no_wrap=not whole, overflow="fold" if whole else "ellipsis") for trouble in said
+            Text(trouble, "red", no_wrap=not whole, overflow="fold" if whole else "ellipsis") for trouble in sentences
         ]
-        # A table taller than the terminal could not be redrawn in place: it is a window on the jobs under way.
+        # A table that is taller than the terminal cannot be redrawn in place, so only the rows around the running jobs
+        # are shown.
         room = len(self._rows) if whole else max(1, self._console.height - FRAME - len(troubles[-3:]))
         first = self._first(room)
         shown = self._rows[first : first + room]

@@ -1,4 +1,4 @@
-"""The work as plain lines, for a log or a pipe: one when a job starts and one when it ends."""
+"""Plain lines for a log or a pipe: one when a job starts and one when it ends."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ class PlainLines:
     """Prints a line for every start and every end.
 
     Args:
-        title: What the work is.
-        forecast_s: Seconds that a run of each recipe was forecast to take, by label.
-        at_once: How many run at the same time.
+        title: The name of the work.
+        forecast_s: Forecast seconds of a run, by the recipe's label.
+        at_once: Number of jobs that run at the same time.
     """
 
     def __init__(self, title: str, forecast_s: Mapping[str, float], at_once: int = 1) -> None:
@@ -25,52 +25,40 @@ class PlainLines:
         self._rows: list[Row] = []
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Says what there is to do.
-
-        Args:
-            rows: All jobs.
-        """
+        """Prints how many jobs there are."""
         self._rows = list(rows)
         ended = [row.outcome for row in rows if row.outcome is not None]
         finished = sum(outcome.finished for outcome in ended)
         earlier = f", {finished} of them finished before" if finished else ""
-        # Of what did not finish only a diverged rate is not run again.
+        # Of the jobs that did not finish only a diverged learning rate is not run again.
         earlier += f", {len(ended) - finished} of them diverged before" if len(ended) > finished else ""
         self._say(f"{self._title}: {len(rows)}{earlier}{self._time_left()}")
 
     def started(self, row: Row) -> None:
-        """Says that a job starts.
-
-        Args:
-            row: The job.
-        """
+        """Prints that a job starts."""
         self._say(f"{self._place(row)} started")
 
     def update(self) -> None:
-        """Says nothing: a log is no place for bars."""
+        """Prints nothing: a log has no bars."""
 
     def ended(self, row: Row) -> None:
-        """Says how a job ended.
-
-        Args:
-            row: The job.
-        """
+        """Prints how a job ended."""
         record = row.outcome.record if row.outcome is not None else None
         if (trouble := row_words.trouble(row)) is not None:
-            said = trouble.removeprefix(f"{row.job.title}: ")
+            ending = trouble.removeprefix(f"{row.job.title}: ")
         elif record is not None:
             value, name = peak_memory(record.memory)
             split = "test" if task_named(record.problem_type).headline.test in record.metrics else "validation"
             figures = [f"{row_words.metric(row)} {split} {row_words.metric_name([row])}"]
             figures += [f"{row_words.train_time(row)} training"]
             figures += [f"{value:.2f} GiB {name}"] if value is not None else []
-            said = f"finished, {', '.join(figures)}"
+            ending = f"finished, {', '.join(figures)}"
         else:
-            said = row_words.status(row)
-        self._say(f"{self._place(row)} {said}{self._time_left()}")
+            ending = row_words.status(row)
+        self._say(f"{self._place(row)} {ending}{self._time_left()}")
 
     def end(self) -> None:
-        """Says nothing: the last line was said."""
+        """Prints nothing: the last job has had its line."""
 
     def _place(self, row: Row) -> str:
         return f"[{self._rows.index(row) + 1}/{len(self._rows)}] {row.job.title}:"

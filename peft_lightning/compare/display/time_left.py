@@ -1,4 +1,4 @@
-"""How long the rest of the work takes: from runs that ended where there are some, from the forecast else."""
+"""Estimates the time left, from the runs that have ended, or before that from the forecast."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,27 +8,27 @@ from peft_lightning.compare.execution.outcomes import Outcome
 
 
 def time_left(rows: Sequence[Row], forecast_s: Mapping[str, float], at_once: int = 1) -> float | None:
-    """Estimates the seconds until the last row has ended.
+    """Estimates the seconds until the last job has ended.
 
     Args:
-        rows: Where the work stands.
-        forecast_s: Seconds that a run of each recipe was forecast to take, by label; may be empty.
-        at_once: How many run at the same time.
+        rows: All jobs.
+        forecast_s: Forecast seconds of a run, by the recipe's label; may be empty.
+        at_once: Number of jobs that run at the same time.
 
     Returns:
-        Seconds; None where nothing is known yet.
+        Seconds; None if nothing is known yet.
     """
     measured: dict[str, list[float]] = {}
     for row in rows:
         if row.outcome is not None and row.outcome.finished and (seconds := whole_s(row.outcome)) is not None:
             measured.setdefault(row.job.label, []).append(seconds)
     expected = dict(forecast_s) | {label: fmean(values) for label, values in measured.items()}
-    # A recipe without any figure is taken to be like the others.
+    # A recipe without a figure is assumed to take the mean of the others.
     usual = fmean(expected.values()) if expected else None
     left = [_left(row, expected.get(row.job.label, usual)) for row in rows if row.outcome is None]
     known = [seconds for seconds in left if seconds is not None]
     if len(known) < len(left):
-        # The run under way tells by itself how long it takes; those that wait are taken to be like it.
+        # The time of a running job follows from its share; waiting jobs are assumed to take as long.
         wholes = [row.elapsed_s / row.share for row in rows if row.outcome is None and row.share > 0]
         if not wholes:
             return None
@@ -37,11 +37,7 @@ def time_left(rows: Sequence[Row], forecast_s: Mapping[str, float], at_once: int
 
 
 def whole_s(outcome: Outcome) -> float | None:
-    """Returns the seconds that a run took in all, resumes included: starting, training and evaluating.
-
-    Args:
-        outcome: How it ended.
-    """
+    """Returns the seconds that a run took to start, train and evaluate, over all its attempts."""
     if outcome.record is None:
         return None
     time = outcome.record.time
@@ -53,7 +49,7 @@ def _left(row: Row, expected: float | None) -> float | None:
     if not row.started:
         return expected
     if expected is not None:
-        # A resumed run has made some of its way before: its training time counts that too.
+        # The training time of a resumed run includes that of earlier attempts.
         made = row.progress.train_s if row.progress is not None else 0.0
         return max(0.0, expected - max(row.elapsed_s, made))
     return row.elapsed_s * (1 - row.share) / row.share if row.share > 0 else None

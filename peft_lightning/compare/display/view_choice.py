@@ -1,4 +1,4 @@
-"""Which view of the work fits where it is shown."""
+"""Chooses the view: a live table in a terminal, plain lines elsewhere."""
 
 import sys
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from peft_lightning.compare.execution.board import View
 
 
 def view_for(title: str, forecast_s: Mapping[str, float], at_once: int = 1) -> View:
-    """Returns a live table where a terminal can show one, and plain lines elsewhere.
+    """Returns a live table if the terminal can show one, else plain lines.
 
     Args:
-        title: What the work is.
-        forecast_s: Seconds that a run of each recipe was forecast to take, by label.
-        at_once: How many run at the same time.
+        title: The name of the work.
+        forecast_s: Forecast seconds of a run, by the recipe's label.
+        at_once: Number of jobs that run at the same time.
     """
     if not sys.stdout.isatty():
         return PlainLines(title, forecast_s, at_once)

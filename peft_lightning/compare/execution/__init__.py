@@ -1,1 +1,1 @@
-"""Where and how the runs of a comparison are carried out, and what became of each."""
+"""Executors: they start the runs of a comparison, each alone, and report how each ended."""

@@ -1,4 +1,4 @@
-"""Whether a run that lies in a job's folder is the one that the job asks for."""
+"""Compares the settings of a job with those of the run that lies in the job's folder."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +11,10 @@ from peft_lightning.runs.identity import WATCHING
 
 
 def unlike_asked(settings: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    """Finds what the newest run in a job's folder was trained with that the job does not ask for.
+    """Finds the settings in which the newest run in a job's folder differs from the job.
 
-    Only what the job states is looked at, not the defaults. What cannot be compared, because a short form stands on
-    one side, counts as alike: a run that is trained for nothing costs more than a rare one that is not.
+    Only settings that the job states are compared, not defaults. A setting that cannot be compared, because one side is
+    a short form, counts as equal: training a run again for nothing costs more than to miss a rare difference.
 
     Args:
         settings: The job's settings.
@@ -32,8 +32,8 @@ def unlike_asked(settings: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     return tuple(_differing(settings, read_config(run / "config.yaml")))
 
 
-def _differing(asked: Mapping[str, Any], trained: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in asked.items():
+def _differing(wanted: Mapping[str, Any], trained: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in wanted.items():
         name, watching = f"{prefix}{key}", WATCHING.get(prefix.rstrip("."), set())
         if key not in trained or key in watching:
             continue
@@ -44,23 +44,25 @@ def _differing(asked: Mapping[str, Any], trained: Mapping[str, Any], prefix: str
             yield name
 
 
-def _alike(asked: Any, trained: Any) -> bool:
-    if isinstance(asked, str) and not isinstance(trained, str):
-        # An override is kept as it was written, and YAML takes 1e-3 for a text.
-        asked = value_of(asked)
+def _alike(wanted: Any, trained: Any) -> bool:
+    if isinstance(wanted, str) and not isinstance(trained, str):
+        # An override is kept as text, and YAML reads 1e-3 as a text too.
+        wanted = value_of(wanted)
     if isinstance(trained, Mapping):
-        # A class by its name alone; other short forms are not known here.
-        return not isinstance(asked, str) or "class_path" not in trained or _last(asked) == _last(trained["class_path"])
+        # The name of a class alone is compared; other short forms count as equal.
+        return (
+            not isinstance(wanted, str) or "class_path" not in trained or _last(wanted) == _last(trained["class_path"])
+        )
     if isinstance(trained, list):
-        if not isinstance(asked, list):
+        if not isinstance(wanted, list):
             return True
-        return len(asked) == len(trained) and not list(_differing(_numbered(asked), _numbered(trained)))
-    if asked is None or trained is None or isinstance(asked, bool) or isinstance(trained, bool):
-        return bool(asked == trained)
+        return len(wanted) == len(trained) and not list(_differing(_numbered(wanted), _numbered(trained)))
+    if wanted is None or trained is None or isinstance(wanted, bool) or isinstance(trained, bool):
+        return bool(wanted == trained)
     try:
-        return float(asked) == float(trained)
+        return float(wanted) == float(trained)
     except (TypeError, ValueError):
-        return str(asked) == str(trained)
+        return str(wanted) == str(trained)
 
 
 def _numbered(values: list[Any]) -> dict[str, Any]:

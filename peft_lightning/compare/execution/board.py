@@ -1,4 +1,4 @@
-"""Where a comparison's work stands: a row for each job."""
+"""The state of a comparison's jobs, a row for each, and the protocol of what shows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from peft_lightning.runs.record import MemoryFigures
 
 @dataclass
 class Row:
-    """One job and where it stands.
+    """The state of one job.
 
     Args:
         job: The job.
-        outcome: How it ended; None as long as it has not.
-        started: Whether its process runs.
+        outcome: How it ended; None until it has.
+        started: Whether its process was started.
         elapsed_s: Seconds since its process started.
-        progress: How far it says it is.
+        progress: The progress that the process reports; None until it has reported any.
     """
 
     job: Job
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def status(self) -> str:
-        """Where it stands: how it ended, or else ``waiting``, ``starting``, or the stage of its progress."""
+        """The status of its outcome, or before that ``waiting``, ``starting`` or the stage of its progress."""
         if self.outcome is not None:
             return self.outcome.status
         if not self.started:
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def share(self) -> float:
-        """How much of its training is done, from 0 to 1."""
+        """The share of its training that is done, in 0 to 1."""
         if self.outcome is not None and self.outcome.finished:
             return 1.0
         if self.progress is None or not self.progress.steps:
@@ -48,22 +48,18 @@ class Row:
 
 
 class View(Protocol):
-    """Shows a user how the work goes on."""
+    """Shows the state of the jobs to a user."""
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Is called once, before the first job.
 
         Args:
-            rows: All jobs, those that finished earlier too.
+            rows: All jobs, also those that finished in an earlier call.
         """
         ...
 
     def started(self, row: Row) -> None:
-        """Is called when a job starts.
-
-        Args:
-            row: The job.
-        """
+        """Is called when a job starts."""
         ...
 
     def update(self) -> None:
@@ -71,23 +67,18 @@ class View(Protocol):
         ...
 
     def ended(self, row: Row) -> None:
-        """Is called when a job ends.
-
-        Args:
-            row: The job.
-        """
+        """Is called when a job ends."""
         ...
 
     def end(self) -> None:
-        """Is called once, after the last job or when the work is broken off."""
+        """Is called once, after the last job or when the work is interrupted."""
         ...
 
 
 def peak_memory(memory: MemoryFigures) -> tuple[float | None, str]:
-    """Returns a run's peak of training in GiB, and what it is the peak of: on a CPU there is no allocator to ask.
+    """Returns the peak memory of a run's training in GiB, and the name of what was measured.
 
-    Args:
-        memory: The record's section.
+    That is torch's allocated GPU memory; on a CPU, where there is no such allocator, the process's resident memory.
     """
     if memory.train_peak_allocated_gib is not None:
         return memory.train_peak_allocated_gib, "GPU memory"

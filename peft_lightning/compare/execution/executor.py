@@ -1,4 +1,4 @@
-"""The seam between a comparison's work and where it runs."""
+"""The protocols of an executor, which starts a comparison's jobs, and of a job that it has started."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.runs.progress import Progress
 
-# After Ctrl-C a run writes its record; one that hangs is killed, and goes on from its last checkpoint.
+# Seconds that a run has after Ctrl-C to write its record. Then it is killed; --resume continues its last checkpoint.
 PATIENCE_S = 30.0
 
 
@@ -17,65 +17,58 @@ class Running(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the job has not ended yet."""
         ...
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it started; until its end, if it has ended."""
+        """Seconds from its start until now, or until its end."""
         ...
 
     def progress(self) -> Progress | None:
-        """How far it says it is; None as long as it has not said."""
+        """Returns the progress that the job reports; None until it has reported any."""
         ...
 
     def wait(self, patience_s: float) -> bool:
-        """Waits for the end.
-
-        Args:
-            patience_s: Seconds to wait at most.
+        """Waits for the end, ``patience_s`` seconds at most.
 
         Returns:
-            Whether it has ended.
+            Whether the job has ended.
         """
         ...
 
     def outcome(self) -> Outcome:
-        """Waits for the end, ends what the job left running, and says how it was."""
+        """Waits for the end, ends what the job has left running, and returns how the job ended."""
         ...
 
     def interrupt(self) -> None:
-        """Tells the job what Ctrl-C tells it: to write its record and end."""
+        """Asks the job to write its record and end, as Ctrl-C does."""
         ...
 
     def stop(self, patience_s: float = PATIENCE_S) -> None:
-        """Waits for the job's end, and forces it when patience is at an end.
-
-        Args:
-            patience_s: Seconds to wait.
-        """
+        """Waits for the end, and kills the job after ``patience_s`` seconds."""
         ...
 
     def kill(self) -> None:
-        """Ends the job at once, and what it has started itself."""
+        """Ends the job and the processes that it has started at once."""
         ...
 
 
 class Executor(Protocol):
-    """Starts jobs, each alone in a place."""
+    """Starts jobs. Each has a place, such as a GPU, to itself."""
 
     def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
-        """Says where jobs run at the same time.
+        """Chooses the places for jobs that run at the same time.
 
         Args:
-            count: How many at the same time.
-            accelerators: What the recipes name as ``trainer.accelerator``.
+            count: Number of jobs at the same time.
+            accelerators: The values of ``trainer.accelerator`` in the recipes.
 
         Returns:
-            The name of each place; None for all that there is.
+            The name of each place; None for a place that is the whole machine.
 
         Raises:
-            UserError: If there are not so many places.
+            UserError: If there are fewer places.
         """
         ...
 
@@ -84,7 +77,7 @@ class Executor(Protocol):
 
         Args:
             job: The job.
-            place: One of the places.
+            place: One of the names that ``places`` returned.
 
         Raises:
             UserError: If it cannot be started.
@@ -97,8 +90,8 @@ class Pool:
     """An executor, and the places where it runs jobs at the same time.
 
     Args:
-        executor: Who starts them.
-        places: The name of each place; None for all that there is.
+        executor: Starts the jobs.
+        places: The name of each place; None for a place that is the whole machine.
     """
 
     executor: Executor

@@ -1,4 +1,4 @@
-"""A `fit` of a comparison: a folder with the settings of one run in it, ``job.yaml``."""
+"""The job that runs ``fit`` for one run of a comparison, with the settings in ``job.yaml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,22 +30,22 @@ PROGRESS = "progress.json"
 
 @dataclass(frozen=True)
 class FitJob(Job):
-    """A `fit` that begins, or goes on where an attempt before this one stopped.
+    """A job that runs ``fit``, from the start or from where an earlier attempt stopped.
 
     Args:
-        settings: All that the run is given, as `fit` reads it from a file.
+        settings: All settings of the run, as ``fit`` reads them from a file.
     """
 
     settings: Config
 
     @property
     def file(self) -> Path:
-        """The file that `fit` reads."""
+        """The file that ``fit`` reads."""
         return self.folder / FILE
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The command line after ``python -m peft_lightning``, without what resumes it."""
+        """The command line after ``python -m peft_lightning``, without ``--ckpt_path last``."""
         return ("fit", "--config", str(self.file))
 
     def unlike(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class FitJob(Job):
         return unlike_asked(self.settings, self.folder)
 
     def attempt(self) -> Attempt:
-        """Writes the settings, and says which process trains with them."""
+        """Writes the settings, and returns the process that trains with them."""
         before = _stamp(self.folder)
         resumed = resumable(self.folder) and not self.unlike()
         words = (*self.words, *(("--ckpt_path", "last") if resumed else ()))
@@ -78,9 +78,9 @@ class FitJob(Job):
         return Attempt(("-m", "peft_lightning", *words), log, outcome, environment, progress)
 
     def _kept(self, outcome: Outcome, resumed: bool) -> Outcome:
-        """Keeps in the job's folder why it did not finish."""
+        """Keeps the reason in the job's folder if it did not finish."""
         if outcome.mistake and resumed:
-            # Such as a run of an older version, whose configuration is no longer the same.
+            # For example, a run of an older version has a configuration that this version would not write.
             outcome = replace(outcome, error=f"{outcome.error} (or delete {self.folder} to train this run anew)")
         if not outcome.finished:
             keep_failure(self.folder, outcome)
@@ -88,20 +88,20 @@ class FitJob(Job):
 
 
 def fit_job(run: PlannedRun, what: str, folder: Path, changes: Mapping[str, Any] | None = None) -> FitJob:
-    """Makes a job of a planned run, or of a variation on it.
+    """Makes the job of a planned run, or of a variant of it.
 
     Args:
         run: The planned run.
-        what: What tells the job from the recipe's others.
+        what: Distinguishes the job from the recipe's other jobs: ``seed 1``, ``rate 0.001``.
         folder: The job's own folder.
-        changes: Settings besides the run's own; they win.
+        changes: Settings that replace those of the run.
     """
-    # A bar that is drawn into a log is a log that nobody reads.
+    # A progress bar would fill the log.
     own = {"trainer": {"default_root_dir": str(folder), "enable_progress_bar": False}}
     return FitJob(run.label, what, folder, merge(merge(run.settings, own), changes or {}))
 
 
 def _stamp(folder: Path) -> tuple[Path, int] | None:
-    """Tells a record that was written since from one that was there before."""
+    """Returns what changes when a new record is written: the run's directory and the time of its record."""
     run = newest_run(folder)
     return (run, (run / "results.json").stat().st_mtime_ns) if run is not None else None

@@ -1,4 +1,4 @@
-"""What an executor runs: a job with a folder of its own, and each attempt at it."""
+"""What an executor runs: a job, which has a folder of its own, and each attempt at it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,15 +10,15 @@ from peft_lightning.compare.execution.outcomes import Outcome
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a job: the process that an executor runs, and what its end means.
+    """One start of a job: the process to run, and a function that turns its end into an outcome.
 
     Args:
         command: The words after the Python interpreter.
         log: The file that the process's output is appended to.
-        outcome: Says how it ended, from its exit code, negative if a signal ended it, and its seconds.
-        environment: Variables that it gets beside those of this process.
-        progress: The file in which it says how far it is; None if it does not.
-        directory: Where it works; where this process does if None.
+        outcome: Returns how the job ended, from the exit code (negative for a signal) and the seconds it took.
+        environment: Environment variables in addition to those of this process.
+        progress: The file in which the process reports its progress; None if it reports none.
+        directory: The working directory; this process's own if None.
     """
 
     command: tuple[str, ...]
@@ -31,12 +31,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Job(ABC):
-    """A piece of work that runs alone.
+    """A piece of work that runs in a process of its own.
 
     Args:
         label: The recipe's name in the comparison.
-        what: What tells it from the recipe's other jobs: ``seed 1``, ``rate 0.001``.
-        folder: The job's own folder, which gets all that its process reads and writes.
+        what: Distinguishes the job from the recipe's other jobs: ``seed 1``, ``rate 0.001``.
+        folder: The job's own folder, with all that its process reads and writes.
     """
 
     label: str
@@ -45,17 +45,17 @@ class Job(ABC):
 
     @property
     def title(self) -> str:
-        """What a reader calls it."""
+        """The job's name in messages: the recipe's label and ``what``."""
         return f"{self.label} {self.what}"
 
     @abstractmethod
     def attempt(self) -> Attempt:
-        """Lays down what the process reads, and says which process that is.
+        """Writes what the process reads, and returns the process to run.
 
         Raises:
-            UserError: If the job's folder cannot be written, or what lies there cannot be read.
+            UserError: If the job's folder cannot be written, or a run in it cannot be read.
         """
 
     def unlike(self) -> tuple[str, ...]:
-        """Names the settings in which what lies in the job's folder differs from the job."""
+        """Names the settings in which the run in the job's folder differs from the job."""
         return ()

@@ -1,7 +1,7 @@
-"""python launcher.py PARENT WORDS: becomes a process that does not outlive its parent.
+"""``python launcher.py PARENT WORDS`` starts a program that does not outlive its parent.
 
-A comparison that is killed runs no handler, so the kernel has to end what it started. That is asked for here, in the
-new process itself: code that runs between fork and exec in a process with threads can wait for ever.
+A comparison that is killed runs no handler, so the kernel has to end the processes that it started. The new process
+itself asks the kernel for that: code between fork and exec can deadlock in a process with threads.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Asks to be killed with the parent, and becomes the program that the other words name."""
+    """Asks the kernel to be killed with the parent, and executes the program that the other words name."""
     parent, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it died before this was asked for
+    if os.getppid() != int(parent):  # the parent died before the kernel was asked
         sys.exit(1)
-    # A shell starts what it puts in the background deaf to Ctrl-C, and children inherit that.
+    # A shell makes background processes ignore SIGINT, and children inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *command])
 

@@ -1,4 +1,4 @@
-"""Jobs as fresh child processes on this machine, which die with this one."""
+"""Runs jobs as fresh child processes on this machine, which end with this process."""
 
 import os
 import signal
@@ -20,14 +20,14 @@ LAUNCHER = os.path.abspath(launcher.__file__)
 
 
 class LocalExecutor:
-    """Starts each job in a process of its own, which sees the GPU of its place alone."""
+    """Starts each job in a process of its own, which sees only the GPU of its place."""
 
     def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
-        """Gives each job a GPU of this machine, or the whole machine to one after the other."""
+        """Chooses a GPU of this machine for each job; a single job at a time has the whole machine."""
         return places(count, accelerators)
 
     def start(self, job: Job, place: str | None) -> "LocalProcess":
-        """Starts a job; to be called in the main thread: the kernel ends a child with the *thread* that started it."""
+        """Starts a job. Call it in the main thread: the kernel ends a child with the *thread* that started it."""
         attempt = job.attempt()
         try:
             return LocalProcess(attempt, place)
@@ -39,8 +39,8 @@ class LocalProcess:
     """The process of an attempt.
 
     Args:
-        attempt: What runs.
-        place: The GPU that it sees, as CUDA_VISIBLE_DEVICES names it; all that this process sees if None.
+        attempt: The attempt.
+        place: The only GPU that it sees, as CUDA_VISIBLE_DEVICES names it; None for all that this process sees.
     """
 
     def __init__(self, attempt: Attempt, place: str | None) -> None:
@@ -48,7 +48,7 @@ class LocalProcess:
         environment = os.environ | dict(attempt.environment)
         if place is not None:
             environment["CUDA_VISIBLE_DEVICES"] = place
-        # The launcher needs no site packages, and without them starts in a hundredth of a second.
+        # The launcher needs no site packages, and without them it starts in a hundredth of a second.
         program = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid())]
         with attempt.log.open("ab") as log:
             self._began = time.monotonic()
@@ -59,14 +59,14 @@ class LocalProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches the whole foreground group: the child shall be told once, by us.
+                # Ctrl-C in a terminal reaches the whole foreground group; the child gets it once, from `interrupt`.
                 process_group=0,
             )
         self._ended: float | None = None
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended yet."""
         if self._process.poll() is None:
             return True
         self._note_end()
@@ -74,40 +74,40 @@ class LocalProcess:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since it started; until its end, if that was seen."""
+        """Seconds from its start until now, or until its end was noticed."""
         return (self._ended if self._ended is not None else time.monotonic()) - self._began
 
     def progress(self) -> Progress | None:
-        """How far it says it is."""
+        """Returns the progress that the process reports; None until it has reported any."""
         return read_progress(self._attempt.progress) if self._attempt.progress is not None else None
 
     def wait(self, patience_s: float) -> bool:
-        """Waits for the end."""
+        """Waits for the end, ``patience_s`` seconds at most, and returns whether the process has ended."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
         return not self.running
 
     def outcome(self) -> Outcome:
-        """Waits for the end, and says how it was."""
+        """Waits for the end, ends what the process has left running, and returns how the job ended."""
         code = self._process.wait()
         self._note_end()
         self._kill_group()
         return self._attempt.outcome(code, self.elapsed_s)
 
     def interrupt(self) -> None:
-        """Sends what Ctrl-C sends."""
+        """Sends SIGINT, as Ctrl-C does."""
         if self.running:
             self._process.send_signal(signal.SIGINT)
 
     def stop(self, patience_s: float = PATIENCE_S) -> None:
-        """Waits for the end, and forces it when patience is at an end."""
+        """Waits for the end, and kills the process after ``patience_s`` seconds."""
         if not self.wait(patience_s):
             self.kill()
         if self._attempt.progress is not None:
             forget_progress(self._attempt.progress)
 
     def kill(self) -> None:
-        """Ends the process at once, and what it has started itself."""
+        """Ends the process and those that it has started at once."""
         if self.running:
             self._kill_group()
             self._process.wait()
@@ -118,6 +118,6 @@ class LocalProcess:
             self._ended = time.monotonic()
 
     def _kill_group(self) -> None:
-        """Ends the process and those of its group that outlive it, such as a loader's workers."""
+        """Ends all processes of the group, also those that outlive the first, such as a loader's workers."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the runs of a comparison have left on disk: how far they came, and why those stopped that failed."""
+"""How a run ended, from the record, the failure and the log that it has left on disk."""
 
 import json
 import signal
@@ -11,9 +11,9 @@ from peft_lightning.runs.record import RunRecord, Status
 
 FAILURE = "failure.json"
 ONE_LINE = "peft_lightning: error: "
-# What a log says before each attempt; the words follow.
+# The log has this line before each attempt, with the words of its command.
 ATTEMPT = "$ python -m peft_lightning "
-# The end of a log is enough to find its last line, however long a run talked.
+# Only the end of a log is read to find its last line, because a log can be long.
 _TAIL_BYTES = 64 * 1024
 
 
@@ -23,10 +23,10 @@ class Outcome:
 
     Args:
         status: As in a record: ``finished``, ``failed``, ``out_of_memory`` or ``interrupted``.
-        error: Why, in one line; None of a run that finished.
-        record: What the run recorded; None if it ended before.
-        exit_code: The process's; None of a run that had finished before.
-        wall_s: Seconds from start to end; None of a run that had finished before.
+        error: The reason, in one line; None if the run finished.
+        record: The run's record; None if it ended before it wrote one.
+        exit_code: The process's exit code; None if the run had finished earlier.
+        wall_s: Seconds from start to end of the process; None if the run had finished earlier.
     """
 
     status: Status
@@ -42,32 +42,24 @@ class Outcome:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run ended because its loss or a weight was no number any more."""
+        """Whether the run ended because its loss or a weight became NaN or infinite."""
         return self.record is not None and self.record.diverged
 
     @property
     def mistake(self) -> bool:
-        """Whether the run was refused as a user's mistake, before it began; one that broke off later has a record."""
+        """Whether the run was refused as a user's mistake before it began. A run that failed later has a record."""
         return self.exit_code == 2 and self.record is None
 
 
 def newest_run(folder: Path) -> Path | None:
-    """Finds the newest run directory with a record below a planned run's folder.
-
-    Args:
-        folder: The planned run's folder.
-    """
+    """Returns the newest run directory with a record below a job's folder; None if there is none."""
     found = [path.parent for path in folder.glob("lightning_logs/*/version_*/results.json")]
     numbered = [(int(number), path) for path in found if (number := path.name.removeprefix("version_")).isdigit()]
     return max(numbered)[1] if numbered else None
 
 
 def newest_record(folder: Path) -> RunRecord | None:
-    """Reads the newest record below a planned run's folder; None where there is none that can be read.
-
-    Args:
-        folder: The planned run's folder.
-    """
+    """Reads the newest record below a job's folder; returns None if there is none or it cannot be read."""
     run = newest_run(folder)
     try:
         return RunRecord.read(run / "results.json") if run is not None else None
@@ -76,21 +68,13 @@ def newest_record(folder: Path) -> RunRecord | None:
 
 
 def finished_before(folder: Path) -> Outcome | None:
-    """Returns how a run ended that needs not run again.
-
-    Args:
-        folder: The planned run's folder.
-    """
+    """Returns the outcome of the run in a job's folder if it has finished, else None."""
     record = newest_record(folder)
     return Outcome("finished", record=record) if record is not None and record.status == "finished" else None
 
 
 def tried_before(folder: Path) -> Outcome | None:
-    """Returns how a try ended that needs not run again: one that diverged has its answer too.
-
-    Args:
-        folder: The try's folder.
-    """
+    """Returns the outcome of a learning rate's run that has finished or diverged, else None; neither is run again."""
     record = newest_record(folder)
     if record is not None and record.diverged:
         return Outcome(record.status, record.error, record)
@@ -98,24 +82,20 @@ def tried_before(folder: Path) -> Outcome | None:
 
 
 def resumable(folder: Path) -> bool:
-    """Tells whether a run has begun that can go on.
-
-    Args:
-        folder: The planned run's folder.
-    """
+    """Returns whether the newest run in a job's folder has begun and not finished."""
     record = newest_record(folder)
     return record is not None and record.status != "finished"
 
 
 def outcome_after(folder: Path, exit_code: int, log: Path, recorded: bool, wall_s: float) -> Outcome:
-    """Says how a run ended whose process has.
+    """Returns how a run ended, after its process has ended.
 
     Args:
-        folder: The planned run's folder.
-        exit_code: The process's; negative if a signal ended it.
-        log: What the process printed.
-        recorded: Whether the record was written by this very process.
-        wall_s: Seconds from its start to its end.
+        folder: The job's folder.
+        exit_code: The process's exit code; negative if a signal ended it.
+        log: The file with the process's output.
+        recorded: Whether this process wrote the newest record.
+        wall_s: Seconds from the process's start to its end.
     """
     record = newest_record(folder) if recorded else None
     if record is not None and record.status not in ("running", "finished"):
@@ -134,49 +114,32 @@ def outcome_after(folder: Path, exit_code: int, log: Path, recorded: bool, wall_
 
 
 def last_line(log: Path) -> str:
-    """Returns the last line of a log that says something of the last attempt; nothing where there is none.
-
-    Args:
-        log: The file.
-    """
+    """Returns the error line of a log's last attempt, else its last line that is not blank, else an empty text."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    # Where no attempt begins in the end of a log, all of it is of the last one.
+    # If no attempt begins in the part that was read, all of that part belongs to the last attempt.
     begins = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
     attempt = [line.strip() for line in lines[begins[-1] + 1 if begins else 0 :] if line.strip()]
-    # What Python's own threads say on their way out comes after the error.
+    # Python's threads may print lines after the error.
     return next((line for line in reversed(attempt) if line.startswith(ONE_LINE)), attempt[-1] if attempt else "")
 
 
 def keep_failure(folder: Path, outcome: Outcome) -> None:
-    """Keeps in a run's folder why it did not finish, for the report.
-
-    Args:
-        folder: The planned run's folder.
-        outcome: How it ended.
-    """
+    """Keeps in a job's folder why its run did not finish, for the report."""
     status = "out_of_memory" if outcome.status == "out_of_memory" else "failed"
     content = {"status": status, "error": outcome.error}
     write_atomically(folder / FAILURE, (json.dumps(content) + "\n").encode())
 
 
 def forget_failure(folder: Path) -> None:
-    """Removes the failure of a run that is tried again.
-
-    Args:
-        folder: The planned run's folder.
-    """
+    """Removes the kept failure from a job's folder, before its run is tried again."""
     (folder / FAILURE).unlink(missing_ok=True)
 
 
 def has_failed(folder: Path) -> bool:
-    """Tells whether a run failed, as it stands.
-
-    Args:
-        folder: The planned run's folder.
-    """
+    """Returns whether a job's folder keeps a failure."""
     return (folder / FAILURE).exists()

@@ -1,4 +1,4 @@
-"""Which GPUs a comparison spreads its runs over: one each, because a shared one is measured for neither."""
+"""Chooses a GPU for each of the runs at the same time: on a shared GPU neither memory nor time can be measured."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from peft_lightning.errors import UserError
 
 
 def visible_gpus() -> list[str]:
-    """Lists the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
     count = torch.cuda.device_count()
@@ -17,14 +17,14 @@ def visible_gpus() -> list[str]:
 
 
 def places(jobs: int, accelerators: Sequence[object] = ()) -> list[str | None]:
-    """Says where runs take place at the same time: a GPU each, or the whole machine for one after the other.
+    """Chooses the places of the runs at the same time: a GPU for each, or the whole machine for a single one.
 
     Args:
-        jobs: How many runs at the same time.
-        accelerators: What the recipes name as ``trainer.accelerator``.
+        jobs: Number of runs at the same time.
+        accelerators: The values of ``trainer.accelerator`` in the recipes.
 
     Returns:
-        The GPU of each place; None for all that there is.
+        The GPU of each place; None for a place that is the whole machine.
 
     Raises:
         UserError: If runs would share a device.

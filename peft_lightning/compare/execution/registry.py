@@ -1,4 +1,4 @@
-"""The executors that there are, by name."""
+"""The registry of executors, by name."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,7 @@ EXECUTORS: dict[str, Callable[[], Executor]] = {"local": LocalExecutor}
 
 
 def executor_named(name: str = DEFAULT) -> Executor:
-    """Makes an executor.
-
-    Args:
-        name: Its name.
+    """Makes the executor of that name.
 
     Raises:
         UserError: If there is none of that name.

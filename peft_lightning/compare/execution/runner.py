@@ -1,4 +1,4 @@
-"""Runs jobs, each alone in its place, in their order; what has finished is not run again."""
+"""Runs jobs in their order, each alone in its place. A job that has finished is not run again."""
 
 import time
 from collections import deque
@@ -11,7 +11,7 @@ from peft_lightning.compare.execution.executor import Pool, Running
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, has_failed
 
-# Between two looks at what runs. A drawn table costs 5 ms of a processor that the measured run may want.
+# Seconds between two looks at the jobs. To draw the table takes 5 ms of a processor that the measured run may need.
 LOOK_EVERY_S = 0.5
 
 
@@ -22,22 +22,22 @@ def run_jobs(
     after: Callable[[Job, Outcome], None] = lambda job, outcome: None,
     before: Callable[[Path], Outcome | None] = finished_before,
 ) -> list[Outcome]:
-    """Runs what has not finished yet; a job that fails leaves the others alone.
+    """Runs the jobs that have not finished yet. A job that fails does not end the others.
 
     Args:
         jobs: The jobs, in the order in which they start.
-        pool: Who starts them, and where.
-        view: Shows how it goes.
-        after: Is told of every job that ends, and may end the work by raising.
-        before: Says of a job's folder how the run in it ended, if that needs not run again.
+        pool: The executor and its places.
+        view: Shows the state of the jobs.
+        after: Is called with every job that ends, and ends the work if it raises.
+        before: Returns the outcome of the run in a job's folder if it need not run again, else None.
 
     Returns:
-        How each ended, in the order of the jobs.
+        How each job ended, in the order of the jobs.
 
     Raises:
         UserError: A job cannot be started.
         KeyboardInterrupt: Ctrl-C, after the runs have written their records.
-        OSError: The view cannot be written any more; as after Ctrl-C.
+        OSError: The view cannot be written any more; the runs are stopped as after Ctrl-C.
     """
     rows = [Row(job, _ended(job, before)) for job in jobs]
     waiting = deque(row for row in rows if row.outcome is None)
@@ -63,30 +63,26 @@ def run_jobs(
                 after(row.job, row.outcome)
             view.update()
             time.sleep(LOOK_EVERY_S)
-    except (KeyboardInterrupt, OSError):  # the second when what the view writes to is gone: its pipe, its terminal
+    except (KeyboardInterrupt, OSError):  # OSError: the pipe or the terminal of the view is gone
         _interrupt([running for _, running, _ in started])
         raise
     finally:
         for _, running, _ in started:
             running.kill()
-        # How the work ended matters more than the last picture of it.
+        # An error of the view must not hide the exception that ended the work.
         with suppress(OSError):
             view.end()
     return [row.outcome for row in rows if row.outcome is not None]
 
 
 def say_tried_again(jobs: Sequence[Job]) -> None:
-    """Says which jobs failed before and are tried again.
-
-    Args:
-        jobs: The jobs.
-    """
+    """Prints which jobs failed earlier and are tried again."""
     if again := [job.title for job in jobs if has_failed(job.folder)]:
         print(f"tried again, because they failed: {', '.join(again)}", flush=True)
 
 
 def _ended(job: Job, before: Callable[[Path], Outcome | None]) -> Outcome | None:
-    """Returns how a job ended that needs not run again: a run of other settings that lies in its place is none."""
+    """Returns the outcome of a job that need not run again; a run with other settings in its folder does not count."""
     if names := job.unlike():
         print(f"{job.title} trains anew: the run in its folder was of another {', '.join(names)}", flush=True)
         return None
@@ -97,7 +93,7 @@ def _interrupt(started: Sequence[Running]) -> None:
     for running in started:
         running.interrupt()
     if started:
-        # Told first and said afterwards: Ctrl-C has ended `| tee log` too, and who should read this may be gone.
+        # Printed after the interrupts: Ctrl-C has ended `| tee log` too, so the print may fail.
         with suppress(OSError):
             print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
     for running in started:

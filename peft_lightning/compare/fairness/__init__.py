@@ -1,1 +1,1 @@
-"""What differs between recipes beyond the method, and what that is known to do to a comparison."""
+"""The settings that differ between recipes beyond the method, and their known effects on a comparison."""

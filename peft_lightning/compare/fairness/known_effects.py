@@ -1,4 +1,4 @@
-"""What single settings are known to do to memory, time and the quality of answers, whatever the method."""
+"""The known effects of settings on memory, time and the quality of answers, whatever the method."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +10,11 @@ TRIED = "number of learning rates tried"
 
 @dataclass(frozen=True)
 class Weight:
-    """What a setting is known to do to a comparison.
+    """The known effect of a setting on a comparison.
 
     Args:
-        touches: Which results it changes by itself, whatever the method.
-        words: How, in plain English.
+        touches: The results that it changes by itself, whatever the method.
+        words: How it changes them, in plain English.
     """
 
     touches: tuple[Touched, ...]
@@ -32,7 +32,7 @@ LESS_DATA = Weight((*TIME, *QUALITY), "parts of the data are left out")
 ADAM = Weight(QUALITY, "the optimiser takes other steps")
 HARDWARE = Weight((*MEMORY, *TIME), "other hardware, or shared otherwise: memory and time are not comparable")
 
-# Settings that are not named here are found all the same, and said to be of unknown weight.
+# A setting that is not named here is reported too, as of unknown effect.
 WEIGHTS = {
     RATE: Weight(QUALITY, "expected to differ when it was tuned for each"),
     TRIED: Weight(QUALITY, "the best of more tries looks better by luck alone"),

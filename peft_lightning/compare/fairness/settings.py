@@ -1,4 +1,4 @@
-"""What differs between recipes beyond the method itself, and what that does to a comparison of methods."""
+"""Finds the settings that differ between recipes beyond the method, and says what that does to a comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from typing import Any
 from peft_lightning.compare.fairness.known_effects import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
 from peft_lightning.runs.identity import FIRST_VALUES, written_out
 
-# The very thing that is compared.
+# The setting that is compared.
 METHOD = "model.method"
-# Left out, whatever their value, because they are no choice between methods:
+# Settings that are never reported, because they do not bear on the comparison:
 LEFT_OUT = (
     "seed_everything",  # every recipe gets every seed
-    # Where results go and what is shown. How often something is logged stays in: that makes the processor wait.
+    # Where results go and what is shown. trainer.log_every_n_steps is reported: to log makes the processor wait.
     "trainer.default_root_dir",
     "trainer.logger",
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",
     "trainer.enable_autolog_hparams",
     "trainer.model_registry",
-    # Tokenised reviews are the same wherever they are kept, and `predict` is no part of a comparison.
+    # Tokenised reviews are the same in any folder, and a comparison does not run `predict`.
     "data.cache_dir",
     "data.predict_file",
 )
@@ -31,8 +31,8 @@ class SettingDifference:
 
     Args:
         setting: Its dotted name.
-        values: Its value in each recipe, by label; None where it is not set.
-        weight: What that does to the comparison.
+        values: Its value in each recipe, by label; None if it is not set.
+        weight: What the difference does to the comparison.
     """
 
     setting: str
@@ -42,12 +42,12 @@ class SettingDifference:
 
 @dataclass(frozen=True)
 class Fairness:
-    """What the recipes of a comparison share and do not.
+    """The differences between the recipes of a comparison.
 
     Args:
         recipes: Their labels.
-        differences: What differs beyond the method: known confounders first, in the order of the recipes' settings.
-        shared_rate: The learning rate of different methods that all have the same one; else None.
+        differences: The differences beyond the method: known confounders first, in the order of the settings.
+        shared_rate: The learning rate, if different methods all have the same one; else None.
     """
 
     recipes: tuple[str, ...]
@@ -58,11 +58,11 @@ class Fairness:
 def compare_settings(
     configs: Mapping[str, Mapping[str, Any]], rates_tried: Mapping[str, int] | None = None
 ) -> Fairness:
-    """Finds everything that differs between recipes beyond the method itself.
+    """Finds every setting that differs between recipes beyond the method.
 
     Args:
-        configs: The resolved settings of each recipe, as a run's ``config.yaml`` holds them, by label.
-        rates_tried: How many learning rates were tried for each recipe, by label, where that was recorded.
+        configs: The resolved settings of each recipe, as in a run's ``config.yaml``, by label.
+        rates_tried: Number of learning rates tried for each recipe, by label; None if it was not recorded.
     """
     rows = _rows(configs, (METHOD, *LEFT_OUT))
     tried = {label: (rates_tried or {}).get(label) for label in configs}
@@ -79,23 +79,19 @@ def compare_settings(
 
 
 def unequal_settings(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Finds what is not the same in runs that should have the same settings, those of the method among them.
+    """Finds the settings that differ between runs that should have the same ones, the method's included.
 
     Args:
-        configs: The resolved settings of each run, by its name.
+        configs: The resolved settings of each run, by the run's name.
 
     Returns:
-        By dotted name of the setting its value in each run; None where it is not set.
+        For each dotted name of a setting, its value in each run; None if it is not set.
     """
     return {name: values for name, values in _rows(configs, LEFT_OUT).items() if _differ(values)}
 
 
 def headline(fairness: Fairness) -> str:
-    """Says how many settings differ between the recipes beyond the method.
-
-    Args:
-        fairness: What was found.
-    """
+    """Says in a sentence how many settings differ between the recipes beyond the method."""
     recipes, count = listing(fairness.recipes), len(fairness.differences)
     if len(fairness.recipes) < 2:
         return "One recipe alone is not compared with anything."
@@ -106,11 +102,7 @@ def headline(fairness: Fairness) -> str:
 
 
 def shared_rate_in_words(fairness: Fairness) -> str:
-    """Says that one learning rate for all methods is not the same chance for all; empty where they have several.
-
-    Args:
-        fairness: What was found.
-    """
+    """Says that one learning rate does not give all methods the same chance; empty if they have several rates."""
     if fairness.shared_rate is None:
         return ""
     return (
@@ -120,11 +112,11 @@ def shared_rate_in_words(fairness: Fairness) -> str:
 
 
 def _rows(configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Each setting with its value in each configuration."""
+    """Returns each setting with its value in each configuration."""
     flat = {label: dict(_flatten(config, left_out)) for label, config in configs.items()}
-    # dict.fromkeys rather than a set: the order of the settings is the order that their user knows.
+    # dict.fromkeys, unlike a set, keeps the order of the settings, which the user knows.
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
-    # A run from before a setting could be chosen is no different from one that left it alone.
+    # A run that is older than a setting had the value that the setting first had.
     return {
         name: {label: written_out(name, settings.get(name, FIRST_VALUES.get(name))) for label, settings in flat.items()}
         for name in names
@@ -156,15 +148,11 @@ def _flatten(node: Mapping[str, Any], left_out: Sequence[str], prefix: str = "")
 
 
 def _differ(values: Mapping[str, Any]) -> bool:
-    # A list, which cannot be hashed, is a value like any other.
+    # Compared one by one, because values may be lists, which cannot be hashed.
     first, *others = values.values()
     return any(value != first for value in others)
 
 
 def listing(words: Sequence[str]) -> str:
-    """Strings words together: "a, b and c".
-
-    Args:
-        words: One or more.
-    """
+    """Joins one or more words: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,1 +1,1 @@
-"""What a comparison is to run: recipes, seeds, the settings they share; kept in its folder."""
+"""The plan of a comparison: recipes, seeds and the settings that they share; kept in the comparison's folder."""

@@ -1,4 +1,4 @@
-"""Planning a comparison: what its user asked for, checked before anything is written."""
+"""Builds the plan of a comparison from a command line, and checks it before anything is written."""
 
 import json
 from collections import Counter
@@ -20,12 +20,12 @@ def build_plan(
 
     Args:
         recipes: The recipes, by path or as ``configs/NAME.yaml`` in the package.
-        seeds: The seeds to train each with; the subsets of reviews are the same for all.
-        overlays: Files of differences for all recipes.
+        seeds: The seeds to train each recipe with; the subsets of reviews are the same for all seeds.
+        overlays: Files with differences for all recipes.
         overrides: Settings for all runs, as words: ``--data.n_train 400``.
 
     Raises:
-        UserError: If these make no comparison.
+        UserError: If a name, a seed, an overlay or an override is wrong, or the recipes draw different reviews.
     """
     if not recipes:
         raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
@@ -46,7 +46,7 @@ def build_plan(
         if not method_of(content):
             raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --config {name}")
     check_same_reviews({name: override(content, overridden) for name, content in zip(recipes, settings, strict=True)})
-    # What YAML knows and JSON does not, such as a date, is text from here on, as it is for `fit`.
+    # A value that YAML has and JSON has not, such as a date, becomes a text, as it does for `fit`.
     plain = [json.loads(json.dumps(content, default=str)) for content in settings]
     planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
     return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()))

@@ -1,4 +1,4 @@
-"""The folder of a comparison: named once, and held by one process."""
+"""The folder of a comparison: made under a name of its own, and locked by one process at a time."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ def new_folder(name: str | None, root: Path = ROOT) -> Path:
     """Makes the folder of a new comparison.
 
     Args:
-        name: What the user calls it; the first free ``comparison_N`` if None.
+        name: The user's name for it; None for the first free ``comparison_N``.
         root: The folder of all comparisons.
 
     Raises:
-        UserError: If the name is no name for a folder, or the folder cannot be made.
+        UserError: If the name cannot be a folder's, or the folder cannot be made.
     """
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise UserError(f"--name {name!r} is no name for a folder: say --name mine, which makes {root}/mine")
@@ -48,13 +48,10 @@ def new_folder(name: str | None, root: Path = ROOT) -> Path:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Locks a comparison's folder; a killed process lets go by itself.
-
-    Args:
-        folder: The folder.
+    """Locks a comparison's folder. The lock of a killed process ends with it.
 
     Raises:
-        UserError: If another process holds it.
+        UserError: If another process has locked it.
     """
     lock = FileLock(folder / ".lock")
     try:
@@ -70,10 +67,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_is_comparison(folder: Path) -> None:
-    """Makes sure that a folder holds a comparison, before anything is written into it.
-
-    Args:
-        folder: The folder.
+    """Checks that a folder holds a comparison, before anything is written into it.
 
     Raises:
         UserError: If it holds none.
@@ -85,10 +79,7 @@ def check_is_comparison(folder: Path) -> None:
 
 
 def keep_texts_out(folder: Path) -> None:
-    """Keeps with a comparison that its report shows no texts of reviews, whoever goes on with it.
-
-    Args:
-        folder: The comparison's folder.
+    """Writes into a comparison's folder that no report of it may show texts of reviews.
 
     Raises:
         UserError: If it cannot be written.
@@ -98,20 +89,12 @@ def keep_texts_out(folder: Path) -> None:
 
 
 def texts_allowed(folder: Path) -> bool:
-    """Tells whether a comparison's report may show texts of reviews.
-
-    Args:
-        folder: The comparison's folder.
-    """
+    """Returns whether a comparison's report may show texts of reviews."""
     return not (folder / NO_TEXTS).exists()
 
 
 def forget(folder: Path) -> None:
-    """Removes a comparison that has not trained, so that its name is free; what else lies there stays.
-
-    Args:
-        folder: Its folder.
-    """
+    """Removes the files of a comparison that has not trained, so that its name is free. Other files are kept."""
     for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "forecast", ignore_errors=True)

@@ -1,7 +1,8 @@
-"""Settings that a comparison's user gives to all runs on the command line, read once and kept as settings.
+"""Overrides: settings for all runs that a user gives on the command line of ``compare``.
 
-A value stays the text that it was written as: what it means depends on the setting's type, which the parser of `fit`
-knows, and that parser takes the text in a file as it takes the word (``2024`` is a folder's name or a number).
+They are read once and kept with the plan. A value stays a text, because its meaning depends on the setting's type
+(``2024`` is a folder's name or a number). The parser of ``fit`` knows the type, and reads a text in a file as it reads
+a word.
 """
 
 import json
@@ -13,7 +14,7 @@ import yaml
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, merge, read_flags
 
-# What a comparison decides by itself, and how its user says it.
+# Settings that a comparison decides by itself, and what its user does instead.
 DECIDED = {
     "config": "what holds for all recipes is laid over them before",
     "seed_everything": "say --seeds",
@@ -24,21 +25,22 @@ DECIDED = {
     "model.method": "it would give all recipes the same method",
     "model.method.class_path": "it would give all recipes the same method",
 }
-# ``--trainer.callbacks+=X`` appends; so does the key in an overlay of overrides.
+# ``--trainer.callbacks+=X`` appends; so does a key that ends in it among the overrides.
 APPEND = "+"
-# One class with arguments becomes a list of one here, as jsonargparse has it: an unfinished run is known by its hash.
+# A single class with arguments becomes a list here, as in jsonargparse: an unfinished run is found by the hash of its
+# configuration, which must be the same.
 LISTS = ("callbacks",)
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
 def read_overrides(words: Sequence[str]) -> Config:
-    """Reads ``--data.n_train 400`` as the differences that it makes to a recipe; a later one wins.
+    """Reads words such as ``--data.n_train 400`` into nested settings; a later one replaces an earlier one.
 
     Args:
         words: The overrides for all runs; ``--name value`` or ``--name=value``, and ``--name+=value`` to append.
 
     Returns:
-        The same as nested settings, for `override`.
+        The nested settings, for ``override``.
 
     Raises:
         UserError: If a word is no override, or overrides what the comparison decides.
@@ -60,11 +62,11 @@ def read_overrides(words: Sequence[str]) -> Config:
 
 
 def override(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> Config:
-    """Lays overrides over a recipe, as `fit` lays the same flags over its files.
+    """Lays overrides over a recipe, as ``fit`` lays the same flags over its files.
 
     Args:
-        settings: The recipe, with its overlays; left as it is.
-        overrides: What `read_overrides` made of the command line.
+        settings: The recipe with its overlays, which is not changed.
+        overrides: The result of ``read_overrides``.
 
     Returns:
         The settings of a run.
@@ -73,11 +75,7 @@ def override(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> Confi
 
 
 def value_of(text: str) -> Any:
-    """Returns what YAML makes of an override's text; the text itself where it only looks like YAML.
-
-    Args:
-        text: The override's value, as it was written.
-    """
+    """Returns the value that YAML reads in an override's text, or the text itself if it is not valid YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -85,11 +83,7 @@ def value_of(text: str) -> Any:
 
 
 def values_of(settings: Mapping[str, Any]) -> Config:
-    """Returns settings with what YAML makes of each text, to be reckoned with.
-
-    Args:
-        settings: Settings, overrides laid over them.
-    """
+    """Returns settings in which each text is replaced by the value that YAML reads in it."""
     return {
         key: values_of(value) if isinstance(value, Mapping) else value_of(value) if isinstance(value, str) else value
         for key, value in settings.items()
@@ -97,14 +91,14 @@ def values_of(settings: Mapping[str, Any]) -> Config:
 
 
 def as_flags(overrides: Mapping[str, Any], prefix: str = "--") -> Iterator[tuple[str, Any]]:
-    """Names overrides as a reader of the report knows them.
+    """Turns overrides into the flags of a command line, for the report.
 
     Args:
-        overrides: What `read_overrides` made of the command line.
-        prefix: What stands before each name.
+        overrides: The result of ``read_overrides``.
+        prefix: The beginning of each flag.
 
     Yields:
-        ``--data.n_train`` and its value, as it was written.
+        A flag such as ``--data.n_train``, and its value as it was written.
     """
     for key, value in overrides.items():
         if isinstance(value, Mapping):
@@ -121,14 +115,14 @@ def _laid_over(base: Mapping[str, Any], overlay: Mapping[str, Any], pending: boo
     Args:
         base: The settings.
         overlay: The overrides.
-        pending: Whether the settings are overrides themselves, whose appending is kept for the recipe.
+        pending: Whether ``base`` holds overrides itself, so that an appended item waits for the recipe's list.
     """
     laid: Config = dict(base)
     for key, value in overlay.items():
         name = key.removesuffix(APPEND)
         if key.endswith(APPEND):
             target = key if pending and _waits(laid.get(name)) else name
-            laid[target] = [*_as_list(laid.get(target)), *(item for given in value for item in _as_list(given))]
+            laid[target] = [*_as_list(laid.get(target)), *(item for appended in value for item in _as_list(appended))]
         elif isinstance(value, Mapping) and f"{name}{APPEND}" in laid and not _names_class(value):
             laid[f"{name}{APPEND}"] = _in_last(laid[f"{name}{APPEND}"], value)
         elif isinstance(value, Mapping):
@@ -140,7 +134,7 @@ def _laid_over(base: Mapping[str, Any], overlay: Mapping[str, Any], pending: boo
 
 
 def _with_arguments(name: str, current: Any, value: Mapping[str, Any], pending: bool) -> Any:
-    """Lays a mapping over a setting: sections merge, and a class takes what names no part of it as its arguments."""
+    """Lays a mapping over a setting: sections merge; for a class, keys such as ``r`` become arguments of the class."""
     if _names_class(value):
         return merge({"node": current}, {"node": value})["node"]
     if isinstance(current, str) and not isinstance(value_of(current), list):
@@ -159,14 +153,14 @@ def _in_last(items: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
 
 
 def _in_class(node: Mapping[str, Any], value: Mapping[str, Any]) -> Config:
-    """Puts ``r: 4`` among a class's arguments, where ``--model.method.r 4`` means it."""
+    """Puts ``r: 4`` into a class's ``init_args``, which is what ``--model.method.r 4`` means."""
     for key, item in value.items():
         node = merge(node, {key: item} if key in _CLASS_KEYS else {"init_args": {key: item}})
     return dict(node)
 
 
 def _replaced(current: Any, value: Any) -> Any:
-    """Replaces a setting; the name of a class keeps the arguments of that class, as in an overlay."""
+    """Replaces a setting. The name of the same class keeps that class's arguments, as in an overlay."""
     if isinstance(current, Mapping) and "class_path" in current and isinstance(value, str):
         if not isinstance(value_of(value), str):  # false, null
             return value
@@ -175,7 +169,7 @@ def _replaced(current: Any, value: Any) -> Any:
 
 
 def _waits(current: Any) -> bool:
-    """Whether what is appended waits for the recipe's own list: nothing is there, or arguments for its last."""
+    """Returns whether an appended item waits for the recipe's list: no value is set, or only arguments for its last."""
     return current is None or (isinstance(current, Mapping) and not _names_class(current))
 
 

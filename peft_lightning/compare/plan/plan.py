@@ -1,8 +1,7 @@
-"""The runs of a comparison: which, in which order, where; kept in its folder, so that it can be resumed and reported.
+"""The plan of a comparison, ``plan.json``: its recipes, seeds and overrides, and the runs that follow from them.
 
-The settings of every recipe are kept with the plan, overlays laid over them, and the overrides for all runs as settings
-too: a recipe that is edited or deleted while the comparison runs changes nothing, and the comparison's folder can be
-moved.
+The plan keeps the settings of every recipe, with the overlays laid over them, and the overrides for all runs. So a
+recipe that is edited or deleted while the comparison runs changes nothing, and the comparison's folder can be moved.
 """
 
 import json
@@ -17,7 +16,7 @@ from peft_lightning.recipes import Config, merge, method_of, recipe_name
 from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 3
-# Had its overrides as words, which are read as those of a command line are.
+# In this version overrides were words of a command line, and are read as such.
 WORDS_SCHEMA = 2
 FILE = "plan.json"
 
@@ -28,9 +27,9 @@ class PlannedRun:
 
     Args:
         label: The recipe's name in the comparison.
-        recipe: The recipe, as the user named it.
+        recipe: The recipe's file, as the user named it.
         seed: The seed of initialisation, order and dropout.
-        settings: All that the run is given: the recipe's, the overrides', and what the comparison decides.
+        settings: All settings of the run: the recipe's, the overrides, and those that the comparison decides.
         folder: The run's own folder, which gets its ``lightning_logs``.
     """
 
@@ -46,9 +45,9 @@ class PlannedRecipe:
     """One recipe of a comparison.
 
     Args:
-        label: Its name in the comparison: its stem, with as many folders before it as tell it from the others.
-        path: The recipe, as the user named it.
-        settings: Its content, with the overlays laid over it.
+        label: Its name in the comparison: its stem, with as many folders before it as make it unique.
+        path: The recipe's file, as the user named it.
+        settings: Its settings, with the overlays laid over them.
     """
 
     label: str
@@ -58,14 +57,15 @@ class PlannedRecipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison before it runs.
+    """The plan of a comparison.
 
     Args:
-        recipes: What is compared, in the user's order.
+        recipes: The recipes, in the user's order.
         overlays: The files laid over every recipe, as the user named them.
         seeds: The seeds that every recipe is trained with.
-        overrides: The settings given to every run, as `read_overrides` makes them of the command line.
-        directory: Where it was begun, from which relative paths in its settings lead; None if that was not kept.
+        overrides: Settings for every run, from ``read_overrides``.
+        directory: The directory in which it was begun, to which relative paths in its settings are relative; None if
+            that was not kept.
     """
 
     recipes: tuple[PlannedRecipe, ...]
@@ -75,10 +75,10 @@ class Plan:
     directory: str | None = None
 
     def runs(self, folder: Path) -> tuple[PlannedRun, ...]:
-        """Lists the runs in the order in which they start.
+        """Returns the runs in the order in which they start.
 
-        All recipes run with one seed before any runs with the next, and each seed begins with another recipe: a
-        machine that grows warm or busy slows all of them.
+        All recipes run with one seed before any runs with the next, and each seed begins with another recipe. So a
+        machine that becomes warm or busy slows all recipes alike.
 
         Args:
             folder: The comparison's folder.
@@ -98,18 +98,14 @@ class Plan:
         return tuple(runs)
 
     def settings_of(self, recipe: PlannedRecipe) -> Config:
-        """Returns a recipe's settings with the overrides laid over them.
-
-        Args:
-            recipe: One of the comparison's recipes.
-        """
+        """Returns a recipe's settings with the overrides laid over them."""
         return override(recipe.settings, self.overrides)
 
     def write(self, folder: Path) -> None:
-        """Begins a comparison: keeps the plan.
+        """Writes the plan into the comparison's folder.
 
         Args:
-            folder: The comparison's folder; made if it does not exist.
+            folder: The comparison's folder, which is made if it does not exist.
 
         Raises:
             UserError: If the folder already holds a comparison, or cannot be written.
@@ -127,13 +123,10 @@ class Plan:
 
 
 def read_plan(folder: Path) -> Plan:
-    """Reads the plan of a comparison.
-
-    Args:
-        folder: The comparison's folder.
+    """Reads the plan in a comparison's folder.
 
     Raises:
-        UserError: If it holds none, a damaged one, or one of another version of the program.
+        UserError: If there is none, or it is damaged or of another version of the program.
     """
     path = folder / FILE
     try:

@@ -1,4 +1,4 @@
-"""Short names for recipes, which may share a stem."""
+"""Short unique names for recipes, whose files may have the same stem."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def recipe_labels(files: Sequence[Path]) -> list[str]:
-    """Names every recipe by its stem, with as many folders before it as tell it from the others.
+    """Names every recipe by its stem, with as many folders before it as make it unique.
 
     Args:
-        files: The recipes, as whole paths; no two are the same.
+        files: The recipes' absolute paths, no two of them the same.
 
     Returns:
-        A name for each, fit for a file.
+        A name for each, which can be a file's name.
     """
     parts = [(*file.parts[1:-1], file.stem) for file in files]
     depths = [1] * len(files)
@@ -26,5 +26,5 @@ def recipe_labels(files: Sequence[Path]) -> list[str]:
         if deeper == depths:
             break
         depths = deeper
-    # Even whole paths can look alike: a/b.yaml and a/b.yml, or a-b/c.yaml and a/b-c.yaml.
+    # Even whole paths can give the same name: a/b.yaml and a/b.yml, or a-b/c.yaml and a/b-c.yaml.
     return [label if counts[label] == 1 else f"{label}-{number + 1}" for number, label in enumerate(labels)]

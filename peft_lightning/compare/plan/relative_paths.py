@@ -1,4 +1,4 @@
-"""The relative paths in a comparison's settings, which lead somewhere from the directory where it was begun alone."""
+"""Checks the relative paths in a comparison's settings, which are relative to the directory in which it was begun."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.errors import UserError
 
-# The settings that a run reads files by, each with the words that are never a path there. What is only a cache is none.
+# The settings that name files that a run reads, each with the values that are never a path. Caches are not among them.
 PATHS = {("data", "source"): ("imdb", "embedded"), ("model", "model_name_or_path"): ("embedded",)}
 
 
 def check_paths_lead_there(plan: Plan, folder: Path) -> None:
-    """Makes sure that runs would read the same files from here as from where the comparison was begun.
+    """Checks that runs read the same files from here as from the directory in which the comparison was begun.
 
     Args:
-        plan: The comparison; one of before its directory was kept passes.
-        folder: Its folder, for the mend.
+        plan: The plan. An older one, which does not keep its directory, passes.
+        folder: The comparison's folder, for the error.
 
     Raises:
-        UserError: If a path leads to nothing from here, or to something else.
+        UserError: If a path leads nowhere from here, or to another file.
     """
     if plan.directory is None:
         return
@@ -29,7 +29,7 @@ def check_paths_lead_there(plan: Plan, folder: Path) -> None:
             leads_there = path.exists() and path.samefile(meant)
             what = f"is relative to {directory}, where the comparison was begun"
         else:
-            # It was a name on the hub; or all has been moved since, and here is where it lies now.
+            # The path was a name on the hub, or everything has been moved and now lies here.
             leads_there = not path.exists() or not directory.is_dir()
             what = f"is a folder or file here, and was none in {directory}, where the comparison was begun"
         if not leads_there:
@@ -44,7 +44,7 @@ def _relative_paths(plan: Plan) -> Iterator[tuple[str, Path]]:
             value = node.get(key) if isinstance(node, Mapping) else None
             if value is None or value in words:
                 continue
-            # YAML takes a folder called 2024 for a number.
+            # YAML reads the name of a folder 2024 as a number.
             path = Path(str(value)).expanduser()
             if not path.is_absolute():
                 yield f"{section}.{key}", path

@@ -1,4 +1,4 @@
-"""What recipes must share so that their test answers can be compared review by review: the subsets that they draw."""
+"""Checks that recipes draw the same reviews, so that their test answers can be compared review by review."""
 
 import inspect
 from collections.abc import Mapping
@@ -6,18 +6,18 @@ from typing import Any
 
 from peft_lightning.errors import UserError
 
-# What decides which reviews a run trains, validates and tests on.
+# The settings that decide on which reviews a run trains, validates and tests.
 DRAWING = ("source", "text_column", "label_column", "n_train", "n_val", "n_test", "seed")
 
 
 def check_same_reviews(recipes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Makes sure that all recipes draw the same reviews.
+    """Checks that all recipes draw the same reviews.
 
     Args:
-        recipes: The settings of each recipe, overrides included, by the name that the user gave it.
+        recipes: The settings of each recipe, with the overrides, by the name that the user typed.
 
     Raises:
-        UserError: If two differ in a setting that picks the reviews.
+        UserError: If two recipes differ in a setting that picks the reviews.
     """
     names = list(recipes)
     drawing = [recipes[name].get("data") or {} for name in names]
@@ -42,7 +42,7 @@ def check_same_reviews(recipes: Mapping[str, Mapping[str, Any]]) -> None:
 def _value(data: Mapping[str, Any], other: Mapping[str, Any], key: str) -> Any:
     if key in data:
         return data[key]
-    # Where no recipe states a setting its default is the same for both, and torch need not be imported to learn it.
+    # If neither recipe states a setting, both have its default, and torch need not be imported to look it up.
     return _default(key) if key in other else None
 
 

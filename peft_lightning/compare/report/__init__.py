@@ -1,4 +1,4 @@
-"""The report of a comparison, from what its runs left on disk: table, tests, pictures, and the verdict in words."""
+"""The report of a comparison, from what its runs left on disk: the table, tests, pictures and the verdict in words."""
 
 from peft_lightning.compare.report.writing import write_report
 

@@ -1,4 +1,4 @@
-"""Reviews on which the recipes disagree, most of all first."""
+"""Finds the reviews on which the recipes disagree most."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class DisputedReview:
-    """One review.
+    """A review on which recipes disagree.
 
     Args:
         id: Its row in the test split of its source.
         label: Its target.
-        right: How many seeds of each recipe were right, by label.
+        right: Number of seeds of each recipe that were right, by the recipe's label.
     """
 
     id: int
@@ -34,10 +34,10 @@ class Disagreements:
 
     Args:
         reviews: Number of test reviews.
-        all_right: Those that every run got right.
-        all_wrong: Those that every run got wrong.
-        clear: Those that one recipe got right and another wrong with every seed.
-        shown: The reviews most disputed.
+        all_right: Number of reviews that every run got right.
+        all_wrong: Number of reviews that every run got wrong.
+        clear: Number of reviews that one recipe got right, and another wrong, with every seed.
+        shown: The reviews on which recipes disagree most, at most 20.
     """
 
     reviews: int
@@ -51,17 +51,17 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
     """Finds where recipes disagree.
 
     Args:
-        answers: To the same reviews, one entry a seed, by recipe.
+        answers: Answers to the same reviews, one entry for each seed, by the recipe's label.
 
     Returns:
-        The disagreements; None with fewer than two recipes, and where answers are not right or wrong.
+        The disagreements; None with fewer than two recipes, or if answers are not right or wrong.
     """
-    if len(answers) < 2 or not all(one.right_or_wrong for some in answers.values() for one in some):
+    if len(answers) < 2 or not all(seed.right_or_wrong for seeds in answers.values() for seed in seeds):
         return None
-    right = {label: np.stack([one.scores for one in some]).sum(axis=0) for label, some in answers.items()}
-    shares = np.stack([right[label] / len(some) for label, some in answers.items()])
+    right = {label: np.stack([seed.scores for seed in seeds]).sum(axis=0) for label, seeds in answers.items()}
+    shares = np.stack([right[label] / len(seeds) for label, seeds in answers.items()])
     width = shares.max(axis=0) - shares.min(axis=0)
-    # Of reviews that are disputed alike, those that divide the recipes most evenly.
+    # Among reviews of the same width, those that divide the recipes most evenly come first.
     divided = shares.var(axis=0)
     order = np.lexsort((np.arange(len(width)), -divided.round(9), -width.round(9)))
     first = next(iter(answers.values()))[0]
@@ -70,7 +70,7 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
             int(first.ids[row]), first.labels[row].item(), {label: int(n[row]) for label, n in right.items()}
         )
         for row in order[:SHOWN]
-        # Seeds of one recipe that disagree among themselves are no disagreement of recipes.
+        # A width of half the seeds or less may be a disagreement among one recipe's seeds.
         if width[row] > 0.5
     )
     return Disagreements(

@@ -1,4 +1,4 @@
-"""One recipe's figures: means over its finished runs. What no run measured is None."""
+"""The figures of each recipe: means over its finished runs, or None if no run measured them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Sources:
     """What a recipe's figures are read from.
 
     Args:
-        recipe: Its runs.
+        recipe: The recipe with its runs.
         findings: The statistics of the study.
-        task: What the study's runs are for.
-        elsewhere: What data its runs had, in words, if that is not the comparison's; else empty.
+        task: The study's task.
+        elsewhere: The data of its runs in words, if that is not the comparison's; else empty.
     """
 
     recipe: Recipe
@@ -38,12 +38,12 @@ class Sources:
 
     @property
     def counted(self) -> list[RunRecord]:
-        """The records of the very runs that the interval and the tests are of: every metric is of them."""
+        """The records of the runs that the interval and the tests are of; every metric is a mean over them."""
         return self.findings.counted[self.recipe.label]
 
     @property
     def measured(self) -> MethodScore | None:
-        """The mean score of its answers, where it left any."""
+        """The mean score of its answers; None if it left none."""
         return self.findings.scores.get(self.recipe.label)
 
 
@@ -51,7 +51,7 @@ Reading = Mapping[str, Callable[[Sources], Any]]
 
 
 def _read(read: Callable[[Sources], Any]) -> Reading:
-    """How a figure is read, as its field keeps it."""
+    """Returns the metadata of a field: how its figure is read."""
     return {"read": read}
 
 
@@ -83,29 +83,29 @@ def _interval(of: Sources) -> Interval | None:
 
 @dataclass(frozen=True)
 class Figures:
-    """A row of the table, each figure with how it is read; memory in GiB, times in seconds."""
+    """A recipe's row of the table. A field's metadata says how it is read. Memory is in GiB, times are in seconds."""
 
     # The recipe.
     label: str = field(metadata=_read(lambda of: of.recipe.label))
-    # What its runs ran on; None if that is not recorded, or not the same for all of them.
+    # The device of its runs; None if that is not recorded, or not the same for all of them.
     device: str | None = field(metadata=_read(lambda of: _device(of.records)))
-    # Numbers of runs: that finished, and in all.
+    # Number of runs that finished, and of all runs.
     finished: int = field(metadata=_read(lambda of: len(of.records)))
     runs: int = field(metadata=_read(lambda of: len(of.recipe.runs)))
-    # How most of the runs that began ended, or are, in words.
+    # The most frequent state of the runs that began, in words.
     state: str = field(metadata=_read(lambda of: _state(of.recipe)))
-    # How those ended that did not finish, in words; empty if all did.
+    # The states of the runs that did not finish, in words; empty if all finished.
     trouble: str = field(metadata=_read(lambda of: _trouble(of.recipe)))
-    # What data its runs had, in words, if that is not the comparison's; else empty.
+    # The data of its runs in words, if that is not the comparison's; else empty.
     other_data: str = field(metadata=_read(lambda of: of.elsewhere))
 
-    # Trained parameters, those of an adapter, those of the head, and the share of the original model.
+    # Trained parameters in all, of the adapter and of the head, and in percent of the original model.
     trainable: int | None = field(metadata=_params("trainable"))
     adapter: int | None = field(metadata=_params("adapter"))
     head: int | None = field(metadata=_params("head"))
     trainable_percent: float | None = field(metadata=_params("trainable_percent"))
 
-    # Training peaks: what torch's allocator gave out and what it held, in the mean and in the largest run.
+    # Training peaks that torch's allocator allocated and reserved: the mean, and the largest of the runs.
     gpu_allocated_gib: float | None = field(metadata=_memory("train_peak_allocated_gib"))
     gpu_reserved_gib: float | None = field(metadata=_memory("train_peak_reserved_gib"))
     gpu_largest_gib: float | None = field(
@@ -114,18 +114,18 @@ class Figures:
     gpu_largest_reserved_gib: float | None = field(
         metadata=_read(lambda of: _largest(record.memory.train_peak_reserved_gib for record in of.records))
     )
-    # Training peak of the process's resident memory, on a CPU: in the mean, and of every single run.
+    # Training peak of the process's resident memory, on a CPU: the mean, and that of every run.
     cpu_resident_gib: float | None = field(metadata=_memory("train_peak_rss_gib"))
     cpu_resident_each_gib: tuple[float, ...] = field(
         metadata=_read(lambda of: _measured(record.memory.train_peak_rss_gib for record in of.records))
     )
-    # What fills the memory: weights, gradients, the optimiser's state, and what was allocated at the peak beyond these.
+    # Parts of the memory: weights, gradients, the optimiser's state, and what was allocated at the peak beyond these.
     weights_gib: float | None = field(metadata=_memory("weights_gib"))
     gradients_gib: float | None = field(metadata=_memory("gradients_gib"))
     optimizer_gib: float | None = field(metadata=_memory("optimizer_gib"))
     activations_gib: float | None = field(metadata=_memory("activations_gib"))
 
-    # Training, evaluation left out: in the mean, of every single run, and of one epoch; and its throughput.
+    # Training time without evaluation: the mean, that of every run, and that of an epoch; and the throughput.
     train_s: float | None = field(metadata=_time("train_s"))
     train_s_each: tuple[float, ...] = field(
         metadata=_read(lambda of: _measured(record.time.train_s for record in of.records))
@@ -135,10 +135,10 @@ class Figures:
     )
     samples_per_s: float | None = field(metadata=_time("samples_per_s"))
 
-    # The task's headline metric on the test reviews, and its interval of 95 %, for new reviews.
+    # The task's headline metric on the test reviews, and its 95 % interval for new reviews.
     headline: float | None = field(metadata=_read(_headline))
     interval: Interval | None = field(metadata=_read(_interval))
-    # Whether that is for new seeds as well; if not, for these trained models.
+    # Whether the interval is for new seeds too; else it is for these trained models.
     for_new_seeds: bool = field(metadata=_read(lambda of: of.recipe.label in of.findings.for_new_seeds))
     # The task's other metrics on the test reviews, by their keys.
     metrics: Mapping[str, float | None] = field(
@@ -151,37 +151,26 @@ class Figures:
 
 
 def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
-    """Summarises every recipe.
-
-    Args:
-        study: The runs.
-        findings: Their statistics.
-    """
+    """Returns the figures of every recipe."""
     elsewhere = other_data(study)
-    sources = (Sources(one, findings, study.task, elsewhere.get(one.label, "")) for one in study.recipes)
-    return tuple(Figures(**{of.name: of.metadata["read"](one) for of in fields(Figures)}) for one in sources)
+    sources = (Sources(recipe, findings, study.task, elsewhere.get(recipe.label, "")) for recipe in study.recipes)
+    return tuple(Figures(**{of.name: of.metadata["read"](source) for of in fields(Figures)}) for source in sources)
 
 
 def of_the_same_data(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
-    """Parts the recipes whose figures can be compared, those on the comparison's data, from the others.
-
-    Args:
-        rows: The recipes' figures.
+    """Separates the recipes that ran on the comparison's data, whose figures can be compared, from the others.
 
     Returns:
-        Those that can be compared, and the labels of those on other data.
+        The rows that can be compared, and the labels of the recipes on other data.
     """
     return [row for row in rows if not row.other_data], [row.label for row in rows if row.other_data]
 
 
 def timed_alike(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
-    """Parts the recipes whose times can be compared, those on the first one's machine, from the others.
-
-    Args:
-        rows: The recipes' figures.
+    """Separates the recipes that ran on the first recipe's device, whose times can be compared, from the others.
 
     Returns:
-        Those that can be compared, and the labels of those timed elsewhere.
+        The rows that can be compared, and the labels of the recipes timed on another device.
     """
     timed = [row for row in rows if row.train_s is not None]
     device = timed[0].device if timed else None
@@ -194,8 +183,8 @@ def _device(records: list[RunRecord]) -> str | None:
 
 
 def _metric(records: list[RunRecord], name: str) -> float | None:
-    # The mean of those that have it would be of other runs than the headline.
-    return _mean(record.metrics.get(name) for record in records if all(name in one.metrics for one in records))
+    # A mean over only the runs that have the metric would be of other runs than the headline metric's.
+    return _mean(record.metrics.get(name) for record in records if all(name in other.metrics for other in records))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -216,7 +205,7 @@ def _states(recipe: Recipe) -> Counter[str]:
 
 
 def _state(recipe: Recipe) -> str:
-    # That one run failed is news, however many others are still waiting.
+    # Runs that have not started are left out, so that a failed run shows however many still wait.
     begun = {state: count for state, count in _states(recipe).items() if state != STATES["not_started"]}
     return max(begun, key=lambda state: begun[state]) if begun else STATES["not_started"]
 

@@ -1,4 +1,4 @@
-"""What the finished runs of a study say: mean scores with intervals, and tests where answers can be paired."""
+"""The statistics of a study's finished runs: mean scores with intervals, and tests of answers that can be paired."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Findings:
 
     Args:
         statistics: The tests; None with fewer than two recipes that answered the same reviews.
-        scores: Mean score with intervals of every recipe that answered any, by label.
-        answers: The answers, one entry a seed, by label: those that are paired.
-        confusions: The answers of every recipe, by label; the same, and those that are not paired.
-        counted: The records that a recipe's metrics are means of, by label: those of its answers, or of
-            all its finished runs that were tested where none left answers.
-        left_out: Sentences: what is not part of the tests, and why.
-        partial: Sentences: what is missing.
+        scores: Mean score with intervals of every recipe that left answers, by label.
+        answers: The answers that are paired, one entry for each seed, by the recipe's label.
+        confusions: The answers of every recipe, paired or not, by label.
+        counted: The records over which a recipe's metrics are means, by label: those with its answers, or if no run
+            left answers, those of all its finished runs that were tested.
+        left_out: Sentences that say what is not part of the tests, and why.
+        partial: Sentences that say which runs are missing.
     """
 
     statistics: Statistics | None
@@ -42,24 +42,20 @@ class Findings:
 
     @property
     def for_new_seeds(self) -> frozenset[str]:
-        """The recipes whose intervals hold the spread over seeds: their own, or that of others in the tests."""
+        """The recipes whose intervals include the spread over seeds: their own, or that of other tested recipes."""
         own = {label for label, method in self.scores.items() if method.seeds > 1}
         tested = self.statistics.methods if self.statistics is not None and self.statistics.seeds_measured else ()
         return frozenset(own.union(method.method for method in tested))
 
     @property
     def task(self) -> Task | None:
-        """What the answers are to, with the names of labels where a run says them; None where there are no answers."""
-        every = [one.task for answers in self.confusions.values() for one in answers]
+        """The task of the answers, with the names of labels if a run has them; None if there are no answers."""
+        every = [seed.task for seeds in self.confusions.values() for seed in seeds]
         return next((task for task in every if task.label_names), every[0] if every else None)
 
 
 def find(study: Study) -> Findings:
-    """Works out the statistics.
-
-    Args:
-        study: The runs.
-    """
+    """Computes the statistics of a study."""
     metrics = [metric.name for metric in study.task.shown()]
     answered: dict[str, list[Tested]] = {
         recipe.label: [
@@ -69,15 +65,15 @@ def find(study: Study) -> Findings:
         ]
         for recipe in study.recipes
     }
-    answered = {label: some for label, some in answered.items() if some}
-    most = _of_the_same_reviews([one for some in answered.values() for one in some])
+    answered = {label: tested for label, tested in answered.items() if tested}
+    most = _of_the_same_reviews([run for tested in answered.values() for run in tested])
     used: dict[str, list[Tested]] = {}
     left_out = []
-    for label, some in answered.items():
-        # A recipe of which no run can be paired is measured by itself, on reviews that its runs share.
-        paired_ones = [one for one in some if any(one is other for other in most)]
-        used[label] = paired_ones or _of_the_same_reviews(some)
-        left_out += _left_out(label, len(some), len(paired_ones), len(used[label]), metrics)
+    for label, tested in answered.items():
+        # A recipe of which no run can be paired is measured by itself, on the reviews that its runs share.
+        pairable = [run for run in tested if any(run is other for other in most)]
+        used[label] = pairable or _of_the_same_reviews(tested)
+        left_out += _left_out(label, len(tested), len(pairable), len(used[label]), metrics)
     left_out += [sentence for recipe in study.recipes for sentence in _of_another_task(recipe, study.task)]
     for recipe in study.recipes:
         silent = len(recipe.finished) - len(answered.get(recipe.label, ()))
@@ -88,16 +84,18 @@ def find(study: Study) -> Findings:
                 f" {len(recipe.finished) - silent}."
             )
     paired = {
-        label: [answers for _, answers in some] for label, some in used.items() if any(some[0] is one for one in most)
+        label: [answers for _, answers in tested]
+        for label, tested in used.items()
+        if any(tested[0] is run for run in most)
     }
-    every = {label: [answers for _, answers in some] for label, some in used.items()}
-    tested = {label: np.stack([one.scores for one in some]) for label, some in paired.items()}
+    every = {label: [answers for _, answers in tested] for label, tested in used.items()}
+    seed_scores = {label: np.stack([seed.scores for seed in seeds]) for label, seeds in paired.items()}
     enough = bool(most) and len(most[0][1].ids) >= 2
-    statistics = compare_methods(tested) if len(tested) >= 2 and enough else None
+    statistics = compare_methods(seed_scores) if len(seed_scores) >= 2 and enough else None
     scores = {} if statistics is None else {method.method: method for method in statistics.methods}
-    for label, answers_of in every.items():
-        if label not in scores and len(answers_of[0].ids) >= 2:
-            alone = measure_methods({label: np.stack([one.scores for one in answers_of])})
+    for label, seeds in every.items():
+        if label not in scores and len(seeds[0].ids) >= 2:
+            alone = measure_methods({label: np.stack([seed.scores for seed in seeds])})
             scores[label] = alone[0]
     return Findings(
         statistics,
@@ -111,14 +109,14 @@ def find(study: Study) -> Findings:
 
 
 def _of_the_same_reviews(tested: Sequence[Tested]) -> list[Tested]:
-    """The largest group of runs that were tested on the same reviews, the first of equals."""
+    """Returns the largest group of runs that were tested on the same reviews; of groups of one size the first."""
     groups: list[list[Tested]] = []
-    for one in tested:
-        group = next((group for group in groups if _same_reviews(group[0], one)), None)
+    for run in tested:
+        group = next((group for group in groups if _same_reviews(group[0], run)), None)
         if group is None:
-            groups.append([one])
+            groups.append([run])
         else:
-            group.append(one)
+            group.append(run)
     return max(groups, key=len, default=[])
 
 
@@ -159,14 +157,14 @@ def _counted(recipe: Recipe, used: Sequence[Tested], metric: Metric) -> list[Run
     return [record for _, record in recipe.finished if metric.test in record.metrics]
 
 
-def _same_reviews(one: Tested, other: Tested) -> bool:
-    if not one[1].of_same_reviews(other[1]):
+def _same_reviews(run: Tested, other: Tested) -> bool:
+    if not run[1].of_same_reviews(other[1]):
         return False
-    first, second = one[0].dataset, other[0].dataset
+    first, second = run[0].dataset, other[0].dataset
     if first is None or second is None or first.fingerprint == second.fingerprint:
         return True
-    # The fingerprint is also of the training reviews: other numbers of them leave the test reviews as they are. With
-    # the same numbers it is the texts that differ.
+    # The fingerprint covers the training reviews too. If their numbers differ, the test reviews can still be the same.
+    # If the numbers are equal, the texts differ.
     return first.source == second.source and _sizes(first) != _sizes(second)
 
 
@@ -189,9 +187,5 @@ def _partial(study: Study) -> tuple[str, ...]:
 
 
 def first_record(recipes: tuple[Recipe, ...]) -> tuple[Run, RunRecord] | None:
-    """Finds the first run that finished.
-
-    Args:
-        recipes: Where to look.
-    """
+    """Returns the first run that finished, with its record; None if none has."""
     return next((pair for recipe in recipes for pair in recipe.finished), None)

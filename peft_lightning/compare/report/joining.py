@@ -1,4 +1,4 @@
-"""How runs from elsewhere join a comparison."""
+"""Adds runs from elsewhere to the report of a comparison."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.report.study import STATES, Recipe, Run
 from peft_lightning.errors import UserError
 
-# Where runs lie below a directory that is named: one that holds lightning_logs, that itself, or the runs of a method.
+# Where runs lie below a directory: one that holds lightning_logs, lightning_logs itself, or a method's folder in it.
 BELOW = ("lightning_logs/*/version_*", "*/version_*", "version_*")
 
 
 def runs_below(directory: Path) -> list[tuple[Path, str]]:
-    """Finds the runs that a directory stands for.
+    """Finds the runs in or below a directory.
 
     Args:
-        directory: A run's own, one that holds ``lightning_logs``, or a comparison's.
+        directory: A run's directory, one that holds ``lightning_logs``, or a comparison's folder.
 
     Returns:
-        Each run's directory and how the report names it; of one method the newest first.
+        Each run's directory and its name in the report; the newest run of a method comes first.
 
     Raises:
         UserError: If it holds none.
@@ -31,7 +31,11 @@ def runs_below(directory: Path) -> list[tuple[Path, str]]:
         return [(directory, directory.name)]
     if (directory / FILE).is_file():
         planned = read_plan(directory).runs(directory)
-        runs = [(run, f"{one.label}/seed_{one.seed}") for one in planned if (run := newest_run(one.folder)) is not None]
+        runs = [
+            (run, f"{planned_run.label}/seed_{planned_run.seed}")
+            for planned_run in planned
+            if (run := newest_run(planned_run.folder)) is not None
+        ]
     else:
         found = {path.parent for pattern in BELOW for path in directory.glob(f"{pattern}/results.json")}
         runs = [(run, f"{run.parent.name}/{run.name}") for run in sorted(found, key=_newest_first)]
@@ -41,12 +45,12 @@ def runs_below(directory: Path) -> list[tuple[Path, str]]:
 
 
 def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
-    """Adds a run to the recipe that has its very settings, or as a recipe of its own.
+    """Adds a run to the recipe that has exactly its settings, or as a recipe of its own.
 
     Args:
-        recipes: The recipes so far, which it changes.
+        recipes: The recipes so far; changed in place.
         run: The run.
-        notes: Sentences on what was left out or stands in for something, which it adds to.
+        notes: Sentences on runs that were left out or replace others; added to in place.
     """
     if run.record is None:
         notes.append(f"{run.place} was left out: {run.error or 'it has no record'}.")
@@ -54,15 +58,17 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
     for position, recipe in enumerate(recipes):
         if run.config is None or recipe.config is None or unequal_settings({"": recipe.config, run.place: run.config}):
             continue
-        there = next((other for other in recipe.runs if other.seed == run.seed), None)
-        if there is None:
+        same_seed = next((other for other in recipe.runs if other.seed == run.seed), None)
+        if same_seed is None:
             recipes[position] = replace(recipe, runs=(*recipe.runs, run))
-        elif there.state != "finished" and run.state == "finished":
-            recipes[position] = replace(recipe, runs=tuple(run if one is there else one for one in recipe.runs))
-            notes.append(
-                f"{run.place} stands in for seed {run.seed} of {recipe.label}, which is {STATES[there.state]}."
+        elif same_seed.state != "finished" and run.state == "finished":
+            recipes[position] = replace(
+                recipe, runs=tuple(run if other is same_seed else other for other in recipe.runs)
             )
-        elif there.record is None or there.record.run_id != run.record.run_id:
+            notes.append(
+                f"{run.place} stands in for seed {run.seed} of {recipe.label}, which is {STATES[same_seed.state]}."
+            )
+        elif same_seed.record is None or same_seed.record.run_id != run.record.run_id:
             notes.append(f"{run.place} repeats seed {run.seed} of {recipe.label} and was left out.")
         return
     taken = {recipe.label for recipe in recipes}

@@ -1,4 +1,4 @@
-"""Runs on other data than the comparison's: what they took and how good they became says nothing beside it."""
+"""Finds runs on other data than the comparison's, whose memory, time and metrics cannot be compared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from peft_lightning.runs.record import DatasetFigures
 
 
 def other_data(study: Study) -> dict[str, str]:
-    """Finds the recipes that joined the comparison with runs on other data than its own recipes have.
-
-    Args:
-        study: The runs.
+    """Finds the recipes with runs on other data than the comparison's own recipes have.
 
     Returns:
-        What their data is, in words, by label; nothing where none of the comparison's own recipes says what its is.
+        Their data in words, by label; empty if none of the comparison's own recipes has recorded its data.
     """
     own = {_key(data) for recipe in study.recipes if recipe.planned for data in _datasets(recipe)}
     found = {}
@@ -29,7 +26,7 @@ def _datasets(recipe: Recipe) -> list[DatasetFigures]:
 
 
 def _key(data: DatasetFigures) -> tuple[str | int, ...]:
-    # The fingerprint is of the texts themselves, so the same ones from another folder are the same data.
+    # The fingerprint is of the texts, so the same texts from another folder are the same data.
     return data.fingerprint, data.n_train, data.n_val, data.n_test, data.max_length
 
 

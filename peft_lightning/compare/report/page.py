@@ -1,4 +1,4 @@
-"""``report.html``: one file that needs no network and no script, made from what the sections say."""
+"""Renders ``report.html``, one file without network or script, from the content of its sections."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def render_page(
         study: The runs.
         findings: Their statistics.
         rows: The figures of every recipe.
-        verdict: What the tests say, in sentences.
-        texts: Texts of disputed reviews, or why there are none.
-        hide: What is done to what may hold paths of this machine.
+        verdict: The result of the tests, in sentences.
+        texts: Texts of disputed reviews, or a sentence that says why there are none.
+        hide: Changes texts and settings that may contain paths of this machine.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -78,11 +78,11 @@ def render_page(
     tuning = describe_tuning(study)
     curves, damaged_curves = pictures.curves(study)
     confusions = answers.confusions(study, findings, labelled)
-    # A section that the task has no use for is left out; without any answers it says that there are none.
+    # A section that has no meaning for the task is left out. If there are no answers at all, the section says so.
     unused = {"tuning"} if tuning is None else set()
     if findings.confusions and not confusions:
         unused.add("confusion")
-    if any(not one.right_or_wrong for some in findings.answers.values() for one in some):
+    if any(not seed.right_or_wrong for seeds in findings.answers.values() for seed in seeds):
         unused.add("disagreements")
     content: dict[str, Any] = {
         "title": study.name,
@@ -115,7 +115,8 @@ def render_page(
         "disputed": answers.disputed(findings, labelled, texts),
         "tuning": tuning,
         "environment": [
-            (one.name, [_had(value, labels, len(one.values)) for value, labels in one.values]) for one in described
+            (surrounding.name, [_had(value, labels, len(surrounding.values)) for value, labels in surrounding.values])
+            for surrounding in described
         ],
         "commands": _commands(study, hide),
         "recipes": [
@@ -131,7 +132,7 @@ def render_page(
         "run_count": "1 run" if len(study.runs) == 1 else f"{len(study.runs)} runs",
     }
     page: str = environment.get_template("report.html").render(content)
-    # Blank lines and what ends in spaces are the template's, not the reader's; texts keep theirs.
+    # Spaces at the ends of lines come from the template and are removed.
     return "\n".join(line.rstrip() for line in page.split("\n")).strip() + "\n"
 
 
@@ -145,17 +146,17 @@ def _introduction(study: Study, hide: Hiding) -> list[str]:
     found = first_record(study.recipes)
     if found is not None:
         record = found[1]
-        told = []
+        clauses = []
         if record.backbone is not None:
-            told.append(f"Backbone {hide.value(record.backbone.name)}")
+            clauses.append(f"Backbone {hide.value(record.backbone.name)}")
         if (data := record.dataset) is not None:
-            told.append(
+            clauses.append(
                 f"reviews from {hide.value(data.source)}: {data.n_train:,} to train on, {data.n_val:,} to validate on,"
                 f" {data.n_test:,} to test on, cut at {data.max_length} tokens"
             )
         if record.environment is not None:
-            told.append(f"run on {record.environment.device} at {record.environment.precision}")
-        sentences.append("; ".join(told) + ".")
+            clauses.append(f"run on {record.environment.device} at {record.environment.precision}")
+        sentences.append("; ".join(clauses) + ".")
     if joined:
         verb = "has" if len(joined) == 1 else "have"
         sentences.append(f"{listing(joined)} {verb} joined from other runs.")
@@ -166,7 +167,7 @@ def _commands(study: Study, hide: Hiding) -> list[tuple[str, str]]:
     overlays = " ".join(str(hide.value(overlay)) for overlay in study.plan.overlays)
     overrides = " ".join(f"{flag} {hide.value(value)}" for flag, value in as_flags(study.plan.overrides))
     rows = (("Laid over every recipe", overlays), ("Given to every run", overrides))
-    return [(what, given) for what, given in rows if given]
+    return [(what, flags) for what, flags in rows if flags]
 
 
 def _had(value: str, labels: Sequence[str], count: int) -> str:

@@ -1,13 +1,13 @@
-"""Which recipes no other beats in both respects."""
+"""The Pareto front: the recipes that no other beats in both cost and quality."""
 
 from collections.abc import Mapping
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Finds the Pareto front: no other point costs as little or less and is as good or better, one of them strictly.
+    """Finds the Pareto front: the points for which no other is as good at the same or less cost, and better in one.
 
     Args:
-        points: What each recipe costs (less is better) and how good it is (more is better).
+        points: Cost (less is better) and quality (more is better) of each recipe.
 
     Returns:
         The names on the front, cheapest first.

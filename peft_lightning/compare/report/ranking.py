@@ -1,4 +1,4 @@
-"""The answer to a question that asks for the least of something, and what else to know of it."""
+"""Answers the questions that ask which recipe has the least of something."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Recommendation:
     """An answer to one question.
 
     Args:
-        question: What matters most.
-        answer: The recipe, or recipes that are not told apart; empty where there is no answer.
-        figure: Its figure.
-        reason: What else to know, in sentences.
-        instead: What stands in the answer's place where there is none.
+        question: The quantity that matters most, such as "Smallest GPU".
+        answer: The recipe, or recipes that are not told apart; empty if there is no answer.
+        figure: The recipe's figure in words.
+        reason: Sentences that add what else to know.
+        instead: The words in the answer's place if there is no answer.
     """
 
     question: str
@@ -31,13 +31,7 @@ class Recommendation:
 
 
 def alone(question: str, label: str, figure: str) -> Recommendation:
-    """Answers a question to which there is one candidate: nothing is the most or the least among one.
-
-    Args:
-        question: What matters most.
-        label: The candidate.
-        figure: Its figure.
-    """
+    """Answers a question for which only one recipe was measured: there is nothing to compare it with."""
     return Recommendation(question, "", "", f"Only {label} was measured: {figure}.", "nothing to compare with")
 
 
@@ -54,15 +48,15 @@ def least(
     """Finds the recipe with the least of something.
 
     Args:
-        question: What matters most.
-        rows: The figures of the recipes that may be it.
-        statistics: The tests, for what it costs in the headline metric; None where there are none.
-        metric: That metric.
-        value: Of what it has the least; None where that was not measured.
+        question: The question's heading.
+        rows: The figures of the recipes to choose from.
+        statistics: The tests, to say what the recipe loses in the headline metric; None if there are none.
+        metric: The headline metric.
+        value: Returns the value to compare; None if it was not measured.
         word: Words the value.
-        nothing: What to say where no recipe measured it.
-        each: The value of every single run, of something that is not the same in every run: recipes whose runs overlap
-            with the first one's are named with it.
+        nothing: The sentence if no recipe measured the value.
+        each: Returns the value of every run, if runs of a recipe differ: recipes whose runs overlap with those of the
+            first are named with it.
     """
     measured = sorted(((figure, row) for row in rows if (figure := value(row)) is not None), key=lambda pair: pair[0])
     if not measured:
@@ -91,12 +85,7 @@ def _ratio(times: float) -> str:
 
 
 def not_told_apart(label: str, statistics: Statistics) -> list[str]:
-    """Lists the recipes that the test does not tell apart from one.
-
-    Args:
-        label: The recipe.
-        statistics: The tests.
-    """
+    """Returns the recipes that the tests do not tell apart from the recipe ``label``."""
     return [
         pair.second if pair.first == label else pair.first
         for pair in statistics.differences
@@ -105,7 +94,7 @@ def not_told_apart(label: str, statistics: Statistics) -> list[str]:
 
 
 def _cost(label: str, statistics: Statistics | None, metric: Metric) -> str:
-    """Says how good a recipe is that was not chosen for that."""
+    """Says how far a recipe that was chosen for something else is from the best in the headline metric."""
     own = next((method for method in statistics.methods if method.method == label), None) if statistics else None
     if statistics is None or own is None:
         return ""

@@ -1,4 +1,4 @@
-"""Reads what the runs of a comparison left on disk."""
+"""Reads the runs of a comparison from what they left on disk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from peft_lightning.runs.record import RunRecord, Status
 
 
 def read_study(folder: Path, others: Sequence[Path] = ()) -> Study:
-    """Reads what the runs left on disk.
+    """Reads a comparison's runs, and further runs that join it.
 
     Args:
         folder: The comparison's folder.
-        others: Directories of further runs: a run's own, one that holds ``lightning_logs``, or another comparison's.
+        others: Directories of further runs: a run's directory, one that holds ``lightning_logs``, or another
+            comparison's folder.
 
     Raises:
         UserError: If a folder holds no comparison, or no run.
@@ -45,9 +46,9 @@ def read_study(folder: Path, others: Sequence[Path] = ()) -> Study:
         for recipe in plan.recipes
     ]
     notes: list[str] = []
-    for directory, place in (one for other in others for one in runs_below(other)):
+    for directory, place in (found for other in others for found in runs_below(other)):
         join(recipes, read_run(directory, place), notes)
-    damaged = [f"{run.place}: {said}." for recipe in recipes for run in recipe.runs for said in run.damaged]
+    damaged = [f"{run.place}: {reason}." for recipe in recipes for run in recipe.runs for reason in run.damaged]
     try:
         tuning = read_tuning(folder)
     except UserError as error:
@@ -72,12 +73,12 @@ def _planned_run(planned: PlannedRun, folder: Path) -> Run:
 
 
 def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
-    """Reads a run; what is damaged in it is left out and said, so that one bad file does not take the report away.
+    """Reads a run. Damaged files are left out and named in ``Run.damaged``, so that they do not prevent the report.
 
     Args:
         directory: The run's directory.
-        place: How the report names it.
-        seed: The seed that it was planned with; what the record says if not given.
+        place: The run's name in the report.
+        seed: The seed that it was planned with, for a run whose record cannot be read.
     """
     try:
         record = RunRecord.read(directory / "results.json")
@@ -96,7 +97,7 @@ def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
 
 
 def _settings(path: Path, damaged: list[str]) -> Config | None:
-    """The resolved settings; None, and a word on why, where they are not those of a run."""
+    """Reads the resolved settings; returns None, and adds the reason to ``damaged``, if they are not those of a run."""
     if not path.is_file():
         return None
     try:

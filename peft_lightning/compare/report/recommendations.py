@@ -1,4 +1,4 @@
-"""Which method to use, by what matters most: memory, time, how good it becomes, or the size of what is kept."""
+"""Recommends a method for each of four needs: memory, time, quality, or the size of the checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from peft_lightning.compare.statistics import Statistics
 from peft_lightning.runs.durations import duration
 from peft_lightning.task import Metric
 
-# Where times, or resident memory, differ by no more than this, one run a recipe does not say which has less.
+# If times, or resident memory, differ by no more than this factor, one run of each recipe does not tell which has less.
 NEAR = 1.1
 
 
@@ -22,8 +22,8 @@ def recommend(rows: Sequence[Figures], statistics: Statistics | None, metric: Me
 
     Args:
         rows: The figures of every recipe.
-        statistics: The tests; None where there are none.
-        metric: What recipes are compared by.
+        statistics: The tests; None if there are none.
+        metric: The headline metric.
     """
     compared, elsewhere = of_the_same_data(rows)
     tests = _among(compared, statistics) if elsewhere else statistics
@@ -45,11 +45,11 @@ def recommend(rows: Sequence[Figures], statistics: Statistics | None, metric: Me
     if not elsewhere:
         return answers
     left = f"Not compared, on other data: {listing(elsewhere)}."
-    return tuple(replace(one, reason=f"{one.reason} {left}".strip()) for one in answers)
+    return tuple(replace(answer, reason=f"{answer.reason} {left}".strip()) for answer in answers)
 
 
 def _among(rows: Sequence[Figures], statistics: Statistics | None) -> Statistics | None:
-    """The tests of these recipes alone, which stay corrected for all pairs."""
+    """Returns the tests of these recipes only; their p-values stay corrected for all pairs."""
     labels = {row.label for row in rows}
     if statistics is None:
         return None
@@ -77,7 +77,7 @@ def _smallest_gpu(
 
 
 def _smallest_process(rows: Sequence[Figures], metric: Metric) -> str:
-    """Says in sentences whose process stayed smallest on a CPU; what else it costs is no part of them."""
+    """Says in sentences whose process stayed smallest on a CPU, without what it loses in the headline metric."""
     found = least(
         "",
         rows,
@@ -89,15 +89,15 @@ def _smallest_process(rows: Sequence[Figures], metric: Metric) -> str:
         lambda row: row.cpu_resident_each_gib,
     )
     if any(found.answer == row.label for row in rows):
-        said = f"On this CPU {found.answer}'s process stayed smallest ({found.figure})."
+        sentence = f"On this CPU {found.answer}'s process stayed smallest ({found.figure})."
     else:
-        said = f"On this CPU the processes of {found.answer} took {found.figure}."
+        sentence = f"On this CPU the processes of {found.answer} took {found.figure}."
     unknown = _unknown_spread([row.cpu_resident_each_gib for row in rows], "resident memory differs by itself")
-    return " ".join(filter(None, (said, found.reason, unknown)))
+    return " ".join(filter(None, (sentence, found.reason, unknown)))
 
 
 def _unknown_spread(each: Sequence[Sequence[float]], what: str) -> str:
-    """Says that a close lead may be chance, where no recipe has a second run to tell by; empty where that is not so."""
+    """Says that a close lead may be chance if every recipe has a single run; else returns an empty text."""
     if any(len(values) != 1 for values in each):
         return ""
     first, second = sorted(values[0] for values in each)[:2]
@@ -136,7 +136,7 @@ def _best(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric
         best = metric.best(measured.values())
         top = [label for label, value in measured.items() if value == best]
         return Recommendation(question, listing(top), metric.words(best), "Whether that is chance was not tested.")
-    # Only those that answered the same reviews can be held against each other.
+    # Only recipes that answered the same reviews are compared.
     best = max(method.mean for method in statistics.methods)
     top = [method.method for method in statistics.methods if method.mean == best]
     alike = [label for label in not_told_apart(top[0], statistics) if label not in top]

@@ -1,4 +1,4 @@
-"""``results.csv``: one row a run, plain numbers, what was not measured left empty."""
+"""``results.csv``: a row for each run, in plain numbers; a figure that was not measured is empty."""
 
 import csv
 import dataclasses
@@ -16,11 +16,11 @@ LISTS = ("epoch_s",)
 
 
 def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
-    """Sets every run in a row.
+    """Returns the runs as CSV, a row for each.
 
     Args:
         study: The runs.
-        hide: What is done to what may hold paths of this machine.
+        hide: Changes texts and settings that may contain paths of this machine.
     """
     rows: list[dict[str, object]] = []
     metrics = _metrics(study)
@@ -51,7 +51,7 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
 
 
 def _metrics(study: Study) -> list[str]:
-    """The metrics of the study's task, then those of other tasks whose runs have joined."""
+    """Returns the metrics of the study's task, then those of other tasks whose runs have joined."""
     joined = [task_named(run.record.problem_type) for _, run in study.runs if run.record is not None]
     keys = dict.fromkeys(metric.key for task in (study.task, *joined) for metric in task.shown())
     return [f"{split}/{key}" for split in ("test", "val") for key in (*keys, LOSS.key)]

@@ -1,4 +1,4 @@
-"""What a report is of: the runs of a comparison and others that join it."""
+"""The runs that a report is made from: those of a comparison, and others that join it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ STATES: dict[State, str] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as far as it got.
+    """One run, finished or not.
 
     Args:
         seed: Its seed.
-        place: Its directory, as the report names it; the folder it would have if there is none yet.
-        state: How far it got.
-        error: Why it ended, where it says so.
-        record: Its record, where there is one.
-        config: Its resolved settings, where there are some.
+        place: Its directory, as the report names it; the folder that it would have if it has not started.
+        state: The record's status, or ``not_started`` or ``unreadable``.
+        error: Why it ended, if it says so.
+        record: Its record, if there is one.
+        config: Its resolved settings, if they could be read.
         answers: Its answers to the test reviews, if it finished.
-        history: Its losses and metrics by step, where there are some.
-        damaged: What of it could not be read, and is left out.
+        history: The file with its losses and metrics by step, if there is one.
+        damaged: Sentences on what could not be read and is left out.
     """
 
     seed: int
@@ -59,8 +59,8 @@ class Recipe:
     Args:
         label: Its name in the report.
         origin: The recipe's file as it was named, or the directory of a run that joins the comparison.
-        settings: What its own file says.
-        runs: One a seed.
+        settings: The settings in that file.
+        runs: Its runs, one for each seed.
         planned: Whether it belongs to the comparison itself.
     """
 
@@ -77,7 +77,7 @@ class Recipe:
 
     @property
     def config(self) -> Config | None:
-        """The resolved settings, of the first run that has them."""
+        """The resolved settings of the first run that has them."""
         return next((run.config for run in self.runs if run.config is not None), None)
 
 
@@ -87,10 +87,10 @@ class Study:
 
     Args:
         name: The comparison's name.
-        plan: What was to be run.
-        recipes: The comparison's recipes in its order, then the others.
-        tuning: The learning rates tried, where that was recorded.
-        notes: What had to be left out, and why.
+        plan: The comparison's plan.
+        recipes: The comparison's recipes in its order, then those that joined.
+        tuning: The learning rates tried; None if that was not recorded.
+        notes: Sentences on what was left out, and why.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Study:
 
     @property
     def task(self) -> type[Task]:
-        """What the runs are for: the task of the first that finished, or of the first that began where none has."""
+        """The task of the first run that finished, or if none has, of the first that began."""
         finished = [record for recipe in self.recipes for _, record in recipe.finished]
         begun = [run.record for _, run in self.runs if run.record is not None]
         return next((task_named(record.problem_type) for record in (*finished, *begun)), FIRST)

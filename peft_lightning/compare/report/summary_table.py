@@ -1,4 +1,4 @@
-"""The table of the study, one row a recipe: what its columns are, whoever sets it."""
+"""The table of the study, a row for each recipe: its columns, its legend, and its Markdown."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Column:
     """A column of the table, whose cells may have a second line.
 
     Args:
-        title: What the first line is.
-        cell: The first line.
-        second_title: What the second line is; empty if there is none.
-        second: The second line.
-        weight: How much the column matters: narrow terminals drop the smallest first.
+        title: The title of the first line.
+        cell: Returns the first line.
+        second_title: The title of the second line; empty if there is none.
+        second: Returns the second line.
+        weight: The column's importance; narrow terminals drop the least important columns first.
     """
 
     title: str
@@ -65,12 +65,7 @@ CHECKPOINT = Column("checkpoint", lambda row: words.megabytes(row.checkpoint_byt
 
 
 def columns(rows: Sequence[Figures], task: type[Task]) -> list[Column]:
-    """Chooses the columns: resident memory has one of its own, and only where a run was on a CPU.
-
-    Args:
-        rows: The rows.
-        task: What the runs are for, which says how good they became.
-    """
+    """Returns the columns. The task decides the metrics; resident memory has a column only if a run was on a CPU."""
     on_cpu = any(row.cpu_resident_gib is not None for row in rows)
     memory = [GPU, CPU] if on_cpu else [GPU]
     return [RECIPE, _headline(task.headline), PARAMETERS, *memory, TIME, THROUGHPUT, *_others(task.others), CHECKPOINT]
@@ -87,7 +82,7 @@ def _headline(metric: Metric) -> Column:
 
 
 def _others(metrics: Sequence[Metric]) -> list[Column]:
-    """Sets two metrics in a column."""
+    """Returns the columns of the other metrics, two in each."""
     columns = [Column(metric.name, _cell(metric), weight=3) for metric in metrics[::2]]
     for place, metric in enumerate(metrics[1::2]):
         columns[place] = replace(columns[place], second_title=metric.name, second=_cell(metric))
@@ -99,12 +94,7 @@ def _cell(metric: Metric) -> Cell:
 
 
 def legend(rows: Sequence[Figures], metric: Metric) -> list[str]:
-    """Says what the columns are.
-
-    Args:
-        rows: The rows.
-        metric: The one that has an interval.
-    """
+    """Returns sentences that explain the columns; ``metric`` is the one with an interval."""
     sentences = [
         "Means over the finished seeds.",
         _of_intervals(rows, metric),
@@ -123,12 +113,7 @@ def legend(rows: Sequence[Figures], metric: Metric) -> list[str]:
 
 
 def on_other_data(rows: Sequence[Figures], metric: Metric) -> list[str]:
-    """Says which recipes are shown and not compared.
-
-    Args:
-        rows: The rows.
-        metric: What recipes are compared by.
-    """
+    """Returns sentences on recipes that are shown but not compared, because they ran on other data."""
     return [
         f"{row.label} ran on other data than the comparison's own recipes ({row.other_data}): its memory, time and"
         f" {metric.name} are not comparable."
@@ -151,12 +136,7 @@ def _of_intervals(rows: Sequence[Figures], metric: Metric) -> str:
 
 
 def as_markdown(rows: Sequence[Figures], task: type[Task]) -> str:
-    """Sets the table in Markdown, every figure in a column of its own.
-
-    Args:
-        rows: The rows.
-        task: What the runs are for.
-    """
+    """Returns the table in Markdown, with every figure in a column of its own."""
     plain: list[tuple[str, Cell]] = []
     for column in columns(rows, task):
         plain.append((column.title, column.cell))

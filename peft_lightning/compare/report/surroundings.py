@@ -1,4 +1,4 @@
-"""What the runs ran on and from, and what of it was not the same for all."""
+"""The device, the versions, the backbone and the engine of the runs, and which of them differed between runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Metric
 
-# What must not differ between runs whose figures are compared, and what differs if it does; {metric} is the headline.
+# What must be the same for figures to be compared, and the consequence if it is not; {metric} is the headline metric.
 CRITICAL = {
     "device": "memory and time are not comparable",
     "precision": "memory, time and {metric} are not comparable",
@@ -28,11 +28,11 @@ CRITICAL = {
 
 @dataclass(frozen=True)
 class Surrounding:
-    """One thing about the runs.
+    """One property of what the runs ran on, such as the device.
 
     Args:
-        name: What it is.
-        values: Its values, each with the recipes that had it; one value if it was the same for all.
+        name: The property's name.
+        values: Its values, each with the recipes that had it; a single value if it was the same for all.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Surrounding:
 
 
 def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surrounding, ...]:
-    """Lists what the finished runs ran on and from.
+    """Lists the device, the versions, the backbone and the engine of the finished runs.
 
     Args:
         study: The runs.
-        hide: What is done to what may hold paths of this machine.
+        hide: Changes texts and settings that may contain paths of this machine.
     """
     readers: dict[str, Callable[[RunRecord], object]] = {
         "backbone": lambda record: _backbone(record, hide),
@@ -65,22 +65,17 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
     if record is not None and record.environment is not None:
         for field in dataclasses.fields(record.environment):
             found.append(_surrounding(study, field.name, _of_environment(field.name)))
-    return tuple(one for one in found if one.values)
+    return tuple(surrounding for surrounding in found if surrounding.values)
 
 
 def surroundings_in_words(surroundings: tuple[Surrounding, ...], metric: Metric) -> tuple[str, ...]:
-    """Says what differed that must not.
-
-    Args:
-        surroundings: What was found.
-        metric: What recipes are compared by.
-    """
+    """Returns sentences on what differed and must be the same for figures to be compared."""
     return tuple(
-        f"Not all runs had the same {one.name}: "
-        + "; ".join(f"{value} in {listing(labels)}" for value, labels in one.values)
-        + f". So {CRITICAL[one.name].format(metric=metric.name)}."
-        for one in surroundings
-        if one.name in CRITICAL and len(one.values) > 1
+        f"Not all runs had the same {surrounding.name}: "
+        + "; ".join(f"{value} in {listing(labels)}" for value, labels in surrounding.values)
+        + f". So {CRITICAL[surrounding.name].format(metric=metric.name)}."
+        for surrounding in surroundings
+        if surrounding.name in CRITICAL and len(surrounding.values) > 1
     )
 
 
@@ -96,7 +91,7 @@ def _backbone(record: RunRecord, hide: Hiding) -> str | None:
 
 
 def _unpadded_attention(record: RunRecord) -> bool | None:
-    # Runs that told of cuDNN's kernels and not of this are from before it was there.
+    # A record with cuDNN's attention and without this one is older than unpadded attention.
     if record.engine.unpadded_attention is None and record.engine.cudnn_attention is not None:
         return False
     return record.engine.unpadded_attention

@@ -1,4 +1,4 @@
-"""The table and the verdict in the terminal."""
+"""Prints the table, the recommendations and the verdict in the terminal."""
 
 from __future__ import annotations
 
@@ -25,15 +25,7 @@ def print_report(
     sentences: Sequence[str],
     task: type[Task],
 ) -> None:
-    """Prints the table, the recommendations and the sentences.
-
-    Args:
-        console: Where.
-        rows: The recipes' figures.
-        recommendations: The answers to the questions.
-        sentences: The verdict.
-        task: What the runs are for.
-    """
+    """Prints the table, the recommendations and the sentences."""
     shown, dropped = _fitting(columns(rows, task), rows, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, PADDING, 0, 0))
     for column in shown:
@@ -46,9 +38,9 @@ def print_report(
     if names:
         console.print(Text(f"Too narrow for {names}: they are in table.md and report.html.", style="dim"))
     console.print()
-    for one in recommendations:
-        answer = f"{one.answer}, {one.figure}. {one.reason}".rstrip() if one.answer else one.reason
-        console.print(Text.assemble((f"{one.question}: ", "bold"), answer))
+    for found in recommendations:
+        answer = f"{found.answer}, {found.figure}. {found.reason}".rstrip() if found.answer else found.reason
+        console.print(Text.assemble((f"{found.question}: ", "bold"), answer))
     console.print()
     for sentence in sentences:
         console.print(Text(sentence))
@@ -59,7 +51,7 @@ def _lines(first: str, second: str) -> Text:
 
 
 def _fitting(every: Sequence[Column], rows: Sequence[Figures], width: int) -> tuple[list[Column], list[Column]]:
-    """Leaves out the columns that matter least until the others fit."""
+    """Drops the least important columns until the others fit; returns the columns shown and those dropped."""
     shown = list(every)
     while len(shown) > 1 and sum(_width(column, rows) + PADDING for column in shown) > width:
         optional = [column for column in shown if column is not RECIPE]

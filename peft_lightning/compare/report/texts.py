@@ -1,4 +1,4 @@
-"""The texts of test reviews, which no run keeps: read from the data source again, without a network, and checked."""
+"""Reads the texts of test reviews again from the data source, because no run keeps them: offline, and checked."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from peft_lightning.task import Task
 
 @dataclass(frozen=True)
 class Texts:
-    """What was found.
+    """The texts of test reviews.
 
     Args:
         by_id: The texts, by row in the test split.
-        task: What their labels are for.
+        task: The task of the source, with the names of its labels.
     """
 
     by_id: dict[int, str]
@@ -30,11 +30,11 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
 
     Args:
         run: The run, for its settings.
-        record: Its record, for the fingerprint of the reviews it saw.
-        ids: Their rows in the test split.
+        record: Its record, for the fingerprint of the reviews that it saw.
+        ids: The reviews' rows in the test split.
 
     Returns:
-        The texts, or one sentence that says why there are none.
+        The texts, or a sentence that says why there are none.
     """
     from peft_lightning.data.sampling import draw_test, draw_training_and_validation
     from peft_lightning.data.sources import fingerprint, read_corpus
@@ -63,7 +63,7 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Keeps the hub's libraries to what they have on disk: a report must not go and fetch a data set."""
+    """Keeps the hub's libraries offline: a report must not download a dataset."""
     import datasets
     from huggingface_hub import constants
 

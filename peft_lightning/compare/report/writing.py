@@ -1,4 +1,4 @@
-"""Writes a report beside the runs it is of."""
+"""Writes a comparison's report into its folder, and prints it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short
 from peft_lightning.runs.files import CannotWrite, Mend, write_atomically
 
-# So many pairs are told one by one in the terminal.
+# Up to this number of pairs the terminal shows a sentence for each.
 FEW = 6
 WITHOUT_TEXTS = "Numbers are rows of the test split; the texts are left out of this report."
 WRITE_AGAIN = Mend(
@@ -33,12 +33,12 @@ WRITE_AGAIN = Mend(
 def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) -> None:
     """Prints the table and the verdict, and writes ``table.md``, ``results.csv`` and ``report.html``.
 
-    Only what the runs left on disk is read: the same records make the same bytes.
+    The report is made only from what the runs left on disk: the same records make the same bytes.
 
     Args:
         folder: The comparison's folder, which gets the files.
-        others: Directories of further runs that join as rows of their own.
-        texts: Whether the page shows the texts of reviews on which recipes disagree; without them the data source is
+        others: Directories of further runs that join the report.
+        texts: Whether the page shows the texts of reviews on which recipes disagree. Without them the data source is
             not opened, and the files name no folders of this machine.
 
     Raises:
@@ -51,11 +51,11 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     rows = summarise(study, findings)
     statistics, task = findings.statistics, study.task
     metric = task.headline
-    told = verdict(statistics, metric) if statistics is not None else ()
+    whole_verdict = verdict(statistics, metric) if statistics is not None else ()
     pairs = len(statistics.differences) if statistics is not None else 0
     shown = _texts(study, findings) if texts else WITHOUT_TEXTS
     hide = NOTHING if texts else ALL_FOLDERS
-    page = render_page(study, findings, rows, told, shown, hide)
+    page = render_page(study, findings, rows, whole_verdict, shown, hide)
     for name, content in (
         ("table.md", as_markdown(rows, task)),
         ("results.csv", as_csv(study, hide)),
@@ -70,14 +70,14 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
         pairwise = verdict_in_short(statistics, metric)
     else:
-        pairwise = told if pairs <= FEW else told[:-pairs]
+        pairwise = whole_verdict if pairs <= FEW else whole_verdict[:-pairs]
     sentences = [*cautions, *pairwise, *findings.left_out, *study.notes]
     print_report(console, rows, recommend(rows, statistics, metric), sentences, task)
     console.print(f"\nwritten to {folder}: report.html, table.md, results.csv", markup=False, soft_wrap=True)
 
 
 def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
-    """What to know before the verdict: runs that are missing, and what differs beyond the method."""
+    """Returns sentences to read before the verdict: missing runs, and what differs beyond the method."""
     unfinished = "; ".join(f"{row.label}: {row.trouble}" for row in rows if row.trouble)
     fairness = describe_fairness(study, describe_surroundings(study), NOTHING)
     return [

@@ -1,1 +1,1 @@
-"""What a comparison does before its runs: a forecast of time and memory, a choice of learning rates."""
+"""The stages of a comparison before its runs: the forecast of time and memory, and the choice of learning rates."""

@@ -1,4 +1,4 @@
-"""What a comparison will take, from a few steps of each recipe: ``forecast.json``."""
+"""The forecast of a comparison's time and memory from a few steps of each recipe: ``forecast.json``."""
 
 import json
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 1
 FILE = "forecast.json"
-# How often a short fit goes over its batches: first a machine chooses kernels and fills caches, then it is itself.
+# Epochs of a short fit: in the first a machine chooses kernels and fills caches, the second has its usual speed.
 EPOCHS = 2
 
 
 @dataclass(frozen=True)
 class RecipeForecast:
-    """What a run of one recipe will take.
+    """The forecast for a run of one recipe.
 
     Args:
-        label: The recipe.
+        label: The recipe's label.
         startup_s: Seconds from the process's start to its first step.
-        step_s: Seconds an optimiser step.
+        step_s: Seconds for each optimiser step.
         steps: Optimiser steps of a whole run.
         test_s: Seconds of the test at its end.
         run_s: Seconds of a whole run, from start to end.
-        peak_gib: Peak memory of the steps tried, which a longer batch can exceed.
-        peak_of: What it is the peak of.
+        peak_gib: Peak memory of the steps that were tried; a longer batch can exceed it.
+        peak_of: The name of the memory that was measured.
         error: Why there is no forecast; None if there is one.
     """
 
@@ -45,11 +45,11 @@ class RecipeForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a comparison will take.
+    """The forecast for a comparison.
 
     Args:
-        recipes: What a run of each recipe will take.
-        total_s: Seconds of the whole comparison; None where a recipe has no forecast.
+        recipes: The forecast for a run of each recipe.
+        total_s: Seconds of the whole comparison; None if a recipe has no forecast.
     """
 
     recipes: tuple[RecipeForecast, ...]
@@ -57,31 +57,23 @@ class Forecast:
 
     @property
     def run_s(self) -> dict[str, float]:
-        """Seconds of a run, by label, where that is known."""
+        """Seconds of a run, by the label of each recipe that has a forecast."""
         return {recipe.label: recipe.run_s for recipe in self.recipes if recipe.run_s is not None}
 
     @property
     def try_s(self) -> dict[str, float]:
-        """Seconds of a run that is not tested, by label, where that is known."""
+        """Seconds of a run without its test, by the label of each recipe that has a forecast."""
         tests = {recipe.label: recipe.test_s or 0.0 for recipe in self.recipes}
         return {label: run_s - tests[label] for label, run_s in self.run_s.items()}
 
     def write(self, folder: Path) -> None:
-        """Keeps the forecast.
-
-        Args:
-            folder: The comparison's folder.
-        """
+        """Writes the forecast into a comparison's folder."""
         content = {"schema": SCHEMA, **asdict(self)}
         write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_forecast(folder: Path) -> Forecast | None:
-    """Reads the forecast of a comparison; None where none was made, or none that this version understands.
-
-    Args:
-        folder: The comparison's folder.
-    """
+    """Reads the forecast in a comparison's folder; returns None if there is none that this version can read."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
@@ -92,10 +84,10 @@ def read_forecast(folder: Path) -> Forecast | None:
 
 
 def project(label: str, outcome: Outcome, tried: Workload, planned: Workload) -> RecipeForecast:
-    """Goes from the batches that were tried to all of a run.
+    """Projects the time of a whole run from that of a short fit.
 
     Args:
-        label: The recipe.
+        label: The recipe's label.
         outcome: How the short fit ended, with its record and its seconds.
         tried: The batches of the short fit.
         planned: The batches of a whole run.
@@ -107,7 +99,7 @@ def project(label: str, outcome: Outcome, tried: Workload, planned: Workload) ->
     batch_s = usual_s / (tried.train / EPOCHS)
     eval_s = record.time.eval_s or 0.0
     eval_batch_s = eval_s / tried.validation if tried.validation else 0.0
-    # What a run takes once, however long it is: starting, the slow first steps, writing, ending.
+    # Seconds that do not grow with the run's length: starting, the slow first steps, writing, ending.
     once_s = (outcome.wall_s or 0.0) - sum(record.time.epoch_s) - eval_s + max(0.0, first_s - usual_s)
     test_s = planned.test * eval_batch_s
     peak_gib, peak_of = peak_memory(record.memory)
@@ -124,7 +116,7 @@ def project(label: str, outcome: Outcome, tried: Workload, planned: Workload) ->
 
 
 def without_first_start(recipes: Sequence[RecipeForecast]) -> tuple[RecipeForecast, ...]:
-    """Takes out of the first recipe's forecast what its process alone did: downloading and tokenising for all.
+    """Takes out of the first recipe's forecast what only its process did: it downloads and tokenises for all.
 
     Args:
         recipes: The forecasts, in the order in which the short fits ran.

@@ -1,4 +1,4 @@
-"""The short fits that a forecast is made from: a few steps of each recipe, each in its own process."""
+"""Runs the short fits that a forecast is made from: a few steps of each recipe, each in its own process."""
 
 import shutil
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ SHORTENED = {
 
 
 def make_forecast(plan: Plan, folder: Path, pool: Pool, tries: int = 0) -> Forecast:
-    """Tries a few steps of each recipe, and keeps what that says of the whole comparison.
+    """Tries a few steps of each recipe, and writes the forecast for the whole comparison.
 
     Args:
         plan: The comparison.
         folder: Its folder.
-        pool: Where its runs take place.
-        tries: Learning rates that are tried for each recipe before the runs.
+        pool: The executor and the places of its runs.
+        tries: Number of learning rates that are tried for each recipe before the runs.
 
     Raises:
         UserError: If a recipe is refused.
@@ -52,7 +52,7 @@ def make_forecast(plan: Plan, folder: Path, pool: Pool, tries: int = 0) -> Forec
     jobs = forecast_jobs(plan, folder)
     outcomes = run_jobs(jobs, pool, _Lines(), refuse_mistakes)
     settings = [values_of(plan.settings_of(recipe)) for recipe in plan.recipes]
-    recipes = [forecast_of(*of) for of in zip(jobs, outcomes, settings, strict=True)]
+    recipes = [forecast_of(*fitted) for fitted in zip(jobs, outcomes, settings, strict=True)]
     made = Forecast(without_first_start(recipes), None)
     if len(made.run_s) == len(recipes):
         whole = len(plan.seeds) * sum(made.run_s.values()) + tries * sum(made.try_s.values())
@@ -63,23 +63,18 @@ def make_forecast(plan: Plan, folder: Path, pool: Pool, tries: int = 0) -> Forec
 
 
 def forecast_jobs(plan: Plan, folder: Path) -> list[FitJob]:
-    """Returns a short fit of each recipe.
-
-    Args:
-        plan: The comparison.
-        folder: Its folder.
-    """
+    """Returns the job of a short fit for each recipe."""
     first = replace(plan, seeds=plan.seeds[:1])
     return [fit_job(run, "forecast", folder / "forecast" / run.label, SHORTENED) for run in first.runs(folder)]
 
 
 def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeForecast:
-    """Reads out of a short fit what a whole run takes.
+    """Returns the forecast for a whole run from a short fit.
 
     Args:
         job: The short fit.
         outcome: How it ended.
-        settings: What the recipe says of a whole run, overrides included.
+        settings: The recipe's settings for a whole run, with the overrides.
     """
     record, run = outcome.record, newest_run(job.folder)
     if not outcome.finished or record is None or record.dataset is None or run is None:
@@ -91,13 +86,9 @@ def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeF
 
 
 def refuse_mistakes(job: Job, outcome: Outcome) -> None:
-    """Ends the comparison before it has taken hours, if a recipe cannot run; says it at once if one ran badly.
+    """Ends the comparison early if a recipe holds a mistake; prints how a short fit ended that did not finish.
 
-    A loss that is no number any more is no mistake of the command: it is a result, and the run becomes a row.
-
-    Args:
-        job: The short fit.
-        outcome: How it ended.
+    A loss that becomes NaN is not a mistake of the user but a result: the run becomes a row.
 
     Raises:
         UserError: If the recipe holds a mistake.
@@ -109,32 +100,20 @@ def refuse_mistakes(job: Job, outcome: Outcome) -> None:
 
 
 class _Lines:
-    """Says what is tried; a forecast is too short for a table."""
+    """Prints a line for each short fit; a forecast is too short for a table."""
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Says nothing yet.
-
-        Args:
-            rows: All jobs.
-        """
+        """Prints nothing."""
 
     def started(self, row: Row) -> None:
-        """Says what is tried.
-
-        Args:
-            row: The job.
-        """
+        """Prints which recipe is tried."""
         print(f"forecast: a few steps of {row.job.label}", flush=True)
 
     def update(self) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
     def ended(self, row: Row) -> None:
-        """Says nothing: the table that follows does.
-
-        Args:
-            row: The job.
-        """
+        """Prints nothing: the table of the forecast follows."""
 
     def end(self) -> None:
-        """Says nothing."""
+        """Prints nothing."""

@@ -1,4 +1,4 @@
-"""The forecast as a table, and what is kept of it in a line."""
+"""Prints the forecast as a table, and its total in a line."""
 
 from rich.console import Console
 from rich.table import Table
@@ -13,9 +13,9 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
 
     Args:
         forecast: The forecast.
-        jobs: Runs of each recipe.
-        tries: Learning rates tried for each recipe before.
-        console: Where to print; the terminal if None.
+        jobs: Number of runs of each recipe.
+        tries: Number of learning rates that are tried for each recipe before the runs.
+        console: The console to print on; the terminal if None.
     """
     console = console or Console()
     names = {recipe.peak_of for recipe in forecast.recipes if recipe.peak_gib is not None}

@@ -1,4 +1,4 @@
-"""How many batches a run has, from its settings: what turns seconds a batch into a forecast."""
+"""Counts the batches of a run from its settings, which turns the seconds of a batch into a forecast."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from peft_lightning.optim.steps import count_optimizer_steps, limited_batches
 from peft_lightning.runs.record import DatasetFigures
 
-# Lightning's own, where neither epochs nor steps are limited.
+# Lightning's default, if neither epochs nor steps are limited.
 EPOCHS = 1000
 
 
@@ -19,7 +19,7 @@ class Workload:
     Args:
         train: Training batches.
         steps: Optimiser steps.
-        validation: Validation batches, of all validations.
+        validation: Validation batches, summed over all validations.
         test: Test batches.
     """
 
@@ -33,9 +33,9 @@ def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: Datas
     """Counts the batches of a run.
 
     Args:
-        trainer: The run's Trainer settings; those that are missing have Lightning's defaults.
+        trainer: The run's Trainer settings; missing ones have Lightning's defaults.
         data: Its resolved data settings.
-        dataset: How many examples it draws.
+        dataset: The numbers of examples that it draws.
     """
     devices = trainer.get("devices")
     at_once = devices if isinstance(devices, int) and devices > 0 else 1

@@ -1,4 +1,4 @@
-"""Which learning rates were tried for each recipe, with which result, and which was chosen: ``tuning.json``."""
+"""The learning rates tried for each recipe, their results, and the rate chosen: ``tuning.json``."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from peft_lightning.task import FIRST, Metric, problem_type_in, task_named
 
 SCHEMA = 1
 FILE = "tuning.json"
-# What a try measured, which the file calls by the metric: val_acc for classes.
+# The field of a try that the file names by its metric: val_acc for classes.
 MEASURED = "validation"
-# Two steps are a factor of ten: 5 rates span two decades, which tells a rate of another method from one's own.
+# Two steps are a factor of ten, so 5 rates span two decades. That shows when a recipe has the rate of another method.
 FACTOR = math.sqrt(10)
 
 
@@ -24,9 +24,9 @@ class Try:
 
     Args:
         learning_rate: The rate.
-        validation: The task's headline metric on the validation split; None if the run did not finish, or has not yet.
+        validation: The task's headline metric on the validation split; None if the run has not finished.
         val_loss: Loss on the validation split, of the same checkpoint.
-        diverged: Whether the run ended because its loss was no number any more.
+        diverged: Whether the run ended because its loss became NaN or infinite.
     """
 
     learning_rate: float
@@ -36,7 +36,7 @@ class Try:
 
     @property
     def tried(self) -> bool:
-        """Whether the rate had its chance: a rate that is too high is a result, a run that failed is none."""
+        """Whether the rate has a result. A rate so high that the run diverged has one; a run that failed has none."""
         return self.validation is not None or self.diverged
 
 
@@ -45,11 +45,11 @@ class Tuning:
     """The tuning of a comparison's learning rates.
 
     Args:
-        budget: How many rates each recipe gets.
-        tries: The rates of each recipe, lowest first, by its label.
-        chosen: The rate that its runs train with, by its label; empty until all are tried.
+        budget: Number of rates for each recipe.
+        tries: The rates of each recipe, lowest first, by the recipe's label.
+        chosen: The rate that the recipe's runs train with, by its label; empty until all rates are tried.
         seed: The seed that all tries are trained with.
-        problem_type: The task, which says what was measured.
+        problem_type: The task, which decides the metric.
     """
 
     budget: int
@@ -60,42 +60,37 @@ class Tuning:
 
     @property
     def metric(self) -> Metric:
-        """What rates are chosen by."""
+        """The metric by which rates are chosen."""
         return task_named(self.problem_type).headline
 
     @property
     def tried(self) -> dict[str, int]:
-        """How many rates had their chance, by the recipe's label."""
-        return {label: sum(one.tried for one in ones) for label, ones in self.tries.items()}
+        """Number of rates with a result, by the recipe's label."""
+        return {label: sum(trial.tried for trial in trials) for label, trials in self.tries.items()}
 
     @property
     def complete(self) -> bool:
-        """Whether every rate had its chance, and the choice is made."""
+        """Whether every rate has a result, and the choice is made."""
         return bool(self.chosen) and all(count == self.budget for count in self.tried.values())
 
     def write(self, folder: Path) -> None:
-        """Keeps the tuning.
-
-        Args:
-            folder: The comparison's folder.
-        """
+        """Writes the tuning into a comparison's folder."""
         key = _validation_key(self.metric)
         tries = {
-            label: [{key if name == MEASURED else name: value for name, value in asdict(one).items()} for one in ones]
-            for label, ones in self.tries.items()
+            label: [
+                {key if name == MEASURED else name: value for name, value in asdict(trial).items()} for trial in trials
+            ]
+            for label, trials in self.tries.items()
         }
         content = {"schema": SCHEMA, "factor": FACTOR, **asdict(self), "tries": tries}
         write_atomically(folder / FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_tuning(folder: Path) -> Tuning | None:
-    """Reads the tuning of a comparison.
-
-    Args:
-        folder: The comparison's folder.
+    """Reads the tuning in a comparison's folder.
 
     Returns:
-        The tuning; None where the comparison was not tuned.
+        The tuning; None if the comparison was not tuned.
 
     Raises:
         UserError: If the file is damaged, or of another version of the program.
@@ -109,9 +104,9 @@ def read_tuning(folder: Path) -> Tuning | None:
         key = _validation_key(task_named(problem_type).headline)
         tries = {
             label: tuple(
-                Try(**{MEASURED if name == key else name: value for name, value in one.items()}) for one in ones
+                Try(**{MEASURED if name == key else name: value for name, value in trial.items()}) for trial in trials
             )
-            for label, ones in content["tries"].items()
+            for label, trials in content["tries"].items()
         }
         return Tuning(content["budget"], tries, dict(content["chosen"]), content["seed"], problem_type)
     except FileNotFoundError:
@@ -123,15 +118,15 @@ def read_tuning(folder: Path) -> Tuning | None:
 def rates_around(own: float, budget: int) -> tuple[float, ...]:
     """Spaces learning rates around a recipe's own by a factor of the square root of ten.
 
-    The own rate is always among them, in the middle of an odd number; of an even number the extra one is higher,
-    because a rate that is too low is the more common mistake.
+    The recipe's own rate is always among them, in the middle of an odd number. An even number has one more rate above
+    it than below, because a rate that is too low is the more common mistake.
 
     Args:
         own: The recipe's rate.
-        budget: How many rates.
+        budget: Number of rates.
 
     Returns:
-        The rates, lowest first, of three significant digits but for the own one.
+        The rates, lowest first, rounded to three significant digits except for the recipe's own.
     """
     first = -((budget - 1) // 2)
     places = range(first, first + budget)
@@ -142,39 +137,35 @@ def choose(tries: Sequence[Try], own: float, metric: Metric) -> float:
     """Chooses by the validation metric, then by the lower validation loss, then the lower rate.
 
     Args:
-        tries: What was tried, lowest rate first.
-        own: The recipe's own rate, which stays where no try finished.
-        metric: What was measured.
+        tries: The tries, lowest rate first.
+        own: The recipe's own rate, which is returned if no try finished.
+        metric: The metric that was measured.
     """
-    measured = [(one, one.validation) for one in tries if one.validation is not None]
+    measured = [(trial, trial.validation) for trial in tries if trial.validation is not None]
     if not measured:
         return own
     return max(measured, key=lambda pair: (metric.oriented(pair[1]), _lowness(pair[0].val_loss)))[0].learning_rate
 
 
 def tuning_in_words(tuning: Tuning) -> list[str]:
-    """Says what was chosen, and where more rates might have found a better one.
-
-    Args:
-        tuning: The tuning, with its choice.
-    """
+    """Says which rates were chosen, and where a better one may lie beyond those tried."""
     sentences = []
     for label, rate in tuning.chosen.items():
         tries = tuning.tries[label]
-        best = next((one for one in tries if one.learning_rate == rate), None)
+        best = next((trial for trial in tries if trial.learning_rate == rate), None)
         if best is None or best.validation is None:
             sentences.append(f"{label}: no rate could be trained; it keeps its own, {rate:g}")
             continue
-        tried, diverged = tuning.tried[label], sum(one.diverged for one in tries)
+        tried, diverged = tuning.tried[label], sum(trial.diverged for trial in tries)
         besides = [f"{diverged} of them diverged"] if diverged else []
         besides += [f"{len(tries) - tried} more without a result"] if tried < len(tries) else []
         of = f"{tried} ({', '.join(besides)})" if besides else f"{tried}"
         words = tuning.metric.words(best.validation)
-        said = f"{label}: learning rate {rate:g} of {of}, {words} validation {tuning.metric.name}"
+        sentence = f"{label}: learning rate {rate:g} of {of}, {words} validation {tuning.metric.name}"
         ends = {tries[0].learning_rate: "lowest", tries[-1].learning_rate: "highest"}
         if rate in ends:
-            said += f"; it is the {ends[rate]} tried, and beyond it may be a better one"
-        sentences.append(said)
+            sentence += f"; it is the {ends[rate]} tried, and beyond it may be a better one"
+        sentences.append(sentence)
     return sentences
 
 

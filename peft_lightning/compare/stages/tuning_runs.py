@@ -1,4 +1,4 @@
-"""Tries learning rates: the same number for each recipe, each rate in its own process, judged on validation alone."""
+"""Tries the same number of learning rates for each recipe, each in its own process, and chooses on validation."""
 
 import inspect
 import shutil
@@ -19,19 +19,20 @@ from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config
 from peft_lightning.task import Metric
 
-# The first seed that is none of the comparison's: its runs shall not be the ones that the rate was chosen by.
+# Tries have the first seed from here on that the comparison does not have: its runs must not be those that a rate was
+# chosen by.
 FIRST_SEED = 1000
 
 
 def plan_tuning(plan: Plan, budget: int) -> Tuning:
-    """Plans which rates are tried.
+    """Plans the rates to try.
 
     Args:
         plan: The comparison.
-        budget: How many rates each recipe gets.
+        budget: Number of rates for each recipe.
 
     Raises:
-        UserError: If there is nothing to choose.
+        UserError: If the budget is below 2, or an override sets the rate.
     """
     if budget < 2:
         raise UserError(f"--tune {budget}: a choice takes 2 learning rates or more, such as --tune 3")
@@ -42,13 +43,7 @@ def plan_tuning(plan: Plan, budget: int) -> Tuning:
 
 
 def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[FitJob]:
-    """Returns a fit without a test for each rate, all recipes taking turns.
-
-    Args:
-        plan: The comparison.
-        folder: Its folder.
-        tuning: The rates.
-    """
+    """Returns a job for each rate, a fit without a test; the recipes take turns."""
     jobs = []
     runs = replace(plan, seeds=(tuning.seed or FIRST_SEED,)).runs(folder)
     for number in range(tuning.budget):
@@ -60,26 +55,22 @@ def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[FitJob]:
 
 
 def rate_setting(rate: float) -> Config:
-    """Returns a learning rate as a setting.
-
-    Args:
-        rate: The rate.
-    """
+    """Returns a learning rate as a nested setting."""
     return {"model": {"learning_rate": rate}}
 
 
 def tune(plan: Plan, folder: Path, tuning: Tuning, pool: Pool, forecast_s: Mapping[str, float]) -> Tuning:
-    """Tries what has no result yet, and chooses; a rate that diverged has one, which would be the same again.
+    """Tries the rates that have no result yet, and chooses. A rate that diverged has a result and is not tried again.
 
     Args:
         plan: The comparison.
         folder: Its folder.
         tuning: The rates.
-        pool: Where the tries take place.
-        forecast_s: Seconds that a try of each recipe was forecast to take, by label.
+        pool: The executor and the places of the tries.
+        forecast_s: Forecast seconds of a try, by the recipe's label.
 
     Returns:
-        The tuning with its results and its choice, which is kept.
+        The tuning with its results and its choice, which has been written too.
 
     Raises:
         UserError: If a recipe is refused.
@@ -97,13 +88,13 @@ def tune(plan: Plan, folder: Path, tuning: Tuning, pool: Pool, forecast_s: Mappi
     measured = replace(tuning, problem_type=records[0].problem_type) if records else tuning
     tries = {
         label: tuple(
-            _with_result(one.learning_rate, outcome, measured.metric)
-            for one, outcome in zip(planned, ended, strict=True)
+            _with_result(trial.learning_rate, outcome, measured.metric)
+            for trial, outcome in zip(planned, ended, strict=True)
         )
         for (label, planned), ended in zip(tuning.tries.items(), outcomes.values(), strict=True)
     }
     own = {recipe.label: _own_rate(recipe) for recipe in plan.recipes}
-    chosen = {label: choose(ones, own[label], measured.metric) for label, ones in tries.items()}
+    chosen = {label: choose(trials, own[label], measured.metric) for label, trials in tries.items()}
     done = replace(measured, tries=tries, chosen=chosen)
     done.write(folder)
     return done
@@ -114,7 +105,7 @@ def _after(job: Job, outcome: Outcome) -> None:
         raise UserError(f"{job.label}: {outcome.error}")
     run = newest_run(job.folder)
     if run is not None and (outcome.finished or outcome.diverged):
-        # A try is asked for its figures alone, and a fully fine-tuned model weighs gigabytes.
+        # Only the figures of a try are needed, and the checkpoints of full fine-tuning take gigabytes.
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
 
 
@@ -130,7 +121,7 @@ def _own_rate(recipe: PlannedRecipe) -> float:
 
         rate = inspect.signature(TextClassifier).parameters["learning_rate"].default
     try:
-        # YAML takes 1e-3, without a point, for a text.
+        # YAML reads 1e-3, which has no point, as a text.
         return float(rate)
     except (TypeError, ValueError) as error:
         raise UserError(f"{recipe.path}: model.learning_rate is {rate!r}: it must be a number") from error

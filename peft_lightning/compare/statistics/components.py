@@ -1,4 +1,4 @@
-"""Where scores vary: over reviews, over seeds, and over both together."""
+"""The variance components of scores: over reviews, over seeds, and the residual of both."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-# Its square, which degrees of freedom are divided by, is still a number.
+# The square of this, by which degrees of freedom are divided, does not underflow.
 LEAST_VARIANCE = 1e-100
 
 
 @dataclass(frozen=True)
 class Variance:
-    """The variance of an estimated mean, from its parts; all arrays are of one shape."""
+    """The variance of an estimated mean, in its parts; all arrays have the same shape."""
 
-    reviews: Floats  # the test sample's part
-    seeds: Floats  # the seeds' part, 0 where none was measured
+    reviews: Floats  # the part of the test sample
+    seeds: Floats  # the part of the seeds, 0 if it was not measured
     df: Floats  # Satterthwaite's degrees of freedom of the sum
 
     @property
@@ -37,9 +37,10 @@ class Components:
         seeds: Number of seeds of each method, shape (M,).
         mean: Mean score over seeds, shape (M,).
         covariance: Covariance over reviews of the methods' seed-mean scores, shape (M, M).
-        seed: Variance of a seed's mean score over all reviews there are, unbiased and so perhaps negative, shape (M,).
-        residual: Variance of a single answer by a single seed beyond its review and its seed, shape (M,).
-        binary: Whether answers are right or wrong, and their scores 1 or 0.
+        seed: Variance over seeds of the mean score on a population of reviews; unbiased, so it can be negative; shape
+            (M,).
+        residual: Variance of a single answer beyond the effects of its review and its seed, shape (M,).
+        binary: Whether answers are right or wrong, with scores of 1 or 0.
     """
 
     reviews: int
@@ -55,7 +56,7 @@ class Components:
         """Estimates the components by the two-way analysis of variance of each method (Searle et al. 1992).
 
         Args:
-            scores: Scores of each method, bool where answers are right or wrong, shape (seeds of the method, N).
+            scores: Scores of each method, bool if answers are right or wrong, shape (seeds of the method, N).
 
         Returns:
             The components, methods in the order of the mapping.
@@ -81,65 +82,62 @@ class Components:
 
     @property
     def seeds_measured(self) -> bool:
-        """Whether any method has the two seeds that it takes to see them spread."""
+        """Whether any method has two seeds or more, so that their spread can be estimated."""
         return bool((self.seeds > 1).any())
 
     def moderated(self) -> Floats:
-        """How much of each method's seed variance comes from which method's (Smyth 2004, with a fixed prior).
+        """Returns the weights that moderate each method's seed variance (Smyth 2004, with a fixed prior).
 
         Returns:
-            Weights, shape (M, M), with rows that add up to 1; all 0 where no method has two seeds.
+            The weight of every method's variance in that of each, shape (M, M). Rows add up to 1; all are 0 if no
+            method has two seeds.
         """
         df = self.seeds - 1
         if not self.seeds_measured:
             return np.zeros((len(df), len(df)))
-        # The pooled variance counts as much as the own one of a typical method; with one seed there is no own one.
+        # For a typical method the pooled variance counts as much as its own. A method with one seed has no own one.
         prior = df[df > 0].mean()
         pooled = (prior / (prior + df))[:, None] * (df / df.sum())
         own: Floats = pooled + np.diag(df / (prior + df))
         return own
 
     def of_means(self) -> Variance:
-        """The variance of each method's mean score.
-
-        Returns:
-            Its parts, shape (M,).
-        """
+        """Returns the variance of each method's mean score, in parts of shape (M,)."""
         squares = self.reviews * self.covariance.diagonal()
         if not self.binary:
             return self._with_seeds(self._over_reviews(squares), self.moderated() / self.seeds[:, None])
-        # Two imagined reviews right and two wrong (Agresti and Coull 1998), around the mean that they give.
+        # Two imagined reviews are right and two wrong (Agresti and Coull 1998); squares are around the new mean.
         n = self.reviews + 4
         centre = self.shrunk_mean()
         squares = squares + self.reviews * (self.mean - centre) ** 2 + 2 * centre**2 + 2 * (1 - centre) ** 2
         return self._with_seeds(squares / (n * (n - 1)), self.moderated() / self.seeds[:, None])
 
     def shrunk_mean(self) -> Floats:
-        """Mean after two imagined reviews right and two wrong, the centre of Agresti and Coull's interval.
+        """Returns the centres of Agresti and Coull's intervals: means with two imagined reviews right and two wrong.
 
         Returns:
-            Means, shape (M,); as they were measured where answers are not right or wrong.
+            Means, shape (M,); the measured ones if answers are not right or wrong.
         """
         if not self.binary:
             return self.mean
         return (self.reviews * self.mean + 2) / (self.reviews + 4)
 
     def of_differences(self, first: Integers, second: Integers) -> Variance:
-        """The variance of differences between methods.
+        """Returns the variance of differences between methods.
 
         Args:
-            first: Numbers of the methods, shape (P,).
-            second: Numbers of those subtracted from them, shape (P,).
+            first: Indices of the methods, shape (P,).
+            second: Indices of the methods that are subtracted from them, shape (P,).
 
         Returns:
-            Its parts, shape (P,).
+            The variance, in parts of shape (P,).
         """
         own = self.covariance.diagonal()
         squares = self.reviews * np.maximum(0, own[first] + own[second] - 2 * self.covariance[first, second])
         weights = self.moderated() / self.seeds[:, None]
         if not self.binary:
             return self._with_seeds(self._over_reviews(squares), weights[first] + weights[second])
-        # One imagined review won by either side (Bonett and Price 2012), around the mean that they give.
+        # Each side wins one imagined review (Bonett and Price 2012); squares are around the new mean.
         n = self.reviews + 2
         difference = self.mean[first] - self.mean[second]
         centre = difference * self.reviews / n
@@ -147,33 +145,30 @@ class Components:
         return self._with_seeds(squares / (n * (n - 1)), weights[first] + weights[second])
 
     def _over_reviews(self, squares: Floats) -> Floats:
-        """The variance of a mean over reviews, from its sum of squares; never 0: nothing could be held against that."""
+        """Returns the variance of a mean over reviews from its sum of squares; never 0, because it is a divisor."""
         variance: Floats = squares / (self.reviews * (self.reviews - 1))
         return np.maximum(variance, LEAST_VARIANCE)
 
     def _with_seeds(self, reviews: Floats, weights: Floats) -> Variance:
-        """Adds the seeds' part, linear in the methods' components: weights of shape (…, M)."""
+        """Adds the part of the seeds, a sum of the methods' components with weights of shape (…, M)."""
         seeds = np.maximum(0, weights @ self.seed)
-        # What a method's seeds show is uncertain as a whole, with the residuals that are taken off again.
+        # The observed variance between seeds, residuals included, is uncertain, and not only what remains without them.
         shown = np.maximum(0, self.seed + self.residual / self.reviews)
         uncertain = (weights * shown) ** 2 @ (1 / np.maximum(1, self.seeds - 1)) + reviews**2 / (self.reviews - 1)
-        # Residuals that methods share cancel in `reviews` and not in what the seeds show, which must not leave the sum
-        # fewer degrees of freedom than the seeds themselves have.
+        # Residuals that methods share cancel in `reviews` and not in `shown`. That must not give the sum fewer degrees
+        # of freedom than the seeds themselves have.
         larger = np.maximum(reviews + seeds, weights @ shown)
         return Variance(reviews, seeds, larger**2 / uncertain)
 
     def expected_with(self, reviews: int | None = None, seeds: int | None = None) -> "Components":
-        """What the components would be expected to be in a larger experiment.
+        """Returns the components to expect in a larger experiment.
 
         Args:
-            reviews: Number of reviews; None for as many as there are.
-            seeds: Number of seeds of every method; None for as many as each has.
-
-        Returns:
-            The components.
+            reviews: Number of reviews; None for the number here.
+            seeds: Number of seeds of every method; None for the number that each has.
         """
         planned = self.seeds if seeds is None else np.full_like(self.seeds, seeds)
-        # A method with a single seed borrows what the others show.
+        # A method with a single seed takes the components of the others.
         alone = (self.seeds == 1)[:, None]
         weights = np.where(alone, self.moderated(), np.eye(len(self.seeds)))
         residual = weights @ self.residual

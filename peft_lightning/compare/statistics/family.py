@@ -1,4 +1,4 @@
-"""Correcting the p-values of all pairs of methods for how many pairs there are."""
+"""Corrects the p-values of all pairs of methods for the number of pairs (Shaffer 1986)."""
 
 from functools import cache
 
@@ -10,13 +10,13 @@ Floats = npt.NDArray[np.float64]
 
 @cache
 def possible_equalities(methods: int) -> frozenset[int]:
-    """The numbers of pairs that can be equal at once: equality is transitive, so not every number can.
+    """Returns the numbers of pairs that can be equal at once. Equality is transitive, so not every number can.
 
     Args:
         methods: Number of methods, 0 or more.
 
     Returns:
-        The numbers, 0 and that of all pairs among them (Shaffer 1986, section 4).
+        The numbers, including 0 and the number of all pairs (Shaffer 1986, section 4).
     """
     if methods < 2:
         return frozenset({0})
@@ -32,14 +32,14 @@ def corrected(p_values: Floats, methods: int) -> Floats:
     """Corrects the p-values of all pairs (Shaffer 1986, "Modified sequentially rejective multiple test procedures").
 
     Args:
-        p_values: One for each pair of methods, shape (P,), P = M (M − 1) / 2.
+        p_values: A p-value for each pair of methods, shape (P,), P = M (M − 1) / 2.
         methods: Number of methods M.
 
     Returns:
-        Corrected p-values, in 0 to 1, shape (P,): those of at most 0.05 may be believed together at 5 %.
+        Corrected p-values in 0 to 1, shape (P,). Those of at most 0.05 hold together with a family-wise error of 5 %.
     """
     order = np.argsort(p_values, kind="stable")
-    # With k hypotheses rejected at most P − k are true, and of those numbers only the possible ones count.
+    # After k rejections at most P − k hypotheses are true, and only possible numbers of them count.
     possible = np.array(sorted(possible_equalities(methods)))
     factors = possible[np.searchsorted(possible, len(p_values) - np.arange(len(p_values)), side="right") - 1]
     result = np.empty_like(p_values)

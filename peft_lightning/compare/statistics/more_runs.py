@@ -1,4 +1,4 @@
-"""How much larger an experiment would have to be to tell two methods apart."""
+"""Estimates how many reviews or seeds would tell two methods apart."""
 
 from collections.abc import Callable
 
@@ -7,22 +7,22 @@ import numpy as np
 from peft_lightning.compare.statistics.components import Components
 
 POWER = 0.8
-# Beyond these the answer is of no use to anybody.
+# Larger numbers are not reported, because nobody could use them.
 MOST_REVIEWS = 10_000_000
 MOST_SEEDS = 1_000
 
 
 def power(components: Components, first: int, second: int, level: float) -> float:
-    """The chance that the difference between two methods, if it is what was measured, is found.
+    """Returns the power of the test of two methods, if their true difference is the measured one.
 
     Args:
         components: The experiment.
-        first: Number of one method.
-        second: Number of the other.
+        first: Index of a method.
+        second: Index of the other method.
         level: Two-sided level of the test, in 0 to 1.
 
     Returns:
-        The chance, in 0 to 1, by the noncentral t distribution.
+        The power in 0 to 1, by the noncentral t distribution.
     """
     from scipy import special
 
@@ -33,19 +33,19 @@ def power(components: Components, first: int, second: int, level: float) -> floa
 
 
 def reviews_needed(components: Components, first: int, second: int, level: float) -> int | None:
-    """The number of reviews that would tell two methods apart at the same seeds, with a power of 80 %.
+    """Returns the number of reviews that would tell two methods apart with the same seeds, at a power of 80 %.
 
-    It takes the difference measured for the true one, which it is not (Hoenig and Heisey 2001, "The abuse of power"):
-    an order of magnitude, not a promise.
+    It assumes that the true difference is the measured one, which it is not (Hoenig and Heisey 2001, "The abuse of
+    power"). So the number is an order of magnitude, not a promise.
 
     Args:
         components: The experiment.
-        first: Number of one method.
-        second: Number of the other.
+        first: Index of a method.
+        second: Index of the other method.
         level: Two-sided level of the test, in 0 to 1.
 
     Returns:
-        The number; None where ten millions would not do, because seeds spread too much or the difference is too small.
+        The number; None if ten million are not enough, because seeds spread too much or the difference is too small.
     """
 
     def enough(reviews: int) -> bool:
@@ -55,17 +55,17 @@ def reviews_needed(components: Components, first: int, second: int, level: float
 
 
 def seeds_needed(components: Components, first: int, second: int, level: float) -> int | None:
-    """The number of seeds of every method that would tell two methods apart on the same reviews, with a power of 80 %.
+    """Returns the number of seeds of every method that would tell two apart on the same reviews, at a power of 80 %.
 
     Args:
         components: The experiment.
-        first: Number of one method.
-        second: Number of the other.
+        first: Index of a method.
+        second: Index of the other method.
         level: Two-sided level of the test, in 0 to 1.
 
     Returns:
-        The number; None where a thousand would not do, because the test sample is too small for the difference, or
-        where no method has two seeds.
+        The number; None if a thousand are not enough, because the test sample is too small for the difference, or if
+        no method has two seeds.
     """
 
     def enough(seeds: int) -> bool:
@@ -75,7 +75,7 @@ def seeds_needed(components: Components, first: int, second: int, level: float) 
 
 
 def _least(enough: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The least number that is enough, by bisection."""
+    """Returns the least number that is enough, found by bisection; None if ``high`` is not."""
     if low > high or not enough(high):
         return None
     while low < high:

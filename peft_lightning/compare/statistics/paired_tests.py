@@ -1,4 +1,4 @@
-"""From the scores of all runs to means with intervals and differences with tests."""
+"""Computes means with intervals, and differences with tests, from the scores of all runs."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval, in the unit of what it is of: of shares 0.01 is one percentage point."""
+    """An interval, in the unit of its quantity; for shares 0.01 is one percentage point."""
 
     low: float
     high: float
@@ -27,17 +27,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class MethodScore:
-    """How good a method is, by its mean score: the accuracy of right and wrong answers. Intervals are of 95 %.
+    """A method's mean score, which is the accuracy if answers are right or wrong. Intervals are of 95 %.
 
     Args:
-        method: The name.
+        method: The method's name.
         seeds: Number of seeds it was trained with.
         mean: Mean score over the seeds.
-        interval: Of the score to expect with new seeds on new reviews. Where no method has two seeds it is
-            ``sample_interval``: of these trained models alone.
-        sample_interval: Of the score of these very trained models on new reviews.
-        seed_interval: Of the score to expect with new seeds on these very reviews, by Student's t over the seeds;
-            None with one seed.
+        interval: Interval of the score with new seeds on new reviews. If no method has two seeds, it is
+            ``sample_interval``.
+        sample_interval: Interval of the score of these trained models on new reviews.
+        seed_interval: Interval of the score with new seeds on these reviews, by Student's t over the seeds; None with
+            one seed.
         seed_sd: Standard deviation of the seeds' mean scores on these reviews; None with one seed.
     """
 
@@ -52,21 +52,21 @@ class MethodScore:
 
 @dataclass(frozen=True)
 class Difference:
-    """How two methods differ; of right and wrong answers 0.01 is one percentage point.
+    """The difference between two methods; for right and wrong answers 0.01 is one percentage point.
 
     Args:
         first: Name of one method.
         second: Name of the other.
         difference: Score of the first minus score of the second.
-        standard_error: Of the difference, over new seeds and new reviews.
-        df: Degrees of freedom of the t distribution that it is held against.
-        interval: Of 95 % for this pair alone.
-        p_value: That methods of equal scores differ by as much or more, for this pair alone.
-        corrected_p_value: Corrected for the number of pairs.
+        standard_error: Standard error of the difference, over new seeds and new reviews.
+        df: Degrees of freedom of the t distribution.
+        interval: 95 % interval for this pair alone.
+        p_value: Probability that methods of equal scores differ by as much or more, for this pair alone.
+        corrected_p_value: The p-value corrected for the number of pairs.
         told_apart: Whether the corrected p-value is at most 5 %.
-        reviews_needed: How many reviews at the same seeds would tell them apart with a power of 80 %, were the
-            difference what was measured; None where they are told apart, or where more reviews alone could not.
-        seeds_needed: How many seeds of every method on the same reviews; None likewise.
+        reviews_needed: Number of reviews that would tell them apart with the same seeds at a power of 80 %, if the
+            true difference is the measured one; None if they are told apart, or if more reviews are not enough.
+        seeds_needed: Number of seeds of every method that would do so on the same reviews; None likewise.
     """
 
     first: str
@@ -84,13 +84,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the runs of a comparison say about the methods.
+    """The statistics of the methods of a comparison.
 
     Args:
         reviews: Number of test reviews.
-        seeds_measured: Whether any method has two seeds, so that their spread is part of the intervals.
-        methods: One entry a method, in the order given.
-        differences: One entry a pair, in the order of ``itertools.combinations``.
+        seeds_measured: Whether any method has two seeds, so that intervals include their spread.
+        methods: One entry for each method, in the order of the scores.
+        differences: One entry for each pair, in the order of ``itertools.combinations``.
     """
 
     reviews: int
@@ -100,14 +100,16 @@ class Statistics:
 
 
 def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> Statistics:
-    """Compares methods trained with several seeds on the same test reviews (the package's docstring argues how).
+    """Compares methods that were trained with several seeds and tested on the same reviews.
+
+    The package's docstring explains the method.
 
     Args:
-        scores: For each method which answers were right: True or False, or 1 or 0, or else how good they were, in
-            floats, higher is better; shape (seeds of the method, N), columns in the same order of reviews for all. One
+        scores: The scores of each method's answers: True or False, or 1 or 0, for right and wrong, or else floats,
+            higher is better. Shape (seeds of the method, N), with columns in the same order of reviews for all. One
             seed is enough, and numbers of seeds may differ.
-        plan: Whether to work out how many reviews or seeds would tell apart what is not, which takes some
-            milliseconds a pair.
+        plan: Whether to estimate how many reviews or seeds would tell apart the pairs that are not, which takes some
+            milliseconds for each pair.
 
     Returns:
         Mean scores of M methods and differences of M (M − 1) / 2 pairs.
@@ -130,17 +132,17 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> S
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * error
     p_values = np.minimum(1, 2 * special.stdtr(variance.df, -np.abs(difference) / error))
     family = corrected(p_values, len(names))
-    # The largest difference that there can be.
+    # The largest possible difference.
     most = 1.0 if components.binary else math.inf
     differences = []
-    for number, (one, other) in enumerate(pairs.tolist()):
+    for number, (left, right) in enumerate(pairs.tolist()):
         told_apart = bool(family[number] <= LEVEL)
-        # At Bonferroni's level, the worst that the correction can ask of a pair.
-        wanted = (components, one, other, LEVEL / len(pairs))
+        # At Bonferroni's level, which is the strictest that the correction can require of a pair.
+        wanted = (components, left, right, LEVEL / len(pairs))
         differences.append(
             Difference(
-                first=names[one],
-                second=names[other],
+                first=names[left],
+                second=names[right],
                 difference=float(difference[number]),
                 standard_error=float(error[number]),
                 df=float(variance.df[number]),
@@ -156,13 +158,13 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> S
 
 
 def measure_methods(scores: Mapping[str, npt.ArrayLike]) -> tuple[MethodScore, ...]:
-    """Measures methods without comparing them; one alone will do.
+    """Measures one or more methods without comparing them.
 
     Args:
         scores: As for ``compare_methods``.
 
     Returns:
-        Their mean scores, in the order given.
+        Their mean scores, in the order of ``scores``.
 
     Raises:
         ValueError: If there is no method, fewer than two reviews, or an array is not of that shape and kind.
@@ -207,7 +209,7 @@ def _interval(centre: float, half: float, least: float, most: float) -> Interval
 
 
 def _checked(scores: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
-    """The scores as arrays, of bool where all are right or wrong."""
+    """Returns the scores as arrays, of bool if all are right or wrong."""
     arrays = {name: np.asarray(values) for name, values in scores.items()}
     reviews = None
     for name, values in arrays.items():

@@ -1,18 +1,18 @@
-"""The comparison in plain English."""
+"""Words the statistics of a comparison in plain English."""
 
 from peft_lightning.compare.statistics.paired_tests import Difference, Interval, Statistics
 from peft_lightning.task import Metric
 
 
 def verdict(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
-    """Says which differences are real, which are not told apart, and what would tell them apart.
+    """Says which methods differ, which are not told apart, and what would tell them apart.
 
     Args:
-        statistics: The comparison, with its plan.
-        metric: What the mean of its scores is.
+        statistics: The statistics, with the numbers of reviews and seeds needed.
+        metric: The metric that is the mean of the scores.
 
     Returns:
-        Sentences: what holds for all, the real differences, largest first, then the others, largest first.
+        Sentences: cautions, then the real differences, largest first, then the others, largest first.
     """
     ordered = sorted(statistics.differences, key=lambda pair: -abs(pair.difference))
     seeds = {method.method: method.seeds for method in statistics.methods}
@@ -29,15 +29,15 @@ def verdict(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
 
 
 def verdict_in_short(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
-    """Says the same in fewer words where no pair of several is told apart: one sentence for all of them.
+    """Returns the verdict in one sentence for all pairs, if there are several and none is told apart.
 
     Args:
-        statistics: The comparison, with its plan.
-        metric: What the mean of its scores is.
+        statistics: The statistics, with the numbers of reviews and seeds needed.
+        metric: The metric that is the mean of the scores.
 
     Returns:
-        Sentences: what holds for all, and the largest difference with what would tell that one apart; the whole
-        verdict where any pair is told apart.
+        Sentences: cautions, and the largest difference with what would tell that pair apart; the whole verdict if any
+        pair is told apart or there is only one.
     """
     pairs = statistics.differences
     if len(pairs) < 2 or any(pair.told_apart for pair in pairs):
@@ -121,10 +121,6 @@ def _number(count: int) -> str:
 
 
 def rounded_up(count: int) -> int:
-    """Rounds up to two digits: what a plan asks for is not known any better.
-
-    Args:
-        count: A number of reviews or seeds, 1 or more.
-    """
+    """Rounds a number of reviews or seeds, 1 or more, up to two digits; it is not known more precisely."""
     unit = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // unit) * unit

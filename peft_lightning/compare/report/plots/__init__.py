@@ -1,1 +1,1 @@
-"""The report's pictures: Matplotlib's SVG, inline, in colours and fonts that the page decides."""
+"""The report's pictures: inline SVG from Matplotlib, in the colours and fonts of the page."""

@@ -1,4 +1,4 @@
-"""How good recipes became, as points with intervals, and against what that cost."""
+"""Draws the recipes' headline metric: as points with intervals, and against memory or time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROW = 46
 LETTER = 7.2
-# Room for the figures on the right: 100.0 %, and 22.6 – 100.0 beside it.
+# Width for the figures on the right: 100.0 %, and 22.6 – 100.0 beside it.
 MARGIN = 170
 
 
@@ -29,11 +29,11 @@ def draw_headlines(rows: Sequence[Figures], by_seed: Mapping[str, Sequence[float
 
     Args:
         rows: The recipes' figures.
-        by_seed: The figure of each seed, by label.
+        by_seed: The metric of each seed, by the recipe's label.
         metric: The metric.
 
     Returns:
-        The picture and one sentence on its axis; both empty where nothing was tested.
+        The picture, and a sentence on its axis; both are empty if nothing was tested.
     """
     shown = [(number, row) for number, row in enumerate(rows) if row.headline is not None]
     if not shown:
@@ -85,15 +85,15 @@ def draw_tradeoff(
     """Draws the headline metric against a cost and marks the Pareto front.
 
     Args:
-        name: The picture's word.
+        name: A word that is unique among the page's pictures.
         rows: The recipes' figures.
-        costs: What each costs, by label.
+        costs: Each recipe's cost, by its label.
         axis: The title of the cost's axis, with its unit.
-        in_words: The cost in running text.
+        in_words: The name of the cost in running text.
         metric: The metric.
 
     Returns:
-        The picture and the labels on the front, cheapest first; empty with fewer than two points.
+        The picture, and the labels on the front, cheapest first; both are empty with fewer than two points.
     """
     points = {
         row.label: (costs[row.label], row.headline) for row in rows if row.label in costs and row.headline is not None
@@ -148,7 +148,7 @@ def draw_tradeoff(
 
 
 def _beside(axes: Axes, place: int, distance: int, text: str, **looks: Any) -> None:
-    """Writes a figure in a column of its own, so many units to the right of the axes."""
+    """Writes a figure in a column ``distance`` units to the right of the axes."""
     axes.annotate(
         text,
         (1.0, place),
@@ -161,7 +161,7 @@ def _beside(axes: Axes, place: int, distance: int, text: str, **looks: Any) -> N
 
 
 def _band(axes: Axes, steps: Sequence[tuple[float, float]]) -> list[Box]:
-    """The boxes of the front's band, which labels had better not cover."""
+    """Returns the boxes of the front's band, which labels should not cover."""
     shown = axes.transData.transform(steps).tolist()
     boxes: list[Box] = []
     for (x, y), (next_x, next_y) in itertools.pairwise(shown):
@@ -173,7 +173,7 @@ def _limits(rows: Sequence[Figures], by_seed: Mapping[str, Sequence[float]], met
     values = [row.headline for row in rows if row.headline is not None]
     values += [end for row in rows if row.interval is not None for end in (row.interval.low, row.interval.high)]
     values += [value for row in rows for value in by_seed.get(row.label, ())]
-    # Where all are alike a metric without ends has no scale but its own size.
+    # If all values are equal, the scale of a metric without bounds is taken from their size.
     size = 1.0 if math.isfinite(metric.highest - metric.lowest) else max(map(abs, values))
     room = max(0.06 * (max(values) - min(values)), 0.004 * size)
     return max(metric.lowest, min(values) - room), min(metric.highest, max(values) + room)

@@ -1,4 +1,4 @@
-"""A recipe's learning curves, all its seeds, on axes that all recipes share."""
+"""Draws a recipe's learning curves with all its seeds, on axes that all recipes share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Limits = tuple[float, float]
-# Every panel shows every run: more points than its width has pixels would only make the page heavy.
+# Points of a curve. Every panel shows every run, and more points than pixels would only make the page larger.
 BUCKETS = 120
 
 
@@ -22,9 +22,10 @@ def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]])
     """Draws training and validation loss above the validation metric, by step.
 
     Args:
-        label: The recipe.
-        number: Its place among the recipes.
-        curves: The curves of every recipe, one entry a seed; the others' set the limits and show as shadows.
+        label: The recipe's label.
+        number: Its position among the recipes.
+        curves: The curves of every recipe, one entry for each seed. Those of the others are drawn in grey, and set the
+            limits too.
 
     Returns:
         The picture.
@@ -33,7 +34,7 @@ def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]])
 
     name, width, height = f"curves-{number}", 256, 310
     color, _ = series(number)
-    every = [one for seeds in curves.values() for one in seeds]
+    every = [curve for seeds in curves.values() for curve in seeds]
     metric = every[0].metric
     with drawing(name, width, height) as figure:
         loss, validation = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
@@ -42,16 +43,16 @@ def draw_curves(label: str, number: int, curves: Mapping[str, Sequence[Curves]])
         )
         for other, seeds in curves.items():
             if other != label:
-                for one in seeds:
-                    _smoothed(loss, one, color=GHOST, linewidth=1.0)
-                    _validations(validation, one, metric.validation, color=GHOST, linewidth=1.0)
-        for one in curves[label]:
-            _smoothed(loss, one, color=color, linewidth=1.3)
-            _validations(loss, one, "val/loss", color=color, linewidth=1.0, linestyle=(0, (2, 2)), marker=".")
-            _validations(validation, one, metric.validation, color=color, linewidth=1.3, marker=".")
+                for curve in seeds:
+                    _smoothed(loss, curve, color=GHOST, linewidth=1.0)
+                    _validations(validation, curve, metric.validation, color=GHOST, linewidth=1.0)
+        for curve in curves[label]:
+            _smoothed(loss, curve, color=color, linewidth=1.3)
+            _validations(loss, curve, "val/loss", color=color, linewidth=1.0, linestyle=(0, (2, 2)), marker=".")
+            _validations(validation, curve, metric.validation, color=color, linewidth=1.3, marker=".")
         loss.set_ylim(_limits(every, ("train/loss", "val/loss")))
         validation.set_ylim(_limits(every, (metric.validation,)))
-        validation.set_xlim(0, 1.03 * max(1, *(one.step for one in every)))
+        validation.set_xlim(0, 1.03 * max(1, *(curve.step for curve in every)))
         validation.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         validation.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         validation.yaxis.set_major_formatter(lambda value, _: metric.tick(value))
@@ -72,7 +73,7 @@ def _smoothed(axes: Axes, curves: Curves, **looks: object) -> None:
 
 def _validations(axes: Axes, curves: Curves, name: str, **looks: object) -> None:
     if (points := curves.points(name)) is not None:
-        # Without a line to draw, a single validation would leave no trace.
+        # A single validation has no line, so it is drawn as a point.
         if len(points[0]) == 1:
             looks = {**looks, "marker": "."}
         shown = decimate(points[1], BUCKETS)
@@ -80,7 +81,7 @@ def _validations(axes: Axes, curves: Curves, name: str, **looks: object) -> None
 
 
 def _limits(curves: Iterable[Curves], names: Sequence[str]) -> Limits:
-    found = [points for one in curves for name in names if (points := one.points(name)) is not None]
+    found = [points for curve in curves for name in names if (points := curve.points(name)) is not None]
     if not found:
         return 0.0, 1.0
     values = np.concatenate([smooth(values)[0] if "train" in names[0] else values for _, values in found])
@@ -92,6 +93,8 @@ def _limits(curves: Iterable[Curves], names: Sequence[str]) -> Limits:
 def _in_words(label: str, curves: Sequence[Curves]) -> str:
     seeds = "1 seed" if len(curves) == 1 else f"{len(curves)} seeds"
     metric = curves[0].metric
-    best = [metric.best(points[1].tolist()) for one in curves if (points := one.points(metric.validation)) is not None]
+    best = [
+        metric.best(points[1].tolist()) for curve in curves if (points := curve.points(metric.validation)) is not None
+    ]
     text = f"Learning curves of {label}, {seeds}"
     return f"{text}: validation {metric.name} peaked at {', '.join(map(metric.words, best))}." if best else text

@@ -1,4 +1,4 @@
-"""What fills the memory: weights, gradients, optimiser state, activations."""
+"""Draws the parts of each recipe's memory: weights, gradients, optimiser state, activations."""
 
 from __future__ import annotations
 
@@ -14,28 +14,21 @@ NAMES = ("weights", "gradients", "optimiser", "activations")
 
 
 def parts(row: Figures) -> tuple[float | None, ...]:
-    """Returns the parts of a recipe's memory in GiB, in the order of ``NAMES``.
-
-    Args:
-        row: The recipe's figures.
-    """
+    """Returns the parts of a recipe's memory in GiB, in the order of ``NAMES``."""
     return row.weights_gib, row.gradients_gib, row.optimizer_gib, row.activations_gib
 
 
 def draw_memory(rows: Sequence[Figures]) -> str:
     """Draws the parts as stacked bars.
 
-    Args:
-        rows: The recipes' figures.
-
     Returns:
-        The picture; empty where nothing was measured.
+        The picture; empty if nothing was measured.
     """
     shown = [row for row in rows if row.weights_gib is not None]
     if not shown:
         return ""
     totals = [sum(part or 0.0 for part in parts(row)) for row in shown]
-    # Small models are told in MiB, so that the axis does not count in hundredths.
+    # Below 0.25 GiB the axis is in MiB, so that it does not count in hundredths.
     unit, scale = ("GiB", 1.0) if max(totals) >= 0.25 else ("MiB", 1024.0)
     name, width, height = "memory", 600, ROW * len(shown) + 46
     left = min(190.0, 22 + LETTER * max(len(row.label) for row in shown))
@@ -60,5 +53,5 @@ def draw_memory(rows: Sequence[Figures]) -> str:
 
 
 def _in_words(row: Figures) -> str:
-    said = [f"{name} {gibibytes(part)}" for name, part in zip(NAMES, parts(row), strict=True) if part is not None]
-    return f"{row.label}: {', '.join(said)}"
+    sizes = [f"{name} {gibibytes(part)}" for name, part in zip(NAMES, parts(row), strict=True) if part is not None]
+    return f"{row.label}: {', '.join(sizes)}"

@@ -1,4 +1,4 @@
-"""Labels beside points, placed so that none covers another, a point or an interval."""
+"""Places labels beside points so that none covers another label, a point or an interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Box = tuple[float, float, float, float]
-# Where a label may stand: the unit vector from its point, and how the label hangs on its end.
+# Where a label may stand: the unit vector from its point, and the label's alignment at the end of that vector.
 PLACES = (
     (1.0, 0.0, "left", "center"),
     (-1.0, 0.0, "right", "center"),
@@ -29,14 +29,14 @@ LEADER_FROM = 16
 def place_labels(
     axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str], taken: Sequence[Box], **looks: object
 ) -> None:
-    """Writes a text beside each point, as near as there is room, with a thin line where it is not beside it.
+    """Writes a label as near to each point as there is room, with a thin line to the point if it is far.
 
     Args:
-        axes: Where; its limits must not change afterwards.
-        points: The points, in the axes' data.
+        axes: The axes, whose limits must not change afterwards.
+        points: The points, in data coordinates.
         texts: Their labels.
-        taken: Boxes to keep clear of, in the figure's units: left, bottom, right, top.
-        looks: Matplotlib's options of the text.
+        taken: Boxes to keep clear, in the figure's units: left, bottom, right, top.
+        looks: Matplotlib's options for the text.
     """
     from peft_lightning.compare.report.plots.svg import FAINT
 
@@ -44,8 +44,10 @@ def place_labels(
     frame = axes.get_window_extent(renderer)
     shown = [tuple(axes.transData.transform(point)) for point in points]
     boxes = [*taken, *((x - 6, y - 6, x + 6, y + 6) for x, y in shown)]
-    # The crowded ones choose first: they have the fewest places.
-    crowded = sorted(range(len(points)), key=lambda one: sum(_near(shown[one], other) for other in shown), reverse=True)
+    # Crowded points choose first, because they have the fewest free places.
+    crowded = sorted(
+        range(len(points)), key=lambda index: sum(_near(shown[index], other) for other in shown), reverse=True
+    )
     for number in crowded:
         label = axes.annotate(texts[number], points[number], textcoords="offset points", xytext=(0, 0), **looks)  # type: ignore[arg-type]
         best: tuple[float, int, tuple[float, float, str, str]] | None = None
@@ -79,11 +81,11 @@ def place_labels(
             )
 
 
-def _near(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    return float(np.exp(-np.hypot(one[0] - other[0], one[1] - other[1]) / 40))
+def _near(point: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return float(np.exp(-np.hypot(point[0] - other[0], point[1] - other[1]) / 40))
 
 
-def _overlap(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def _overlap(box: Box, other: Box) -> float:
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
     return width * height if width > 0 and height > 0 else 0.0

@@ -1,6 +1,6 @@
-"""From a Matplotlib figure to an SVG inside a page: its colours are the page's variables, its text the page's text.
+"""Turns a Matplotlib figure into inline SVG with the colours and fonts of the page.
 
-One picture serves dark, light and print: it is drawn in stand-in colours, which then become CSS variables.
+The same picture serves dark, light and print: it is drawn in stand-in colours, which CSS variables then replace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Stand-ins, all different and none of them black or white, which Matplotlib uses by itself.
+# Stand-in colours, all different. None is black or white, which Matplotlib uses by itself.
 INK, FAINT, LINE, SURFACE, GHOST, FRONT = (f"#0000a{number}" for number in range(1, 7))
 SERIES = tuple(f"#0000b{number}" for number in range(1, 9))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
@@ -54,7 +54,7 @@ STYLE = {
     "lines.solid_capstyle": "round",
 }
 NUMBER = re.compile(r"-?\d+\.\d{3,}")
-# A figure's inch has 72 of the SVG's units, whatever the resolution.
+# An inch of a figure has 72 SVG units at any resolution.
 UNITS_PER_INCH = 72
 
 
@@ -62,22 +62,22 @@ def series(number: int) -> tuple[str, str]:
     """Returns the colour and the marker of a recipe.
 
     Args:
-        number: Its place among the recipes; beyond eight they repeat, which is why everything is labelled as well.
+        number: Its position among the recipes. Beyond eight colours repeat, so pictures have labels too.
     """
     return SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
 
 
 @contextmanager
 def drawing(name: str, width: int, height: int) -> Iterator[Figure]:
-    """Makes a figure to draw on; the user's own style could ask for LaTeX, and is put back afterwards.
+    """Makes a figure to draw on, in the report's style. The user's own style, which may need LaTeX, is restored after.
 
     Args:
-        name: A word of its own for each picture of a page.
-        width: In units of the picture: CSS pixels where it is shown at full size.
-        height: Likewise.
+        name: A word that is unique among the page's pictures.
+        width: Width in the picture's units, which are CSS pixels at full size.
+        height: Height in the same units.
 
     Yields:
-        An empty figure, no pyplot involved.
+        An empty figure, made without pyplot.
     """
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -90,12 +90,12 @@ def drawing(name: str, width: int, height: int) -> Iterator[Figure]:
 
 
 def as_svg(figure: Figure, name: str, description: str) -> str:
-    """Turns a figure into an element of a page; to be called within ``drawing``.
+    """Turns a figure into an element of a page. Call it within ``drawing``.
 
     Args:
         figure: The figure.
-        name: The picture's word, which keeps its ids apart from those of the page's other pictures.
-        description: What a screen reader says in its place.
+        name: The picture's unique word, which prefixes its ids.
+        description: The text for screen readers.
 
     Returns:
         An ``<svg>`` element.
@@ -106,7 +106,7 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
     text = content.getvalue().decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    # Matplotlib's own style element would be the whole page's.
+    # Matplotlib's style element would apply to the whole page.
     text = re.sub(r"<style[^>]*>.*?</style>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*</defs>\s*", "", text)
@@ -120,7 +120,7 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"font-family: [^;\"]*(; )?", "", text)
     text = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", text)
-    # A hundredth of a pixel is all that anybody can see.
+    # Two decimals are enough: nobody sees less than a hundredth of a pixel.
     text = re.sub(r'\b(?:d|x|y|transform)="[^"]*"', lambda match: NUMBER.sub(_rounded, match[0]), text)
     for color, variable in VARIABLES.items():
         text = text.replace(color, f"var({variable})")

@@ -1,1 +1,1 @@
-"""What each section of the page says, as plain values for its template."""
+"""The content of the page's sections, as plain values for its template."""

@@ -1,4 +1,4 @@
-"""The sections on single answers: confusion of classes, and reviews on which recipes disagree."""
+"""The sections on answers: the confusion of classes, and the reviews on which recipes disagree."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SUMMARY_LETTERS, TEXT_LETTERS = 72, 1200
 
 
 def confusions(study: Study, findings: Findings, labelled: Task | None) -> list[dict[str, Any]]:
-    """Shows how often each class was taken for each; nothing where there are no classes.
+    """Returns the confusion matrix of each recipe; empty if the task has no classes.
 
     Args:
         study: The runs.
         findings: Their answers.
-        labelled: What the answers are to, with the names of classes where those are known.
+        labelled: The answers' task, with the names of classes if those are known.
     """
     shown = []
     for number, recipe in enumerate(study.recipes):
         answers = findings.confusions.get(recipe.label)
         if not answers:
             continue
-        counts = [counted for one in answers if (counted := one.confusion()) is not None]
+        counts = [counted for seed in answers if (counted := seed.confusion()) is not None]
         if not counts:
             continue
         matrix = np.sum(counts, axis=0)
@@ -63,12 +63,12 @@ def confusions(study: Study, findings: Findings, labelled: Task | None) -> list[
 
 
 def disputed(findings: Findings, labelled: Task | None, texts: Texts | str) -> dict[str, Any] | None:
-    """Shows the reviews that recipes answer differently; None with fewer than two recipes.
+    """Returns the reviews on which recipes disagree; None with fewer than two recipes.
 
     Args:
         findings: The answers.
-        labelled: What the answers are to, with the names of classes where those are known.
-        texts: The reviews' texts, or why there are none.
+        labelled: The answers' task, with the names of classes if those are known.
+        texts: The reviews' texts, or a sentence that says why there are none.
     """
     found = find_disagreements(findings.answers)
     if found is None or labelled is None:
@@ -82,7 +82,7 @@ def disputed(findings: Findings, labelled: Task | None, texts: Texts | str) -> d
     if not found.shown:
         note = "No review divides the recipes in most of their seeds."
     by_id = {} if isinstance(texts, str) else texts.by_id
-    counts = {label: len(some) for label, some in findings.answers.items()}
+    counts = {label: len(seeds) for label, seeds in findings.answers.items()}
     return {
         "summary": summary,
         "note": note,
@@ -93,11 +93,7 @@ def disputed(findings: Findings, labelled: Task | None, texts: Texts | str) -> d
 
 
 def disputed_ids(findings: Findings) -> list[int]:
-    """Lists the reviews whose texts are wanted.
-
-    Args:
-        findings: The answers.
-    """
+    """Returns the ids of the reviews on which recipes disagree, whose texts the page shows."""
     found = find_disagreements(findings.answers)
     return [review.id for review in found.shown] if found is not None else []
 

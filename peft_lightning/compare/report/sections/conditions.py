@@ -1,4 +1,4 @@
-"""The sections on what was the same for all recipes and what was not."""
+"""The sections on the recipes' conditions: settings that differ, and learning rates that were tried."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from peft_lightning.compare.stages.tuning import Try, Tuning, tuning_in_words
 
 
 def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide: Hiding) -> dict[str, Any]:
-    """Lists what differs beyond the method.
+    """Returns what differs between recipes beyond the method.
 
     Args:
         study: The runs.
-        surroundings: What they ran on.
-        hide: What is done to what may hold paths of this machine.
+        surroundings: The devices, versions, backbones and engines of the runs.
+        hide: Changes texts and settings that may contain paths of this machine.
     """
     configs = {recipe.label: config for recipe in study.recipes if (config := recipe.config) is not None}
     tried = study.tuning.tried if study.tuning else None
@@ -61,11 +61,7 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
 
 
 def describe_tuning(study: Study) -> dict[str, Any] | None:
-    """Lists the learning rates tried; None where that was not recorded.
-
-    Args:
-        study: The runs.
-    """
+    """Returns the learning rates tried; None if that was not recorded."""
     tuning = study.tuning
     if tuning is None:
         return None
@@ -73,25 +69,25 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
         {
             "label": label,
             "first": len(tries) if place == 0 else 0,
-            "rate": words.scientific(one.learning_rate),
-            "validation": "diverged" if one.diverged else tuning.metric.words(one.validation),
-            "loss": words.number(one.val_loss),
-            "chosen": one.learning_rate == tuning.chosen.get(label),
+            "rate": words.scientific(trial.learning_rate),
+            "validation": "diverged" if trial.diverged else tuning.metric.words(trial.validation),
+            "loss": words.number(trial.val_loss),
+            "chosen": trial.learning_rate == tuning.chosen.get(label),
         }
         for label, tries in tuning.tries.items()
-        for place, one in enumerate(tries)
+        for place, trial in enumerate(tries)
     ]
     return {
         "metric": tuning.metric,
         "note": _tried(study),
-        "chosen": [f"{said}." for said in tuning_in_words(_measured(tuning))],
+        "chosen": [f"{sentence}." for sentence in tuning_in_words(_measured(tuning))],
         "rows": rows,
     }
 
 
 def _measured(tuning: Tuning) -> Tuning:
-    """Leaves out what was to be tried and has no result: it was not tried, and is no lowest or highest rate."""
-    measured = {label: tuple(one for one in tries if one.tried) for label, tries in tuning.tries.items()}
+    """Leaves out the rates without a result: they were not tried, and do not count as the lowest or highest."""
+    measured = {label: tuple(trial for trial in tries if trial.tried) for label, tries in tuning.tries.items()}
     return replace(
         tuning, tries=measured, chosen={label: rate for label, rate in tuning.chosen.items() if label in measured}
     )
@@ -103,8 +99,8 @@ def _tried(study: Study) -> str:
         return "How many learning rates were tried for each recipe is not recorded."
     sentences = [
         _counted(tuning),
-        *_listed(tuning, lambda one: one.diverged, "Diverged"),
-        *_listed(tuning, lambda one: not one.tried, "Without a result, and not counted as tried"),
+        *_listed(tuning, lambda trial: trial.diverged, "Diverged"),
+        *_listed(tuning, lambda trial: not trial.tried, "Without a result, and not counted as tried"),
     ]
     unknown = [recipe.label for recipe in study.recipes if recipe.label not in tuning.tries]
     if unknown:
@@ -117,40 +113,42 @@ def _counted(tuning: Tuning) -> str:
     if counts == {tuning.budget}:
         rates = "1 learning rate" if tuning.budget == 1 else f"{tuning.budget} learning rates"
         return f"The same number of learning rates was tried for each tuned recipe: {rates}."
-    told = "; ".join(f"{label} {count}" for label, count in tuning.tried.items())
+    by_recipe = "; ".join(f"{label} {count}" for label, count in tuning.tried.items())
     if len(counts) < 2:
-        return f"Fewer learning rates were tried for each tuned recipe than the {tuning.budget} planned ({told})."
-    return f"Not the same number of learning rates was tried for each recipe ({told})."
+        return f"Fewer learning rates were tried for each tuned recipe than the {tuning.budget} planned ({by_recipe})."
+    return f"Not the same number of learning rates was tried for each recipe ({by_recipe})."
 
 
 def _listed(tuning: Tuning, which: Callable[[Try], bool], what: str) -> list[str]:
-    """The rates of which something is to be said; no sentence where there are none."""
+    """Returns a sentence on the rates for which ``which`` holds; no sentence if there are none."""
     found = {
-        label: [words.scientific(one.learning_rate) for one in tries if which(one)]
+        label: [words.scientific(trial.learning_rate) for trial in tries if which(trial)]
         for label, tries in tuning.tries.items()
     }
-    told = "; ".join(f"{listing(rates)} for {label}" for label, rates in found.items() if rates)
-    return [f"{what}: {told}."] if told else []
+    by_recipe = "; ".join(f"{listing(rates)} for {label}" for label, rates in found.items() if rates)
+    return [f"{what}: {by_recipe}."] if by_recipe else []
 
 
 def _loud(differences: tuple[SettingDifference, ...], study: Study) -> str:
-    """The settings that touch a result by themselves, and what they touch."""
-    told = [
+    """Names the settings that change a result by themselves, and the results."""
+    clauses = [
         f"{difference.setting} touches {_touched(difference, study)}"
         for difference in differences
         if difference.weight.touches
     ]
-    return f"{'; '.join(told)}." if told else ""
+    return f"{'; '.join(clauses)}." if clauses else ""
 
 
 def _touched(difference: SettingDifference, study: Study) -> str:
-    """The results that a setting touches by itself, in words; empty where none is known."""
+    """Names the results that a setting changes by itself; empty if none is known."""
     touches = difference.weight.touches
-    return listing([study.task.headline.name if one == "quality" else one for one in touches]) if touches else ""
+    return (
+        listing([study.task.headline.name if result == "quality" else result for result in touches]) if touches else ""
+    )
 
 
 def _unequal_runs(recipe: Recipe, hide: Hiding) -> list[str]:
-    """Says which settings the runs of one recipe do not share, as they should: their mean is of no one recipe."""
+    """Returns sentences on settings that differ between the runs of one recipe, which should have the same ones."""
     configs = {str(run.seed): run.config for run in recipe.runs if run.config is not None}
     return [
         f"The runs of {recipe.label} are not of one recipe: {setting} was "
@@ -163,11 +161,11 @@ def _unequal_runs(recipe: Recipe, hide: Hiding) -> list[str]:
 
 
 def _by_value(values: Mapping[str, Any], hide: Hiding) -> list[tuple[str, str]]:
-    """Each value with the recipes or seeds that have it, however many those are."""
+    """Returns each value with the recipes or seeds that have it, in words."""
     labels: dict[str, list[str]] = {}
     for label, value in values.items():
         labels.setdefault(_value(hide.value(value)), []).append(label)
-    return [(value, listing(some)) for value, some in labels.items()]
+    return [(value, listing(having)) for value, having in labels.items()]
 
 
 def _value(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The section on which differences are real."""
+"""The section on the tests of all pairs of recipes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ NO_TESTS = "There is nothing to test: it takes two recipes with finished runs th
 
 
 def describe_tests(findings: Findings, metric: Metric) -> dict[str, Any]:
-    """Lists the pairs, largest difference first, the better recipe named first.
-
-    Args:
-        findings: The statistics.
-        metric: What recipes are compared by.
-    """
+    """Returns the pairs, the largest difference first; each pair names its better recipe first."""
     statistics = findings.statistics
     if statistics is None:
         return {"pairs": [], "no_tests": NO_TESTS, "test_reviews": ""}

@@ -1,4 +1,4 @@
-"""The sections that show pictures, each with what it says in words or figures beside it."""
+"""The sections with pictures, each with its content in words or figures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from peft_lightning.task import Metric
 
 
 def headlines(findings: Findings, rows: Sequence[Figures], metric: Metric) -> dict[str, Any] | None:
-    """Shows how good each recipe became, with intervals; None where nothing was tested.
+    """Returns the picture of the headline metric with intervals; None if nothing was tested.
 
     Args:
-        findings: The answers, for the figure of each seed.
+        findings: The statistics, for the metric of each seed.
         rows: The recipes' figures.
-        metric: What recipes are compared by.
+        metric: The headline metric.
     """
     by_seed = {
         label: [record.metrics[metric.test] for record in records if metric.test in record.metrics]
@@ -38,17 +38,12 @@ def headlines(findings: Findings, rows: Sequence[Figures], metric: Metric) -> di
     elsewhere = of_the_same_data(rows)[1]
     if elsewhere:
         note = f"{note} On other data: {listing(elsewhere)}.".strip()
-    # The class is this picture's and the memory's: pictures that a phone scrolls rather than shrinks.
+    # A wide picture scrolls on a phone and does not shrink; this one and the memory's are wide.
     return {"svg": _wide(svg), "note": note, "seeds": any(len(values) > 1 for values in by_seed.values())}
 
 
 def tradeoffs(rows: Sequence[Figures], metric: Metric) -> dict[str, Any]:
-    """Shows how good each recipe became against memory and against time, or says why not.
-
-    Args:
-        rows: The recipes' figures.
-        metric: What recipes are compared by.
-    """
+    """Returns the pictures of the headline metric against memory and against time, and why one is missing."""
     shown, missing = [], []
     compared, on_other_data = of_the_same_data(rows)
     gpu = {row.label: row.gpu_allocated_gib for row in compared if row.gpu_allocated_gib is not None}
@@ -81,13 +76,10 @@ def tradeoffs(rows: Sequence[Figures], metric: Metric) -> dict[str, Any]:
 
 
 def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
-    """Shows the learning curves of every recipe that has any.
-
-    Args:
-        study: The runs; unfinished ones show how far they got.
+    """Returns the learning curves of every recipe that has any, also of unfinished runs.
 
     Returns:
-        A picture a recipe, and sentences on histories that are damaged and left out.
+        A picture for each recipe, and sentences on histories that are damaged and left out.
     """
     damaged = []
     found: dict[str, list[tuple[int, Curves]]] = {}
@@ -101,7 +93,7 @@ def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
         except (OSError, ValueError, csv.Error) as error:
             reason = f"its {run.history.name} is damaged ({error})"
             damaged.append(f"The curve of {recipe.label}'s seed {run.seed} is left out: {reason}.")
-    every = {label: [one for _, one in seeds] for label, seeds in found.items()}
+    every = {label: [curve for _, curve in seeds] for label, seeds in found.items()}
     labels = [recipe.label for recipe in study.recipes]
     shown = [
         {
@@ -109,7 +101,7 @@ def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
             "number": labels.index(label),
             "svg": Markup(draw_curves(label, labels.index(label), every)),
             "caption": words.runs(len(seeds)),
-            "rows": [_ends(seed, one) for seed, one in seeds],
+            "rows": [_ends(seed, curve) for seed, curve in seeds],
         }
         for label, seeds in found.items()
     ]
@@ -117,11 +109,7 @@ def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def memory(rows: Sequence[Figures]) -> dict[str, Any] | None:
-    """Shows what filled the memory; None where nothing was measured.
-
-    Args:
-        rows: The recipes' figures.
-    """
+    """Returns the picture of the memory's parts; None if nothing was measured."""
     svg = draw_memory(rows)
     if not svg:
         return None
