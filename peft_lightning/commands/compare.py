@@ -21,6 +21,7 @@ from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import SECTIONS, TOP_LEVEL
 from peft_lightning.commands.shorthands import RUN_SETTINGS, add_to_help, expand
 from peft_lightning.compare.comparison import Options, begin, go_on, pool_for
+from peft_lightning.compare.execution.registry import DEFAULT, executor_names
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
 from peft_lightning.compare.plan.overrides import DECIDED
@@ -51,7 +52,7 @@ def run(words: Sequence[str]) -> None:
     """
     mine, overrides = split_overrides(expand(words, RUN_SETTINGS))
     asked = _parser().parse_intermixed_args(mine)
-    options = Options(asked.jobs, not asked.no_forecast, not asked.no_texts)
+    options = Options(asked.jobs, not asked.no_forecast, not asked.no_texts, asked.executor)
     if asked.resume is not None:
         if given := _given_besides_resume(asked, overrides):
             raise UserError(f"--resume goes on with a comparison as it was begun: leave {given} out")
@@ -150,6 +151,12 @@ def _parser() -> _Parser:
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="runs at the same time, each on a GPU of its own (default: 1)"
+    )
+    parser.add_argument(
+        "--executor",
+        default=DEFAULT,
+        metavar="NAME",
+        help=f"who starts the runs: {', '.join(executor_names())} (default: {DEFAULT}, processes of this machine)",
     )
     parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
     parser.add_argument(

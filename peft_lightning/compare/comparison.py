@@ -40,8 +40,11 @@ class Options:
     executor: str = DEFAULT
 
     def resume(self, folder: Path) -> str:
-        """Returns the command-line words that resume a comparison with the same number of jobs."""
-        return f"--resume {folder}{f' --jobs {self.jobs}' if self.jobs > 1 else ''}"
+        """Returns the command-line words that resume a comparison with the same executor and number of jobs."""
+        words = [f"--resume {folder}"]
+        words += [f"--jobs {self.jobs}"] if self.jobs > 1 else []
+        words += [f"--executor {self.executor}"] if self.executor != DEFAULT else []
+        return " ".join(words)
 
 
 def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> bool:

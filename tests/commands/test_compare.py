@@ -216,3 +216,8 @@ def test_help_answers_without_what_training_takes() -> None:
         "Ctrl-C",
     ):
         assert word in answer.stdout
+
+
+def test_an_executor_that_is_not_there_is_refused_before_a_folder_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no executor slurm: choose one of local" in refusal([*RECIPES, "--executor", "slurm"], capsys)
+    assert not Path("lightning_logs").exists()

@@ -1,13 +1,15 @@
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from peft_lightning.compare.comparison import Options, begin, go_on, lay_out, pool_for, report, run_list
+from peft_lightning.compare.execution import executors
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
-from peft_lightning.compare.execution.registry import EXECUTORS
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.stages.tuning import read_tuning
@@ -85,7 +87,7 @@ def test_an_executor_that_is_registered_carries_a_comparison_to_its_report(
         return 0
 
     executor = InProcess(work)
-    monkeypatch.setitem(EXECUTORS, "here", lambda: executor)
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda: executor))
     options = Options(jobs=2, forecast=False, executor="here")
     assert begin(build_plan(STUDY[:2], [1, 2], [OFFLINE]), tmp_path, None, options)
     assert len(executor.commands) == 4
@@ -115,7 +117,7 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
         return 0
 
     executor = InProcess(work)
-    monkeypatch.setitem(EXECUTORS, "here", lambda: executor)
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda: executor))
     assert go_on(tmp_path, Options(executor="here"))
     assert [command[4:] for command in executor.commands] == [
         (str(cut.file), "--ckpt_path", "last"),

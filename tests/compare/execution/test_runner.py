@@ -12,9 +12,9 @@ import yaml
 
 from peft_lightning.compare.execution.board import Row
 from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.executors.local import LocalExecutor, LocalProcess
 from peft_lightning.compare.execution.fit_job import PROGRESS, FitJob
 from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.local import LocalExecutor, LocalProcess
 from peft_lightning.compare.execution.outcomes import Outcome, has_failed
 from peft_lightning.compare.execution.runner import run_jobs
 from peft_lightning.runs.progress import VARIABLE, Progress

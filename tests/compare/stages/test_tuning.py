@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.executors.local import LocalExecutor
 from peft_lightning.compare.execution.fit_job import LOG, FitJob
-from peft_lightning.compare.execution.local import LocalExecutor
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.stages import tuning_runs

@@ -121,3 +121,6 @@ class LocalProcess:
         """Ends all processes of the group, also those that outlive the first, such as a loader's workers."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+EXECUTOR = LocalExecutor

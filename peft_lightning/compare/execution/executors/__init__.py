@@ -1,0 +1,1 @@
+"""The executors: one executor, one file, which names its class ``EXECUTOR``; the file's name is the executor's."""
