@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import restore_refusal
-from peft_lightning.module.trained import TextSettings, restore
+from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.task import Task
@@ -132,7 +133,20 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: There is no such run or checkpoint, or the backbone is not the run's.
         """
-        return restore(cls, Path(run), checkpoint)
+        from jsonargparse import ArgumentParser
+
+        trained = read_trained(Path(run), checkpoint)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "model")
+        module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
+        precision = trained.texts.precision
+        module.build(trained.task, precision)
+        module.on_load_checkpoint(trained.checkpoint)
+        module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
+        if precision.endswith("-true"):
+            module.to(compute_dtype(precision))
+        module.text_settings = trained.texts
+        return module.eval()
 
     def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, Any]]:
         """Answers texts as ``predict`` does, with the text settings and the precision of the module's run.
@@ -147,7 +161,12 @@ class TextClassifier(LightningModule):
         if self.text_settings is None:
             raise RuntimeError("only a module of load_trained() knows how its texts are read")
         task = self._its_task()
-        return [task.line(answer) for answer in self.text_settings.answers(self, texts, batch_size)]
+        lines: list[dict[str, Any]] = []
+        with torch.inference_mode(), self.text_settings.autocast(self.device):
+            for batch in self.text_settings.batches(texts, batch_size):
+                on_device = {name: values.to(self.device) for name, values in batch.items()}
+                lines += [task.line(answer) for answer in self.predict_step(on_device, 0).tolist()]
+        return lines
 
     @property
     def notes(self) -> list[str]:
