@@ -32,10 +32,10 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     """Says what is wrong with a setting, and what would be right.
 
     Args:
-        message: what the parser said.
-        files: the `--config` files.
-        words: the command line without them.
-        known: the dotted names of the settings there are.
+        message: What the parser said.
+        files: The ``--config`` files.
+        words: The command line without them.
+        known: The dotted names of the settings there are.
     """
     message = " ".join(message.split())
     if not files and "model.method" in message and "required" in message:
