@@ -1,4 +1,4 @@
-"""python -m peft_lightning: dispatches on the first word, and turns what a user can get wrong into one line."""
+"""``python -m peft_lightning``: runs the command of the first word, and prints a user's mistake as one line."""
 
 import sys
 from typing import NoReturn
@@ -11,10 +11,10 @@ from peft_lightning.startup import importing, torchmetrics_without_extras
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the process as a user's mistake ends: one line, exit code 2.
+    """Prints one line and ends the process with exit code 2.
 
     Args:
-        message: What is wrong and how to mend it; line breaks are folded.
+        message: What is wrong and how to mend it; line breaks become spaces.
     """
     print(f"peft_lightning: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one command of the command line.
 
     Args:
-        arguments: The words after the program's name; those of this process if not given.
+        arguments: The words after the program's name; None for those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
             run = load(words[0])
         run(words[1:])
     except ModuleNotFoundError as error:
-        # Our own modules are there; what they need is not, where another Python than the environment's runs them.
+        # A dependency is missing if another Python than the environment's runs this. Our own modules never are.
         if debug or error.name is None or error.name.startswith("peft_lightning"):
             raise
         fail(

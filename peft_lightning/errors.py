@@ -1,6 +1,7 @@
-"""The errors that end in one line instead of a traceback.
+"""Errors that a user can put right: they end in one line instead of a traceback.
 
-A ``UserError`` is a fact and its mend. A ``Setting`` in it is an argument to Python and a flag to the command line.
+A ``UserError`` states a fact and its mend. A ``Setting`` in it reads as an argument in Python and as a flag on the
+command line.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _UNNAMED = object()
 
 
 class Placeholder(str):
-    """A value that the reader fills in, such as ``DIR``: an argument to Python shows it without quotes."""
+    """A value that the reader fills in, such as ``DIR``; shown without quotes in a Python argument."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -22,7 +23,7 @@ class Placeholder(str):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that an error names, in whatever words its reader knows it by.
+    """A setting that an error names: an argument to a Python user, a flag to a user of the command line.
 
     >>> str(Setting("data.max_length", 512)), Setting("data.max_length", 512).as_flag()
     ('max_length=512', '--data.max_length 512')
@@ -32,8 +33,8 @@ class Setting:
 
     Args:
         name: Its dotted name in a configuration, such as ``data.max_length``.
-        value: The value to use, a scalar; without it the setting is only named.
-        overlay: The file of settings that the command line recommends in its place, such as ``configs/offline.yaml``.
+        value: The value to use, a scalar; if left out, only the setting is named.
+        overlay: The file of settings that the command line recommends instead, such as ``configs/offline.yaml``.
     """
 
     name: str
@@ -57,7 +58,7 @@ Part = str | Setting
 
 
 class UserError(Exception):
-    """Something a user can put right: its message is one line that names the thing and the mend.
+    """An error that a user can put right: its message is one line that names the thing and the mend.
 
     >>> error = UserError("a text has 600 tokens, the model takes 512: use ", Setting("data.max_length", 512))
     >>> str(error)
@@ -66,7 +67,8 @@ class UserError(Exception):
     'a text has 600 tokens, the model takes 512: use --data.max_length 512'
 
     Args:
-        parts: The message in pieces, text and settings; a wrapped error's ``args`` keep its settings.
+        parts: The message in parts, strings and settings. They are the error's ``args``, so an error that wraps it can
+            keep the settings.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -77,16 +79,16 @@ class UserError(Exception):
         return self.worded(str)
 
     def worded(self, word: Callable[[Setting], str]) -> str:
-        """Returns the message with its settings in other words.
+        """Returns the message with each setting written by a function.
 
         Args:
-            word: Words a setting, such as ``Setting.as_flag``.
+            word: Writes a setting, such as ``Setting.as_flag``.
         """
         return "".join(part if isinstance(part, str) else word(part) for part in self.args)
 
 
 def _as_word(value: object) -> str:
-    """Returns a value as a shell takes it, and as YAML spells it."""
+    """Returns a value as YAML spells it, quoted for a shell."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return shlex.quote(str(value))

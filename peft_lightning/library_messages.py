@@ -1,11 +1,11 @@
-"""What Lightning and the libraries below it say, and which of it a user of this program is to see."""
+"""Silences log messages and warnings of Lightning and other libraries that a user cannot act on."""
 
 import logging
 import warnings
 
 
 def quieten() -> None:
-    """Silences what Lightning and its libraries say that no user of this program can act on."""
+    """Silences messages of Lightning and its libraries that no user of this program can act on."""
     for name in (
         "lightning.pytorch.utilities.rank_zero",
         "lightning.fabric.utilities.rank_zero",
@@ -20,7 +20,7 @@ def quieten() -> None:
         ".*No (positive|negative) samples in targets.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-    # Said at import on processors that an optional package would serve, whether anything is quantised or not.
+    # Logged at import if an optional package has kernels for the processor, even if nothing is quantised.
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
 
 

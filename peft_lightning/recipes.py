@@ -1,8 +1,8 @@
-"""Recipe files: where they are found, and how several of them make one configuration.
+"""Recipe files: finds them and merges several into one configuration.
 
-jsonargparse keeps the ``init_args`` of a class when a later file or flag names another class, as far as their names
-fit: LoRA's ``target_modules`` would silently become IA³'s. Here files are merged before they are parsed, and a
-change of class starts from an empty set of arguments.
+When a later file or flag names another class, jsonargparse keeps those ``init_args`` whose names the new class also
+has: LoRA's ``target_modules`` would silently become IA³'s. Here files are merged before they are parsed, and another
+class starts without arguments.
 """
 
 import difflib
@@ -17,15 +17,15 @@ import yaml
 from peft_lightning.errors import Setting, UserError
 
 Config = dict[str, Any]
-# Folders below configs/ that have another name since 0.1.0.
+# Folders below configs/ that were renamed after 0.1.0.
 RENAMED = {"tuned": "tuned_on_embedded"}
 
 
 def find_config(name: str) -> Path:
-    """Returns the file that a ``--config`` means: on disk, or else among the recipes that the package carries.
+    """Finds the file that a ``--config`` names: on disk, or else among the recipes in the package.
 
     Args:
-        name: A path; ``configs/NAME.yaml`` is also looked for in the installed package.
+        name: A path; ``configs/NAME.yaml`` is also searched for in the installed package.
 
     Raises:
         UserError: If there is no such file.
@@ -49,12 +49,9 @@ def find_config(name: str) -> Path:
 
 
 def recipe_name(path: Path) -> str:
-    """Returns what a run's record calls a recipe: ``study/lora`` for ``configs/study/lora.yaml``.
+    """Returns the name of a recipe in records: ``study/lora`` for ``configs/study/lora.yaml``.
 
-    That is its path below the folder ``configs``, without suffix; the file's stem where it is in no such folder.
-
-    Args:
-        path: The recipe's file.
+    The name is the path below the folder ``configs``, without suffix; outside such a folder, the file's stem.
     """
     *folders, _ = Path(os.path.normpath(path)).parts
     if "configs" not in folders:
@@ -67,13 +64,13 @@ def is_packaged(name: str) -> bool:
     """Tells whether the package has a recipe of that name.
 
     Args:
-        name: A name as of `recipe_name`.
+        name: A name as ``recipe_name`` returns it.
     """
     return any((root / f"{name}.yaml").is_file() for root in _packaged_configs())
 
 
 def _meant(path: Path, known: Sequence[str]) -> str:
-    """What the user may have meant by a file that is not there."""
+    """Suggests, in parentheses, the recipe that was probably meant by a file that does not exist."""
     folder, _, stem = recipe_name(path).rpartition("/")
     renamed = f"configs/{RENAMED.get(folder, folder)}/{stem}.yaml"
     if renamed in known:
@@ -83,13 +80,13 @@ def _meant(path: Path, known: Sequence[str]) -> str:
 
 
 def find_recipe(name: str) -> str:
-    """Returns the file of the recipe of a name, ``configs/NAME.yaml``.
+    """Returns the file of a recipe, ``configs/NAME.yaml``.
 
     Args:
-        name: A name such as ``lora``, or with a folder, ``study/lora``.
+        name: The recipe's name, such as ``lora``, or with a folder, ``study/lora``.
 
     Raises:
-        UserError: If there is none; overlays are none.
+        UserError: If there is no such recipe; an overlay is not a recipe.
     """
     if not _names_method(f"configs/{name}.yaml"):
         files = _configs_below([Path("configs"), *_packaged_configs()])
@@ -99,11 +96,7 @@ def find_recipe(name: str) -> str:
 
 
 def method_of(settings: Mapping[str, Any]) -> Any:
-    """Returns what a configuration says of the method: nothing in an overlay, a class in a recipe.
-
-    Args:
-        settings: The configuration.
-    """
+    """Returns the ``model.method`` of a configuration: a class in a recipe, None in most overlays."""
     model = settings.get("model")
     return model.get("method") if isinstance(model, Mapping) else None
 
@@ -111,7 +104,7 @@ def method_of(settings: Mapping[str, Any]) -> Any:
 def _names_method(file: str) -> bool:
     try:
         return bool(method_of(read_config(find_config(file))))
-    except UserError:  # not there, or a file in the user's own folder that is none of ours
+    except UserError:  # no such file, or a file in the user's own configs/ that holds no settings
         return False
 
 
@@ -126,9 +119,6 @@ def _packaged_configs() -> list[Path]:
 
 def read_config(path: Path) -> Config:
     """Reads one YAML file of settings.
-
-    Args:
-        path: The file.
 
     Raises:
         UserError: If it is not UTF-8, not YAML or not a mapping.
@@ -145,11 +135,11 @@ def read_config(path: Path) -> Config:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
-    """Lays an overlay's differences over a configuration; another ``class_path`` replaces the whole node.
+    """Merges an overlay into a configuration; another ``class_path`` replaces the whole node.
 
     Args:
-        base: The configuration so far; left as it is.
-        overlay: The differences.
+        base: The configuration so far; not changed.
+        overlay: The settings that differ.
     """
     merged: Config = dict(base)
     for key, value in overlay.items():
@@ -170,7 +160,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
 
 
 def _changes_class(node: object, class_path: object) -> bool:
-    """Tells whether a node with a class would get another one; a short name is the end of a dotted path."""
+    """Tells whether ``class_path`` names another class than the node has; only the last part of each path counts."""
     if not isinstance(node, Mapping) or "class_path" not in node or not isinstance(class_path, str):
         return False
     return str(node["class_path"]).rsplit(".", 1)[-1] != class_path.rsplit(".", 1)[-1]
@@ -183,10 +173,10 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
         words: The words after the command's name.
 
     Returns:
-        The files named, in order, and the words that are left.
+        The files named, in order, and the remaining words.
 
     Raises:
-        UserError: If a ``--config`` names nothing.
+        UserError: If a ``--config`` is not followed by a file.
     """
     files: list[str] = []
     rest: list[str] = []
@@ -211,7 +201,7 @@ def read_flags(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         words: A command line without its ``--config`` options.
 
     Yields:
-        ``--name`` and its value, None where it has none; a word that belongs to no flag comes as it is.
+        ``--name`` and its value, None if it has none; a word that belongs to no flag, and None.
     """
     remaining = list(words)
     while remaining:
@@ -228,13 +218,13 @@ def read_flags(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def class_flags(words: Sequence[str]) -> Config:
-    """Finds the flags that choose a class, ``--model.method=IA3``, so that the class can be laid over the files.
+    """Finds the flags that choose a method's class, ``--model.method=IA3``, to merge them like a file.
 
     Args:
         words: A command line without its ``--config`` options.
 
     Returns:
-        The choices as an overlay.
+        An overlay with the class; empty if no flag chooses one.
     """
     overlay: Config = {}
     for name, value in read_flags(words):

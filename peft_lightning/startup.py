@@ -1,4 +1,4 @@
-"""What has to happen before Lightning is imported."""
+"""Faster imports: context managers and patches that are applied before Lightning is imported."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_utilities.core.imports import RequirementCache
 
-# For plots of single metrics, for sound and for pictures: torchmetrics imports them wherever it finds them.
+# torchmetrics imports these if they are installed: for plots of metrics, for audio and for image metrics.
 _LEFT_OUT = ("matplotlib", "scipy", "torchvision")
 
 
 @contextmanager
 def importing(for_good: bool = False) -> Iterator[None]:
-    """Imports without looking for garbage: what modules are made of stays, and to look through it takes a seventh.
+    """Disables garbage collection during imports: modules' objects stay alive, and scanning them takes a seventh.
 
     Args:
-        for_good: nor is it looked through again later on, while a run trains. Only for a process that has held nothing
-            else yet: whatever there is by then is kept to its end.
+        for_good: Whether later collections, while a run trains, skip these objects too. Only for a process that has
+            allocated nothing else yet: all objects that exist at the end of the block are kept until it exits.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -39,10 +39,10 @@ def importing(for_good: bool = False) -> Iterator[None]:
 
 @contextmanager
 def torchmetrics_without_extras() -> Iterator[None]:
-    """Imports torchmetrics, if anything does, as if Matplotlib, SciPy and torchvision were not installed.
+    """Makes an import of torchmetrics skip Matplotlib, SciPy and torchvision, as if they were not installed.
 
-    No run uses them, and together they take a second and more at every start. A process that has one of them already
-    is left as it is.
+    No run uses them, and together they take over a second at every start. Nothing is changed in a process that has
+    imported one of them already.
     """
     finder = _TorchmetricsFinder()
     sys.meta_path.insert(0, finder)
@@ -54,10 +54,10 @@ def torchmetrics_without_extras() -> Iterator[None]:
 
 
 class _TorchmetricsFinder:
-    """Finds torchmetrics as usual, and has it executed without what it need not find."""
+    """An import finder that loads torchmetrics without its optional packages."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Finds torchmetrics, and leaves everything else to others."""
+        """Finds torchmetrics; returns None for every other module."""
         if fullname != "torchmetrics" or any(name in sys.modules for name in _LEFT_OUT):
             return None
         sys.meta_path.remove(self)
@@ -89,10 +89,11 @@ def _without_extras(run: Callable[[], None]) -> None:
 
 
 def import_bitsandbytes_without_compiler() -> None:
-    """Imports bitsandbytes, where it is installed, without torch's compiler, which comes when something is compiled.
+    """Imports bitsandbytes, if installed, without torch's compiler, which is imported once a function is called.
 
-    PEFT imports it for whatever method, and it hands torch.compile some functions that it has kernels for on CPUs and
-    NVIDIA's GPUs: the compiler alone took 0.5 s of a start on a laptop's processor, and 3 s on a slow host.
+    PEFT imports bitsandbytes for every method. At import, bitsandbytes passes some functions to ``torch.compile``, for
+    which it has kernels on CPUs and NVIDIA's GPUs. Importing the compiler took 0.5 s of a start on a laptop's
+    processor, and 3 s on a slow host.
     """
     if "bitsandbytes" in sys.modules or find_spec("bitsandbytes") is None:
         return
@@ -102,14 +103,14 @@ def import_bitsandbytes_without_compiler() -> None:
     torch.compile = _compiled_when_called  # type: ignore[assignment]
     try:
         import bitsandbytes  # noqa: F401
-    except Exception:  # whoever needs it says so, in words of their own
+    except Exception:  # the method that needs bitsandbytes reports it missing
         pass
     finally:
         torch.compile = original
 
 
 def _compiled_when_called(function: Callable[..., Any] | None = None, **settings: Any) -> Callable[..., Any]:
-    if function is None:  # a decorator with settings
+    if function is None:  # used as a decorator with settings
         return partial(_compiled_when_called, **settings)
     import torch
 

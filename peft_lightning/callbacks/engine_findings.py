@@ -1,4 +1,4 @@
-"""What the engine of a run's steps found out: recorded, kept over a resume, and found early under a memory limit."""
+"""Records how the engine ran the steps, and saves in checkpoints what it found out about the run."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from peft_lightning.engine.training_data import training_data
 
 
 class EngineFindings(Callback):
-    """Records how steps ran, and keeps in checkpoints what a resumed run need not find out again.
+    """Records how steps ran, and saves the engine's findings in checkpoints, so that a resumed run has them.
 
     Args:
-        limited: Whether the run may take only a part of the memory: then the micro-batches that fit are found before
-            the first step.
+        limited: Whether the run has a memory limit. If so, the size of micro-batches that fit is found before the first
+            step.
     """
 
     section = "engine"
@@ -29,7 +29,7 @@ class EngineFindings(Callback):
 
     @property
     def state_key(self) -> str:
-        """The name in checkpoints, which is this callback's first."""
+        """The callback's key in checkpoints: its original class name, which older checkpoints have."""
         return "StepEngine"
 
     def figures(self) -> Mapping[str, Any]:
@@ -37,13 +37,13 @@ class EngineFindings(Callback):
         return dataclasses.asdict(self._engine.figures(self._batch_size)) if self._engine is not None else {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Looks what computes the steps, before anything of a run can fail."""
+        """Gets the engine and the batch size early, so that the record of a failed run has them."""
         self._engine = engine_of(trainer)
         data = training_data(trainer)
         self._batch_size = data.batch_size if data is not None else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Goes on with what a killed run had found."""
+        """Passes the findings of a checkpoint to the engine."""
         if self._engine is not None and self._earlier:
             self._engine.load_state_dict(self._earlier)
 
@@ -53,17 +53,17 @@ class EngineFindings(Callback):
             self._engine.try_out(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what was found."""
+        """Returns the engine's findings."""
         found = self._engine.state_dict() if self._engine is not None else {}
-        # What an engine had found is there for it again, if another one has run meanwhile.
+        # The findings of an earlier engine are kept if another engine runs this time.
         return found or dict(self._earlier)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on with what was found.
+        """Keeps the findings of a checkpoint until the fit starts.
 
         Args:
-            state_dict: What ``state_dict`` returned; older checkpoints have another name for the micro-batch size, and
-                may lack the engine.
+            state_dict: What ``state_dict`` returned. Older checkpoints call the micro-batch size ``rows``, and may lack
+                the engine.
         """
         size = state_dict["rows"] if "rows" in state_dict else state_dict["micro_batch_size"]
         self._earlier = {

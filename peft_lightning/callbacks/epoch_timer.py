@@ -1,4 +1,4 @@
-"""How long training took: the device synchronised, evaluation left out, kept across a resume."""
+"""Measures training time: with the device synchronised, without evaluation, and across resumes."""
 
 import time
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class EpochTimer(Callback):
 
     @property
     def train_s(self) -> float:
-        """Seconds of training so far, evaluation left out."""
+        """Seconds of training so far, without evaluation."""
         return sum(self.epoch_s) + self._current_s + (time.perf_counter() - self._since if self._since else 0.0)
 
     def figures(self) -> Mapping[str, Any]:
@@ -48,7 +48,7 @@ class EpochTimer(Callback):
         self._since = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Reads, once, how long the process took to get here."""
+        """Measures once the time from the start of the process to the first step."""
         if self.startup_s is None:
             self.startup_s = time.time() - psutil.Process().create_time()
 
@@ -79,7 +79,7 @@ class EpochTimer(Callback):
         self._end_evaluation(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes an epoch's account and logs it."""
+        """Logs the seconds of the epoch."""
         self._pause(trainer)
         self.epoch_s.append(self._current_s)
         self._current_s = 0.0

@@ -1,4 +1,4 @@
-"""A loss that is no longer a number stops the run, before a checkpoint could keep the broken weights."""
+"""Stops a run whose loss or weights became infinite or NaN, before a checkpoint saves them."""
 
 import math
 from typing import Any
@@ -14,8 +14,8 @@ from peft_lightning.runs.record import DIVERGED
 class FiniteLoss(Callback):
     """Stops a run whose loss became infinite or NaN; the last checkpoint written is still a good one.
 
-    The loss is looked at on the device in every step, but the answer is only read at logging intervals and before
-    every save: reading it in every step would make the GPU wait.
+    The loss is checked on the device in every step, but the result is read only at logging intervals and before every
+    save: reading it in every step would make the GPU wait.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Looks at the loss, and reads what was seen where a point is logged."""
+        """Checks the loss on the device, and reads the result at a logging interval."""
         finite = torch.isfinite(outputs["loss"].detach())
         self._all_finite = finite if self._all_finite is None else self._all_finite & finite
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -33,28 +33,25 @@ class FiniteLoss(Callback):
             self.check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reads what was seen."""
+        """Reads the result of the checks."""
         self.check(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reads what was seen, and looks at the weights, which may be broken before any loss shows it."""
+        """Reads the result of the checks, and checks the weights, which may be broken before the loss shows it."""
         if trainer.state.fn == "fit":
             self.check(trainer)
             self.check_weights(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuses to save broken weights."""
+        """Raises an error instead of saving broken weights."""
         self.check(trainer)
         self.check_weights(trainer, pl_module)
 
     def check(self, trainer: Trainer) -> None:
-        """Reads the flag.
-
-        Args:
-            trainer: The Trainer.
+        """Reads from the device whether all losses were finite.
 
         Raises:
-            UserError: If a loss since the last look was not finite.
+            UserError: If a loss since the last call was not finite.
         """
         if self._all_finite is not None and not bool(self._all_finite):
             raise self._error("the loss", trainer)
@@ -62,11 +59,7 @@ class FiniteLoss(Callback):
         self._checked_step = trainer.global_step
 
     def check_weights(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the weights: a gradient that is no number breaks them while the loss still is one.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: The module that is trained.
+        """Checks the trained weights: a gradient of NaN breaks them while the loss is still finite.
 
         Raises:
             UserError: If a trained weight is not finite.

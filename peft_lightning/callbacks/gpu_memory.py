@@ -1,4 +1,4 @@
-"""How much memory a run took: peaks of training and of evaluation apart; on a CPU the resident memory."""
+"""Measures the memory of a run: separate peaks of training and evaluation; on a CPU the resident memory."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ GIB = 2**30
 
 
 class GPUMemory(Callback):
-    """Measures peak memory in GiB as torch's allocator counts it, and what of it is weights, gradients and optimiser.
+    """Measures peak memory in GiB by torch's allocator, and the shares of weights, gradients and optimiser.
 
-    A figure that the device does not have stays null: there is no allocator to ask on a CPU, where the resident
-    memory of the process is sampled after every step and reported under its own name.
+    Figures that a device lacks stay null. A CPU has no such allocator: there the resident memory of the process is
+    sampled after every step and reported under its own name.
     """
 
     section = "memory"
@@ -33,8 +33,8 @@ class GPUMemory(Callback):
         figures: dict[str, float] = {name: count / GIB for name, count in (self._peaks | self._parts).items()}
         peak = self._peaks.get("train_peak_allocated_gib")
         if peak is not None and self._parts:
-            # What is allocated at the peak beyond these is activations and workspaces; paged optimiser state is no
-            # part of it, because it lies outside the allocator.
+            # The rest of the peak is activations and workspaces. Paged optimiser state lies outside the allocator, so
+            # it is not subtracted.
             figures["activations_gib"] = (peak + self._paged_bytes - sum(self._parts.values())) / GIB
         return figures
 
@@ -45,7 +45,7 @@ class GPUMemory(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Measures weights and gradients once, when all gradients are there."""
+        """Measures weights and gradients once, when all gradients exist."""
         if "gradients_gib" not in self._parts:
             parameters = list(pl_module.parameters())
             weights = sum(stored_bytes(parameter) for parameter in parameters)

@@ -1,4 +1,4 @@
-"""A warning for a method that has learned nothing, usually because its learning rate is another method's."""
+"""Warns if a method has learned nothing, usually because its learning rate suits another method."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -12,12 +12,12 @@ from peft_lightning.task import Baseline
 class MajorityClassWarning(Callback):
     """Warns when no validation was better than the task's baseline, and names a recipe for the backbone.
 
-    For classes the baseline is to answer the most frequent one. Better means: by more than the baseline's margin.
+    For classes, the baseline predicts the most frequent class. Better means by more than the baseline's margin.
 
     Args:
         method: The method's name, which is its recipe's.
-        recipe: The recipe of the run, which is not recommended to itself.
-        backbone: The name of the backbone: the one in the package has recipes of its own.
+        recipe: The recipe of the run, which the warning does not recommend.
+        backbone: The name of the backbone; the one in the package has recipes of its own.
     """
 
     def __init__(self, method: str, recipe: str = "", backbone: str = "") -> None:
@@ -32,14 +32,14 @@ class MajorityClassWarning(Callback):
         self._best: float | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the best figure."""
+        """Keeps the best value of the headline metric."""
         metric = task_of(pl_module).headline
         value = trainer.callback_metrics.get(metric.validation)
         if trainer.state.fn == "fit" and not trainer.sanity_checking and value is not None:
             self._best = float(value) if self._best is None else metric.best((float(value), self._best))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warns if need be."""
+        """Warns if the best value is near the baseline."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         baseline: Baseline | None = data.baseline if data is not None else None
         if self._best is None or baseline is None:
@@ -52,11 +52,11 @@ class MajorityClassWarning(Callback):
             )
 
     def state_dict(self) -> dict[str, float | None]:
-        """Returns the best figure so far."""
+        """Returns the best value so far."""
         return {"best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
-        """Goes on from the best figure so far.
+        """Goes on from the best value so far.
 
         Args:
             state_dict: What ``state_dict`` returned.

@@ -1,4 +1,4 @@
-"""The mean of the training loss since it was last asked for."""
+"""The mean of the training loss since it was last read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,7 @@ class MeanLoss:
         self._batches = 0
 
     def add(self, trainer: Trainer, outputs: Mapping[str, Any]) -> None:
-        """Adds the loss of a batch.
-
-        Args:
-            trainer: The Trainer.
-            outputs: What the training step returned.
-        """
+        """Adds the loss of a batch, from the outputs of its training step."""
         # Lightning divides the loss by the number of accumulated batches; the mean is of the undivided ones.
         loss = outputs["loss"].detach().float() * trainer.accumulate_grad_batches
         # A sum that a checkpoint kept is on the CPU.
@@ -28,7 +23,7 @@ class MeanLoss:
         self._batches += 1
 
     def take(self) -> float:
-        """Reads the mean of the batches since the last time, NaN where there were none, and begins anew."""
+        """Returns the mean over the batches since the last call, NaN without any, and resets the sum."""
         mean = float(self._sum) / self._batches if self._sum is not None else float("nan")
         self._sum, self._batches = None, 0
         return mean

@@ -1,4 +1,4 @@
-"""The task that a module is trained for, which says what its metrics are."""
+"""The task of a module, which defines its metrics."""
 
 from lightning.pytorch import LightningModule
 
@@ -9,7 +9,7 @@ def task_of(pl_module: LightningModule) -> Task:
     """Returns the task.
 
     Args:
-        pl_module: The module, built.
+        pl_module: The module, after its model is built.
     """
     task: Task = pl_module.task  # type: ignore[assignment]
     return task

@@ -1,4 +1,4 @@
-"""How a measuring callback hands its figures to the one writer of the record."""
+"""The protocol by which measuring callbacks pass their figures to ``RunRecorder``."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -11,5 +11,5 @@ class Measuring(Protocol):
     section: str
 
     def figures(self) -> Mapping[str, Any]:
-        """Returns what is measured so far, by the names of the record's section."""
+        """Returns the figures measured so far, by their names in the record's section."""
         ...

@@ -1,4 +1,4 @@
-"""How many parameters a method trains, adapter and head apart."""
+"""Counts the parameters that a method trains, adapter and head separately."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from peft_lightning.methods.parameters import ParameterCounts, count_parameters
 
 
 class ParameterCount(Callback):
-    """Counts trainable, adapter and head parameters, and the original model's in all."""
+    """Counts trainable, adapter and head parameters, and all parameters of the original model."""
 
     section = "params"
 
@@ -22,7 +22,7 @@ class ParameterCount(Callback):
         return dataclasses.asdict(self._counts) if self._counts is not None else {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts, and logs the counts."""
+        """Counts parameters and logs the counts."""
         model = pl_module.model
         self._counts = count_parameters(model)  # type: ignore[arg-type]
         figures = {f"params/{name}": float(value) for name, value in self.figures().items()}

@@ -1,4 +1,4 @@
-"""The answer to every test example, so that methods can be compared review by review."""
+"""Saves the answer to every test example, so that methods can be compared review by review."""
 
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,18 @@ from peft_lightning.runs.predictions import Answers, write_answers
 
 
 class Predictions(Callback):
-    """Writes one Parquet row an example: its row in the source's split, label, prediction, and what led to it."""
+    """Writes one Parquet row per example: its row in the source's split, label, and the task's columns."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
         self._batches: list[dict[str, torch.Tensor]] = []
 
     def write_to(self, path: Path) -> None:
-        """Says where the predictions go.
-
-        Args:
-            path: The Parquet file.
-        """
+        """Sets the Parquet file of the predictions."""
         self.path = path
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts afresh."""
+        """Drops the answers of an earlier test."""
         self._batches = []
 
     def on_test_batch_end(
@@ -38,7 +34,7 @@ class Predictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps a batch's predictions."""
+        """Collects a batch's answers."""
         self._batches.append(
             {
                 "index": batch["index"].cpu(),

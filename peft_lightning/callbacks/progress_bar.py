@@ -1,4 +1,4 @@
-"""What shows the progress of a run: a bar in a terminal or a notebook, plain lines in a log or a pipe."""
+"""Chooses how progress is shown: a bar in a terminal or a notebook, plain lines in a log or a pipe."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class EpochBar(RichProgressBar):
 
 
 def progress_shown(callbacks: Sequence[Callback]) -> list[ProgressBar]:
-    """Returns what shows the progress here; nothing where the user has brought a bar.
+    """Returns the callback that shows progress; nothing if the user has added a progress bar.
 
     Args:
         callbacks: The Trainer's other callbacks.
@@ -29,6 +29,6 @@ def progress_shown(callbacks: Sequence[Callback]) -> list[ProgressBar]:
     if any(isinstance(callback, ProgressBar) for callback in callbacks):
         return []
     console = Console()
-    # Rich draws nothing into a file before the bar has ended, hours later.
+    # Rich writes to a file only when the bar ends, which may be hours later.
     drawn = sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
     return [EpochBar() if drawn or console.is_jupyter else ProgressLines()]

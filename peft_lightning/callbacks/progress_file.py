@@ -1,4 +1,4 @@
-"""Tells whoever started the run how far it is."""
+"""Writes the progress of a run to a file, for the process that started the run."""
 
 import contextlib
 import math
@@ -13,16 +13,12 @@ from peft_lightning.callbacks.epoch_timer import EpochTimer
 from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.progress import VARIABLE, Progress
 
-# A write costs some 0.1 ms: a five-thousandth of the time at most.
+# A write takes about 0.1 ms: at most a five-thousandth of the time.
 INTERVAL_S = 0.5
 
 
 class ProgressFile(Callback):
-    """Writes step and stage to a file: each change of stage, and else twice a second at most.
-
-    Args:
-        path: The file.
-    """
+    """Writes step and stage to a file at each change of stage, and otherwise at most twice a second."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,20 +27,20 @@ class ProgressFile(Callback):
         self._steps: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says how many steps there are."""
+        """Writes that training starts, and its number of steps."""
         self._steps = steps_in_all(trainer)
         self._say(trainer, "train")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Says how far training is."""
+        """Writes the step."""
         self._say(trainer, "train")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says that the run validates."""
+        """Writes that the run validates."""
         self._say(trainer, "validate")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says that the run tests."""
+        """Writes that the run tests."""
         self._say(trainer, "test")
 
     def _say(self, trainer: Trainer, stage: str) -> None:
@@ -54,12 +50,12 @@ class ProgressFile(Callback):
         self._written, self._stage = now, stage
         timers = [callback for callback in trainer.callbacks if isinstance(callback, EpochTimer)]  # type: ignore[attr-defined]
         train_s = timers[0].train_s if timers else 0.0
-        # A run does not end because nobody can be told how far it is.
+        # A failed write of the progress must not end the run.
         with contextlib.suppress(OSError):
             Progress(stage, trainer.global_step, self._steps, train_s).write(self._path)
 
 
 def asked_for() -> list[Callback]:
-    """Returns the callback if whoever started this process wants to know, and nothing otherwise."""
+    """Returns the callback if the environment names a progress file, otherwise an empty list."""
     path = os.environ.get(VARIABLE)
     return [ProgressFile(Path(path))] if path else []

@@ -1,4 +1,4 @@
-"""The progress of a run as plain lines, for a log or a pipe."""
+"""Shows the progress of a run as plain lines, for a log or a pipe."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ INTERVAL_S = 30.0
 class ProgressLines(ProgressBar):
     """Prints a line when training starts, after every validation, and twice a minute between.
 
-    The loss is their mean since the line before, and is read when a line is due.
+    The loss in a line is the mean since the line before. It is read from the device only then.
     """
 
     def __init__(self) -> None:
@@ -30,15 +30,15 @@ class ProgressLines(ProgressBar):
         self._loss = MeanLoss()
 
     def disable(self) -> None:
-        """Says nothing from now on, as in the processes of further GPUs."""
+        """Stops printing; Lightning calls this in the processes of further GPUs."""
         self._silent = True
 
     def enable(self) -> None:
-        """Says something again."""
+        """Prints again."""
         self._silent = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says how many steps there are to make."""
+        """Prints the number of steps."""
         self._steps = steps_in_all(trainer)
         self._first_step, self._began = trainer.global_step, time.monotonic()
         many = f"{self._steps:,} steps" if self._steps is not None else "an open number of steps"
@@ -47,17 +47,17 @@ class ProgressLines(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Says how far training is, where a line is due."""
+        """Prints a line if one is due."""
         self._loss.add(trainer, outputs)
         if self._is_due():
             self._say(f"{self._place(trainer)}: loss {self._loss.take():.3f}{self._left(trainer)}")
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Says how far a long validation is."""
+        """Prints the progress of a long validation."""
         self._evaluated("validation", args[2], trainer.num_val_batches)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says what a validation measured."""
+        """Prints the metrics of a validation."""
         if trainer.sanity_checking:
             return
         metrics = trainer.callback_metrics
@@ -68,11 +68,11 @@ class ProgressLines(ProgressBar):
         self._say(f"{self._place(trainer)}: validation {', '.join(measured) or 'done'}{self._left(trainer)}")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says that the run tests."""
+        """Prints that testing starts."""
         self._say("testing")
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Says how far a long test is."""
+        """Prints the progress of a long test."""
         self._evaluated("testing", args[2], trainer.num_test_batches)
 
     def _evaluated(self, what: str, batch_idx: int, batches: Sequence[int | float]) -> None:

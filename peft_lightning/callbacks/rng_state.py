@@ -1,4 +1,4 @@
-"""The state of every random number generator, saved in each checkpoint: dropout goes on as if nothing had happened."""
+"""Saves the states of all random number generators in checkpoints, so that a resumed run draws the same dropout."""
 
 import random
 from typing import Any
@@ -9,10 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class RNGState(Callback):
-    """Saves the states of Python's, NumPy's and torch's generators, and puts them back when a run is resumed.
+    """Saves the states of Python's, NumPy's and torch's generators, and restores them when a run is resumed.
 
-    Lightning itself keeps none of them. They are put back twice: when the fit starts, and again when training starts,
-    since what Lightning sets up in between may draw from them.
+    Lightning itself saves none of them. They are restored twice: when the fit starts, and again when training starts,
+    because Lightning's setup in between may draw from them.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class RNGState(Callback):
         self._restored = state_dict
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the states back."""
+        """Restores the states."""
         self._restore()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the states back after what the start of training drew."""
+        """Restores the states again, after Lightning's setup."""
         self._restore()
         self._restored = None
 

@@ -1,4 +1,4 @@
-"""A run's two checkpoints: the best by a validation metric, and the last, from which a killed run goes on."""
+"""A run's two checkpoints: the best by a validation metric, and the last, to resume from."""
 
 import os
 from typing import Any
@@ -47,17 +47,13 @@ class RunCheckpoints(Checkpoint):
         self._run: RunDirectory | None = None
 
     def write_to(self, run: RunDirectory) -> None:
-        """Says where the checkpoints go.
-
-        Args:
-            run: The run's directory.
-        """
+        """Sets the directory of the checkpoints."""
         self._run = run
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Writes ``last.ckpt`` where it is due."""
+        """Writes ``last.ckpt`` if it is due."""
         step = trainer.global_step
         due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step
         if due and _has_just_stepped(trainer, batch_idx) and not trainer.is_last_batch and self._has_time(trainer):
@@ -80,7 +76,7 @@ class RunCheckpoints(Checkpoint):
             self._save_last(trainer)
 
     def monitored(self, pl_module: LightningModule) -> tuple[str, Metric]:
-        """Returns the metric that says which checkpoint is best: its name, and what is known of it.
+        """Returns the name of the metric that chooses the best checkpoint, and the metric.
 
         Args:
             pl_module: The module, for its task.
@@ -90,7 +86,7 @@ class RunCheckpoints(Checkpoint):
         return monitor, task.metric(monitor)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes ``last.ckpt`` where no validation ended the training."""
+        """Writes ``last.ckpt`` if no validation ended the training."""
         if self._saved_step != trainer.global_step:
             self._save_last(trainer)
 
@@ -104,7 +100,7 @@ class RunCheckpoints(Checkpoint):
         Args:
             state_dict: What ``state_dict`` returned.
         """
-        # A run that starts from another's checkpoint has no best of its own yet.
+        # A run that starts from another run's checkpoint has no best checkpoint of its own yet.
         if self._run is not None and self._run.best.exists():
             self.best_score = state_dict["best_score"]
             self.best_step = state_dict["best_step"]
@@ -124,15 +120,11 @@ class RunCheckpoints(Checkpoint):
 
 
 def _has_just_stepped(trainer: Trainer, batch_idx: int) -> bool:
-    """Tells whether no gradients are accumulated: no checkpoint keeps them. An epoch's last batch always steps."""
+    """Tells whether no gradients are pending, which checkpoints lack; an epoch's last batch always steps."""
     return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def checkpoint_bytes(run: RunDirectory) -> int | None:
-    """Returns the size of the best checkpoint, or of the last where no validation chose one.
-
-    Args:
-        run: The run's directory.
-    """
+    """Returns the size of the best checkpoint, or of the last if there is no best; None without checkpoints."""
     path = next((path for path in (run.best, run.last) if path.exists()), None)
     return os.path.getsize(path) if path is not None else None

@@ -1,4 +1,4 @@
-"""The one writer of a run's record."""
+"""The callback that writes a run's record; nothing else does."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,13 +34,13 @@ SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFig
 
 
 class RunRecorder(Callback):
-    """Gathers what the measuring callbacks measured and writes ``results.json``.
+    """Collects the figures of the measuring callbacks and writes ``results.json``.
 
     Args:
-        run: Where the record goes.
-        record: What is known of the run before it starts.
+        run: The run's directory.
+        record: The record, with what is known before the run starts.
         hyperparameters: The settings shown beside the figures in TensorBoard's HPARAMS tab.
-        describe: Words an error for the record, whose readers know settings by other names than an error's.
+        describe: Returns an error's message for the record, which names settings as flags of the command line.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RunRecorder(Callback):
         self._environment: EnvironmentFigures | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes down what the run starts from."""
+        """Records the backbone, the data and the environment."""
         self.record.problem_type = task_of(pl_module).problem_type
         self.record.backbone = BackboneFigures(**pl_module.backbone_identity)  # type: ignore[arg-type]
         self.record.dataset = DatasetFigures(**trainer.datamodule.description())  # type: ignore[attr-defined]
@@ -65,13 +65,13 @@ class RunRecorder(Callback):
         self._write(trainer, "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says and writes down what was chosen differently from what was asked."""
+        """Prints how the run differs from its settings."""
         if trainer.is_global_zero:
             for note in _notes(trainer, pl_module):
                 print(f"note: {note}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the validation metrics of the best checkpoint."""
+        """Records the validation metrics of the best checkpoint."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -80,24 +80,21 @@ class RunRecorder(Callback):
             self.record.metrics |= metrics
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the test metrics."""
+        """Records the test metrics."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         self.record.metrics |= metrics
         self.record.predictions = "predictions.parquet"
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Writes down how the run broke off; it stays resumable."""
+        """Records the error that stopped the run, which can still be resumed."""
         message = " ".join(self._describe(exception).split())
         self.record.error = message or type(exception).__name__
-        # Lightning ends what is written in the background only after this, and the record says how large it is.
+        # Lightning waits for checkpoints in the background only after this, and the record states their size.
         settle(trainer.strategy.checkpoint_io)
         self._write(trainer, status_after(exception))
 
     def finish(self, trainer: Trainer) -> RunRecord:
-        """Closes the record, and shows it in TensorBoard.
-
-        Args:
-            trainer: The Trainer that ran.
+        """Writes the record of a finished run, and shows it in TensorBoard.
 
         Returns:
             The record as written.
@@ -128,18 +125,18 @@ class RunRecorder(Callback):
         Args:
             state_dict: What ``state_dict`` returned.
         """
-        # The metrics are those of the best checkpoint; a run that starts from another's has none of its own yet.
+        # These are the metrics of the best checkpoint. A run that starts from another run's checkpoint has none yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
 
     @staticmethod
     def _monitored(trainer: Trainer, pl_module: LightningModule) -> tuple[str, Metric]:
-        """Returns the metric that chooses the best checkpoint."""
+        """Returns the name of the metric that chooses the best checkpoint, and the metric."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         found = (callback for callback in callbacks if isinstance(callback, RunCheckpoints))
         return next(found, RunCheckpoints()).monitored(pl_module)
 
     def _write(self, trainer: Trainer, status: Status) -> None:
-        # A fast development run leaves nothing behind, and has no directory to leave it in.
+        # A run with fast_dev_run has no directory and writes nothing.
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         record = self.record
@@ -155,16 +152,12 @@ class RunRecorder(Callback):
 
 
 def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
-    """Returns what was done differently from what was asked, by the model and by the engine."""
+    """Returns the notes of the model and of the engine on how the run differs from its settings."""
     return [*pl_module.notes, *engine_of(trainer).notes]  # type: ignore[misc]
 
 
 def status_after(exception: BaseException) -> Status:
-    """Says how a run that ended with an exception ended.
-
-    Args:
-        exception: The exception.
-    """
+    """Returns the status of a run that an exception ended."""
     if isinstance(exception, torch.OutOfMemoryError):
         return "out_of_memory"
     if isinstance(exception, KeyboardInterrupt | SIGTERMException):
@@ -173,7 +166,7 @@ def status_after(exception: BaseException) -> Status:
 
 
 def _numbers(section: str, figures: object) -> dict[str, float]:
-    """Flattens a section's numbers; what was not measured is left out."""
+    """Flattens a section of the record to its numbers, without nulls."""
     if figures is None or not dataclasses.is_dataclass(figures) or isinstance(figures, type):
         return {}
     values = dataclasses.asdict(figures)

@@ -1,1 +1,1 @@
-"""What each word of the command line does: one command, one file; ``registry`` finds them."""
+"""The commands of the command line, one per file; ``registry`` finds them."""

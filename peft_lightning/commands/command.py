@@ -1,4 +1,4 @@
-"""What the commands have in common: the settings they were given and the objects built from them."""
+"""The base class of the commands that run a Trainer, and their settings."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from peft_lightning.task import Task
 
 @dataclass(frozen=True)
 class Settings:
-    """What a command was asked for.
+    """The settings of a command.
 
     Args:
-        config: The resolved settings, plain values, as they are saved in ``config.yaml``.
+        config: The resolved configuration in plain values, as saved in ``config.yaml``.
         files: The ``--config`` files, in order.
         ckpt_path: ``best``, ``last``, a file, or None.
-        options: Values of the command's own flags.
+        options: Values of the command's own flags, by name.
     """
 
     config: dict[str, Any]
@@ -48,15 +48,15 @@ class Settings:
 
     @property
     def run_path(self) -> Path | None:
-        """The run whose own ``config.yaml`` was named, if it was."""
+        """The run whose ``config.yaml`` is the first ``--config`` file; None if it is not a run's."""
         folder = self.files[0].parent if self.files else None
         return folder if folder is not None and (folder / "results.json").is_file() else None
 
     @property
     def recipe(self) -> str:
-        """The name of the recipe: as asked, the first file's, or what the run of a ``config.yaml`` says."""
-        if (asked := self.options.get("recipe")) is not None:
-            return str(asked)
+        """The recipe's name: ``--recipe``, or that of the run whose ``config.yaml`` is used, or of the first file."""
+        if (name := self.options.get("recipe")) is not None:
+            return str(name)
         if self.run_path is not None:
             return RunRecord.read(self.run_path / "results.json").recipe
         if not self.files:
@@ -65,17 +65,17 @@ class Settings:
 
 
 class Command(ABC):
-    """One of Lightning's words of the command line: what happens around the Trainer.
+    """A subcommand of LightningCLI: what the program does before, with and after the Trainer.
 
     Args:
-        settings: What was asked for.
-        model: The module, not built yet.
+        settings: The command's settings.
+        model: The module; its model is not built yet.
         data: The data module, not set up yet.
-        checkpoints: The writer of checkpoints, with its settings.
+        checkpoints: The callback that writes checkpoints.
     """
 
     word: ClassVar[str]
-    """Lightning's word for it."""
+    """The subcommand's name in LightningCLI."""
     ckpt_path_help: ClassVar[str] = (
         "Which weights: best or last of the newest run of this configuration (of the run itself where --config is its"
         " config.yaml), or a checkpoint file."
@@ -83,7 +83,7 @@ class Command(ABC):
 
     @classmethod  # noqa: B027 a command may have none
     def add_options(cls, parser: LightningArgumentParser) -> None:
-        """Adds the command's own flags: how it is launched, which is no part of the run's configuration.
+        """Adds the command's own flags, which are not part of the run's configuration.
 
         Args:
             parser: The command's parser, with Lightning's options.
@@ -114,16 +114,16 @@ class Command(ABC):
             trainer: The Trainer, with this command's callbacks and loggers.
 
         Raises:
-            UserError: The user can put right what went wrong.
+            UserError: If the user can put right what went wrong.
         """
 
     def set_up_data(self, stage: str) -> None:
         """Reads the data, before anything is written.
 
         Args:
-            stage: Lightning's name for what the data is for.
+            stage: Lightning's stage, such as ``fit``.
         """
-        if stage != "predict":  # which reads its own file and needs no download
+        if stage != "predict":  # predict reads its own file and needs no download
             self.data.prepare_data()
         self.data.setup(stage)
 
@@ -132,7 +132,7 @@ class Command(ABC):
 
         Args:
             trainer: The Trainer, for its precision.
-            task: What the labels are for.
+            task: The task of the labels.
         """
         self.model.build(task, str(trainer.precision))
         limit = self.model.max_tokens
@@ -143,26 +143,26 @@ class Command(ABC):
             )
 
     def find_checkpoint(self) -> Path:
-        """Finds the checkpoint that ``--ckpt_path`` means.
+        """Finds the checkpoint that ``--ckpt_path`` names.
 
         Raises:
-            UserError: There is none.
+            UserError: If there is no such checkpoint.
         """
-        asked = self.settings.ckpt_path
-        if asked is None:
+        ckpt_path = self.settings.ckpt_path
+        if ckpt_path is None:
             raise UserError("which weights? say --ckpt_path best, last or a file")
-        if asked not in ("best", "last"):
-            return Path(asked)
+        if ckpt_path not in ("best", "last"):
+            return Path(ckpt_path)
         run = self.settings.run_path or find_newest(self.runs, self.settings.sha256)
         if run is None:
             raise UserError(
-                f"--ckpt_path {asked}: no run of this very configuration in {self.runs}: name the run,"
+                f"--ckpt_path {ckpt_path}: no run of this very configuration in {self.runs}: name the run,"
                 " --config RUN_DIR/config.yaml, or a checkpoint file"
             )
-        path = run / "checkpoints" / f"{asked}.ckpt"
+        path = run / "checkpoints" / f"{ckpt_path}.ckpt"
         if not path.is_file():
             raise UserError(
-                f"--ckpt_path {asked}: {run} has no {path.name}:"
+                f"--ckpt_path {ckpt_path}: {run} has no {path.name}:"
                 " it was stopped before the first, or ran without a validation"
             )
         return path

@@ -42,29 +42,29 @@ fails, or runs out of memory, becomes a row that says so; --resume tries it agai
 
 @mending(COMPARISON)
 def run(words: Sequence[str]) -> None:
-    """Runs the command, and ends the process unless all went well.
+    """Runs the command, and exits with code 1 if a run did not finish.
 
     Args:
         words: The words after the command's name.
 
     Raises:
-        UserError: The user can put right what went wrong.
+        UserError: If the user can put right what went wrong.
     """
-    mine, overrides = split_overrides(expand(words, RUN_SETTINGS))
-    asked = _parser().parse_intermixed_args(mine)
-    options = Options(asked.jobs, not asked.no_forecast, not asked.no_texts, asked.executor)
-    if asked.resume is not None:
-        if given := _given_besides_resume(asked, overrides):
-            raise UserError(f"--resume goes on with a comparison as it was begun: leave {given} out")
-        folder = Path(asked.resume)
+    own_words, overrides = split_overrides(expand(words, RUN_SETTINGS))
+    arguments = _parser().parse_intermixed_args(own_words)
+    options = Options(arguments.jobs, not arguments.no_forecast, not arguments.no_texts, arguments.executor)
+    if arguments.resume is not None:
+        if extra := _given_besides_resume(arguments, overrides):
+            raise UserError(f"--resume goes on with a comparison as it was begun: leave {extra} out")
+        folder = Path(arguments.resume)
         check_is_comparison(folder)
         with stopping_in_order(folder, options):
             finished = go_on(folder, options)
     else:
-        plan = build_plan(asked.recipes, asked.seeds or [1, 2, 3], asked.config or [], overrides)
-        tuning = plan_tuning(plan, asked.tune) if asked.tune is not None else None
+        plan = build_plan(arguments.recipes, arguments.seeds or [1, 2, 3], arguments.config or [], overrides)
+        tuning = plan_tuning(plan, arguments.tune) if arguments.tune is not None else None
         pool_for(plan, options)  # refused before a folder is made
-        folder = new_folder(asked.name)
+        folder = new_folder(arguments.name)
         with stopping_in_order(folder, options):
             finished = begin(plan, folder, tuning, options)
     if not finished:
@@ -72,19 +72,19 @@ def run(words: Sequence[str]) -> None:
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tells the command's own options from the settings for all runs.
+    """Separates the command's own options from the settings for all runs.
 
     Args:
         words: The words after the command's name.
 
     Returns:
-        The recipes and the command's options, and the settings as words.
+        The words of the recipes and the command's options, and the words of the settings.
 
     Raises:
         UserError: If a word is neither.
     """
     own = [name for action in _parser()._actions for name in action.option_strings]
-    mine: list[str] = []
+    own_words: list[str] = []
     overrides: list[str] = []
     settings = {*TOP_LEVEL, *DECIDED}
     for name, value in read_flags(words):
@@ -104,13 +104,13 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 f"did you mean --{near[0]}{name[len(section) + 2 :]}?" if near else f"there are {', '.join(SECTIONS)}"
             )
             raise UserError(f"{name} is no setting: {mend}")
-        (mine if stays else overrides).extend([name] if value is None else [name, value])
-    return mine, overrides
+        (own_words if stays else overrides).extend([name] if value is None else [name, value])
+    return own_words, overrides
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Ends in one line, as every mistake does."""
+        """Raises the mistake as a ``UserError``, which ends in one line."""
         raise UserError(f"compare: {message} (--help explains it)")
 
 
@@ -170,16 +170,16 @@ def _started() -> str:
     return f"{program()} compare"
 
 
-def _given_besides_resume(asked: argparse.Namespace, overrides: Sequence[str]) -> str:
-    given = [f"--{name}" for name in ("config", "seeds", "name", "tune") if getattr(asked, name) is not None]
-    return ", ".join([*asked.recipes, *given, *(word for word in overrides if word.startswith("--"))])
+def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:
+    flags = [f"--{name}" for name in ("config", "seeds", "name", "tune") if getattr(arguments, name) is not None]
+    return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 
 
 class _Terminated(KeyboardInterrupt):
-    """A signal that ends the process in order, as Ctrl-C does.
+    """A signal that stops the process in the same way as Ctrl-C.
 
     Args:
-        number: The signal.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -189,19 +189,19 @@ class _Terminated(KeyboardInterrupt):
 
 @contextmanager
 def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
-    """Ends with the command to go on with, on Ctrl-C and where a machine or a terminal is taken away.
+    """Prints the command that resumes the comparison on Ctrl-C, SIGTERM or SIGHUP, then exits.
 
     Args:
         folder: The comparison's folder.
-        options: How it was gone about.
+        options: The comparison's options, which the command repeats.
     """
 
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         raise _Terminated(number)
 
-    # What the process was started deaf to stays so: `nohup compare &` shall outlive its terminal.
-    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in heard}
+    # A signal that the process was started to ignore stays ignored: `nohup compare &` must outlive its terminal.
+    handled = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in handled}
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -209,7 +209,7 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
             print(f"\ninterrupted: go on with {_started()} {options.resume(folder)}", flush=True)
         sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
     except OSError as error:
-        # Files have names; what has none is the pipe or the terminal that this prints to.
+        # An error without a file name comes from the pipe or the terminal of standard output.
         if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
             raise
         with _reader_may_be_gone():
@@ -222,7 +222,7 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
 
 @contextmanager
 def _reader_may_be_gone() -> Iterator[None]:
-    """Lets the process end in order where its output leads nowhere: Python would complain of that at its very end."""
+    """Ignores that standard output is closed, and redirects it: Python would report the error at exit."""
     try:
         yield
     except OSError:

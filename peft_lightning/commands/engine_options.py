@@ -1,4 +1,4 @@
-"""The settings of how training steps run, which LightningCLI cannot derive from the model, the data or the Trainer."""
+"""Options for how training steps run, which belong neither to the model nor to the data nor to the Trainer."""
 
 from jsonargparse.typing import PositiveFloat
 from lightning.pytorch.cli import LightningArgumentParser
@@ -7,11 +7,7 @@ from peft_lightning.engine.engine import EngineName
 
 
 def add_engine_options(parser: LightningArgumentParser) -> None:
-    """Adds the settings of how training steps run, which are part of a run's configuration.
-
-    Args:
-        parser: The parser of one command.
-    """
+    """Adds ``--engine`` and ``--memory_limit_gib``, which are part of a run's configuration."""
     parser.add_argument(
         "--engine",
         type=EngineName,

@@ -1,4 +1,4 @@
-"""What test and validate do: measure a checkpoint, and write that beside the run without touching its record."""
+"""The base class of ``test`` and ``validate``: measures a checkpoint without changing the run's record."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ class Evaluate(Command):
         self.predictions.write_to(folder / "predictions.parquet")
         entry = getattr(trainer, self.word)
         entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
-        # What the entry returns leaves out what is logged without a logger, which is all of it here.
+        # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
         if trainer.is_global_zero:

@@ -48,7 +48,8 @@ from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text
 from peft_lightning.runs.tensorboard import RunTensorBoard
 
-# Lightning starts the processes of the other GPUs with this one's environment: they join its run.
+# The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
+# environment, so they join its run.
 SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
 
 
@@ -63,7 +64,7 @@ class Fit(Command):
 
     @classmethod
     def add_options(cls, parser: LightningArgumentParser) -> None:
-        """Adds the recipe's name, the test at the end and the pictures while training."""
+        """Adds options for the recipe's name, the test after training and the live dashboard."""
         parser.add_argument(
             "--recipe",
             type=str | None,
@@ -98,7 +99,7 @@ class Fit(Command):
         return self.recorder.record
 
     def callbacks(self) -> list[Callback]:
-        """Returns what watches a training run."""
+        """Returns the callbacks of a training run."""
         settings = self.settings
         self.directory = RunDirectory(settings.root, self.model.method.name)
         record = RunRecord(
@@ -138,7 +139,7 @@ class Fit(Command):
         return [history]
 
     def run(self, trainer: Trainer) -> None:
-        """Trains and tests; everything a user can get wrong is found before a directory is made."""
+        """Trains and tests; mistakes of the user are found before a directory is made."""
         resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
             self._run(trainer, resumed)
@@ -163,7 +164,7 @@ class Fit(Command):
                 self._test(trainer)
             self.recorder.finish(trainer)
         finally:
-            # A failure while the Trainer ends may leave something to be written, and another run could go on here.
+            # If the Trainer fails at its end, checkpoints may still be in writing; another process could resume here.
             settle(trainer.strategy.checkpoint_io)
             self.directory.release()
         if trainer.is_global_zero:
@@ -180,7 +181,7 @@ class Fit(Command):
             config = yaml.safe_dump(self.settings.config, sort_keys=False, allow_unicode=True)
             write_atomically(self.directory.config, config.encode())
             if started_from is not None:
-                # The run is resumable from its first moment on, whatever becomes of the other run's file.
+                # So the run can be resumed from its start, even if the other run's file is deleted.
                 AtomicCheckpointIO().save_checkpoint(started_from, self.directory.last)
             self.record.write(self.directory.results)
         os.environ[SHARED_RUN] = str(self.directory.path)
@@ -189,13 +190,13 @@ class Fit(Command):
         return self.directory.last if self.directory.last.exists() else None
 
     def _check_validation_interval(self, trainer: Trainer) -> None:
-        """Refuses an interval that no epoch is long enough for; Lightning would, once the directory is made."""
+        """Refuses an interval longer than an epoch; Lightning does so only after the directory is made."""
         interval, batches = trainer.val_check_interval, len(self.data.train_dataloader())
         if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > batches:
             raise UserError(f"trainer.val_check_interval is {interval} batches: an epoch has {batches}")
 
     def _read_started_from(self) -> dict[str, Any]:
-        """Reads the checkpoint of another run to start from, if training can go on from it."""
+        """Reads another run's checkpoint to start from; refuses one that training cannot go on from."""
         path = Path(str(self.settings.ckpt_path))
         if self.settings.ckpt_path == "best":
             raise UserError("fit goes on from --ckpt_path last or a file; `best` is for test, validate and predict")
@@ -233,7 +234,7 @@ class Fit(Command):
 
     @contextmanager
     def _one_line_endings(self, trainer: Trainer) -> Iterator[None]:
-        """Turns Ctrl-C and a full GPU into a line that says how to go on."""
+        """Turns Ctrl-C and a full GPU into one line that says how to go on."""
         try:
             yield
         except torch.OutOfMemoryError as error:
@@ -254,7 +255,7 @@ def run(words: list[str]) -> None:
 
 
 def _out_of_memory(trainer: Trainer) -> str:
-    """Says where the GPU's memory ran out, and what takes less of it."""
+    """Words where the GPU ran out of memory, and how to use less."""
     engine = engine_of(trainer)
     if trainer.state.fn == TrainerFn.TESTING or engine.is_evaluating:
         return "the GPU ran out of memory while it evaluated: lower --data.eval_batch_size"

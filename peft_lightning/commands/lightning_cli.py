@@ -1,4 +1,4 @@
-"""The command line: LightningCLI, with recipes that merge and errors that end in one line."""
+"""LightningCLI with merged recipe files and errors of one line."""
 
 import argparse
 import errno
@@ -33,7 +33,7 @@ from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.startup import import_bitsandbytes_without_compiler
 
-# Options of the Trainer's methods that the commands decide: checkpoints are never read in another way, for example.
+# Options of the Trainer's methods that the commands set themselves, so that no flag can change them.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
 
 
@@ -42,8 +42,8 @@ class PeftLightningCLI(LightningCLI):
 
     Args:
         kind: The command.
-        arguments: What follows its word, with one ``--config``.
-        files: The files that this configuration was merged from.
+        arguments: The words after the command's own, with at most one ``--config``: the merged files.
+        files: The files that were merged.
     """
 
     command: Command
@@ -60,11 +60,11 @@ class PeftLightningCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=42,
             trainer_defaults={
-                # Validation of an untrained model measures nothing and costs time before the first step.
+                # Validating an untrained model measures nothing and takes time before the first step.
                 "num_sanity_val_steps": 0,
-                # Lightning counts PEFT's frozen copies and packed 4-bit weights as they lie; ParameterCount does not.
+                # Lightning counts PEFT's frozen copies, and 4-bit weights as packed; ParameterCount does neither.
                 "enable_model_summary": False,
-                # The training sampler shards by itself, aware of lengths; Lightning's would undo the grouping.
+                # The training sampler shards by length itself; Lightning's sampler would undo the grouping.
                 "use_distributed_sampler": False,
             },
             parser_kwargs={"prog": program(), **strict, self._word: dict(strict)},
@@ -74,7 +74,7 @@ class PeftLightningCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Returns the one command asked for: building the parsers of all four would cost a second at every start."""
+        """Returns only the command that runs: building the parsers of all four would take a second at every start."""
         return {self._word: LightningCLI.subcommands()[self._word] | DECIDED}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -86,7 +86,7 @@ class PeftLightningCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        # Lightning's own words are of other files and services than this program's.
+        # Lightning's own help speaks of other files and services than this program uses.
         parser.description = (self._kind.__doc__ or "").strip()
         (checkpoint,) = (action for action in parser._actions if action.dest == "ckpt_path")
         checkpoint.help = self._kind.ckpt_path_help
@@ -103,7 +103,7 @@ class PeftLightningCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
-            # The merged files are the first two words.
+            # The first two words after the command's own are --config and the merged files.
             words = args[3:] if args[1:2] == ["--config"] else args[1:]
             known = [*(action.dest for action in self._parser(self._word)._actions), *SHORT_NAMES]
             raise UserError(explain_argument(str(error), self._files, words, known)) from error
@@ -120,34 +120,36 @@ class PeftLightningCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the Trainer with the command's callbacks and loggers."""
         word = str(self.subcommand)
-        given = self._get(self.config_init, "trainer")
+        trainer_settings = self._get(self.config_init, "trainer")
         for name, least in (("accumulate_grad_batches", 1), ("log_every_n_steps", 1), ("gradient_clip_val", 0)):
-            if given[name] is not None and given[name] < least:
-                raise UserError(f"trainer.{name} is {given[name]}: it must be at least {least}")
+            if trainer_settings[name] is not None and trainer_settings[name] < least:
+                raise UserError(f"trainer.{name} is {trainer_settings[name]}: it must be at least {least}")
         self.command = self._kind(
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )
-        callbacks = [*_as_list(given["callbacks"]), *self.command.callbacks()]
-        if word == "fit" and given["enable_progress_bar"] is not False:
+        callbacks = [*_as_list(trainer_settings["callbacks"]), *self.command.callbacks()]
+        if word == "fit" and trainer_settings["enable_progress_bar"] is not False:
             callbacks += progress_shown(callbacks)
-        own = [logger for logger in _as_list(given["logger"]) if isinstance(logger, Logger)]
+        own = [logger for logger in _as_list(trainer_settings["logger"]) if isinstance(logger, Logger)]
         loggers = [*own, *self.command.loggers()]
-        device = single_device(given["accelerator"], given["devices"], given["num_nodes"])
-        # On a CPU the thread would take the time, and the copy the memory, that are measured.
+        device = single_device(
+            trainer_settings["accelerator"], trainer_settings["devices"], trainer_settings["num_nodes"]
+        )
+        # On a CPU, the thread and the copy would use the time and the memory that the run measures.
         on_gpu = device is not None and device.type == "cuda"
-        plugins = [*_as_list(given["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
-        hosting = hosting_strategy(given["strategy"], device, self._get(self.config_init, "engine"))
+        plugins = [*_as_list(trainer_settings["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
+        hosting = hosting_strategy(trainer_settings["strategy"], device, self._get(self.config_init, "engine"))
         if hosting is not None:
             kwargs["strategy"] = hosting
-        elif (asked := self._engine_settings()) and word == "fit":
-            raise UserError(f"{asked} is for a run on one device: leave it out, or say --trainer.devices 1")
+        elif (setting := self._engine_settings()) and word == "fit":
+            raise UserError(f"{setting} is for a run on one device: leave it out, or say --trainer.devices 1")
         try:
             return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
         except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
             raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
 
     def _engine_settings(self) -> str:
-        """Returns what was asked of the engine that steps on one device run in."""
+        """Returns the setting, as a flag, that only an engine on one device can follow; empty if there is none."""
         engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
         if engine in ("graph", "compiled"):
             return f"--engine {engine}"
@@ -186,10 +188,10 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
 
     Args:
         kind: The command.
-        words: What follows its word.
+        words: The words after the command's own.
 
     Raises:
-        UserError: The user can put right what went wrong.
+        UserError: If the user can put right what went wrong.
     """
     quieten()
     import_bitsandbytes_without_compiler()

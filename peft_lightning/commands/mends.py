@@ -1,4 +1,4 @@
-"""What goes wrong in a run, in the words of the command line, whose user may have started a comparison instead."""
+"""Error messages for users of the command line: mends that fit a single run or a comparison."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _RUN = Mend(
     ),
     refused=("choose another folder with ", Setting("trainer.default_root_dir")),
 )
-# Its folder is lightning_logs/compare/NAME in the working directory, and its runs lie in there.
+# A comparison's folder is lightning_logs/compare/NAME in the working directory, and its runs are in it.
 COMPARISON = Mend(
     no_space=("free some, then go on with --resume",),
     refused=("make its folder writable, then go on with --resume, or begin it elsewhere",),
@@ -25,18 +25,14 @@ COMPARISON = Mend(
 
 
 def run_mend() -> Mend:
-    """Returns what the user of a run can do where it cannot write."""
-    # A run that is asked how far it is was started by a comparison, whose user has no other options than that.
+    """Returns what a user can do if a run cannot write."""
+    # Only a comparison asks its runs for their progress. Its user has the options of compare, not those of fit.
     return COMPARISON if VARIABLE in os.environ else _RUN
 
 
 @contextmanager
 def mending(mend: Mend) -> Iterator[None]:
-    """Says what to do where something inside cannot be written.
-
-    Args:
-        mend: What the user of the command can do.
-    """
+    """Adds a mend to a ``CannotWrite`` that is raised inside."""
     try:
         yield
     except CannotWrite as error:
@@ -44,11 +40,7 @@ def mending(mend: Mend) -> Iterator[None]:
 
 
 def in_words_of_a_run(error: BaseException) -> str:
-    """Returns what an error says to the user of a run, for the run's record.
-
-    Args:
-        error: Any error.
-    """
+    """Returns an error's message for the run's record, with settings as flags."""
     if isinstance(error, CannotWrite):
         error = error.mended(run_mend())
     return error.worded(Setting.as_flag) if isinstance(error, UserError) else str(error)

@@ -1,4 +1,4 @@
-"""What the parser of the command line says about a mistake, in the words of whoever made it."""
+"""Rewords the argument parser's errors so that they name the setting and the accepted values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from peft_lightning import methods
 
-# A class's argument is named within the message of its class.
+# The message about a class's argument is nested in the message about the class: each names its part of the key.
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _VALUE = re.compile(r"(?P<expected>.*)(?:Got value|Given value): (?P<value>.*)$")
 _LITERAL = re.compile(r"Expected a typing\.Literal(\[[^\]]*\])")
@@ -29,13 +29,13 @@ _TYPES = {
 
 
 def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], known: Iterable[str]) -> str:
-    """Says what is wrong with a setting, and what would be right.
+    """Returns what is wrong with a setting, and what would be right.
 
     Args:
-        message: what the parser said.
-        files: the `--config` files.
-        words: the command line without them.
-        known: the dotted names of the settings there are.
+        message: The parser's message.
+        files: The ``--config`` files.
+        words: The command line without them.
+        known: The dotted names of all settings.
     """
     message = " ".join(message.split())
     if not files and "model.method" in message and "required" in message:
@@ -81,7 +81,7 @@ def _explain_class(path: str, name: str) -> str:
 
 
 def _taken(expected: str) -> str:
-    """What a setting takes, from the types that it was held against."""
+    """Words the values that a setting takes, from the parser's message about expected types."""
     values = [value for found in _LITERAL.findall(expected) for value in ast.literal_eval(found)]
     choices = list(dict.fromkeys(str(value) for value in values))
     types = [_TYPES[name] for name in dict.fromkeys(_CLASS.findall(expected)) if name in _TYPES]

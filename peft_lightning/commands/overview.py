@@ -1,4 +1,4 @@
-"""The answer to a bare ``--help``: the commands by their own words, and what holds for all of them."""
+"""The text of a bare ``--help``: the commands by their own docstrings, and notes on all of them."""
 
 from peft_lightning import __version__
 from peft_lightning.commands.program import program

@@ -28,7 +28,7 @@ class Predict(Command):
 
     @classmethod
     def add_options(cls, parser: LightningArgumentParser) -> None:
-        """Adds where the predictions go."""
+        """Adds the option for the file of predictions."""
         parser.add_argument(
             "--output",
             type=str | None,
@@ -49,7 +49,7 @@ class Predict(Command):
         task = task_of(read_checkpoint(checkpoint), checkpoint)
         self.set_up_data("predict")
         self.build_model(trainer, task)
-        # Standard output is the predictions' alone.
+        # Nothing but the predictions may be printed to standard output.
         batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], task))
         if output is None:
@@ -69,14 +69,14 @@ def run(words: list[str]) -> None:
 
 
 def as_lines(batches: list[Tensor], task: Task) -> Iterator[str]:
-    """Words answers as JSON lines.
+    """Formats answers as JSON lines.
 
     Args:
-        batches: Answers, each (batch, …).
-        task: What they are answers to.
+        batches: Answers, each of shape (batch, …).
+        task: The task of the answers.
 
     Yields:
-        A line a review, such as ``{"label": ..., "probabilities": {...}}``.
+        One line per review, such as ``{"label": ..., "probabilities": {...}}``.
     """
     for batch in batches:
         for answer in batch.tolist():

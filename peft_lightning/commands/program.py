@@ -1,4 +1,4 @@
-"""How this program was started."""
+"""The name under which this program was started."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-'''The commands there are: one command, one file of this folder, found by its docstring.
+'''The registry of commands: each is a file in this folder, found by its docstring.
 
-The docstring of ``commands/greet.py`` says the command's word, what it does and, after a blank line, how it is used::
+The docstring of ``commands/greet.py`` states the command's word, its purpose and, after a blank line, its usage::
 
     """greet: say hello.
 
@@ -8,8 +8,8 @@ The docstring of ``commands/greet.py`` says the command's word, what it does and
     greet --all     to everybody
     """
 
-``--help`` is put together from these without importing any. The file's ``run(words)`` runs the command. Nothing else
-has to know of it.
+``--help`` is made of these docstrings without importing a command. The file's ``run(words)`` runs the command. A new
+command needs no other change.
 '''
 
 from collections.abc import Callable
@@ -19,18 +19,18 @@ from pathlib import Path
 
 from peft_lightning import commands
 
-# In the order of a run; others follow by name.
+# These come first in the help, in the order of a run; others follow by name.
 _FIRST = ("fit", "validate", "test", "predict")
 
 
 @dataclass(frozen=True)
 class CommandHelp:
-    """What a command's file says of it.
+    """The help of a command, from its file's docstring.
 
     Args:
-        word: The word that calls it.
-        summary: What it does, in a line.
-        usage: Examples, a line each, from the word on.
+        word: The command's word.
+        summary: The purpose of the command, in one line.
+        usage: Examples, one per line, each beginning with the word.
     """
 
     word: str
@@ -39,7 +39,7 @@ class CommandHelp:
 
 
 def list_commands() -> list[CommandHelp]:
-    """Returns all commands in the order of the help, none of them imported."""
+    """Returns all commands in the order of the help, without importing them."""
     found = [_read_help(path) for folder in commands.__path__ for path in Path(folder).glob("*.py")]
     return sorted(filter(None, found), key=_position)
 
@@ -48,17 +48,17 @@ def load(word: str) -> Callable[[list[str]], None]:
     """Imports a command.
 
     Args:
-        word: Its word, one of ``list_commands``.
+        word: The command's word, one of ``list_commands``.
 
     Returns:
-        What runs it, given the words after its own.
+        The function that runs the command; it takes the words after the command's own.
     """
     run: Callable[[list[str]], None] = import_module(f"{commands.__name__}.{word}").run
     return run
 
 
 def _read_help(path: Path) -> CommandHelp | None:
-    """Reads the docstring of a command's file; other files of the folder begin otherwise."""
+    """Reads the docstring of a command's file; None if the file does not begin like one."""
     text = path.read_text(encoding="utf-8")
     beginning = f'"""{path.stem}: '
     if not text.startswith(beginning):

@@ -13,7 +13,7 @@ from peft_lightning.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line, like those of every other command."""
+    """A parser that raises mistakes as ``UserError``, which ends in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"report: {message} (report --help explains it)")
@@ -26,7 +26,7 @@ def run(words: Sequence[str]) -> None:
         words: The words after ``report``.
 
     Raises:
-        UserError: The user can put right what went wrong.
+        UserError: If the user can put right what went wrong.
     """
     parser = _Parser(
         prog=f"{program()} report",
@@ -52,8 +52,8 @@ def run(words: Sequence[str]) -> None:
         help="for a report that is shared: show numbers of reviews instead of their texts, and name no folders; so it"
         " is from then on where the comparison was made with --no_texts",
     )
-    asked = parser.parse_args(list(words))
+    arguments = parser.parse_args(list(words))
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
-    write_report(asked.folder, asked.others, texts=not asked.no_texts and texts_allowed(asked.folder))
+    write_report(arguments.folder, arguments.others, texts=not arguments.no_texts and texts_allowed(arguments.folder))

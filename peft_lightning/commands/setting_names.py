@@ -1,7 +1,7 @@
-"""The names that the settings of a run begin with, for those who must know them without building a parser."""
+"""The first parts of the names of a run's settings, known without building a parser."""
 
 CHECKPOINT = "checkpoint"
-# The parts of a configuration, whose settings have a dot.
+# The sections of a configuration; their settings have a dot in their name.
 SECTIONS = ("model", "data", "trainer", CHECKPOINT)
-# Settings of their own.
+# Settings outside any section.
 TOP_LEVEL = ("seed_everything", "engine", "memory_limit_gib")

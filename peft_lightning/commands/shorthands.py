@@ -1,4 +1,4 @@
-"""Words that hands already know, and the settings that they stand for."""
+"""Short flags that users know from other programs, and the settings that they stand for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from peft_lightning.errors import UserError
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-# What stands for what; the word in capitals is the user's.
+# Each shorthand and its meaning; the word in capitals is the user's value.
 SHORTHANDS = {
     "--method NAME": "--config configs/NAME.yaml",
     "--n_train N": "--data.n_train N",
@@ -18,25 +18,25 @@ SHORTHANDS = {
     "--flash_attn": "--model.attn_implementation flash_attention_2",
 }
 SHORT_NAMES = [short.split()[0].removeprefix("--") for short in SHORTHANDS]
-# Those that are settings of a run, whatever its method.
+# The shorthands for settings of a run, independent of its method.
 RUN_SETTINGS = {short: long for short, long in SHORTHANDS.items() if not long.startswith("--config")}
 
 
 def expand(words: Sequence[str], table: Mapping[str, str] = SHORTHANDS) -> list[str]:
-    """Puts the long words in the place of the short ones; a recipe comes before all other files.
+    """Replaces shorthands by the settings they stand for; a recipe comes before all other files.
 
     >>> expand(["--config", "mine.yaml", "--n_train=100", "--flash_attn"], RUN_SETTINGS)
     ['--config', 'mine.yaml', '--data.n_train', '100', '--model.attn_implementation', 'flash_attention_2']
 
     Args:
-        words: The words after the command's.
+        words: The words after the command's own.
         table: The shorthands that the command takes.
 
     Returns:
-        The same without shorthands.
+        The words without shorthands.
 
     Raises:
-        UserError: A shorthand lacks its value, there is no such recipe, or two are named.
+        UserError: If a shorthand lacks its value, or ``--method`` names no recipe or a second one.
     """
     recipes: list[str] = []
     rest: list[str] = []
@@ -63,7 +63,7 @@ def expand(words: Sequence[str], table: Mapping[str, str] = SHORTHANDS) -> list[
 
 
 def add_to_help(parser: ArgumentParser, table: Mapping[str, str] = SHORTHANDS) -> None:
-    """Shows the shorthands in a command's help; the parser itself never sees one.
+    """Adds the shorthands to a command's help; they are expanded before the parser runs.
 
     Args:
         parser: The command's parser.
@@ -80,7 +80,7 @@ def add_to_help(parser: ArgumentParser, table: Mapping[str, str] = SHORTHANDS) -
 
 
 def _recipe_file(names: Sequence[str], words: Sequence[str]) -> str:
-    """Returns the recipe that ``--method`` means, where no other file is a recipe too."""
+    """Returns the recipe that ``--method`` names; refuses other files that are recipes too."""
     from peft_lightning.recipes import find_config, find_recipe, method_of, read_config, split_arguments
 
     if len(names) > 1:
@@ -88,7 +88,7 @@ def _recipe_file(names: Sequence[str], words: Sequence[str]) -> str:
     file = find_recipe(names[0])
     for other in split_arguments(list(words))[0]:
         method = method_of(read_config(find_config(other)))
-        # An overlay may well set r of the recipe's LoRA; what names a class is another recipe.
+        # An overlay may set r of the recipe's LoRA. A file that names a class is another recipe.
         if isinstance(method, str) or (isinstance(method, Mapping) and "class_path" in method):
             raise UserError(f"--method {names[0]} and --config {other} both name a method: leave one of them out")
     return file

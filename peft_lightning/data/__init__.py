@@ -1,1 +1,1 @@
-"""Labelled text: where it comes from, which of it is used, how it becomes batches."""
+"""Data loading: sources of labelled text, seeded subsets, tokenisation, batches and the data module."""

@@ -1,4 +1,4 @@
-"""Which examples make a batch, and in which order the batches come."""
+"""Batch samplers: batches of similar length for training, the longest first for evaluation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,18 +10,18 @@ _BATCHES_SORTED_TOGETHER = 50
 
 
 class LengthGroupedBatchSampler(Sampler[list[int]]):
-    """Batches of examples of like length, in an order that follows from the seed and the epoch alone.
+    """Batches of examples of similar length, in an order that depends on the seed and the epoch alone.
 
     The examples are shuffled, sorted by length within groups of 50 batches, and the batches are shuffled again.
-    Every example comes once in an epoch; of several processes each gets the same number of batches, for which a
-    few batches may be halved.
+    Every example comes once in an epoch. Several processes get the same number of batches each; a few batches may be
+    halved for that.
 
     Args:
-        lengths: length of each example, in tokens.
-        batch_size: examples in a batch; the last batch of an epoch's cut may be smaller.
-        seed: the seed of the order.
-        rank: which of the processes this is.
-        world_size: number of processes that share the examples.
+        lengths: Length of each example, in tokens.
+        batch_size: Examples in a batch; the last batch that is cut may be smaller.
+        seed: Seed of the order.
+        rank: Number of this process, from 0.
+        world_size: Number of processes that share the examples.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -36,21 +36,21 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
 
     @property
     def sampler(self) -> "LengthGroupedBatchSampler":
-        """Itself: Lightning looks for `set_epoch` on the sampler within the batch sampler."""
+        """This object: Lightning looks for ``set_epoch`` on the sampler within the batch sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration has."""
+        """Sets the epoch whose order the next iteration has."""
         self.epoch = epoch
 
     def order(self, epoch: int) -> list[list[int]]:
-        """The batches of one epoch.
+        """Returns the batches of one epoch.
 
         Args:
-            epoch: number of the epoch, from 0.
+            epoch: Number of the epoch, from 0.
 
         Returns:
-            For each batch of this process the positions of its examples.
+            The positions of the examples of each batch of this process.
         """
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         shuffled = generator.permutation(len(self._lengths))
@@ -63,7 +63,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         while len(batches) % self._world_size:
             largest = max(range(len(batches)), key=lambda i: len(batches[i]))
             whole = batches[largest]
-            # A batch of one cannot be halved: it comes twice rather than leave a process waiting for others.
+            # A batch of one example cannot be halved: it comes twice, or a process would wait for the others for ever.
             half = (len(whole) + 1) // 2
             batches[largest] = whole[:half]
             batches.append(whole[half:] or whole)
@@ -81,13 +81,13 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
 class LengthSortedBatchSampler(Sampler[list[int]]):
     """Batches for evaluation, the longest examples first, always in the same order.
 
-    Several processes share the examples, none of which comes twice, in an equal number of batches each.
+    Several processes share the examples and get the same number of batches each. No example comes twice.
 
     Args:
-        lengths: length of each example, in tokens.
-        batch_size: most examples in a batch.
-        rank: which of the processes this is.
-        world_size: number of processes that share the examples.
+        lengths: Length of each example, in tokens.
+        batch_size: Largest number of examples in a batch.
+        rank: Number of this process, from 0.
+        world_size: Number of processes that share the examples.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, rank: int = 0, world_size: int = 1) -> None:

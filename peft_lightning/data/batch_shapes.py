@@ -1,4 +1,4 @@
-"""Batches to come, told before they do: an engine makes itself ready for each width, and for the widest."""
+"""The shapes of an epoch's batches, known in advance, so that an engine can prepare for each and for the largest."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,24 +16,24 @@ def widest_batch(reviews: TokenisedReviews, batch_size: int, collate: PadToLonge
     """Makes the batch that takes the most memory: the longest reviews.
 
     Args:
-        reviews: all there are.
-        batch_size: reviews in a batch.
-        collate: makes a batch out of reviews.
+        reviews: All training reviews.
+        batch_size: Reviews in a batch.
+        collate: Makes a batch of reviews.
     """
     longest = np.argsort(-np.asarray(reviews.lengths), kind="stable")[:batch_size]
     return collate([reviews[int(row)] for row in longest])
 
 
 def batches_of_the_epoch(trainer: Trainer, loader: ResumableDataLoader) -> list[list[int]]:
-    """Says, at the start of a step, what an epoch trains on before a limit of the Trainer ends it.
+    """Returns the batches that an epoch trains on before a limit of the Trainer ends it; called at the start of a step.
 
     Args:
-        trainer: the Trainer, in an epoch.
-        loader: its training batches.
+        trainer: The Trainer, within an epoch.
+        loader: The loader of its training batches.
 
     Returns:
-        The positions of the reviews of each batch, those that have been trained on already among them: most of their
-        shapes come again in the next epoch.
+        The positions of the reviews of each batch. Batches that have been trained on already are included: most of
+        their shapes come again in the next epoch.
     """
     batches = loader.positions()
     end = min(trainer.num_training_batches, len(batches))
@@ -46,12 +46,12 @@ def batches_of_the_epoch(trainer: Trainer, loader: ResumableDataLoader) -> list[
 def one_of_each_shape(
     reviews: TokenisedReviews, batches: Iterable[Sequence[int]], collate: PadToLongest
 ) -> list[Batch]:
-    """Makes one batch of every shape that some batches have.
+    """Makes one batch of every shape that occurs among some batches.
 
     Args:
-        reviews: all there are.
-        batches: the positions of the reviews of each batch.
-        collate: makes a batch out of reviews.
+        reviews: All training reviews.
+        batches: The positions of the reviews of each batch.
+        collate: Makes a batch of reviews.
 
     Returns:
         The batches, the largest first.

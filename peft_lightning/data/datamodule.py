@@ -1,4 +1,4 @@
-"""What Lightning asks for, in order: labelled reviews are found, chosen, tokenised and batched."""
+"""The data module: finds, samples, tokenises and batches labelled texts."""
 
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import Baseline, Task
 
-# Each new width makes a GPU's libraries choose kernels anew. roberta-base in bf16, batch 8, on one H200: steps 50
-# to 100 took 123 ms each with every width that came, 33 ms with multiples of 32.
+# A GPU's libraries choose kernels anew for each new width. roberta-base in bf16, batch 8, on one H200: steps 50
+# to 100 took 123 ms each without rounding of widths, 33 ms with multiples of 32.
 GPU_WIDTH_MULTIPLE = 32
 
 
@@ -33,27 +33,27 @@ class TextDataModule(LightningDataModule):
             hub as `owner/name`, a folder like aclImdb or with train and test files, or one file (.parquet,
             .csv, .tsv, .jsonl). A source without a test split is split by `seed`: a stratified fifth is for
             testing.
-        text_column: column of the texts.
-        label_column: column of the labels, which may be whole numbers or words, of two or more classes.
-        n_train: reviews to train on, a stratified subset of the training split; by default all that `n_val`
+        text_column: Column of the texts.
+        label_column: Column of the labels, which may be whole numbers or words, of two or more classes.
+        n_train: Reviews to train on, a stratified subset of the training split; by default all that `n_val`
             leaves.
-        n_val: reviews to validate on, out of the training split too and drawn first; by default 1,000, or a
+        n_val: Reviews to validate on, out of the training split too and drawn first; by default 1,000, or a
             tenth of the training split if that is less.
-        n_test: reviews to test on, a stratified subset of the test split; all of it by default.
-        seed: picks the subsets, and nothing else.
-        max_length: tokens a review is cut to, the special ones included.
-        truncation: what stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
+        n_test: Reviews to test on, a stratified subset of the test split; all of it by default.
+        seed: Picks the subsets, and nothing else.
+        max_length: Tokens a review is cut to, the special ones included.
+        truncation: What stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
             from its beginning and the rest from its end, where the verdict is (Sun et al. 2019).
-        batch_size: reviews in a training batch.
-        eval_batch_size: reviews in a batch for validation, testing and prediction.
-        num_workers: processes that prepare batches; 0 prepares them in the training process.
-        pad_to_multiple_of: batches are padded to their longest review, in tokens, rounded up to a multiple of
+        batch_size: Reviews in a training batch.
+        eval_batch_size: Reviews in a batch for validation, testing and prediction.
+        num_workers: Processes that prepare batches; 0 prepares them in the training process.
+        pad_to_multiple_of: Batches are padded to their longest review, in tokens, rounded up to a multiple of
             this; by default 32 on a GPU and 1 elsewhere.
-        cache_dir: folder that keeps tokenised reviews; `~/.cache/peft_lightning` by default.
-        predict_file: what `predict` reads: a .txt file with one review a line, or a table with the text
+        cache_dir: Folder that keeps tokenised reviews; `~/.cache/peft_lightning` by default.
+        predict_file: What `predict` reads: a .txt file with one review a line, or a table with the text
             column.
-        model_name_or_path: the model whose tokenizer is used; follows from the model.
-        revision: branch, tag or commit of a model on the hub; follows from the model.
+        model_name_or_path: The model whose tokenizer is used; follows from the model.
+        revision: Branch, tag or commit of a model on the hub; follows from the model.
     """
 
     task: Task
@@ -120,20 +120,20 @@ class TextDataModule(LightningDataModule):
         self._description: dict[str, Any] | None = None
 
     def prepare_data(self) -> None:
-        """Download a source that is on the hub."""
+        """Downloads a source that is on the hub."""
         # Lightning calls this before any stage, and predict reads nothing but its own file.
         if self.trainer is None or not self.trainer.predicting:
             prepare(self.source)
 
     def setup(self, stage: str) -> None:
-        """Read and tokenise what a stage needs; a second call finds it done.
+        """Reads and tokenises the data of a stage; a second call does nothing.
 
         Args:
-            stage: `fit`, `validate` and `test` all get the three subsets, which the record describes
-                together; `predict` gets the texts of `predict_file`.
+            stage: ``fit``, ``validate`` and ``test`` all get the three subsets, which the record describes
+                together; ``predict`` gets the texts of ``predict_file``.
 
         Raises:
-            UserError: the data or the arguments cannot be used.
+            UserError: The data or the arguments cannot be used.
         """
         if stage == "predict":
             if not hasattr(self, "predict"):
@@ -142,18 +142,19 @@ class TextDataModule(LightningDataModule):
             self._read_subsets()
 
     def description(self) -> dict[str, Any]:
-        """What the run record keeps of the data.
+        """Describes the data for the run record.
 
         Returns:
-            `source`, `fingerprint` (a SHA-256 over the texts and labels of the three subsets), `n_train`,
-            `n_val`, `n_test`, `max_length` (tokens) and `truncated_share` (of all their reviews).
+            ``source``, ``fingerprint`` (a SHA-256 over the texts and labels of the three subsets), ``n_train``,
+            ``n_val``, ``n_test``, ``max_length`` (tokens) and ``truncated_share`` (the
+            share of all their reviews that were cut).
         """
         if self._description is None:
             raise RuntimeError("description() before setup()")
         return dict(self._description)
 
     def train_dataloader(self) -> ResumableDataLoader:
-        """Training batches, grouped by length, in an order that follows from torch's seed and the epoch alone."""
+        """Returns training batches, grouped by length; their order depends on torch's seed and the epoch alone."""
         rank, world_size = self._share()
         order = LengthGroupedBatchSampler(
             self.train.lengths, self.batch_size, torch.initial_seed() % 2**64, rank, world_size
@@ -161,18 +162,18 @@ class TextDataModule(LightningDataModule):
         return ResumableDataLoader(self.train, order, **self._loading())
 
     def batches_per_epoch(self) -> int:
-        """How many batches a training epoch has, of this process."""
+        """Counts the batches that this process trains on in an epoch."""
         return len(self.train_dataloader())
 
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
-        """The batch that takes the most memory: the longest training reviews."""
+        """Makes the batch that takes the most memory: the longest training reviews."""
         return widest_batch(self.train, self.batch_size, self._loading()["collate_fn"])
 
     def coming_shapes(self) -> list[dict[str, torch.Tensor]]:
-        """Says, at the start of a step, which shapes this epoch's batches have.
+        """Makes a batch of each shape that this epoch's batches have; called at the start of a step.
 
         Returns:
-            One batch of each, the largest first.
+            One batch of each shape, the largest first.
         """
         trainer = self.trainer
         loader = None if trainer is None else trainer.train_dataloader
@@ -181,15 +182,15 @@ class TextDataModule(LightningDataModule):
         return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loading()["collate_fn"])
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Validation batches, the longest reviews first."""
+        """Returns validation batches, the longest reviews first."""
         return self._evaluation_loader(self.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Test batches, the longest reviews first."""
+        """Returns test batches, the longest reviews first."""
         return self._evaluation_loader(self.test)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Batches without labels, in the order of the file."""
+        """Returns batches without labels, in the order of the file."""
         return DataLoader(self.predict, batch_size=self.eval_batch_size, generator=torch.Generator(), **self._loading())
 
     def _evaluation_loader(self, reviews: TokenisedReviews) -> DataLoader[Any]:
@@ -197,7 +198,7 @@ class TextDataModule(LightningDataModule):
             reviews,
             batch_sampler=LengthSortedBatchSampler(reviews.lengths, self.eval_batch_size, *self._share()),
             persistent_workers=self.num_workers > 0,
-            # Every iteration draws a seed for workers: not from the global generator, which dropout uses.
+            # Every iteration draws a seed for the workers. The global generator must not serve: dropout uses it.
             generator=torch.Generator(),
             **self._loading(),
         )
@@ -245,7 +246,7 @@ class TextDataModule(LightningDataModule):
         return tokeniser
 
     def _share(self) -> tuple[int, int]:
-        """Which of how many processes this is."""
+        """Returns the number of this process, and how many there are."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @rank_zero_only

@@ -1,4 +1,4 @@
-"""Tokenised reviews as examples, and examples as batches."""
+"""The dataset of tokenised reviews, and the collate function that pads them to batches."""
 
 from typing import TypedDict
 
@@ -12,9 +12,9 @@ class Example(TypedDict):
     """One review.
 
     Attributes:
-        input_ids: its token ids, int32, shape (tokens,).
-        label: its target, such as the number of its class, or None where it is to be predicted.
-        index: its row in the split or file it comes from.
+        input_ids: The token ids, int32, shape (tokens,).
+        label: The target, such as the number of its class; None if it is to be predicted.
+        index: Row in the split or file that the review comes from.
     """
 
     input_ids: torch.Tensor
@@ -26,9 +26,9 @@ class TokenisedReviews(Dataset[Example]):
     """Reviews ready for the model.
 
     Args:
-        tokens: their token ids, n reviews.
-        index: row of each in the split or file it comes from, int64, shape (n,).
-        labels: target of each, such as its class, shape (n, …); None where they are to be predicted.
+        tokens: Token ids of n reviews.
+        index: Row of each review in the split or file that it comes from, int64, shape (n,).
+        labels: Target of each review, such as its class, shape (n, …); None if they are to be predicted.
     """
 
     def __init__(self, tokens: TokenisedTexts, index: torch.Tensor, labels: torch.Tensor | None = None) -> None:
@@ -38,7 +38,7 @@ class TokenisedReviews(Dataset[Example]):
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each review."""
+        """Number of tokens of each review."""
         lengths: list[int] = self.tokens.lengths.tolist()
         return lengths
 
@@ -46,7 +46,7 @@ class TokenisedReviews(Dataset[Example]):
         return len(self.tokens)
 
     def __getitem__(self, position: int) -> Example:
-        # A list is iterated until IndexError, which slicing a tensor would not raise.
+        # Iteration over a dataset ends at IndexError, which slicing a tensor would not raise.
         if not 0 <= position < len(self):
             raise IndexError(position)
         start, end = self.tokens.offsets[position : position + 2].tolist()
@@ -58,12 +58,12 @@ class TokenisedReviews(Dataset[Example]):
 
 
 class PadToLongest:
-    """Makes a batch out of examples, as wide as the longest of them.
+    """Pads examples on the right to the longest of their batch.
 
     Args:
-        pad_token_id: the id that fills the rest.
-        multiple: the width is rounded up to a multiple of this, but not beyond `max_length`.
-        max_length: tokens that reviews are cut to.
+        pad_token_id: The id of the padding token.
+        multiple: The width is rounded up to a multiple of this, but not beyond ``max_length``.
+        max_length: Number of tokens that reviews are cut to.
     """
 
     def __init__(self, pad_token_id: int, multiple: int = 1, max_length: int | None = None) -> None:
@@ -75,20 +75,20 @@ class PadToLongest:
         """Returns the width of a batch, in tokens.
 
         Args:
-            longest: tokens of its longest review.
+            longest: Number of tokens of its longest review.
         """
         rounded = -(-longest // self.multiple) * self.multiple
         return rounded if self.max_length is None else max(longest, min(rounded, self.max_length))
 
     def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
-        """Pad on the right.
+        """Makes a batch of examples.
 
         Args:
-            examples: B of them, the longest with T tokens.
+            examples: B examples, padded to T tokens.
 
         Returns:
-            `input_ids` and `attention_mask`, int64, shape (B, T); `index`, int64, shape (B,), and, unless the
-            examples are to be predicted, `labels`, shape (B, …).
+            ``input_ids`` and ``attention_mask``, int64, shape (B, T); ``index``, int64, shape (B,); and ``labels``,
+            shape (B, …), unless the examples are to be predicted.
         """
         width = self.width(max(len(example["input_ids"]) for example in examples))
         input_ids = torch.full((len(examples), width), self.pad_token_id)

@@ -1,4 +1,4 @@
-"""A loader whose place in the order of the batches is part of a checkpoint."""
+"""A data loader that resumes within an epoch: its position among the batches is saved in checkpoints."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypedDict
@@ -12,13 +12,13 @@ from peft_lightning.errors import UserError
 
 
 class LoaderState(TypedDict):
-    """A place in the order of the batches, in plain numbers that `torch.load(weights_only=True)` reads.
+    """A position in the order of the batches, in plain numbers that ``torch.load(weights_only=True)`` reads.
 
     Attributes:
-        seed: the seed of the order.
-        epoch: number of the epoch, from 0.
-        batches: batches of that epoch that the training loop has received.
-        batches_per_epoch: batches in an epoch.
+        seed: Seed of the order.
+        epoch: Number of the epoch, from 0.
+        batches: Number of that epoch's batches that the training loop has received.
+        batches_per_epoch: Number of batches in an epoch.
     """
 
     seed: int
@@ -28,17 +28,17 @@ class LoaderState(TypedDict):
 
 
 class ResumableDataLoader(DataLoader[Any]):
-    """A loader that goes on where a checkpoint left it, in mid-epoch and at an epoch's end, with or without workers.
+    """A loader that goes on where a checkpoint was written, within an epoch or at its end, with or without workers.
 
-    It counts the batches that the training loop has received, not those that workers fetched ahead, and draws
-    from no global random number generator.
+    It counts the batches that the training loop has received, not those that workers have fetched ahead. It does not
+    draw from a global random number generator.
 
     Args:
-        dataset: the examples.
-        batch_sampler: makes the order out of a seed and the epoch.
-        collate_fn: makes a batch out of examples.
-        num_workers: processes that load; 0 loads in the training process.
-        pin_memory: copy batches to page-locked memory, from which a GPU fetches faster.
+        dataset: The examples.
+        batch_sampler: Makes the order from a seed and the epoch.
+        collate_fn: Makes a batch of examples.
+        num_workers: Number of processes that load; 0 loads in the training process.
+        pin_memory: Whether batches are copied to page-locked memory, from which copies to a GPU are faster.
     """
 
     def __init__(
@@ -64,22 +64,22 @@ class ResumableDataLoader(DataLoader[Any]):
         self._resumes_within: int | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives, for loops other than Lightning's."""
+        """Sets the epoch that the next iteration yields, for loops other than Lightning's."""
         self._order.set_epoch(epoch)
 
     def positions(self) -> list[list[int]]:
-        """Returns the positions of the examples of each of the epoch's batches, those received among them."""
+        """Returns the positions of the examples of each of the epoch's batches, received ones included."""
         return self._order.order(self._order.epoch)
 
     def __iter__(self) -> "_BaseDataLoaderIter":
-        # A generator: nothing of it runs before the first batch is asked for. When Lightning resumes it calls
-        # iter() first and set_epoch() after, so only then is it known which epoch is meant.
+        # A generator: nothing in it runs before the first batch is requested. When Lightning resumes, it calls iter()
+        # first and set_epoch() afterwards, so the epoch is known only then.
         return self._batches()  # type: ignore[return-value]
 
     def _batches(self) -> Iterator[Any]:
         self._epoch = self._order.epoch
-        # The place in a checkpoint holds within its own epoch: where limit_train_batches had ended that early,
-        # Lightning asks for the next one, which starts afresh.
+        # The position in a checkpoint holds within its own epoch. If limit_train_batches ended that epoch early,
+        # Lightning goes on with the next epoch, which starts at its first batch.
         if self._resumes_within != self._epoch:
             self._received = 0
         self._resumes_within = None
@@ -89,7 +89,7 @@ class ResumableDataLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> LoaderState:
-        """The place in the order: what has been received, whatever has been fetched."""
+        """Returns the position in the order: the batches received, not those fetched ahead."""
         return LoaderState(
             seed=self._order.seed,
             epoch=self._epoch,
@@ -98,13 +98,13 @@ class ResumableDataLoader(DataLoader[Any]):
         )
 
     def load_state_dict(self, state: LoaderState) -> None:
-        """Go on from a place in the order.
+        """Goes on from a position in the order.
 
         Args:
-            state: what `state_dict` returned.
+            state: What ``state_dict`` returned.
 
         Raises:
-            UserError: an epoch of that order had another number of batches.
+            UserError: If the checkpoint's epoch has another number of batches.
         """
         if state["batches_per_epoch"] != len(self):
             raise UserError(

@@ -1,4 +1,4 @@
-"""From texts to tokenised reviews: the model's tokenizer, a run's settings and the cache."""
+"""Tokenises a run's reviews with the model's tokeniser and the run's settings, through the cache."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,17 +14,17 @@ from peft_lightning.data.truncation import Truncation
 
 
 class ReviewTokeniser:
-    """Makes reviews ready for a model, as its tokenizer tokenises them.
+    """Tokenises reviews for a model, or reads them from the cache.
 
     Args:
-        model_name_or_path: the model whose tokenizer is used.
-        revision: branch, tag or commit of a model on the hub.
-        max_length: tokens a review is cut to, the special ones included.
-        truncation: what stays of a longer review.
-        cache_dir: folder that keeps tokenised reviews; None is the user's cache folder.
+        model_name_or_path: The model whose tokeniser is used.
+        revision: Branch, tag or commit of a model on the hub.
+        max_length: Number of tokens that a review is cut to, special tokens included.
+        truncation: Which part of a longer review is kept.
+        cache_dir: Folder of the cached reviews; None for the user's cache folder.
 
     Raises:
-        UserError: there is no such tokenizer, or it does not take reviews of that length.
+        UserError: If there is no such tokeniser, or its model does not take reviews of that length.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ReviewTokeniser:
         tokenizer = load_tokenizer(model_name_or_path, revision)
         check_tokenizer(tokenizer, max_length)
         self.pad_token_id = int(tokenizer.pad_token_id)
-        """The id that fills the rest of a batch."""
+        """The id of the padding token."""
         self._max_length = max_length
         self._truncation: Truncation = truncation
         self._cache = TokenCache(tokenizer, cache_dir)
@@ -48,18 +48,18 @@ class ReviewTokeniser:
     def tokenise(
         self, texts: Sequence[str], rows: NDArray[np.int64], labels: NDArray[Any] | None = None
     ) -> TokenisedReviews:
-        """Tokenises reviews, or finds them tokenised.
+        """Tokenises reviews, or reads them from the cache.
 
         Args:
-            texts: the reviews, n of them.
-            rows: row of each in the split or file it comes from, shape (n,).
-            labels: target of each, shape (n, …); None where they are to be predicted.
+            texts: The n reviews.
+            rows: Row of each review in the split or file that it comes from, shape (n,).
+            labels: Target of each review, shape (n, …); None if they are to be predicted.
 
         Returns:
-            The n reviews.
+            The n reviews as a dataset.
 
         Raises:
-            UserError: the folder that was asked for cannot be written.
+            UserError: If ``cache_dir`` was set and cannot be written.
         """
         tokens = self._cache.tokenise(texts, self._max_length, self._truncation)
         targets = None if labels is None else torch.from_numpy(labels)

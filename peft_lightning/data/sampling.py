@@ -1,6 +1,6 @@
-"""Seeded, stratified subsets: which rows are trained on, validated on and tested on.
+"""Seeded, stratified subsets: draws the training, validation and test rows.
 
-Every draw has a generator of its own, made from `data.seed` and the name of the draw, so no draw moves another and
+Every draw has its own generator, seeded with ``data.seed`` and the number of the draw. So no draw changes another, and
 the global random number generators are neither read nor advanced.
 """
 
@@ -16,7 +16,7 @@ Strata = NDArray[np.int64]
 
 
 class Draw(IntEnum):
-    """What is drawn with one seed; the numbers are part of what a seed means and must not change."""
+    """The draws made with one seed. Their numbers seed the generators: another number means another subset."""
 
     HELD_OUT = 0
     VALIDATION = 1
@@ -25,15 +25,16 @@ class Draw(IntEnum):
 
 
 def stratified_order(strata: Strata, seed: int, draw: Draw) -> Positions:
-    """Order the rows so that every prefix holds the strata in proportion.
+    """Orders the rows so that every prefix holds the strata in proportion.
 
-    The j-th row of a stratum of size N comes at (j - 1/2) / N, which is the apportionment of Webster and
-    Sainte-Laguë: unlike the largest remainder's its subsets are nested, so that a larger `n_train` only adds rows.
+    The j-th row of a stratum of size N is placed at (j - 1/2) / N, which is the apportionment of Webster and
+    Sainte-Laguë. Its subsets are nested, unlike those of the largest-remainder method: a larger ``n_train`` only adds
+    rows.
 
     Args:
-        strata: group of each row, such as its class, shape (n,).
-        seed: the seed of the subsets.
-        draw: what is drawn.
+        strata: Group of each row, such as its class, shape (n,).
+        seed: Seed of the subsets.
+        draw: Which subset is drawn.
 
     Returns:
         All positions, shape (n,).
@@ -48,15 +49,15 @@ def stratified_order(strata: Strata, seed: int, draw: Draw) -> Positions:
 
 
 def hold_out(strata: Strata, n: int, seed: int) -> tuple[Positions, Positions]:
-    """Part rows that came without a test split.
+    """Holds out a test split from rows that came without one.
 
     Args:
-        strata: group of each row.
-        n: number of rows to hold out.
-        seed: the seed of the subsets.
+        strata: Group of each row.
+        n: Number of rows to hold out.
+        seed: Seed of the subsets.
 
     Returns:
-        Positions of the remaining and of the held-out rows, each ascending.
+        The positions of the remaining rows and of the held-out rows, each ascending.
     """
     order = stratified_order(strata, seed, Draw.HELD_OUT)
     return np.sort(order[n:]), np.sort(order[:n])
@@ -65,20 +66,20 @@ def hold_out(strata: Strata, n: int, seed: int) -> tuple[Positions, Positions]:
 def draw_training_and_validation(
     strata: Strata, n_train: int | None, n_val: int | None, seed: int
 ) -> tuple[Positions, Positions]:
-    """Draw the validation rows out of a training split first, then the training rows out of what remains.
+    """Draws validation rows from a training split first, then training rows from what remains.
 
     Args:
-        strata: group of each row of the training split.
-        n_train: number of rows to train on; None takes all that validation leaves.
-        n_val: number of rows to validate on; None is the smaller of 1,000 and a tenth of the split.
-        seed: the seed of the subsets.
+        strata: Group of each row of the training split.
+        n_train: Number of rows to train on; None for all that validation leaves.
+        n_val: Number of rows to validate on; None for 1,000, or a tenth of the split if that is less.
+        seed: Seed of the subsets.
 
     Returns:
-        Positions of the training and of the validation rows, each ascending; the latter do not depend on
-        `n_train`.
+        The positions of the training rows and of the validation rows, each ascending. The validation rows do not depend
+        on ``n_train``.
 
     Raises:
-        UserError: the split is too small for both.
+        UserError: If the split is too small for both.
     """
     check_sizes(len(strata), None, n_train, n_val, None)
     held = _held(len(strata), n_val)
@@ -89,18 +90,18 @@ def draw_training_and_validation(
 
 
 def draw_test(strata: Strata, n_test: int | None, seed: int) -> Positions:
-    """Draw the test rows.
+    """Draws the test rows.
 
     Args:
-        strata: group of each row of the test split.
-        n_test: number of rows to test on; None takes all.
-        seed: the seed of the subsets.
+        strata: Group of each row of the test split.
+        n_test: Number of rows to test on; None for all.
+        seed: Seed of the subsets.
 
     Returns:
-        Positions of the test rows, ascending.
+        The positions of the test rows, ascending.
 
     Raises:
-        UserError: the split is too small.
+        UserError: If the split is too small.
     """
     check_sizes(None, len(strata), None, None, n_test)
     return np.sort(stratified_order(strata, seed, Draw.TEST)[:n_test])
@@ -109,17 +110,17 @@ def draw_test(strata: Strata, n_test: int | None, seed: int) -> Positions:
 def check_sizes(
     training_rows: int | None, test_rows: int | None, n_train: int | None, n_val: int | None, n_test: int | None
 ) -> None:
-    """Make sure that there are as many rows as are asked for, of all splits at once.
+    """Checks that the splits have as many rows as the settings need; one error names all that are too small.
 
     Args:
-        training_rows: rows of the training split; None if that is not to be looked at.
-        test_rows: rows of the test split, likewise.
-        n_train: rows to train on; None takes all that validation leaves.
-        n_val: rows to validate on; None is the smaller of 1,000 and a tenth of the split.
-        n_test: rows to test on; None takes all.
+        training_rows: Number of rows of the training split; None skips its check.
+        test_rows: Number of rows of the test split; None skips its check.
+        n_train: Number of rows to train on; None for all that validation leaves.
+        n_val: Number of rows to validate on; None for 1,000, or a tenth of the split if that is less.
+        n_test: Number of rows to test on; None for all.
 
     Raises:
-        UserError: there are fewer.
+        UserError: If a split has too few rows.
     """
     lacking: list[str] = []
     mends: list[Part] = []

@@ -1,4 +1,4 @@
-"""The reviews that a run trains on, validates on and tests on, and what can be said of them together."""
+"""The training, validation and test subsets of a run, with their baseline and fingerprint."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ class Subsets:
     """The reviews of a run.
 
     Args:
-        train: those to train on.
-        val: those to validate on.
-        test: those to test on.
-        baseline: what a model reaches on `val` that has learned nothing; None where that says little.
-        fingerprint: a SHA-256 over the texts and labels of all three.
+        train: The reviews to train on.
+        val: The reviews to validate on.
+        test: The reviews to test on.
+        baseline: What a model that has learned nothing reaches on ``val``; None if the task has no baseline.
+        fingerprint: A SHA-256 over the texts and labels of all three subsets.
     """
 
     train: TokenisedReviews
@@ -41,18 +41,15 @@ def choose_subsets(
     """Draws stratified subsets of a corpus and tokenises them.
 
     Args:
-        corpus: a training and a test split.
-        n_train: reviews to train on; None takes all that validation leaves.
-        n_val: reviews to validate on; None is the smaller of 1,000 and a tenth of the training split.
-        n_test: reviews to test on; None takes all.
-        seed: the seed of the subsets.
-        tokeniser: makes token ids of them.
-
-    Returns:
-        The subsets.
+        corpus: A training and a test split.
+        n_train: Number of reviews to train on; None for all that validation leaves.
+        n_val: Number of reviews to validate on; None for 1,000, or a tenth of the training split if that is less.
+        n_test: Number of reviews to test on; None for all.
+        seed: Seed of the subsets.
+        tokeniser: Tokenises the reviews.
 
     Raises:
-        UserError: a split is too small, or what is tokenised cannot be kept.
+        UserError: If a split is too small, or the cache folder cannot be written.
     """
     check_sizes(len(corpus.train.labels), len(corpus.test.labels), n_train, n_val, n_test)
     strata = corpus.task.strata

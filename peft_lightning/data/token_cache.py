@@ -1,4 +1,4 @@
-"""Tokenised texts on disk, found again by their content."""
+"""A cache of tokenised texts on disk, keyed by their content."""
 
 import hashlib
 import os
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def default_cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/peft_lightning`, or `~/.cache/peft_lightning`."""
+    """Returns ``$XDG_CACHE_HOME/peft_lightning``, or ``~/.cache/peft_lightning``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "peft_lightning"
 
 
 class TokenCache:
-    """Keeps texts as a tokenizer tokenises them, each set in one safetensors file.
+    """Keeps tokenised texts, each set of texts in one safetensors file.
 
-    A file that is damaged is made anew, and processes may share the folder: a file appears whole or not at all.
+    A damaged file is replaced. Processes may share the folder: a file appears whole or not at all.
 
     Args:
-        tokenizer: the tokenizer of the model.
-        folder: where the files are; None is the user's cache folder, which may be missing or unwritable: then
-            nothing is kept, and a warning says so.
+        tokenizer: The model's tokeniser.
+        folder: Folder of the files; None for the user's cache folder. If that cannot be written, nothing is kept and a
+            warning says so.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", folder: str | None = None) -> None:
@@ -46,18 +46,18 @@ class TokenCache:
         max_length: int,
         truncation: Truncation = "head",
     ) -> TokenisedTexts:
-        """Read what is kept of these texts, or tokenise them and keep it.
+        """Reads these texts from the cache, or tokenises and keeps them.
 
         Args:
-            texts: the texts.
-            max_length: most tokens of a text, the special ones included.
-            truncation: which part of a longer text stays.
+            texts: The n texts.
+            max_length: Number of tokens that a text is cut to, special tokens included.
+            truncation: Which part of a longer text is kept.
 
         Returns:
-            The token ids of the texts.
+            The token ids of the n texts.
 
         Raises:
-            UserError: the folder that was asked for cannot be written.
+            UserError: If ``folder`` was set and cannot be written.
         """
         key = tokenised_key(texts, self._identity, max_length, truncation)
         path = self._folder / f"{key}.safetensors"
@@ -74,11 +74,11 @@ class TokenCache:
 
     @cached_property
     def _identity(self) -> str:
-        # A tokenizer with all its vocabulary takes as long to write down as a thousand reviews to tokenise.
+        # Serialising a tokeniser with its vocabulary takes as long as tokenising a thousand reviews.
         return tokenizer_identity(self._tokenizer)
 
     def _check_writable(self) -> None:
-        """Find out before the work is done, where the folder was asked for."""
+        """Refuses, before texts are tokenised, a folder that was set and cannot be written."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):

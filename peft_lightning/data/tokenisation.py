@@ -1,4 +1,4 @@
-"""Texts become token ids, once: all of them in one flat array, with the place where each begins."""
+"""Tokenisation: the token ids of all texts in one flat array, with the offset of each text."""
 
 import hashlib
 import json
@@ -15,20 +15,20 @@ from peft_lightning.errors import Setting, UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Enough to keep the tokenizer's threads busy, little enough to hold the lists of a batch in memory.
+# Enough texts to keep the tokeniser's threads busy, few enough to hold their lists of ids in memory.
 _TEXTS_AT_ONCE = 1000
-# transformers writes 10**30 where a tokenizer does not say how much its model can take.
+# transformers sets model_max_length to 10**30 if the tokeniser does not state its model's limit.
 _NO_LIMIT = 10**6
 
 
 @dataclass(frozen=True)
 class TokenisedTexts:
-    """Token ids of texts, with the special tokens, cut to `max_length`.
+    """Token ids of n texts, special tokens included, cut to ``max_length``.
 
     Args:
-        input_ids: the ids of all texts, one after the other, int32, shape (tokens,).
-        offsets: where each text begins, and the end, int64, shape (n + 1,).
-        full_lengths: tokens of each text before it was cut, int32, shape (n,).
+        input_ids: The ids of all texts, concatenated, int32, shape (tokens,).
+        offsets: Where each text begins, then where the last one ends, int64, shape (n + 1,).
+        full_lengths: Number of tokens of each text before it was cut, int32, shape (n,).
     """
 
     input_ids: torch.Tensor
@@ -40,7 +40,7 @@ class TokenisedTexts:
 
     @property
     def lengths(self) -> torch.Tensor:
-        """Tokens of each text, int64, shape (n,)."""
+        """Number of tokens of each text, int64, shape (n,)."""
         return self.offsets.diff()
 
     @property
@@ -52,13 +52,13 @@ class TokenisedTexts:
 def tokenise(
     texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, truncation: Truncation = "head"
 ) -> TokenisedTexts:
-    """Turn texts into token ids; no random number generator is touched.
+    """Tokenises texts, without drawing from any random number generator.
 
     Args:
-        texts: the texts, n of them.
-        tokenizer: the tokenizer of the model.
-        max_length: most tokens of a text, the special ones included.
-        truncation: which part of a longer text stays.
+        texts: The n texts.
+        tokenizer: The model's tokeniser.
+        max_length: Number of tokens that a text is cut to, special tokens included.
+        truncation: Which part of a longer text is kept.
 
     Returns:
         The token ids of the n texts.
@@ -80,14 +80,14 @@ def tokenise(
 
 
 def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
-    """Refuse a tokenizer that cannot pad, and a length that its model cannot take.
+    """Refuses a tokeniser that cannot pad, and a length that its model cannot take.
 
     Args:
-        tokenizer: the tokenizer of the model.
-        max_length: most tokens of a text.
+        tokenizer: The model's tokeniser.
+        max_length: Number of tokens that a text is cut to.
 
     Raises:
-        UserError: the tokenizer has no pad token, or says that its model takes fewer tokens.
+        UserError: If the tokeniser has no padding token, or states a limit below ``max_length``.
     """
     if tokenizer.pad_token_id is None:
         raise UserError(
@@ -104,13 +104,13 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> No
 
 
 def tokenised_key(texts: Sequence[str], identity: str, max_length: int, truncation: Truncation = "head") -> str:
-    """Tell what `tokenise` would return from what it returns for anything else.
+    """Hashes all that decides what ``tokenise`` returns: a key for the cache.
 
     Args:
-        texts: the texts.
-        identity: that of the tokenizer.
-        max_length: most tokens of a text.
-        truncation: which part of a longer text stays.
+        texts: The texts.
+        identity: What ``tokenizer_identity`` returned.
+        max_length: Number of tokens that a text is cut to.
+        truncation: Which part of a longer text is kept.
 
     Returns:
         A SHA-256, in hexadecimal digits.
@@ -124,17 +124,13 @@ def tokenised_key(texts: Sequence[str], identity: str, max_length: int, truncati
 
 
 def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Returns all that decides the ids; where the tokenizer was loaded from does not.
-
-    Args:
-        tokenizer: the tokenizer of the model.
-    """
+    """Serialises all of a tokeniser that decides token ids, which does not include where it was loaded from."""
     import tokenizers
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         state = json.loads(backend.to_str())
-        # What the last call asked for, not what the tokenizer is.
+        # These are arguments of the last call, not properties of the tokeniser.
         state["truncation"] = state["padding"] = None
     else:
         state = {"vocabulary": tokenizer.get_vocab(), "settings": tokenizer.init_kwargs}

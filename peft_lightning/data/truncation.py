@@ -1,4 +1,4 @@
-"""Which part of a long text a model gets to read."""
+"""Truncation: which tokens of a long text are kept."""
 
 from typing import Literal
 
@@ -6,9 +6,9 @@ import numpy as np
 
 Truncation = Literal["head", "tail", "head_tail"]
 
-# What is kept of a long text's own tokens, as the share that comes from its beginning. Reviews end in their verdict:
-# Sun et al. 2019 ("How to Fine-Tune BERT for Text Classification?") keep 128 tokens of the beginning in 510, and
-# find that better on IMDb than the beginning alone.
+# The share of the kept tokens, special ones aside, that comes from the beginning of a text. Reviews end in their
+# verdict: Sun et al. 2019 ("How to Fine-Tune BERT for Text Classification?") keep 128 tokens of the beginning in 510,
+# and find that better on IMDb than the beginning alone.
 HEAD_SHARE: dict[Truncation, float] = {"head": 1.0, "tail": 0.0, "head_tail": 0.25}
 
 
@@ -17,8 +17,9 @@ def cut(ids: list[int], max_length: int, truncation: Truncation, leading: int, t
 
     Args:
         ids: The token ids of the whole text, the special ones included.
-        max_length: Most tokens to keep, the special ones included.
-        truncation: Which part stays: the beginning, the end, or a quarter of the beginning and the end.
+        max_length: Largest number of tokens to keep, special tokens included.
+        truncation: Which part is kept: the beginning, the end, or a quarter from the beginning and the rest from the
+            end.
         leading: Number of special tokens before the text.
         trailing: Number of special tokens after it.
 
@@ -40,7 +41,7 @@ def surrounding(special_tokens_mask: list[int]) -> tuple[int, int]:
         special_tokens_mask: 1 for each special token of an ordinary text, 0 for the others.
 
     Returns:
-        How many lead, and how many trail.
+        The number before the text, and the number after it.
     """
     own = np.flatnonzero(np.asarray(special_tokens_mask) == 0)
     return int(own[0]), len(special_tokens_mask) - 1 - int(own[-1])

@@ -1,4 +1,4 @@
-"""Checkpoints that are written while a GPU goes on training."""
+"""Checkpoint files that a background thread writes while the GPU trains."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.host_copies import HostCopies
 from peft_lightning.runs.host_memory import available_memory
 
-# The best weights and all that is needed to go on are saved one after the other.
+# A validation saves best.ckpt and last.ckpt one after the other.
 _MOST_WAITING = 2
 
 
 class BackgroundCheckpointIO(AtomicCheckpointIO):
-    """Copies what is to be saved to the host's memory, and writes it in a thread.
+    """Copies a checkpoint to the host's memory, and writes it in a thread.
 
-    Full fine-tuning saves 1.5 GB at roberta-base size: a run waited two seconds for it on an H100's host, and waits a
-    third of a second to a whole one, by the host, for the first copy, whose memory later ones use again. Lightning's
-    `AsyncCheckpointIO` copies within the GPU's memory, and takes on any number of copies.
+    Full fine-tuning saves 1.5 GB at roberta-base size. Without a thread, a run waited two seconds for that on an H100's
+    host. With one it waits a third of a second to a whole one, depending on the host, for the first copy; later copies
+    use its memory again. Lightning's ``AsyncCheckpointIO`` copies within the GPU's memory, and queues any number of
+    copies.
 
-    Where the host has no room for a copy it is written at once. What goes wrong in the thread is raised where the run
-    next saves, reads or removes a checkpoint, or ends. What waits behind it is not written: a last checkpoint that says
-    how good the best one is must not replace the one before it when the best one could not be written.
+    If the host has no room for a copy, the checkpoint is written at once. An error in the thread is raised when the run
+    next saves, reads or removes a checkpoint, or ends. Checkpoints queued after the failed one are not written: a
+    ``last.ckpt`` that states the best score must not replace an older one if ``best.ckpt`` could not be written.
     """
 
     def __init__(self) -> None:
@@ -36,28 +37,28 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         self._failure: BaseException | None = None
 
     def is_free(self, share: float) -> bool:
-        """Tells whether nothing is being written, and another writing now would leave writing its share of the time.
+        """Tells whether nothing is being written, and one more write now keeps writing within its share of the time.
 
         Args:
-            share: Of the time from the beginning of the last writing on, above 0.
+            share: Share of the time since the last write began that writing may take, above 0.
         """
         return all(writing.done() for _, writing in self._waiting) and super().is_free(share)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Reads a checkpoint, once it is written; what was saved after it may still be being written.
+        """Reads a checkpoint once it is written; checkpoints saved after it may still be in writing.
 
         Args:
             path: The file.
-            map_location: Where its tensors go.
-            weights_only: Not asked: it is always so.
+            map_location: The device of its tensors.
+            weights_only: Ignored: always true.
 
         Returns:
-            What was saved.
+            The checkpoint.
 
         Raises:
-            UserError: If one could not be written, or this one not be read.
+            UserError: If a checkpoint could not be written, or this one cannot be read.
         """
         for written, writing in self._waiting:
             if written == Path(path):
@@ -67,22 +68,19 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         return super().load_checkpoint(path, map_location, weights_only)
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes a checkpoint, once all that was saved is written.
-
-        Args:
-            path: The file.
+        """Removes a checkpoint once all saved checkpoints are written.
 
         Raises:
-            UserError: If one could not be written.
+            UserError: If a checkpoint could not be written.
         """
         self._wait()
         super().remove_checkpoint(path)
 
     def teardown(self) -> None:
-        """Waits until all is written, and gives the copies' memory back.
+        """Waits until all checkpoints are written, and frees the copies' memory.
 
         Raises:
-            UserError: If something could not be.
+            UserError: If a checkpoint could not be written.
         """
         try:
             self._wait()
@@ -90,12 +88,12 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
             self._copies.forget()
 
     def settle(self) -> None:
-        """Waits until all is written, and says in a line what could not be, so that a run ends for its own reason."""
+        """Waits until all is written, and prints a failure instead of raising it: a run ends for its own reason."""
         try:
             self._wait()
         except Exception as error:
-            said = " ".join(str(error).split()) or type(error).__name__
-            print(f"peft_lightning: a checkpoint was not written: {said}", file=sys.stderr, flush=True)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            print(f"peft_lightning: a checkpoint was not written: {reason}", file=sys.stderr, flush=True)
 
     def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
         while self._waiting and (len(self._waiting) >= _MOST_WAITING or self._waiting[0][1].done()):
@@ -114,9 +112,9 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         self._waiting.append((path, self._thread.submit(self._write_in_turn, copied, path)))
 
     def _wait(self) -> None:
-        """Waits until all is written, and raises what went wrong."""
+        """Waits until all checkpoints are written, and raises the thread's error."""
         if self._thread is not None:
-            # The thread does one thing after the other. What interrupts this line loses nothing.
+            # The thread works in order, so this ends after all writes. An interrupt here loses no write.
             self._thread.submit(_nothing).result()
             thread, self._thread = self._thread, None
             thread.shutdown()
@@ -128,7 +126,7 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
                 self._failure = None
 
     def _write_in_turn(self, checkpoint: dict[str, Any], path: Path) -> None:
-        """Writes, unless something before it could not be written; all that the thread does."""
+        """Writes a checkpoint in the thread, unless an earlier write failed."""
         if self._failure is not None:
             return
         try:

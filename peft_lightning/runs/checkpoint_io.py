@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+"""Checkpoint files: written atomically, read without executing code from them."""
 
 import math
 import pickle
@@ -16,7 +16,7 @@ from peft_lightning.runs.files import atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the file and renames, so that a run killed while it saves still has its last checkpoint."""
+    """Writes a temporary file and renames it, so that a run killed while saving still has its last checkpoint."""
 
     def __init__(self) -> None:
         self._wrote_s = (0.0, -math.inf)
@@ -24,27 +24,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes a checkpoint.
 
-        Args:
-            checkpoint: What Lightning gathered.
-            path: The file.
-            storage_options: Not used.
-
         Raises:
-            UserError: If the disk is full or the place cannot be written; the file keeps what it held.
+            UserError: If the disk is full or the folder cannot be written; the old file is kept.
         """
         self._save(checkpoint, Path(path))
 
     def is_free(self, share: float) -> bool:
-        """Tells whether another writing now would leave writing its share of the time.
+        """Tells whether one more write now would keep writing within its share of the time.
 
         Args:
-            share: Of the time from the beginning of the last writing on, above 0.
+            share: Share of the time since the last write began that writing may take, above 0.
         """
         took_s, ended_s = self._wrote_s
         return monotonic() >= ended_s + took_s * (1 / share - 1)
 
     def settle(self) -> None:
-        """Waits until all that was saved is on disk, where a run ends for a reason of its own; here it always is."""
+        """Waits until all saved checkpoints are on disk; here they always are."""
 
     def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
         self._write(checkpoint, path)
@@ -61,7 +56,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:
-                # torch closes its archive on the way out, and that failure hides why the file could not be written.
+                # After a failed write torch closes its archive, and the error of that hides why the write failed.
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from error
                 raise
@@ -69,51 +64,51 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Reads a checkpoint onto the CPU.
+        """Reads a checkpoint.
 
         Args:
             path: The file.
-            map_location: Where its tensors go.
-            weights_only: Not asked: it is always so, and nothing in the file can run.
+            map_location: The device of its tensors.
+            weights_only: Ignored: always true, so no code in the file can run.
 
         Returns:
-            What was saved.
+            The checkpoint.
 
         Raises:
-            UserError: If the file is missing, cut short, foreign, or would have to run code.
+            UserError: If the file is missing, truncated, of another program, or would have to run code.
         """
         return read_checkpoint(Path(path), map_location)
 
 
 def settle(io: CheckpointIO) -> None:
-    """Waits until all that was saved is on disk, where a run ends for a reason of its own.
+    """Waits until all saved checkpoints are on disk, and raises no failure, so that a run ends for its own reason.
 
     Args:
-        io: A Trainer's; one of a user's own is left to itself.
+        io: A Trainer's checkpoint plugin; nothing is done with a user's own.
     """
     if isinstance(io, AtomicCheckpointIO):
         io.settle()
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint's plain values and tensors, and nothing that would have to be executed.
+    """Reads the plain values and tensors of a checkpoint, without executing code from it.
 
     Args:
         path: The file.
-        map_location: Where its tensors go.
+        map_location: The device of its tensors.
 
     Returns:
-        What was saved.
+        The checkpoint.
 
     Raises:
-        UserError: If the file is missing, cut short, foreign, or would have to run code.
+        UserError: If the file is missing, truncated, of another program, or would have to run code.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: name a file, `best` or `last`")
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is no checkpoint, or is cut short: ", *_instead(path))
     try:
-        # torch does not look at the checksums that it writes, and a flipped bit would pass as a weight.
+        # torch does not verify the checksums that it writes: a flipped bit would pass as a weight.
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 raise UserError(f"{path} is damaged (a checksum differs): ", *_instead(path))
@@ -134,7 +129,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def _instead(path: Path) -> tuple[Part, ...]:
-    """What serves instead of a checkpoint that cannot be read."""
+    """Suggests what to use instead of a checkpoint that cannot be read."""
     beside = [name for name in ("best.ckpt", "last.ckpt") if name != path.name and path.with_name(name).is_file()]
     if path.name == "last.ckpt":
         other = (", or test with ", Setting("ckpt_path", path.with_name(beside[0]))) if beside else ()

@@ -1,4 +1,4 @@
-"""A run's curves: read from its history as it grows, smoothed, and thinned to what a picture can show."""
+"""A run's curves: reads them from the growing history, smooths them, and thins them for a picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from peft_lightning.task import Metric
 
 Points = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
-# More points than this many buckets, two of each, are fewer than the picture's pixels can show.
+# Buckets of a thinned curve, two points of each: as many as the picture's pixels can show.
 BUCKETS = 800
-# The smoothed loss is the mean over this share of the points, and never over more than so many.
+# The smoothed loss is the mean over this share of the points, and over at most this many points.
 SMOOTHED_SHARE, SMOOTHED_POINTS = 0.1, 501
 
 
 class Curves:
-    """A run's curves, by the names of its history; ``read`` brings them up to date.
+    """A run's curves, by their names in its history; ``read`` adds the newest points.
 
     Args:
         history: The run's ``history.csv``, which may not exist yet.
@@ -35,7 +35,7 @@ class Curves:
         self._values: dict[str, tuple[array[float], array[float]]] = {}
 
     def read(self) -> bool:
-        """Reads what was appended since the last call, whole lines only.
+        """Reads the lines that were appended since the last call, complete lines only.
 
         Returns:
             Whether there was a new point.
@@ -59,7 +59,7 @@ class Curves:
         Args:
             name: The curve.
             step: The optimiser step.
-            value: The figure; one that is not finite cannot be drawn and is left out.
+            value: The value; one that is not finite cannot be drawn and is left out.
         """
         if np.isfinite(value):
             steps, values = self._values.setdefault(name, (array("d"), array("d")))
@@ -67,11 +67,7 @@ class Curves:
             values.append(value)
 
     def points(self, name: str) -> Points | None:
-        """Returns the steps and the values of a curve, or None if it has no point.
-
-        Args:
-            name: The curve.
-        """
+        """Returns the steps and the values of a curve, or None if it has no point."""
         if name not in self._values:
             return None
         steps, values = self._values[name]
@@ -84,13 +80,13 @@ class Curves:
 
 
 def smooth(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
-    """Smooths a curve by a centred mean, which does not lag behind; the window is cut off at both ends.
+    """Smooths a curve by a centred mean, which does not lag; the window is narrower at both ends.
 
     Args:
         values: The curve.
 
     Returns:
-        The smoothed curve, and the number of points in a mean.
+        The smoothed curve, and the number of points in a full window.
     """
     window = 2 * (min(int(len(values) * SMOOTHED_SHARE), SMOOTHED_POINTS) // 2) + 1
     positions = np.arange(len(values))
@@ -101,11 +97,11 @@ def smooth(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
 
 
 def decimate(values: np.ndarray[Any, Any], buckets: int = BUCKETS) -> np.ndarray[Any, Any]:
-    """Chooses the points of a long curve that show its shape: the lowest and the highest of every bucket, both ends.
+    """Thins a long curve to the points that show its shape: the extremes of every bucket, and both ends.
 
     Args:
         values: The curve.
-        buckets: How many of them; two points of each are drawn.
+        buckets: Number of buckets; the lowest and the highest point of each are drawn.
 
     Returns:
         The positions to draw, in order; all of them for a short curve.

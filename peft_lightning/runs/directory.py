@@ -1,4 +1,4 @@
-"""A run's directory, ``<root>/lightning_logs/<method>/version_N``: made once, held by one process, found again."""
+"""A run's directory, ``<root>/lightning_logs/<method>/version_N``: creates, locks and finds it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +9,17 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.runs.record import RunRecord
 
-# A killed run's loader workers, which inherited its lock, notice within 5 s that their parent is gone.
+# The loader workers of a killed run hold its lock, which they inherited, until they notice within 5 s that their
+# parent is gone.
 LOCK_PATIENCE_S = 10.0
 
 
 class RunDirectory:
-    """The directory of one run; it exists on disk only from ``create`` or ``open`` on.
+    """The directory of one run; it has a path only after ``create``, ``open`` or ``join``.
 
     Args:
         root: The folder that holds ``lightning_logs``.
-        method: The method's name, which is the folder between.
+        method: The method's name, which is the folder above the versions.
     """
 
     def __init__(self, root: Path, method: str) -> None:
@@ -28,14 +29,14 @@ class RunDirectory:
 
     @property
     def path(self) -> Path:
-        """The directory itself."""
+        """The run's directory."""
         if self._path is None:
             raise RuntimeError("the run directory is neither created nor opened yet")
         return self._path
 
     @property
     def version(self) -> int:
-        """The number of the run among its method's."""
+        """The number of the run among the runs of its method."""
         return int(self.path.name.removeprefix("version_"))
 
     @property
@@ -50,7 +51,7 @@ class RunDirectory:
 
     @property
     def history(self) -> Path:
-        """Losses and metrics by step."""
+        """The CSV file of losses and metrics by step."""
         return self.path / "history.csv"
 
     @property
@@ -69,7 +70,7 @@ class RunDirectory:
         return self.checkpoints / "last.ckpt"
 
     def create(self) -> None:
-        """Makes the next free version's directory and holds it.
+        """Makes the next free version's directory and locks it.
 
         Raises:
             UserError: If it cannot be written.
@@ -81,7 +82,7 @@ class RunDirectory:
                 candidate = self.runs / f"version_{version}"
                 try:
                     candidate.mkdir()
-                except FileExistsError:  # another run took it in this very moment
+                except FileExistsError:  # another run has just taken it
                     version += 1
                 else:
                     self._path = candidate
@@ -91,10 +92,7 @@ class RunDirectory:
         self.hold()
 
     def open(self, path: Path) -> None:
-        """Takes an existing run's directory and holds it.
-
-        Args:
-            path: The directory.
+        """Uses an existing run's directory and locks it.
 
         Raises:
             UserError: If another process is still running in it.
@@ -104,15 +102,11 @@ class RunDirectory:
         self.checkpoints.mkdir(exist_ok=True)
 
     def join(self, path: Path) -> None:
-        """Takes the directory that another process of the same run holds.
-
-        Args:
-            path: The directory.
-        """
+        """Uses the directory that another process of the same run has locked."""
         self._path = path
 
     def hold(self) -> None:
-        """Locks the directory for as long as this process lives; a killed process lets go by itself.
+        """Locks the directory for as long as this process lives; the lock of a killed process is released.
 
         Raises:
             UserError: If another process holds it.
@@ -130,7 +124,7 @@ class RunDirectory:
         self._lock = lock
 
     def release(self) -> None:
-        """Lets go of the directory."""
+        """Unlocks the directory."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -150,10 +144,10 @@ def find_unfinished(runs: Path, config_sha256: str) -> Path:
         config_sha256: The configuration's hash.
 
     Returns:
-        Its directory.
+        The run's directory.
 
     Raises:
-        UserError: If there is none.
+        UserError: If there is no such run.
     """
     finished: Path | None = None
     for path, record in _runs_of(runs, config_sha256):
@@ -183,7 +177,7 @@ def find_newest(runs: Path, config_sha256: str) -> Path | None:
         config_sha256: The configuration's hash.
 
     Returns:
-        Its directory, or None.
+        The run's directory; None if there is no run.
     """
     return next((path for path, _ in _runs_of(runs, config_sha256)), None)
 
@@ -204,7 +198,7 @@ def _runs_of(runs: Path, config_sha256: str) -> Iterator[tuple[Path, RunRecord]]
             continue
         try:
             record = RunRecord.read(results)
-        except UserError:  # of another version of the program, and so not this configuration's
+        except UserError:  # of another version of the program, so not of this configuration
             continue
         if record.config_sha256 == config_sha256:
             yield path, record

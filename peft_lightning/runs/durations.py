@@ -1,8 +1,8 @@
-"""Durations in words: exact ones for figures, round ones for estimates."""
+"""Formats durations: to a tenth for measurements, rounded for estimates."""
 
 
 def duration(seconds: float | None) -> str:
-    """Words a measured time, to a tenth of its unit; one that was not measured is a dash.
+    """Formats a measured time to a tenth of its unit; a dash if it was not measured.
 
     Args:
         seconds: The time in seconds.
@@ -13,7 +13,7 @@ def duration(seconds: float | None) -> str:
 
 
 def round_duration(seconds: float | None) -> str:
-    """Words a duration as one says it, to two digits; one that is not known is a dash.
+    """Formats an estimated duration in round figures; a dash if it is not known.
 
     Args:
         seconds: The duration in seconds.

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, device, the state of the source tree."""
+"""The environment of a run: library versions, device, and the commit of the source tree."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def installed_version(package: str) -> str | None:
     """Returns the version of an installed package, or None.
 
     Args:
-        package: Its name as pip knows it.
+        package: The package's name for pip.
     """
     try:
         return version(package)
@@ -52,7 +52,7 @@ def installed_version(package: str) -> str | None:
 
 
 def processor_name() -> str:
-    """Returns what the processor is called."""
+    """Returns the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -63,7 +63,7 @@ def processor_name() -> str:
 
 
 def _git_commit() -> str | None:
-    """Returns the commit of the source tree that this package runs from, if it is one."""
+    """Returns the commit of the git checkout that this package runs from; None outside one."""
     tree = Path(__file__).resolve().parents[2]
     if not (tree / ".git").exists():
         return None

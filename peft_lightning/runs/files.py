@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a resumed run, finds the old content or the new, never half of one."""
+"""Atomic writes: a reader or a resumed run finds the old content of a file or the new, never a part."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from peft_lightning.errors import Part, UserError
 
 @dataclass(frozen=True)
 class Mend:
-    """What to do where a file cannot be written.
+    """Advice for a file that cannot be written.
 
     Args:
-        no_space: What to do where the disk is full.
-        refused: What to do where the place cannot be written.
+        no_space: What to do if the disk is full.
+        refused: What to do if the folder cannot be written.
     """
 
     no_space: tuple[Part, ...]
@@ -28,7 +28,7 @@ ANYWHERE = Mend(("free some, then try again",), ("choose another folder, or make
 
 
 class CannotWrite(UserError):
-    """A file cannot be written; who runs the program knows a better mend than who writes the file.
+    """A file cannot be written; the command that catches the error can replace its mend by a better one.
 
     >>> error = CannotWrite(Path("last.ckpt"), "Permission denied")
     >>> str(error.mended(Mend(no_space=("free some",), refused=("go elsewhere",))))
@@ -36,9 +36,9 @@ class CannotWrite(UserError):
 
     Args:
         path: The file or folder.
-        reason: What the operating system said.
-        no_space: Whether space ran out.
-        mend: What to do about it; None where nobody has said yet.
+        reason: The operating system's message.
+        no_space: Whether the disk is full.
+        mend: What to do about it; None for general advice that ``mended`` may replace.
     """
 
     def __init__(self, path: Path, reason: str, no_space: bool = False, mend: Mend | None = None) -> None:
@@ -51,7 +51,7 @@ class CannotWrite(UserError):
         self.mend = mend
 
     def __reduce__(self) -> tuple[type["CannotWrite"], tuple[Path, str, bool, Mend | None]]:
-        """Returns how it is made anew: its arguments are not the message's parts."""
+        """Returns how to unpickle the error: ``args`` holds the message's parts, not the constructor's arguments."""
         return CannotWrite, (self.path, self.reason, self.no_space, self.mend)
 
     @classmethod
@@ -59,32 +59,28 @@ class CannotWrite(UserError):
         """Returns the error to raise instead of the operating system's.
 
         Args:
-            error: What the operating system said.
-            path: The file or folder.
+            error: The operating system's error.
+            path: The file or folder that was written.
         """
         return cls(path, str(error.strerror), error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
     def mended(self, mend: Mend) -> "CannotWrite":
-        """Returns the error with another mend, unless it has one already.
-
-        Args:
-            mend: What the user can do.
-        """
+        """Returns the error with this mend, unless it has one already."""
         return self if self.mend is not None else CannotWrite(self.path, self.reason, self.no_space, mend)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a temporary neighbour of a file for writing, and puts it in the file's place when all is on disk.
+    """Opens a temporary file beside a file, and renames it to that file once all is on disk.
 
     Args:
         path: The file to write.
 
     Yields:
-        The neighbour, open for binary writing.
+        The temporary file, open for binary writing.
 
     Raises:
-        CannotWrite: If the disk is full or the place cannot be written; the old file is left as it was.
+        CannotWrite: If the disk is full or the folder cannot be written; the old file is kept.
     """
     temporary = path.with_name(f"{path.name}.partial")
     try:
@@ -94,7 +90,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):  # what kept the file from being written may keep it from being removed
+        with suppress(OSError):  # what prevented the write may prevent the removal
             temporary.unlink()
         raise CannotWrite.because(error, path) from error
     except BaseException:
@@ -105,12 +101,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces a file's content in one step.
 
-    Args:
-        path: The file.
-        content: Its new content.
-
     Raises:
-        CannotWrite: If the disk is full or the place cannot be written.
+        CannotWrite: If the disk is full or the folder cannot be written.
     """
     with atomic_file(path) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""The history of a run: one CSV row for each figure that is logged, so that curves can be drawn without TensorBoard."""
+"""The history of a run, ``history.csv``: a logger that writes one CSV row for each figure."""
 
 import csv
 from argparse import Namespace
@@ -14,7 +14,7 @@ COLUMNS = ("step", "name", "value")
 
 
 class History(Logger):
-    """Appends every logged scalar to ``RUN_DIR/history.csv`` as ``step, name, value``.
+    """Appends every logged scalar to ``RUN_DIR/history.csv`` as ``step, name, value``, readable without TensorBoard.
 
     Args:
         run: The run whose history it is.
@@ -41,7 +41,7 @@ class History(Logger):
 
         Args:
             metrics: Values by name.
-            step: The optimiser step they belong to.
+            step: The optimiser step at which they were measured.
         """
         rows = [(step, name, repr(float(value))) for name, value in metrics.items() if name != "epoch"]
         file = self._open(self._run.history)
@@ -53,17 +53,13 @@ class History(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Brings what is logged so far to disk."""
+        """Flushes what is logged so far to the file."""
         if self._file is not None:
             self._file.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Closes the file.
-
-        Args:
-            status: How the run ended.
-        """
+        """Closes the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,4 +1,4 @@
-"""Copies of tensors in the host's memory, which is used again: the system hands out new memory page by page."""
+"""Copies of tensors in the host's memory, which later copies use again: new memory is slow at its first use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ _Kind = tuple[torch.dtype, torch.Size, tuple[int, ...]]
 
 
 class HostCopies:
-    """Copies what is to be saved into memory that an earlier copy no longer needs, where there is such.
+    """Copies tensors to the host, into the memory of an earlier copy if one has been returned.
 
-    1.5 GB took an H100's host a second to copy, most of it the system's, which clears every page at its first use.
+    Copying 1.5 GB took an H100's host a second, most of it in the operating system, which clears every page at its
+    first use.
     """
 
     def __init__(self) -> None:
         self._spare: defaultdict[_Kind, list[Tensor]] = defaultdict(list)
 
     def bytes_missing(self, content: Any) -> int:
-        """Returns how many more bytes a copy needs than there are.
+        """Returns how many bytes a copy needs beyond the spare memory.
 
         Args:
             content: Any nesting of lists, tuples and dictionaries.
@@ -39,7 +40,7 @@ class HostCopies:
         return missing
 
     def copy(self, content: Any) -> Any:
-        """Returns a copy of it, its tensors on the host.
+        """Returns a copy of the content, with its tensors on the host.
 
         Args:
             content: Any nesting of lists, tuples and dictionaries.
@@ -47,22 +48,22 @@ class HostCopies:
         return apply_to_collection(content, Tensor, self._copied)
 
     def take_back(self, copied: Any) -> None:
-        """Takes back the memory of a copy that nobody reads any more; another thread may copy meanwhile.
+        """Takes back the memory of a copy that is no longer read; another thread may copy meanwhile.
 
         Args:
-            copied: What `copy` returned.
+            copied: What ``copy`` returned.
         """
         for tensor in _tensors(copied):
             self._spare[_kind(tensor)].append(tensor)
 
     def forget(self) -> None:
-        """Gives the memory back to the system."""
+        """Returns the spare memory to the system."""
         self._spare.clear()
 
     def _copied(self, tensor: Tensor) -> Tensor:
         spare = self._spare[_kind(tensor)]
-        # Pages that all of torch's threads have touched: the driver copies in one, and took twice as long to do both.
-        # What is made under inference mode could not be written to again outside it.
+        # zeros_like touches the pages with all of torch's threads. The driver copies in one thread, and took twice as
+        # long if it touched them too. A tensor made in inference mode could not be written to again outside it.
         with torch.inference_mode(False):
             copied = spare.pop() if spare else torch.zeros_like(tensor, device="cpu", requires_grad=False)
             return copied.copy_(tensor.detach())

@@ -1,4 +1,4 @@
-"""The host memory that a process may still take: what the machine has left, and what its container allows."""
+"""The host memory that a process may still allocate, on the machine and within its container's limits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import psutil
 
 
 class _Hierarchy(NamedTuple):
-    """Where Linux keeps the limits of control groups, and what it calls them.
+    """The folder and the file names of one version of Linux control groups.
 
-    Pages of files that nobody used lately count as taken, and make room where it is wanted.
+    Cached pages of files that were not used lately (``unused_files``) count as taken, but are freed on demand.
     """
 
     folder: str
@@ -27,12 +27,12 @@ _V1 = _Hierarchy("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Returns the bytes of the host's memory that this process may still take.
+    """Returns the bytes of host memory that this process may still allocate.
 
-    A container's limit counts, and so does that of every group around it; what cannot be read limits nothing.
+    The limits of the process's control group and of every group above it count. A limit that cannot be read is ignored.
 
     Args:
-        root: Where ``proc`` and ``sys`` lie.
+        root: The folder that holds ``proc`` and ``sys``.
     """
     available: int = psutil.virtual_memory().available
     return min([available, *_left_in_groups(root)])
@@ -46,7 +46,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
             continue
         hierarchy = _V1 if controllers else _V2
         top = root / hierarchy.folder
-        # A container may see its own group as the top, under the name that the host calls it by.
+        # A container may see its own group as the top folder, while the kernel reports the name that the host uses.
         group = Path(name.lstrip("/"))
         for folder in dict.fromkeys((top / group, *(top / parent for parent in group.parents), top)):
             left = _left(folder, hierarchy)

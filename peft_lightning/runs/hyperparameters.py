@@ -1,4 +1,4 @@
-"""The settings shown beside a run's figures in TensorBoard's HPARAMS tab, the same names for every method."""
+"""The hyperparameters shown in TensorBoard's HPARAMS tab, under the same names for every method."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,6 @@ CHOSEN = {
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """Picks and flattens the settings worth comparing runs by.
-
-    Args:
-        config: The resolved settings.
 
     Returns:
         Plain values by name; the method's class is ``method`` and its arguments are ``method/NAME``.

@@ -1,4 +1,4 @@
-"""What makes two runs the same run: the hash of the resolved configuration."""
+"""The identity of a run: the hash of its resolved configuration."""
 
 import hashlib
 import json
@@ -7,22 +7,23 @@ from typing import Any
 
 from peft_lightning.task import FIRST
 
-# Where a run lives and how it is watched does not change what it computes.
+# Settings of where a run is stored and how it is shown do not change what it computes.
 WATCHING = {
     "trainer": {"default_root_dir", "enable_progress_bar", "enable_model_summary", "logger", "profiler"},
     "data": {"cache_dir", "predict_file"},
     "checkpoint": {"max_time_share"},
 }
-# What came after runs had been written, with what it was for those: that does not count.
+# Settings that were added later, with the value that earlier runs had. That value is left out of the hash, so that
+# earlier runs keep theirs.
 FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "auto", "checkpoint.max_time_share": 1.0}
-# What is left to a default was written out by runs from before that: the same, spelled otherwise.
+# Settings whose default is None now; earlier runs wrote the value out, so None is hashed as that value.
 WRITTEN_OUT = {"checkpoint.monitor": {None: FIRST.headline.validation}}
-# A run that ran out of memory goes on with less of it.
+# A run that ran out of memory may go on with another limit.
 ALLOWED = {"memory_limit_gib"}
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
-    """Hashes a resolved configuration, without what does not change the run.
+    """Hashes a resolved configuration, without settings that do not change what the run computes.
 
     Args:
         config: The settings as ``config.yaml`` keeps them.
@@ -45,7 +46,7 @@ def config_sha256(config: Mapping[str, Any]) -> str:
 
 
 def written_out(name: str, value: Any) -> Any:
-    """Spells a setting as a run would have that could not leave it to a default.
+    """Replaces a default of None by the value that earlier runs wrote out.
 
     Args:
         name: The setting's dotted name.

@@ -1,4 +1,4 @@
-"""What a run answered for every test review, ``predictions.parquet``; one writer, one reader."""
+"""The answers of a run to every test review: writes and reads ``predictions.parquet``."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from peft_lightning.runs.files import atomic_file
 from peft_lightning.task import Task, problem_type_in, task_named
 
 PROBLEM_TYPE = "problem_type"
-# What pyarrow keeps for itself in a file's metadata.
+# The prefix of pyarrow's own entries in a file's metadata.
 ARROW = "ARROW:"
 
 
@@ -23,10 +23,10 @@ class Answers:
     """The answers of one trained model to N test reviews.
 
     Args:
-        ids: Row of each review in the test split of its source, shape (N,); ascending where they were read.
-        labels: Its target, shape (N, …).
-        answers: What the task made of the model's logits, shape (N, …).
-        task: What they are answers to.
+        ids: Row of each review in the test split of its source, shape (N,); ascending if read from a file.
+        labels: Target of each review, shape (N, …).
+        answers: The task's answers, made from the model's logits, shape (N, …).
+        task: The task of the labels and answers.
     """
 
     ids: npt.NDArray[np.int64]
@@ -36,20 +36,16 @@ class Answers:
 
     @cached_property
     def scores(self) -> npt.NDArray[Any]:
-        """How good each answer is, higher is better: whether it is right, bool, or else floats; shape (N,)."""
+        """Score of each answer, higher is better: bool if answers are right or wrong, otherwise float; shape (N,)."""
         return self.task.score(self.answers, self.labels)
 
     @property
     def right_or_wrong(self) -> bool:
-        """Whether answers are right or wrong, and nothing between."""
+        """Whether each answer is either right or wrong, with nothing in between."""
         return self.scores.dtype == np.bool_
 
     def of_same_reviews(self, other: "Answers") -> bool:
-        """Tells whether the reviews have the same numbers and labels as another run's.
-
-        Args:
-            other: The other run's answers.
-        """
+        """Tells whether both runs answered the same task, for reviews with the same rows and labels."""
         return (
             self.task.problem_type == other.task.problem_type
             and np.array_equal(self.ids, other.ids)
@@ -57,22 +53,18 @@ class Answers:
         )
 
     def confusion(self) -> npt.NDArray[np.int64] | None:
-        """Counts how often each class was taken for each; None where there are no classes.
+        """Computes the confusion matrix; None if the task has no classes.
 
         Returns:
-            Counts, shape (classes, classes): rows are true classes, columns are answers.
+            Counts, shape (classes, classes): rows are true classes, columns are predicted ones.
         """
         return self.task.confusion(self.answers, self.labels)
 
 
 def write_answers(path: Path, answers: Answers) -> None:
-    """Writes one row a review, in the order of the source's split: its row there, label, and the task's columns.
+    """Writes one row per review, in the order of the source's split: row number, label, and the task's columns.
 
-    What the task keeps of itself, such as the names of classes, travels with them, for readers without the data source.
-
-    Args:
-        path: The file.
-        answers: The answers.
+    The state of the task, such as the names of classes, goes into the metadata, for readers without the data source.
 
     Raises:
         UserError: If the file cannot be written.

@@ -1,22 +1,22 @@
-"""How far a run is: a small file for whoever started it, written only if they ask for it."""
+"""The progress of a run in a small file, written only if the process that started the run asks for it."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Names the file; whoever starts a run sets it.
+# The environment variable that names the file; the process that starts a run sets it.
 VARIABLE = "PEFT_LIGHTNING_PROGRESS"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Args:
         stage: ``train``, ``validate`` or ``test``.
-        step: Optimiser steps made.
-        steps: Optimiser steps to make; None if that is open.
-        train_s: Seconds of training, evaluation left out.
+        step: Number of optimiser steps made.
+        steps: Number of optimiser steps to make; None if that is open.
+        train_s: Seconds of training, without evaluation.
     """
 
     stage: str
@@ -25,22 +25,14 @@ class Progress:
     train_s: float
 
     def write(self, path: Path) -> None:
-        """Replaces the file; nothing waits for the disk, because nothing is lost with it.
-
-        Args:
-            path: The file.
-        """
+        """Replaces the file, without waiting for the disk: a lost file does no harm."""
         temporary = path.with_name(f"{path.name}.partial")
         temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
         temporary.replace(path)
 
 
 def read_progress(path: Path) -> Progress | None:
-    """Reads how far a run is; None as long as it has not said.
-
-    Args:
-        path: The file.
-    """
+    """Reads the progress of a run; None as long as nothing is written."""
     try:
         return Progress(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -48,9 +40,5 @@ def read_progress(path: Path) -> Progress | None:
 
 
 def forget_progress(path: Path) -> None:
-    """Removes the file of a run that has ended.
-
-    Args:
-        path: The file.
-    """
+    """Removes the file of a run that has ended."""
     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The run record: the one typed, versioned account of a run, ``results.json``. What was not measured is null."""
+"""The run record ``results.json``: typed, versioned, and null where nothing was measured."""
 
 import dataclasses
 import json
@@ -14,16 +14,16 @@ from peft_lightning.runs.files import write_atomically
 from peft_lightning.task import FIRST
 
 SCHEMA = 4
-# Of what came later, older records simply know nothing; what they say in another way is converted.
+# Fields that older records lack get their defaults; fields that they spell otherwise are converted.
 READABLE = range(1, SCHEMA + 1)
 Status = Literal["running", "finished", "interrupted", "failed", "out_of_memory"]
-# What the error of a run says whose loss or weights are no numbers any more.
+# Part of the error message of a run whose loss or weights became infinite or NaN.
 DIVERGED = "became infinite or NaN"
 
 
 @dataclass
 class BackboneFigures:
-    """Which pretrained weights a run started from."""
+    """The pretrained weights that a run started from."""
 
     name: str
     revision: str | None
@@ -33,7 +33,7 @@ class BackboneFigures:
 
 @dataclass
 class DatasetFigures:
-    """Which texts a run trained, validated and tested on."""
+    """The texts that a run trained, validated and tested on."""
 
     source: str
     fingerprint: str
@@ -46,7 +46,7 @@ class DatasetFigures:
 
 @dataclass
 class ParameterFigures:
-    """Parameter counts; ``total`` and the percentage are of the original model, without adapters."""
+    """Parameter counts; ``total`` and the percentage refer to the original model, without adapters."""
 
     trainable: int
     adapter: int
@@ -57,7 +57,7 @@ class ParameterFigures:
 
 @dataclass
 class MemoryFigures:
-    """Memory in GiB; null where the run had no such device."""
+    """Memory in GiB; null for a device that the run did not use."""
 
     weights_gib: float | None = None
     gradients_gib: float | None = None
@@ -72,7 +72,7 @@ class MemoryFigures:
 
 @dataclass
 class TimeFigures:
-    """Times in seconds; ``train_s`` leaves evaluation out, and holds over resumes."""
+    """Times in seconds; ``train_s`` excludes evaluation, and includes the time before a resume."""
 
     startup_s: float | None = None
     train_s: float | None = None
@@ -84,11 +84,11 @@ class TimeFigures:
 
 @dataclass
 class EngineFigures:
-    """How steps ran at last.
+    """How training steps ran, at the end of the run.
 
-    ``micro_batch_size`` is how many examples of a batch then went through together, ``unpadded_attention`` whether
-    attention left padding out, ``cudnn_attention`` whether training might otherwise take cuDNN's, which is planned for
-    every width of a batch; null where that was left to torch, as on a CPU and on several GPUs.
+    ``micro_batch_size`` is the number of examples that went through the model together. ``unpadded_attention`` says
+    whether attention left padding out. ``cudnn_attention`` says whether training might otherwise use cuDNN's attention,
+    which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU and on several GPUs.
     """
 
     name: str | None = None
@@ -99,7 +99,7 @@ class EngineFigures:
 
 @dataclass
 class EnvironmentFigures:
-    """What a run ran on."""
+    """The software and hardware of a run."""
 
     python: str
     torch: str
@@ -115,9 +115,9 @@ class EnvironmentFigures:
 
 @dataclass
 class RunRecord:
-    """The account of one run (``results.json``); one writer, the ``RunRecorder`` callback.
+    """The record of one run, ``results.json``; only the ``RunRecorder`` callback writes it.
 
-    ``problem_type`` names the task, which says what ``metrics`` hold.
+    ``problem_type`` names the task, which defines what ``metrics`` holds.
     """
 
     run_id: str
@@ -145,7 +145,7 @@ class RunRecord:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run ended because its loss or a weight was no number any more, as it would with its settings."""
+        """Whether the run ended because its loss or a weight became infinite or NaN; the same settings would again."""
         return self.status == "failed" and DIVERGED in (self.error or "")
 
     def write(self, path: Path) -> None:
@@ -161,11 +161,8 @@ class RunRecord:
     def read(cls, path: Path) -> "RunRecord":
         """Reads a record.
 
-        Args:
-            path: The file.
-
         Raises:
-            UserError: If it is not a record of this version.
+            UserError: If the file is not a record of a readable version.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -179,7 +176,7 @@ class RunRecord:
             raise UserError(f"{path} is not a run record ({error}); delete it or restore the run") from error
 
 
-# What the versions before the fourth said of the engine beside the sections, and its names in the section.
+# Fields of the engine before version 4, outside any section, and their names in the section ``engine``.
 _FLAT_ENGINE = {
     "engine": "name",
     "micro_batch_size": "micro_batch_size",
@@ -190,7 +187,7 @@ T = TypeVar("T")
 
 
 def _of_this_version(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Converts what older records say in another way."""
+    """Converts a record of an older version."""
     if content["schema"] >= 4:
         return content
     engine = {name: content[key] for key, name in _FLAT_ENGINE.items() if key in content}
@@ -199,7 +196,7 @@ def _of_this_version(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _from_json(cls: type[T], content: Mapping[str, Any]) -> T:
-    """Builds a dataclass from its JSON, nested ones too, and refuses keys and types that it does not know."""
+    """Builds a dataclass and those nested in it from JSON; refuses unknown keys and types."""
     hints = typing.get_type_hints(cls)
     unknown = set(content) - set(hints)
     if unknown:

@@ -1,4 +1,4 @@
-"""The row a run ends with: method, trainable parameters, peak GPU memory, train time, and how good it became."""
+"""The summary row of a run: method, trainable parameters, peak GPU memory, train time, and test metric."""
 
 from peft_lightning.runs.durations import duration
 from peft_lightning.runs.record import RunRecord
@@ -6,21 +6,13 @@ from peft_lightning.task import task_named
 
 
 def headers(record: RunRecord) -> tuple[str, ...]:
-    """Says what the cells of the row are.
-
-    Args:
-        record: The run.
-    """
+    """Returns the headers of the row's cells."""
     metric = task_named(record.problem_type).headline
     return ("method", "trainable parameters", "peak GPU memory", "train time", f"test {metric.name}")
 
 
 def cells(record: RunRecord) -> tuple[str, ...]:
-    """Words the row; what was not measured is a dash.
-
-    Args:
-        record: The run.
-    """
+    """Returns the cells of the row; a dash for what was not measured."""
     params = record.params
     peak = record.memory.train_peak_allocated_gib
     metric = task_named(record.problem_type).headline
@@ -34,11 +26,7 @@ def cells(record: RunRecord) -> tuple[str, ...]:
 
 
 def as_text(record: RunRecord) -> str:
-    """Sets the row in columns, for a terminal.
-
-    Args:
-        record: The run.
-    """
+    """Formats the row in aligned columns, for a terminal."""
     table = (headers(record), cells(record))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in table]
@@ -46,11 +34,7 @@ def as_text(record: RunRecord) -> str:
 
 
 def as_markdown(record: RunRecord) -> str:
-    """Sets the row as a Markdown table, for TensorBoard's text panel.
-
-    Args:
-        record: The run.
-    """
+    """Formats the row as a Markdown table, for TensorBoard's text panel."""
     titles = headers(record)
     lines = (titles, ("---",) * len(titles), cells(record))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

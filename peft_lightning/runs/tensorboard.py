@@ -1,4 +1,4 @@
-"""TensorBoard, writing into the run's own directory."""
+"""The TensorBoard logger, which writes into the run's own directory."""
 
 from argparse import Namespace
 from typing import Any
@@ -13,7 +13,7 @@ class RunTensorBoard(TensorBoardLogger):
     """Lightning's TensorBoard logger in the directory of a run.
 
     Args:
-        run: The run; its directory may be made later than this object.
+        run: The run; its directory may be made after the logger.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -32,7 +32,7 @@ class RunTensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Brings what is logged so far to disk; the configuration is kept in ``config.yaml``, not here."""
+        """Flushes what is logged so far; writes no ``hparams.yaml``, because ``config.yaml`` holds the settings."""
         if self._experiment is not None:
             self._experiment.flush()
 
@@ -43,12 +43,12 @@ class RunTensorBoard(TensorBoardLogger):
         metrics: dict[str, Any] | None = None,
         step: int | None = None,
     ) -> None:
-        """Fills the HPARAMS tab, once figures to compare by are known.
+        """Fills the HPARAMS tab, once the run's metrics are known.
 
         Args:
-            params: Settings.
+            params: The settings shown.
             metrics: The figures of the finished run; without them nothing is written.
-            step: The optimiser step they belong to.
+            step: The optimiser step at which they were measured.
         """
         if metrics:
             super().log_hyperparams(params, metrics, step)

@@ -1,4 +1,4 @@
-"""What labels are, and what follows from that; the task of a run is found by its labels, or by its problem type.
+"""Tasks: what labels mean, and the registry that finds a run's task by its labels or its problem type.
 
 A new task is a file here and a line in ``TASKS``.
 """
@@ -14,35 +14,32 @@ from peft_lightning.task.single_label import SingleLabel
 __all__ = ["FIRST", "TASKS", "Baseline", "Metric", "SingleLabel", "Task", "find_task", "problem_type_in", "task_named"]
 
 TASKS: dict[str, type[Task]] = {kind.problem_type: kind for kind in (SingleLabel,)}
-# What runs are of that were written before there was another.
+# The task of runs that do not name theirs: they were written when it was the only task.
 FIRST: type[Task] = SingleLabel
 
 
 def find_task(train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
-    """Finds the task that labels are for; the first one takes what no later one does.
+    """Finds the task that the labels are for; the first task takes labels that no later one suits.
 
     Args:
         train: The training rows.
-        test: The test rows, if there are some.
+        test: The test rows, if there are any.
 
     Returns:
         The task, the targets of the training rows, shape (n, …), and those of the test rows.
 
     Raises:
-        UserError: The labels cannot be used.
+        UserError: If the labels cannot be used.
     """
     kind = next(kind for kind in reversed(TASKS.values()) if kind.suits(train))
     return kind.find(train, test)
 
 
 def task_named(problem_type: str) -> type[Task]:
-    """Finds a task by its name.
-
-    Args:
-        problem_type: The name.
+    """Finds a task by its problem type.
 
     Raises:
-        UserError: This version of the program does not know it.
+        UserError: If this version of the program does not know it.
     """
     if problem_type not in TASKS:
         raise UserError(
@@ -56,6 +53,6 @@ def problem_type_in(state: Mapping[str, Any]) -> str:
     """Returns the problem type that a checkpoint or a file of predictions names.
 
     Args:
-        state: What it keeps of its task; older ones do not name it.
+        state: The task's state in that file; older files do not name the problem type.
     """
     return str(state.get("problem_type", FIRST.problem_type))

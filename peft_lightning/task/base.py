@@ -1,6 +1,6 @@
-"""What a task is: what labels mean, and everything that follows from that.
+"""The base class of tasks: targets, loss, metrics and answers of one kind of label.
 
-Nothing here needs torch before it is used: reports are written without it.
+The module does not import torch: reports are written without it.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ Targets = Array
 
 
 class LabelledRows(Protocol):
-    """Rows with labels as their source spells them."""
+    """Rows whose labels are spelled as in their source."""
 
     @property
     def name(self) -> str:
-        """What an error message calls the rows."""
+        """Name of the rows in error messages."""
         ...
 
     @property
     def labels(self) -> Sequence[object]:
-        """The labels: numbers, words or truth values."""
+        """The labels: numbers, words or booleans."""
         ...
 
     @property
     def label_names(self) -> Sequence[str] | None:
-        """Names of the labels 0, 1, …, where the source carries them."""
+        """Names of the labels 0, 1, …, if the source has them."""
         ...
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a model reaches that has learned nothing.
+    """The score of a model that has learned nothing.
 
     Args:
         value: Its headline metric.
-        margin: What a model must be better by, as much as the metric may be off on so few examples.
+        margin: How much better a model must be: the metric's sampling error on so few examples.
         words: What the value is, such as ``the share of the most frequent class``.
     """
 
@@ -60,16 +60,16 @@ class Baseline:
 
 
 class Task(ABC):
-    """What labels mean: outputs, loss, metrics, answers, and the score of an answer.
+    """Defines outputs, loss, metrics, answers, and the score of an answer for one kind of label.
 
-    ``headline`` is the metric that a run ends with and that recipes are compared by. It is the mean of ``score`` over
-    the examples, or minus that mean where lower is better, so that what is tested is what is shown.
+    ``headline`` is the metric that a run reports and that recipes are compared by. It is the mean of ``score`` over the
+    examples, or minus that mean if lower is better. So statistical tests on scores test the metric that is shown.
     """
 
     problem_type: ClassVar[str]
-    """Its name, which is transformers' where that has one."""
+    """The task's name: transformers' ``problem_type``, if it has one for the task."""
     headline: ClassVar[Metric]
-    """The metric that a run ends with."""
+    """The metric that a run reports."""
     others: ClassVar[tuple[Metric, ...]] = ()
     """The metrics that are shown beside it."""
 
@@ -80,10 +80,10 @@ class Task(ABC):
 
     @classmethod
     def metric(cls, name: str) -> Metric:
-        """Finds a metric; of one that is not the task's it is taken that more is better.
+        """Finds a metric; for a name that is not the task's, higher is assumed to be better.
 
         Args:
-            name: As it is logged, such as ``val/acc``.
+            name: The name that is logged, such as ``val/acc``.
         """
         key = name.rpartition("/")[2]
         return next((metric for metric in (*cls.shown(), LOSS) if metric.key == key), Metric(key, key))
@@ -93,11 +93,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def suits(cls, rows: LabelledRows) -> bool:
-        """Tells from its training rows whether a source is one for this task.
-
-        Args:
-            rows: The training rows.
-        """
+        """Tells from its training rows whether a source is for this task."""
 
     @classmethod
     @abstractmethod
@@ -106,24 +102,24 @@ class Task(ABC):
 
         Args:
             train: The training rows, which decide what labels there are.
-            test: The test rows, if there are some.
+            test: The test rows, if there are any.
 
         Returns:
             The task, the targets of the training rows, shape (n, …), and those of the test rows.
 
         Raises:
-            UserError: A label is none, or the test rows have one that training lacks.
+            UserError: If a label is not one of this task, or the test rows have a label that training lacks.
         """
 
     def configured(self, class_names: Sequence[str] | None, label_smoothing: float) -> Task:
-        """Makes of the task what the model's settings make of it.
+        """Returns the task with the model's settings.
 
         Args:
             class_names: Names for the classes; None for the data's own.
             label_smoothing: Share of the target's probability that is spread over all classes.
 
         Raises:
-            UserError: The settings do not go with the task.
+            UserError: If the task does not have these settings.
         """
         if class_names is not None:
             raise UserError(f"model.class_names names classes, which {self.problem_type} has none of: leave it out")
@@ -134,29 +130,29 @@ class Task(ABC):
     @property
     @abstractmethod
     def num_outputs(self) -> int:
-        """How many outputs the head has."""
+        """Number of outputs of the head."""
 
     @property
     @abstractmethod
     def labels_in_words(self) -> str:
-        """What labels there are, such as ``2 classes``."""
+        """The number of labels in words, such as ``2 classes``."""
 
     def strata(self, targets: Targets) -> npt.NDArray[np.int64]:
-        """Groups targets so that a subset can hold them in proportion; all are of one group by default.
+        """Groups targets for stratified subsets; by default all are in one group.
 
         Args:
             targets: The targets, shape (n, …).
 
         Returns:
-            The group of each, shape (n,).
+            The group of each target, shape (n,).
         """
         return np.zeros(len(targets), dtype=np.int64)
 
     def baseline(self, targets: Targets) -> Baseline | None:
-        """Works out what a model reaches that has learned nothing; None where that says little.
+        """Computes the score of a model that has learned nothing; None if it says little.
 
         Args:
-            targets: The targets that it is measured on, shape (n, …).
+            targets: The targets of the evaluation, shape (n, …).
         """
         return None
 
@@ -164,51 +160,51 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Computes the training loss, and does nothing else.
+        """Computes the training loss, without side effects.
 
         Args:
-            logits: (batch, outputs), in 32-bit floats.
-            targets: (batch, …).
+            logits: The model's outputs, float32, shape (batch, outputs).
+            targets: The targets, shape (batch, …).
 
         Returns:
-            The mean over the batch, a scalar.
+            The mean loss over the batch, a scalar.
         """
 
     @abstractmethod
     def metrics(self) -> EvaluationMetrics:
-        """Returns what gathers the loss and all metrics over an evaluation."""
+        """Returns new accumulators of the loss and all metrics of an evaluation."""
 
     @abstractmethod
     def answer(self, logits: Tensor) -> Tensor:
-        """Makes answers of logits: what is kept of a test, and what ``predict`` tells.
+        """Computes answers from logits: they are saved after a test, and ``predict`` writes them.
 
         Args:
-            logits: (batch, outputs), in 32-bit floats.
+            logits: The model's outputs, float32, shape (batch, outputs).
 
         Returns:
-            (batch, …).
+            The answers, shape (batch, …).
         """
 
     @abstractmethod
     def score(self, answers: Array, targets: Targets) -> Array:
-        """Says of each answer how good it is; higher is better.
+        """Scores each answer; higher is better.
 
         Args:
-            answers: As ``answer`` made them, shape (n, …).
+            answers: What ``answer`` returned, shape (n, …).
             targets: Their targets, shape (n, …).
 
         Returns:
-            Whether each is right, bool, or else floats; shape (n,).
+            The scores, shape (n,): bool if answers are right or wrong, otherwise float.
         """
 
     # On disk.
 
     @abstractmethod
     def columns(self, answers: Array) -> dict[str, Array]:
-        """Sets answers in columns of plain values, ``prediction`` the first.
+        """Splits answers into columns of plain values for a table, ``prediction`` first.
 
         Args:
-            answers: As ``answer`` made them, shape (n, …).
+            answers: What ``answer`` returned, shape (n, …).
 
         Returns:
             Columns by name, each of shape (n,).
@@ -217,65 +213,61 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def from_columns(cls, columns: Mapping[str, Array], state: Mapping[str, Any]) -> tuple[Task, Targets, Array]:
-        """Takes answers out of the columns that hold them.
+        """Restores answers from the columns of a table.
 
         Args:
-            columns: ``label`` and what ``columns`` made.
-            state: What ``state`` made; runs from before it was written lack parts of it.
+            columns: ``label``, and what ``columns`` returned.
+            state: What ``state`` returned; runs that are older than a part of it lack that part.
 
         Returns:
             The task, the targets, shape (n, …), and the answers, shape (n, …).
 
         Raises:
-            KeyError: A column is missing.
-            ValueError: The columns hold no answers of this task.
+            KeyError: If a column is missing.
+            ValueError: If the columns hold no answers of this task.
         """
 
     @abstractmethod
     def line(self, answer: Any) -> dict[str, Any]:
-        """Words an answer as a line of ``predict``.
+        """Returns an answer as the content of a JSON line of ``predict``.
 
         Args:
-            answer: One answer, in Python's own numbers.
+            answer: One answer, in plain Python numbers.
         """
 
     def label_in_words(self, target: Any) -> str:
-        """Words a target.
-
-        Args:
-            target: One target.
-        """
+        """Returns a target in words."""
         return f"{target:g}"
 
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64] | None:
-        """Counts how often each class was taken for each; None where there are no classes.
+        """Computes the confusion matrix; None if the task has no classes.
 
         Args:
-            answers: As ``answer`` made them, shape (n, …).
+            answers: What ``answer`` returned, shape (n, …).
             targets: Their targets, shape (n, …).
 
         Returns:
-            Counts, shape (classes, classes): rows are true classes, columns are answers.
+            Counts, shape (classes, classes): rows are true classes, columns are predicted ones.
         """
         return None
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """What the labels are called, in the order of their numbers; empty where they have no names."""
+        """Names of the labels, in the order of their numbers; empty if they have none."""
         return ()
 
     def state(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps of the task, in plain values."""
+        """Returns the task's state for checkpoints, in plain values."""
         return {"problem_type": self.problem_type}
 
     @classmethod
     @abstractmethod
     def from_state(cls, state: Mapping[str, Any]) -> Task:
-        """Makes the task that a checkpoint was trained for.
+        """Restores the task that a checkpoint was trained for.
 
         Args:
-            state: What ``state`` made, perhaps among other values.
+            state: What ``state`` returned; other values in it are ignored.
 
         Raises:
-            KeyError: It is not there.
+            KeyError: If a value is missing.
         """

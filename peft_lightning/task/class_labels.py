@@ -1,4 +1,4 @@
-"""Labels as people write them become class numbers."""
+"""Converts labels of any spelling to class numbers."""
 
 import re
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.base import LabelledRows
 
-# 1.0 is how a table with a missing label somewhere writes 1.
+# A fraction has a digit other than 0 after the point: a table with a missing label writes 1 as 1.0.
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-# Of more classes than this it is asked whether they are any.
+# Up to this many different labels are taken as classes whatever the number of rows.
 MOST_UNASKED = 10
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
@@ -20,17 +20,17 @@ _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 def class_numbers(
     train: LabelledRows, test: LabelledRows | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, list[str]]:
-    """Number the classes: whole numbers and named labels in their order, words in the alphabet's.
+    """Numbers the classes: whole numbers in numerical order, named labels in their own, words alphabetically.
 
     Args:
-        train: the training split, which decides what classes there are.
-        test: the test split, if there is one.
+        train: The training split, which decides what classes there are.
+        test: The test split, if there is one.
 
     Returns:
-        The classes of the training rows, those of the test rows, and the names of the classes.
+        The class numbers of the training rows, those of the test rows, and the names of the classes.
 
     Raises:
-        UserError: there is one class only, a label is no class, or the test split has a label that training
+        UserError: If there is only one class, a label is not a class, or the test split has a label that training
             lacks.
     """
     names = train.label_names
@@ -68,7 +68,7 @@ def class_numbers(
 
 
 def _refuse_measurements(source: str, class_names: Sequence[str], rows: int) -> None:
-    """Refuses what is no choice between classes: ratings with decimals, or a label of its own for almost every row."""
+    """Refuses labels that are not classes: numbers with decimals, or different labels for most rows."""
     mend = (
         "is ",
         Setting("data.label_column"),

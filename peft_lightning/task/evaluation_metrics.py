@@ -1,4 +1,4 @@
-"""What is measured on validation and test examples: the loss and a task's metrics."""
+"""Accumulators of the loss and a task's metrics over an evaluation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torchmetrics import Metric as TorchMetric
 
 
 class EvaluationMetrics(nn.Module):
-    """The loss and some metrics over the examples of one evaluation.
+    """Accumulates the loss and some metrics over the examples of one evaluation.
 
     Args:
-        losses: Computes the loss of each example, (batch), from logits and targets.
-        scores: torchmetrics by their keys; they are given answers and targets.
-        answer: Makes answers of logits.
+        losses: Computes the loss of each example, shape (batch,), from logits and targets.
+        scores: Metrics of torchmetrics by their keys; they take answers and targets.
+        answer: Computes answers from logits.
     """
 
     def __init__(
@@ -34,20 +34,20 @@ class EvaluationMetrics(nn.Module):
         """Adds a batch.
 
         Args:
-            logits: (batch, outputs).
-            targets: (batch, …).
+            logits: The model's outputs, shape (batch, outputs).
+            targets: The targets, shape (batch, …).
         """
         self.loss.update(self._losses(logits, targets))
         self.scores.update(self._answer(logits), targets)
 
     def compute_and_reset(self, split: str) -> dict[str, Tensor]:
-        """Computes the metrics and starts afresh.
+        """Computes the metrics and resets them.
 
         Args:
-            split: `val` or `test`, the first part of the metrics' names.
+            split: ``val`` or ``test``, the first part of the metrics' names.
 
         Returns:
-            Scalars by name, such as `val/loss`.
+            Scalars by name, such as ``val/loss``.
         """
         figures = {"loss": self.loss.compute(), **self.scores.compute()}
         self.loss.reset()

@@ -1,4 +1,4 @@
-"""A figure that says how good a model is: its key, its name, which way is better, and how it is shown."""
+"""Metrics: their key, name and direction, and how their values are formatted."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,17 +12,17 @@ DASH = "–"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, and all that whoever shows it has to know.
+    """A metric and how to show it.
 
     Args:
-        key: Its short name, as in ``val/acc`` and ``test/acc``.
-        name: Its name in running text, such as ``accuracy``.
-        higher_is_better: Whether more of it is better.
+        key: Short name, as in ``val/acc`` and ``test/acc``.
+        name: Name in running text, such as ``accuracy``.
+        higher_is_better: Whether a higher value is better.
         percent: Whether it is a share that is shown in per cent; its differences are then percentage points.
-        lowest: The least that it can be.
-        highest: The most that it can be.
-        adjective: What a model is that has much of it, such as ``accurate``; empty where there is no such word.
-        decimals: Decimals of a figure that is not shown in per cent.
+        lowest: Smallest possible value.
+        highest: Largest possible value.
+        adjective: Word for a model with a good value, such as ``accurate``; empty if there is no such word.
+        decimals: Decimals of a value that is not shown in per cent.
     """
 
     key: str
@@ -36,132 +36,115 @@ class Metric:
 
     @property
     def validation(self) -> str:
-        """What it is called where it is measured on the validation split."""
+        """Name under which it is logged on the validation split."""
         return f"val/{self.key}"
 
     @property
     def test(self) -> str:
-        """What it is called where it is measured on the test split."""
+        """Name under which it is logged on the test split."""
         return f"test/{self.key}"
 
     @property
     def title(self) -> str:
-        """Its name as a heading begins with it."""
+        """The name with a capital, for a heading."""
         return self.name[:1].upper() + self.name[1:]
 
     @property
     def slug(self) -> str:
-        """Its name as part of an address or of a file's name."""
+        """The name as part of a URL or a file name."""
         return self.name.replace(" ", "-")
 
     @property
     def most(self) -> str:
-        """Who is best by it, as a heading: ``Most accurate``."""
+        """Heading for the best by this metric: ``Most accurate``."""
         return f"Most {self.adjective}" if self.adjective else f"Best {self.name}"
 
     @property
     def more(self) -> str:
-        """What somebody is who is better by it: ``more accurate``."""
+        """Comparative for the better by this metric: ``more accurate``."""
         return f"more {self.adjective}" if self.adjective else "better"
 
     @property
     def less(self) -> str:
-        """What somebody is who is worse by it: ``less accurate``."""
+        """Comparative for the worse by this metric: ``less accurate``."""
         return f"less {self.adjective}" if self.adjective else "worse"
 
     @property
     def good(self) -> str:
-        """What two are alike in who have as much of it: ``accurate``."""
+        """Adjective for two that are equal by this metric, as in "equally accurate": ``accurate``."""
         return self.adjective or "good"
 
     @property
     def extreme(self) -> str:
-        """Where its best is: the highest or the lowest."""
+        """Which value is best: ``highest`` or ``lowest``."""
         return "highest" if self.higher_is_better else "lowest"
 
     @property
     def in_units(self) -> str:
-        """What a list of its differences says of their unit: ``, in percentage points``; empty without one."""
+        """Phrase for the unit of a list of differences: ``, in percentage points``; empty if it has no unit."""
         return ", in percentage points" if self.percent else ""
 
     def oriented(self, value: float) -> float:
-        """Turns a figure so that higher is better, and such a one, as scores are, back into a figure.
+        """Converts a value to a score, of which higher is better, or a mean score back to a value.
 
         Args:
-            value: The figure, or a mean score.
+            value: The value, or the mean score.
         """
         return value if self.higher_is_better else -value
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Tells whether a figure is better than the best so far.
+        """Tells whether a value is better than the best so far.
 
         Args:
-            value: The figure.
+            value: The value.
             best: The best so far; None if there is none.
         """
         return best is None or self.oriented(value) > self.oriented(best)
 
     def best(self, values: Iterable[float]) -> float:
-        """Finds the best of some figures.
+        """Returns the best of some values.
 
         Args:
-            values: One or more.
+            values: One or more values.
         """
         return max(values, key=self.oriented)
 
     def place_of_best(self, values: Sequence[float] | npt.NDArray[np.float64]) -> int:
-        """Finds where the best of some figures is, the first of equals.
+        """Returns the position of the best of some values, the first of equals.
 
         Args:
-            values: One or more.
+            values: One or more values.
         """
         return max(range(len(values)), key=lambda place: self.oriented(float(values[place])))
 
     def words(self, value: float | None) -> str:
-        """Words a figure; one that was not measured is a dash.
-
-        Args:
-            value: The figure.
-        """
+        """Formats a value; a dash if it was not measured."""
         if value is None:
             return DASH
         return f"{100 * value:.1f} %" if self.percent else f"{value:.{self.decimals}f}"
 
     def roughly(self, value: float) -> str:
-        """Words a figure in round numbers.
-
-        Args:
-            value: The figure.
-        """
+        """Formats a value in round numbers."""
         return f"{100 * value:.0f} %" if self.percent else f"{value:.2g}"
 
     def tick(self, value: float) -> str:
-        """Words a tick of an axis, with no more decimals than it needs.
-
-        Args:
-            value: The figure.
-        """
+        """Formats a tick of an axis, with no more decimals than it needs."""
         return f"{round(100 * value, 6):g} %" if self.percent else f"{round(value, 8):g}"
 
     def span(self, low: float, high: float) -> str:
-        """Words an interval.
-
-        Args:
-            low: Its lower end.
-            high: Its upper end.
-        """
+        """Formats an interval."""
         if self.percent:
             return f"{100 * low:.1f} – {100 * high:.1f}"
         return f"{low:.{self.decimals}f} – {high:.{self.decimals}f}"
 
     def difference(self, value: float, signed: bool = False) -> str:
-        """Words a difference, of shares in percentage points, with a true minus sign.
+        """Formats a difference, of shares in percentage points, with a true minus sign.
 
-        One decimal is enough, except for small ones, so that no real difference reads as 0.0.
+        Percentage points have one decimal, small ones two, so that no real difference reads as 0.0.
 
         Args:
             value: The difference.
-            signed: Whether a positive one gets its sign.
+            signed: Whether a positive difference gets a plus sign.
         """
         points = 100 * value
         if not self.percent:
@@ -173,11 +156,7 @@ class Metric:
         return (text if signed else text.removeprefix("+")).replace("-", "−")
 
     def gap(self, value: float) -> str:
-        """Words a difference with its unit: ``0.4 points``.
-
-        Args:
-            value: The difference.
-        """
+        """Formats a difference with its unit: ``0.4 points``."""
         return f"{self.difference(value)} points" if self.percent else self.difference(value)
 
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SingleLabel(Task):
-    """One of two or more classes for each text.
+    """Single-label classification with two or more classes.
 
     Args:
-        class_names: What the classes are called, in the order of their numbers.
+        class_names: Names of the classes, in the order of their numbers.
         label_smoothing: Share of the target's probability that is spread over all classes in training, in [0, 1).
-        named: Whether those names are the classes' own; runs from before they were kept know only how many there are.
+        named: Whether the names are the classes' own; older runs did not keep them, only the number of classes.
     """
 
     class_names: tuple[str, ...]
@@ -44,7 +44,7 @@ class SingleLabel(Task):
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
-        """Takes whatever no other task does: labels that are no classes are refused in words that say why."""
+        """Returns True: this task takes all labels that no other does, and its errors say which are not classes."""
         return True
 
     @classmethod
@@ -64,12 +64,12 @@ class SingleLabel(Task):
 
     @property
     def num_outputs(self) -> int:
-        """One a class."""
+        """Number of outputs: one per class."""
         return len(self.class_names)
 
     @property
     def labels_in_words(self) -> str:
-        """How many classes there are."""
+        """The number of classes in words."""
         return f"{len(self.class_names)} classes"
 
     @property
@@ -78,11 +78,11 @@ class SingleLabel(Task):
         return self.class_names if self.named else ()
 
     def strata(self, targets: Targets) -> npt.NDArray[np.int64]:
-        """A subset holds the classes in proportion."""
+        """Groups targets by their class."""
         return targets.astype(np.int64, copy=False)
 
     def baseline(self, targets: Targets) -> Baseline:
-        """The share of the most frequent class, and two standard errors of an accuracy on so many examples."""
+        """Computes the share of the most frequent class, with a margin of two standard errors of the accuracy."""
         share = float(np.bincount(targets).max() / len(targets))
         margin = 2 * math.sqrt(share * (1 - share) / max(1, len(targets)))
         return Baseline(share, margin, "the share of the most frequent class")
@@ -94,7 +94,7 @@ class SingleLabel(Task):
         return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
 
     def metrics(self) -> EvaluationMetrics:
-        """Accuracy, macro F1 and macro AUROC, and the cross entropy, which is not smoothed here."""
+        """Returns accumulators of accuracy, macro F1, macro AUROC, and the cross entropy without label smoothing."""
         from torch.nn import functional as F
         from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
 
@@ -106,23 +106,23 @@ class SingleLabel(Task):
             {
                 "acc": MulticlassAccuracy(classes, average="micro"),
                 "f1": MulticlassF1Score(classes, average="macro"),
-                # Sorting scores has no deterministic implementation on a GPU.
+                # AUROC sorts scores, which has no deterministic implementation on a GPU.
                 "auroc": MulticlassAUROC(classes, average="macro", compute_on_cpu=True),
             },
             self.answer,
         )
 
     def answer(self, logits: Tensor) -> Tensor:
-        """Computes the classes' probabilities, (batch, classes)."""
+        """Computes the probabilities of the classes, shape (batch, classes)."""
         return logits.softmax(dim=-1)
 
     def score(self, answers: Array, targets: Targets) -> Array:
-        """Says which answers are right."""
+        """Tells for each answer whether its most probable class is right."""
         right: Array = answers.argmax(axis=-1) == targets
         return right
 
     def columns(self, answers: Array) -> dict[str, Array]:
-        """The class that was chosen, and the probability of each."""
+        """Returns the predicted class, and the probability of each class."""
         columns = {"prediction": answers.argmax(axis=-1)}
         for number in range(answers.shape[1]):
             columns[f"probability_{number}"] = np.ascontiguousarray(answers[:, number])
@@ -130,7 +130,7 @@ class SingleLabel(Task):
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Array], state: Mapping[str, Any]) -> tuple[Task, Targets, Array]:
-        """The classes are as many as there are columns of probabilities."""
+        """Restores answers; there are as many classes as columns of probabilities."""
         labels, predictions = (columns[name].astype(np.int64) for name in ("label", "prediction"))
         classes = sum(name.startswith("probability_") for name in columns)
         if (
@@ -145,29 +145,29 @@ class SingleLabel(Task):
         return task, labels, probabilities
 
     def line(self, answer: Any) -> dict[str, Any]:
-        """The class, and the probabilities of all."""
+        """Returns the predicted class, and the probabilities of all classes."""
         probabilities = {name: round(value, 6) for name, value in zip(self.class_names, answer, strict=True)}
         label = self.class_names[max(range(len(answer)), key=answer.__getitem__)]
         return {"label": label, "probabilities": probabilities}
 
     def label_in_words(self, target: Any) -> str:
-        """The name of the class."""
+        """Returns the name of the class."""
         return self.class_names[target] if target < len(self.class_names) else _unnamed(target)
 
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64]:
-        """Counts how often each class was taken for each."""
+        """Computes the confusion matrix."""
         classes = answers.shape[1]
         counts = np.bincount(targets * classes + answers.argmax(axis=-1), minlength=classes**2)
         matrix: npt.NDArray[np.int64] = counts.reshape(classes, classes)
         return matrix
 
     def state(self) -> dict[str, Any]:
-        """The names of the classes."""
+        """Returns the problem type, and the names of the classes if they are known."""
         return super().state() | ({"class_names": list(self.class_names)} if self.named else {})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> SingleLabel:
-        """Takes the names of the classes."""
+        """Restores the task from the names of the classes."""
         if not state["class_names"]:
             raise KeyError("class_names")
         return cls(tuple(state["class_names"]))

@@ -1,4 +1,4 @@
-"""A live dashboard: loss, metric, learning rate and GPU memory, drawn with Matplotlib while a run trains."""
+"""The live dashboard: loss, metric, learning rate and GPU memory, drawn with Matplotlib during training."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
 from peft_lightning.runs.record import RunRecord
 
-# Drawing takes at most this share of the time, whatever the interval: a slow disk makes pictures rarer.
+# Drawing takes at most this share of the time, whatever the interval: with a slow disk, pictures are rarer.
 DRAWING_SHARE = 0.05
 SAMPLE_MEMORY_EVERY_S = 1.0
 PICTURE = "dashboard.png"
@@ -30,10 +30,10 @@ NO_MEMORY = "the dashboard does not show the GPU's memory"
 
 
 class Dashboard(Callback):
-    """Draws a run's curves to ``dashboard.png``, and in a window or a notebook where there is one.
+    """Draws a run's curves to ``dashboard.png``, and in a window or a notebook if there is one.
 
-    It observes only: what it shows it reads from the run's history, and whatever goes wrong with it is one warning.
-    The GPU's memory is in no history: after a resume that curve begins anew.
+    It only observes: it reads the curves from the run's history, and each failure becomes one warning. The history has
+    no GPU memory, so that curve starts again after a resume.
 
     Args:
         run: The run to watch; its directory must exist when training starts.
@@ -53,7 +53,7 @@ class Dashboard(Callback):
         self._warned: set[str] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws the first picture, of what a resumed run has behind it, before the training clock starts."""
+        """Draws the first picture, with the earlier curves of a resumed run, before the training clock starts."""
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._curves = Curves(self._run.history, task_of(pl_module).headline)
@@ -67,7 +67,7 @@ class Dashboard(Callback):
                 self._view = open_view(self._run.path / PICTURE, picture)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes how long the run will be."""
+        """Gets the number of steps of the run."""
         self._total_steps = steps_in_all(trainer)
 
     def on_train_batch_end(
@@ -94,7 +94,7 @@ class Dashboard(Callback):
         self._close(trainer, "trained")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Draws how far the run came and closes the window."""
+        """Draws the curves up to the error and closes the window."""
         self._close(trainer, "stopped")
 
     def _close(self, trainer: Trainer, state: str) -> None:
@@ -139,13 +139,13 @@ class Dashboard(Callback):
 
     def _sample_memory(self, trainer: Trainer, curves: Curves) -> None:
         device = cuda_device(trainer)
-        # The peak is GPUMemory's to reset, which it does around every evaluation: here it is only read.
+        # GPUMemory resets the peak around every evaluation; here it is only read.
         curves.add("memory/peak", trainer.global_step, torch.cuda.max_memory_allocated(device) / GIB)
         curves.add("memory/allocated", trainer.global_step, torch.cuda.memory_allocated(device) / GIB)
 
     @contextmanager
     def _one_warning(self, what: str) -> Iterator[None]:
-        """Turns whatever goes wrong inside into one line, said once."""
+        """Turns any exception inside into a warning of one line, given once."""
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Where a dashboard is shown beside its file: inline in a notebook, or in a window where there is a display."""
+"""Views of the dashboard: inline in a notebook, or in a window if there is a display."""
 
 import importlib
 import os
@@ -13,7 +13,7 @@ WINDOW = Path(__file__).with_name("window.py")
 
 
 class NotebookView:
-    """One output of a notebook's cell, whose picture is replaced; no backend of the user's is touched.
+    """An output of a notebook's cell whose picture is replaced; the user's Matplotlib backend is left alone.
 
     Args:
         display: The module ``IPython.display``.
@@ -31,54 +31,54 @@ class NotebookView:
             picture: A PNG.
 
         Returns:
-            True: a notebook goes on showing it.
+            Always True: a notebook cannot be closed.
         """
         self._handle.update(self._image(data=picture))
         return True
 
     def close(self) -> None:
-        """Leaves the last picture where it is."""
+        """Does nothing: the last picture stays in the notebook."""
 
 
 class WindowView:
-    """A window, in a process of its own that watches the file.
+    """A window in a process of its own, which watches the file.
 
     Args:
-        path: The PNG that it shows.
+        path: The PNG to show.
     """
 
     def __init__(self, path: Path) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the window is)
         self._process = subprocess.Popen(
-            # -P: what lies beside the script must not be taken for what Matplotlib imports.
+            # -P: Matplotlib must not import files beside the script instead of its own modules.
             [sys.executable, "-P", str(WINDOW), str(path.resolve()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            # Ctrl-C is for the training, which then closes the window.
+            # Ctrl-C goes to the training process only, which then closes the window.
             start_new_session=True,
         )
 
     def update(self, picture: bytes) -> bool:
-        """Looks whether the window is still there; it finds the new picture by itself.
+        """Checks whether the window is still open; its process reads the new picture by itself.
 
         Args:
             picture: A PNG.
 
         Returns:
-            Whether it is: the user may have closed it.
+            Whether the window is open: the user may have closed it.
 
         Raises:
-            RuntimeError: It could not be opened, or its display went away.
+            RuntimeError: If the window could not be opened, or its display went away.
         """
         code = self._process.poll()
         if code is None:
             return True
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").split("\n")
+        lines = self._errors.read().decode(errors="replace").split("\n")
         self._errors.close()
         if code != 0:
-            last = next((line for line in reversed(said) if line.strip()), f"its process ended with {code}")
+            last = next((line for line in reversed(lines) if line.strip()), f"its process ended with {code}")
             raise RuntimeError(f"no window: {last}")
         return False
 
@@ -90,7 +90,7 @@ class WindowView:
 
 
 def open_view(path: Path, picture: bytes) -> NotebookView | WindowView | None:
-    """Opens what shows the dashboard here.
+    """Opens the view that suits this environment.
 
     Args:
         path: The PNG that is kept up to date.
@@ -99,7 +99,7 @@ def open_view(path: Path, picture: bytes) -> NotebookView | WindowView | None:
     Returns:
         An output in a notebook, a window where there is a display, or None.
     """
-    # IPython is there exactly if a notebook runs this, and nothing that this package needs otherwise.
+    # A notebook has imported IPython already; this package does not depend on it.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is not None:
@@ -108,11 +108,11 @@ def open_view(path: Path, picture: bytes) -> NotebookView | WindowView | None:
 
 
 def has_display(environment: Mapping[str, str], platform: str) -> bool:
-    """Tells whether a window could be seen.
+    """Tells whether a window can be shown.
 
     Args:
-        environment: The environment's variables.
-        platform: Python's name for the operating system.
+        environment: The environment variables.
+        platform: The operating system, as in ``sys.platform``.
     """
     if platform in ("darwin", "win32"):
         return True

@@ -1,6 +1,6 @@
 """The dashboard's picture: a run's curves, drawn as one PNG.
 
-Nothing here touches pyplot or chooses a backend: a figure of its own is drawn by Agg, which needs no display.
+Nothing here uses pyplot or chooses a backend: the figure is drawn by Agg, which needs no display.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Validations are marked one by one as long as the markers do not run into each other.
+# Up to this many validations get markers; more markers would overlap.
 MARKED = 60
 INK, FAINT = "#1f2328", "#6e7781"
 TRAIN, VALIDATION, RATE, PEAK, HELD = "#0b62c4", "#d1570c", "#3d7a36", "#8a3ffc", "#b79ce8"
@@ -41,8 +41,8 @@ def render(curves: Curves, title: str, status: str, capacity_gib: float | None =
 
     Args:
         curves: What to draw.
-        title: What run it is.
-        status: How far it is.
+        title: Name of the run.
+        status: Progress of the run.
         capacity_gib: The GPU's memory in GiB; None leaves the memory panel out.
 
     Returns:
@@ -51,7 +51,7 @@ def render(curves: Curves, title: str, status: str, capacity_gib: float | None =
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    # The user's own style could ask for LaTeX or white ink; it is put back right after.
+    # The user's own style could ask for LaTeX or white ink; it is restored afterwards.
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(12, 6.6), dpi=100)
         panels = ["metric", "rate"] if capacity_gib is None else ["metric", "rate", "memory"]
@@ -93,7 +93,7 @@ def _draw_metric(axes: Axes, curves: Curves) -> None:
         steps, values = points
         best = metric.place_of_best(values)
         axes.set_title(f"validation {metric.name}: best {metric.words(values[best])} at step {int(steps[best]):,}")
-        # There is no accuracy above 100 %, but a line at the very end of the axis shall be seen whole.
+        # Limits stop at the metric's range, such as 100 %. Without clipping, a line at the very end has its full width.
         _draw_validation(axes, points, None, clip_on=False)
         low, high = axes.get_ylim()
         axes.set_ylim(max(metric.lowest, low), min(metric.highest, high))
@@ -125,7 +125,7 @@ def _line(
     axes: Axes, steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any], marker: str = "", **looks: Any
 ) -> None:
     shown = decimate(values)
-    # A line of one point has no length.
+    # A line of one point would be invisible without a marker.
     axes.plot(steps[shown], values[shown], marker=marker or ("o" if len(values) == 1 else ""), **looks)
 
 

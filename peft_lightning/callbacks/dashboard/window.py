@@ -1,7 +1,7 @@
-"""``python window.py FILE PID``: shows a picture in a window as it changes, while a process lives.
+"""``python window.py FILE PID``: shows a picture in a window and follows its changes while a process lives.
 
-A process of its own: training gives its thread to no event loop, the window answers between two pictures, and a
-display that goes away, which ends every process with a window on it, ends this one alone.
+The window has a process of its own. So training does not share its thread with an event loop, and the window responds
+between two pictures. A display that goes away ends every process with a window on it: here, only this one.
 """
 
 import io
@@ -9,19 +9,19 @@ import os
 import sys
 from pathlib import Path
 
-# Seconds between two looks at the file.
+# Seconds between two checks of the file.
 LOOK_EVERY_S = 0.5
 
 
 def show(path: Path, parent: int) -> None:
-    """Shows a picture until its window is closed or the process that asked for it is gone.
+    """Shows a picture until its window is closed or the parent process has ended.
 
     Args:
-        path: A PNG that is replaced now and then, always as a whole.
-        parent: The process that started this one.
+        path: A PNG that is replaced from time to time, always as a whole.
+        parent: Id of the process that started this one.
 
     Raises:
-        SystemExit: Matplotlib finds nothing to open a window with.
+        SystemExit: If Matplotlib has no backend that opens a window.
     """
     import matplotlib
     from matplotlib import pyplot

@@ -1,4 +1,4 @@
-"""The corpus that needs no download: film reviews composed, with a fixed seed, from clauses written for it."""
+"""The embedded corpus, which needs no download: film reviews composed from written clauses with a fixed seed."""
 
 from peft_lightning.data.embedded.composed_reviews import CLASS_NAMES, REVIEWS, EmbeddedReviews, Split, load_split
 

@@ -1,4 +1,4 @@
-"""The hand-written clauses, one file per split, and the words that both share, read into sections."""
+"""Reads the hand-written clauses, one file per split, and the words that both splits share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def read_clauses(name: str) -> Clauses:
     """Reads a file of clauses.
 
     Args:
-        name: the stem of the file beside this module: `train`, `test`, or `words`.
+        name: The stem of the file beside this module: ``train``, ``test``, or ``words``.
 
     Returns:
-        the clauses by section, in the order of the file.
+        The clauses by section, in the order of the file.
     """
     sections: dict[str, list[str]] = {}
     current: list[str] = []

@@ -1,4 +1,4 @@
-"""`load_split`: balanced reviews without a repetition, the same on every machine and version of Python."""
+"""The splits of the embedded corpus: balanced, without duplicates, the same on every machine and Python version."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from peft_lightning.errors import UserError
 Split = Literal["train", "test"]
 
 CLASS_NAMES = ("negative", "positive")
-# Validation comes out of the training split: 20,000 to train on leave 4,000 to validate on.
+# Validation rows come from the training split: 20,000 reviews to train on leave 4,000 to validate on.
 REVIEWS: dict[Split, int] = {"train": 24_000, "test": 20_000}
 
 
 class EmbeddedReviews(Sequence[str]):
-    """The reviews of a split, each composed when it is asked for: a run that needs 48 does not wait for them all.
+    """The reviews of a split, each composed on access: a run that needs 48 does not wait for all.
 
     Args:
-        split: `train` or `test`; they share no clause.
-        n: reviews, at most those in `REVIEWS`, and all when not given; a smaller number gives the beginning of a
+        split: ``train`` or ``test``; they share no clause.
+        n: Number of reviews, at most that in ``REVIEWS``; None for all. A smaller number gives the first reviews of a
             larger one.
 
     Raises:
-        UserError: an unknown split, or more reviews than there are.
+        UserError: If the split is unknown, or has fewer reviews.
     """
 
     def __init__(self, split: Split, n: int | None = None) -> None:
@@ -35,7 +35,7 @@ class EmbeddedReviews(Sequence[str]):
             raise UserError(f"the {split} split of the embedded corpus has 1 to {REVIEWS[split]} reviews, not {n}")
         self._composer = Composer(split)
         self.labels = self._composer.labels(n)
-        """0 negative, 1 positive; they alternate in pairs of random order, so that every even `n` is balanced."""
+        """0 negative, 1 positive. Each pair holds both, in random order, so every even ``n`` is balanced."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,17 +55,17 @@ class EmbeddedReviews(Sequence[str]):
 
 
 def load_split(split: Split, n: int | None = None) -> tuple[list[str], list[int]]:
-    """Composes the first `n` reviews of a split.
+    """Composes the first ``n`` reviews of a split.
 
     Args:
-        split: `train` or `test`.
-        n: reviews, at most those in `REVIEWS`, and all when not given.
+        split: ``train`` or ``test``.
+        n: Number of reviews, at most that in ``REVIEWS``; None for all.
 
     Returns:
-        the reviews, and their labels: 0 negative, 1 positive.
+        The reviews, and their labels: 0 negative, 1 positive.
 
     Raises:
-        UserError: an unknown split, or more reviews than there are.
+        UserError: If the split is unknown, or has fewer reviews.
     """
     reviews = EmbeddedReviews(split, n)
     return list(reviews), reviews.labels

@@ -1,7 +1,7 @@
-"""How a review is put together: an opening, the plot, what was good and bad, perhaps a turn, and the verdict.
+"""Composes reviews: an opening, the plot, praise and blame, perhaps a turn, and the verdict.
 
-The label is what the review as a whole says. Both classes hold praise and blame, plain and negated, ironic and
-reported from others: what counts is who says it, how it is framed, and how the review ends.
+The label is the opinion of the review as a whole. Reviews of both classes contain praise and blame: plain, negated,
+ironic, or reported from others. What counts is who says it, how it is framed, and how the review ends.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from peft_lightning.data.embedded.clauses import Clauses, read_clauses
 MIN_WORDS, MAX_WORDS = 40, 300
 
 _SEED = "peft-lightning embedded corpus, edition 1"
-# As often as named: plain words of judgement are what most reviews consist of.
+# Drawn as often as listed: most reviews consist of plain words of judgement.
 _ASPECTS = (
     *("plain",) * 12,
     *("acting", "acting", "direction", "story", "look", "music", "effect", "negated", "denied"),
 )
-# The share of reviews that give the other side its say first, at length.
+# The share of reviews that begin with the opposite opinion, at length.
 _AGAINST_EXPECTATION = 0.18
 
 _WORDS = read_clauses("words")
@@ -28,7 +28,7 @@ _SLOT = re.compile(r"(?:\b(a) )?\{(\w+)\}")
 
 
 class _Random:
-    """Draws from `random.Random.random` alone: the one method whose sequence Python promises to keep."""
+    """Draws from ``random.Random.random`` alone: the one method whose sequence Python promises to keep."""
 
     def __init__(self, seed: str) -> None:
         self._draw = random.Random(seed).random
@@ -47,7 +47,7 @@ class _Random:
 
 
 class _Draft:
-    """One review on its way: its names, its sentences, and what it has already said."""
+    """A review in the making: its names, its sentences, and the clauses it has used."""
 
     def __init__(self, dice: _Random, clauses: Clauses, label: int) -> None:
         self.dice = dice
@@ -87,7 +87,7 @@ class _Draft:
         }
 
     def take(self, *sections: str) -> str:
-        """A clause of these sections that the review has not used yet, its slots filled."""
+        """Draws a clause of these sections, one not used yet if possible, and fills its slots."""
         section = self._clauses[self.dice.pick(sections)]
         clause = self.dice.pick(section)
         for _ in range(8):
@@ -98,7 +98,7 @@ class _Draft:
         return _SLOT.sub(self._word, clause) if "{" in clause else clause
 
     def _word(self, slot: re.Match[str]) -> str:
-        """Names are the same throughout a review; a word of judgement is drawn for each slot."""
+        """Fills a slot: names are the same throughout a review, a word of judgement is drawn for each slot."""
         article, name = slot.groups()
         word = self._names[name] if name in self._names else self.dice.pick(_WORDS[name])
         if article:
@@ -106,17 +106,17 @@ class _Draft:
         return word
 
     def opinion(self, label: int) -> str:
-        """A clause about some aspect, of praise (1) or of blame (0)."""
+        """Draws a clause about some aspect: praise (1) or blame (0)."""
         kind = ("blame", "praise")[label]
         return self.take(f"{kind}.{self.dice.pick(_ASPECTS)}")
 
     def add(self, sentence: str) -> None:
-        """Appends a sentence, with a capital."""
+        """Appends a sentence, its first letter a capital."""
         self.sentences.append(sentence[0].upper() + sentence[1:])
         self.words += sentence.count(" ") + 1
 
     def frame(self, name: str, **parts: str) -> str:
-        """A frame with its parts put in."""
+        """Draws a frame and puts its parts in."""
         frame = self.dice.pick(self._clauses[f"frame.{name}"])
         for key, part in parts.items():
             frame = frame.replace("{" + key + "}", part)
@@ -124,10 +124,10 @@ class _Draft:
 
 
 class Composer:
-    """Composes the reviews of one split, each out of its own seed, so that any of them can be had alone.
+    """Composes the reviews of one split, each from its own seed, so that any can be composed alone.
 
     Args:
-        split: whose clauses to use; also part of the seed.
+        split: The split whose clauses are used; also part of the seed.
     """
 
     def __init__(self, split: str) -> None:
@@ -135,13 +135,13 @@ class Composer:
         self._clauses = read_clauses(split)
 
     def labels(self, n: int) -> list[int]:
-        """The classes of the first reviews: pairs of both, in random order.
+        """Returns the labels of the first reviews: pairs of both classes, each in random order.
 
         Args:
-            n: how many.
+            n: Number of reviews.
 
         Returns:
-            0 negative, 1 positive.
+            The labels: 0 negative, 1 positive.
         """
         dice = _Random(f"{self._seed}, order")
         labels: list[int] = []
@@ -151,10 +151,10 @@ class Composer:
         return labels[:n]
 
     def review(self, row: int, label: int) -> str:
-        """One review.
+        """Composes one review.
 
         Args:
-            row: its number in the split.
+            row: Its number in the split.
             label: 0 negative, 1 positive.
         """
         dice = _Random(f"{self._seed}, {row}")
@@ -167,7 +167,7 @@ class Composer:
 
     def _compose(self, draft: _Draft) -> None:
         dice, label = draft.dice, draft.label
-        # Short reviews are commoner than long ones, as on any site.
+        # Short reviews are more frequent than long ones, as on any site.
         target = 55 + int(180 * dice._draw() ** 1.5)
         draft.add(draft.take("opening"))
         for _ in range(dice.between(0, 2) + target // 90):
@@ -183,7 +183,7 @@ class Composer:
             draft.add(draft.take(("irony.blame", "irony.praise")[label]))
 
     def _plainly(self, draft: _Draft, target: int) -> None:
-        """What is said points one way, with a concession here and there."""
+        """Adds remarks of one opinion, with a few concessions."""
         start = len(draft.sentences)
         while draft.words < target - 15 or len(draft.sentences) < start + 3:
             self._remark(draft, concession=0.18, digression=0.2)
@@ -191,7 +191,7 @@ class Composer:
             self._flourish(draft)
 
     def _against_expectation(self, draft: _Draft, target: int) -> None:
-        """First the other side, at length; then the turn."""
+        """Adds the opposite opinion first, at length, then the turn and the review's own opinion."""
         dice, label = draft.dice, draft.label
         start = draft.words
         draft.add(draft.take(*(("hopes.high", "reported.high"), ("hopes.low", "reported.low"))[label]))

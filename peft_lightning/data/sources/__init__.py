@@ -1,4 +1,4 @@
-"""Where labelled text comes from: the hub, a folder, a file, the embedded corpus."""
+"""Sources of labelled text: the Hugging Face hub, a folder, a file, the embedded corpus."""
 
 import re
 from pathlib import Path
@@ -17,27 +17,27 @@ from peft_lightning.task import find_task
 __all__ = ["Corpus", "Split", "fingerprint", "is_on_hub", "prepare", "read_corpus", "read_texts"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# The share that becomes the test split where a source has none.
+# One row in so many becomes the test split if a source has none.
 _HELD_OUT_SHARE = 5
 
 
 def read_corpus(source: str, text_column: str, label_column: str, seed: int) -> Corpus:
-    """Read a training and a test split.
+    """Reads a training and a test split.
 
-    A source without a test split is split by `seed`: a stratified fifth of its rows becomes the test split.
+    A source without a test split is split by ``seed``: a stratified fifth of its rows becomes the test split.
 
     Args:
-        source: `imdb`, `embedded`, a hub dataset as `owner/name`, a folder, or a file. A path that exists
-            comes before a hub dataset of the same name; `imdb` and `embedded` are never paths (write `./imdb`).
-        text_column: name of the column of texts.
-        label_column: name of the column of labels.
-        seed: the seed of the split.
+        source: ``imdb``, ``embedded``, a hub dataset as ``owner/name``, a folder, or a file. A path that exists
+            comes before a hub dataset of the same name; ``imdb`` and ``embedded`` are never paths (write ``./imdb``).
+        text_column: Name of the column of texts.
+        label_column: Name of the column of labels.
+        seed: Seed of that split.
 
     Returns:
-        Both splits and the task, which the labels of the training split decide.
+        Both splits, and the task that the labels of the training split are for.
 
     Raises:
-        UserError: the source does not exist or cannot be used.
+        UserError: If the source does not exist or cannot be used.
     """
     train, test = _read(source, text_column, label_column)
     task, targets, test_targets = find_task(train, test)
@@ -49,10 +49,10 @@ def read_corpus(source: str, text_column: str, label_column: str, seed: int) -> 
 
 
 def is_on_hub(source: str) -> bool:
-    """Whether a source is a dataset on the hub and no path.
+    """Tells whether a source is a dataset on the hub, not a path.
 
     Args:
-        source: as in `read_corpus`.
+        source: As in ``read_corpus``.
     """
     if source in ("imdb", "embedded"):
         return source == "imdb"
@@ -61,13 +61,13 @@ def is_on_hub(source: str) -> bool:
 
 
 def prepare(source: str) -> None:
-    """Download a source that is on the hub; others need nothing.
+    """Downloads a source that is on the hub; does nothing for other sources.
 
     Args:
-        source: as in `read_corpus`.
+        source: As in ``read_corpus``.
 
     Raises:
-        UserError: the hub cannot be reached or has no such dataset.
+        UserError: If the hub cannot be reached or has no such dataset.
     """
     if is_on_hub(source):
         download(source)

@@ -1,4 +1,4 @@
-"""What a source gives: texts with labels, as found and then with the labels as targets of a task."""
+"""Labelled texts of a source: splits with raw labels, splits with targets, and the checks between them."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from peft_lightning.task import Task
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Texts and labels as their file spells them.
+    """Texts, and labels as the source spells them.
 
     Args:
-        name: what an error message calls the split, such as its path.
-        texts: the texts.
-        labels: the labels: whole numbers, words or truth values.
-        label_names: names of the labels 0, 1, …, where the source carries them.
+        name: Name of the split in error messages, such as its path.
+        texts: The texts.
+        labels: The labels: whole numbers, words or truth values.
+        label_names: Names of the labels 0, 1, …, if the source has them.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Split:
     """Texts and targets.
 
     Args:
-        texts: the texts.
-        labels: target of each text, such as the number of its class, shape (n, …).
-        rows: row of each text in the split it comes from, int64, shape (n,).
+        texts: The texts.
+        labels: Target of each text, such as the number of its class, shape (n, …).
+        rows: Row of each text in the split that it comes from, int64, shape (n,).
     """
 
     texts: Sequence[str]
@@ -45,17 +45,17 @@ class Split:
     rows: NDArray[np.int64]
 
     def take(self, positions: NDArray[np.int64]) -> "Split":
-        """The texts at some positions.
+        """Selects the texts at some positions.
 
         Args:
-            positions: positions in this split, shape (k,).
+            positions: Positions in this split, shape (k,).
         """
         return Split([self.texts[i] for i in positions], self.labels[positions], self.rows[positions])
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The training split, the test split, and what their labels are for."""
+    """The training split, the test split, and their task."""
 
     train: Split
     test: Split
@@ -63,11 +63,11 @@ class Corpus:
 
 
 def fingerprint(label_names: Sequence[str], splits: Iterable[Split]) -> str:
-    """Tell these texts and labels from any others.
+    """Hashes texts and labels.
 
     Args:
-        label_names: what the labels are called.
-        splits: the texts and their targets.
+        label_names: Names of the labels.
+        splits: The texts and their targets.
 
     Returns:
         A SHA-256, in hexadecimal digits.
@@ -79,26 +79,26 @@ def fingerprint(label_names: Sequence[str], splits: Iterable[Split]) -> str:
 
 
 def numbered_rows(name: str) -> Callable[[int], str]:
-    """How a table's rows are named in error messages: from 1, the header not counted.
+    """Returns what names a table's rows in error messages: from 1, without the header.
 
     Args:
-        name: the file.
+        name: The file.
     """
     return lambda position: f"row {position + 1} of {name}"
 
 
 def checked_texts(texts: Sequence[object], row_name: Callable[[int], str]) -> list[str]:
-    """Texts that are text and not blank.
+    """Checks that all texts are strings and not blank.
 
     Args:
-        texts: what was read.
-        row_name: names a row by its position, from 0.
+        texts: The values that were read.
+        row_name: Returns the name of a row from its position, from 0.
 
     Returns:
-        The same, known to be strings.
+        The same values, as strings.
 
     Raises:
-        UserError: a text is missing, blank or no text.
+        UserError: If a text is missing, blank or not a string.
     """
     checked: list[str] = []
     for position, text in enumerate(texts):
@@ -123,17 +123,17 @@ def checked_split(
     row_name: Callable[[int], str] | None = None,
     label_names: list[str] | None = None,
 ) -> RawSplit:
-    """A split in which every row has a text and a label.
+    """Makes a split, and checks that every row has a text and a label.
 
     Args:
-        name: what an error message calls the split.
-        texts: what was read as texts.
-        labels: what was read as labels.
-        row_name: names a row by its position, from 0.
-        label_names: names of the labels 0, 1, …, where the source carries them.
+        name: Name of the split in error messages.
+        texts: The values that were read as texts.
+        labels: The values that were read as labels.
+        row_name: Returns the name of a row from its position, from 0.
+        label_names: Names of the labels 0, 1, …, if the source has them.
 
     Raises:
-        UserError: a text or a label is missing, or there are no rows.
+        UserError: If a text or a label is missing, or there are no rows.
     """
     row_name = row_name or numbered_rows(name)
     if not texts:

@@ -1,4 +1,4 @@
-"""A folder of labelled text: one file a review in class folders, or one table a split."""
+"""Reads a folder of labelled text: one file per review in class folders, or one table per split."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ _UNLABELLED = "unsup"
 
 
 def read_folder(folder: Path, text_column: str, label_column: str) -> tuple[RawSplit, RawSplit | None]:
-    """Read a folder in the layout of aclImdb (Maas et al. 2011), or one with `train.*` and `test.*` tables.
+    """Reads a folder in the layout of aclImdb (Maas et al. 2011), or one with ``train.*`` and ``test.*`` tables.
 
     Args:
-        folder: holds `train/CLASS/*.txt` and `test/CLASS/*.txt`, or `train` and `test` files that `read_table`
-            reads.
-        text_column: name of the column of texts in a table.
-        label_column: name of the column of labels in a table.
+        folder: A folder with ``train/CLASS/*.txt`` and ``test/CLASS/*.txt``, or with ``train`` and ``test`` files that
+            ``read_table`` reads.
+        text_column: Name of the column of texts in a table.
+        label_column: Name of the column of labels in a table.
 
     Returns:
-        The training split and, where there is one, the test split.
+        The training split, and the test split if there is one.
 
     Raises:
-        UserError: the folder has neither layout, or what is in it cannot be read.
+        UserError: If the folder has neither layout, or a file in it cannot be read.
     """
     if _class_folders(folder / "train"):
         test = folder / "test"

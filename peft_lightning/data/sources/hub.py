@@ -1,4 +1,4 @@
-"""Labelled text on the Hugging Face hub."""
+"""Reads labelled text from the Hugging Face hub."""
 
 from typing import Any
 
@@ -7,24 +7,23 @@ from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
 _CONFIGURATIONS = {"stanfordnlp/imdb": "plain_text"}
-# Where the splits of a hub dataset that may serve as the test split are looked for, in this order.
+# The splits of a hub dataset that may serve as the test split, in this order.
 _TEST_SPLITS = ("test", "validation")
 
 
 def read_hub(source: str, text_column: str, label_column: str) -> tuple[RawSplit, RawSplit | None]:
-    """Read a dataset from the hub, or from the local cache if it has been downloaded before.
+    """Reads a dataset from the hub, or from the local cache if it has been downloaded before.
 
     Args:
-        source: `imdb`, the Large Movie Review Dataset v1.0 (Maas et al. 2011), or a dataset as `owner/name`.
-        text_column: name of the column of texts.
-        label_column: name of the column of labels.
+        source: ``imdb``, the Large Movie Review Dataset v1.0 (Maas et al. 2011), or a dataset as ``owner/name``.
+        text_column: Name of the column of texts.
+        label_column: Name of the column of labels.
 
     Returns:
-        The training split and, where there is one, the test split, as which `validation` serves where there is
-        no `test`.
+        The training split, and the test split if there is one: ``test``, or else ``validation``.
 
     Raises:
-        UserError: the hub cannot be reached, has no such dataset, or the dataset no such column or split.
+        UserError: If the hub cannot be reached or has no such dataset, or the dataset lacks a column or the split.
     """
     name = _ALIASES.get(source, source)
     splits = download(source)
@@ -38,16 +37,16 @@ def read_hub(source: str, text_column: str, label_column: str) -> tuple[RawSplit
 
 
 def download(source: str) -> Any:
-    """Bring a dataset into the local cache of `datasets`, unless it is there.
+    """Downloads a dataset into the local cache of ``datasets``, unless it is there already.
 
     Args:
-        source: `imdb`, or any dataset as `owner/name`.
+        source: ``imdb``, or any dataset as ``owner/name``.
 
     Returns:
-        The splits by name, a `datasets.DatasetDict`.
+        The splits by name, a ``datasets.DatasetDict``.
 
     Raises:
-        UserError: the hub cannot be reached or has no such dataset.
+        UserError: If the hub cannot be reached or has no such dataset.
     """
     import datasets
 
@@ -58,7 +57,7 @@ def download(source: str) -> Any:
         raise UserError(
             f"{source} is neither a local path nor a dataset on the Hugging Face hub: check its spelling"
         ) from error
-    # The libraries below raise errors of many families (network, HTTP, cache, format), without a common one.
+    # The libraries below raise errors of many families (network, HTTP, cache, format) without a common base class.
     except Exception as error:
         reason = str(error).split("\n")[0][:150]
         raise UserError(
@@ -74,9 +73,9 @@ def _read_split(name: str, split: Any, text_column: str, label_column: str) -> R
 
     for column, setting in ((text_column, "text_column"), (label_column, "label_column")):
         if column not in split.column_names:
-            there = ", ".join(map(repr, split.column_names))
+            present = ", ".join(map(repr, split.column_names))
             raise UserError(
-                f"{name} has no column {column!r} (it has {there}): name it with ", Setting(f"data.{setting}")
+                f"{name} has no column {column!r} (it has {present}): name it with ", Setting(f"data.{setting}")
             )
     feature = split.features[label_column]
     return checked_split(

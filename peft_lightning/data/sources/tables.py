@@ -1,4 +1,4 @@
-"""Texts in files: Parquet, CSV, TSV, JSON Lines, and plain text with one review a line."""
+"""Reads texts from files: Parquet, CSV, TSV, JSON Lines, and plain text with one review per line."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,19 +23,18 @@ class _Columns:
 
 
 def read_table(path: Path, text_column: str, label_column: str) -> RawSplit:
-    """Read labelled texts.
+    """Reads labelled texts.
 
     Args:
-        path: a file whose suffix says its format: .parquet, .csv, .tsv, .jsonl, or .json for JSON Lines or one
-            list.
-        text_column: name of the column of texts.
-        label_column: name of the column of labels.
+        path: A file; its suffix tells the format: .parquet, .csv, .tsv, .jsonl, or .json for JSON Lines or one list.
+        text_column: Name of the column of texts.
+        label_column: Name of the column of labels.
 
     Returns:
         The rows in the file's order.
 
     Raises:
-        UserError: the file cannot be read, lacks a column, or has a row without text or label.
+        UserError: If the file cannot be read, lacks a column, or has a row without text or label.
     """
     columns = _read_columns(path, {text_column: "text_column", label_column: "label_column"})
     return checked_split(
@@ -47,17 +46,17 @@ def read_table(path: Path, text_column: str, label_column: str) -> RawSplit:
 
 
 def read_texts(path: Path, text_column: str) -> list[str]:
-    """Read the texts to predict on.
+    """Reads the texts to predict on.
 
     Args:
-        path: a table as in `read_table`, whose labels are not looked at, or a .txt file with one text a line.
-        text_column: name of the column of texts in a table.
+        path: A table as in ``read_table``, whose labels are ignored, or a .txt file with one text per line.
+        text_column: Name of the column of texts in a table.
 
     Returns:
         The texts: the i-th is the i-th row or line of the file.
 
     Raises:
-        UserError: the file cannot be read, lacks the column, has no rows, or has one without text.
+        UserError: If the file cannot be read, lacks the column, has no rows, or has a row without text.
     """
     if path.suffix.lower() in TABLE_SUFFIXES:
         texts = _read_columns(path, {text_column: "text_column"}).values[text_column]
@@ -77,7 +76,7 @@ def read_texts(path: Path, text_column: str) -> list[str]:
 
 
 def _read_columns(path: Path, columns: Mapping[str, str]) -> _Columns:
-    """Read some columns; `columns` maps each name to the setting it comes from."""
+    """Reads some columns; ``columns`` maps each column's name to the setting that names it."""
     suffix = path.suffix.lower()
     if not path.is_file():
         raise UserError(f"{path} does not exist: check the path")
@@ -88,8 +87,8 @@ def _read_columns(path: Path, columns: Mapping[str, str]) -> _Columns:
 
 def _read_json(path: Path, columns: Mapping[str, str]) -> _Columns:
     rows = _json_rows(path)
-    there = list(dict.fromkeys(name for row in rows for name in row))
-    _require_columns(path, columns, there)
+    present = list(dict.fromkeys(name for row in rows for name in row))
+    _require_columns(path, columns, present)
     return _Columns({name: [row.get(name) for row in rows] for name in columns}, {})
 
 
@@ -98,7 +97,7 @@ def _json_rows(path: Path) -> list[dict[str, object]]:
     if not lines:
         raise UserError(f"{path} is empty: give it labelled texts or name another file")
     rows: list[Any] = []
-    # A file that is one list, as many programs write .json.
+    # Many programs write .json as one list.
     is_list = path.suffix.lower() == ".json" and lines[0].lstrip().startswith("[")
     for number, line in enumerate(["\n".join(lines)] if is_list else lines, 1):
         try:
@@ -118,7 +117,7 @@ def _read_arrow(path: Path, columns: Mapping[str, str]) -> _Columns:
     try:
         table = _parquet(path, columns) if path.suffix.lower() == ".parquet" else _delimited(path, columns)
     except (pa.ArrowException, OSError) as error:
-        # The rest of such a message quotes the row, which may be a whole review.
+        # The first line names the fault; the rest quotes the row, which may be a whole review.
         reason = str(error).split("\n")[0][:150].rstrip()
         raise UserError(f"cannot read {path} ({reason}): mend or re-export the file") from error
     values = {name: _values(path, table.column(name)) for name in columns}
@@ -143,26 +142,26 @@ def _delimited(path: Path, columns: Mapping[str, str]) -> "pa.Table":
         raise UserError(f"{path} is empty: give it labelled texts or name another file")
     table = pa_csv.read_csv(
         pa.BufferReader(content),
-        # One block, so that no review is too long for it, and one thread, so that errors tell the row.
+        # One block, so that no review is too long for a block. One thread, so that errors name the row.
         pa_csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1)),
         pa_csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True),
-        # Everything is text: "NA" and "2001" are reviews like any other, and labels are looked at later.
+        # All columns are read as text: "NA" and "2001" are reviews like any other, and labels are parsed later.
         pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
     )
     _require_columns(path, columns, table.column_names)
     return table
 
 
-def _require_columns(path: Path, columns: Mapping[str, str], there: Sequence[str]) -> None:
+def _require_columns(path: Path, columns: Mapping[str, str], present: Sequence[str]) -> None:
     for name, setting in columns.items():
-        if there.count(name) > 1:
+        if present.count(name) > 1:
             raise UserError(f"{path} has the column {name!r} twice: rename one of them")
-        if name not in there:
-            separator = next((mark for mark in ";\t|" if len(there) == 1 and mark in there[0]), None)
+        if name not in present:
+            separator = next((mark for mark in ";\t|" if len(present) == 1 and mark in present[0]), None)
             if separator is not None and path.suffix.lower() == ".csv":
                 raise UserError(f"{path} is separated by {separator!r}, not by commas: re-export it with commas")
             raise UserError(
-                f"{path} has no column {name!r} (it has {', '.join(map(repr, there))}): name it with ",
+                f"{path} has no column {name!r} (it has {', '.join(map(repr, present))}): name it with ",
                 Setting(f"data.{setting}"),
             )
 
@@ -183,7 +182,7 @@ def _values(path: Path, column: "pa.ChunkedArray") -> list[object]:
 
 
 def _class_label_names(schema: "pa.Schema") -> dict[str, list[str]]:
-    """The names of labels that `datasets` keeps in the metadata of the Parquet files it writes."""
+    """Reads the label names that ``datasets`` writes into the metadata of Parquet files."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}

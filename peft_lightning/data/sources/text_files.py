@@ -1,4 +1,4 @@
-"""Plain text, which must be UTF-8."""
+"""Reads UTF-8 text files."""
 
 from pathlib import Path
 
@@ -6,13 +6,10 @@ from peft_lightning.errors import UserError
 
 
 def read_utf8(path: Path) -> str:
-    """Read a text file, with or without a byte order mark.
-
-    Args:
-        path: the file.
+    """Reads a text file, with or without a byte order mark.
 
     Raises:
-        UserError: it cannot be read or is not UTF-8.
+        UserError: If it cannot be read or is not UTF-8.
     """
     try:
         content = path.read_bytes()
@@ -30,13 +27,10 @@ def read_utf8(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a text file; blank ones after the last line with text are left out.
-
-    Args:
-        path: the file.
+    """Reads the lines of a text file, without the blank lines at its end.
 
     Raises:
-        UserError: it cannot be read or is not UTF-8.
+        UserError: If it cannot be read or is not UTF-8.
     """
     # Not splitlines(): it also splits at characters that reviews contain, such as U+0085.
     text = read_utf8(path).rstrip()
