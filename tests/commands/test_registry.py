@@ -62,7 +62,7 @@ def test_one_file_makes_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "peft_lightning: error: greet whom? say --data.n_train 3\n"
     with pytest.raises(SystemExit):
         main(["great"])
-    assert "compare, greet, report (--help" in capsys.readouterr().err
+    assert "compare, report, greet (--help" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("greet")
