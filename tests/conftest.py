@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,8 @@ def in_any_order() -> Iterator[None]:
     assert not left, f"the test leaves behind: {'; '.join(left)}"
 
 
-@pytest.fixture
-def reviews(tmp_path: Path) -> Path:
+def write_reviews(folder: Path) -> Path:
     """A folder with a train and a test file: 64 and 32 short reviews of two classes."""
-    folder = tmp_path / "reviews"
     folder.mkdir()
     for split, count in (("train", 64), ("test", 32)):
         rows = [
@@ -45,6 +44,22 @@ def reviews(tmp_path: Path) -> Path:
     return folder
 
 
+def tiny_fit_words(reviews: Path) -> list[str]:
+    """The words of a `fit` that takes a second."""
+    return [
+        *("fit", "--config", "configs/lora.yaml", "--config", "configs/offline.yaml"),
+        *("--data.source", str(reviews), "--data.n_train", "32", "--data.n_val", "16", "--data.n_test", "16"),
+        *("--data.max_length", "32", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
+        *("--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"),
+    ]
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """A folder with 64 and 32 short reviews of two classes."""
+    return write_reviews(tmp_path / "reviews")
+
+
 @pytest.fixture
 def tiny_fit(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The words of a `fit` that takes a second, in an empty working directory with a cache of its own."""
@@ -52,12 +67,27 @@ def tiny_fit(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     place.mkdir()
     monkeypatch.chdir(place)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return [
-        *("fit", "--config", "configs/lora.yaml", "--config", "configs/offline.yaml"),
-        *("--data.source", str(reviews), "--data.n_train", "32", "--data.n_val", "16", "--data.n_test", "16"),
-        *("--data.max_length", "32", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
-        *("--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"),
-    ]
+    return tiny_fit_words(reviews)
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Leaves in the working directory what `tiny_fit` with these further words leaves there, which is trained once."""
+    from peft_lightning.__main__ import main
+
+    trained: dict[tuple[str, ...], Path] = {}
+
+    def leave(*more: str) -> None:
+        if more not in trained:
+            folder = tmp_path_factory.mktemp("trained")
+            with pytest.MonkeyPatch.context() as scene:
+                scene.chdir(folder)
+                scene.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+                main([*tiny_fit_words(write_reviews(folder / "reviews")), *more])
+            trained[more] = folder
+        shutil.copytree(trained[more] / "lightning_logs", "lightning_logs")
+
+    return leave
 
 
 @pytest.fixture(scope="session")

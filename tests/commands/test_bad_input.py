@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -185,8 +186,10 @@ class Payload:
         return Path.touch, (Path("ran.txt").absolute(),)
 
 
-def test_a_checkpoint_that_is_none_of_ours(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    main(tiny_fit)
+def test_a_checkpoint_that_is_none_of_ours(
+    tiny_fit: list[str], trained_once: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    trained_once()
     (run,) = runs()
     good = (run / "checkpoints/best.ckpt").read_bytes()
     Path("short.ckpt").write_bytes(good[: len(good) // 2])
@@ -215,9 +218,13 @@ def test_a_checkpoint_that_is_none_of_ours(tiny_fit: list[str], capfd: pytest.Ca
     ],
 )
 def test_a_checkpoint_of_another_method(
-    change: list[str], word: str, tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+    change: list[str],
+    word: str,
+    tiny_fit: list[str],
+    trained_once: Callable[..., None],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    main(tiny_fit)
+    trained_once()
     (run,) = runs()
     checkpoint = str(run / "checkpoints/best.ckpt")
     line = refusal(["test", *tiny_fit[1:], *change, "--ckpt_path", checkpoint], capfd)
@@ -226,7 +233,7 @@ def test_a_checkpoint_of_another_method(
 
 
 def test_a_checkpoint_of_another_backbone(
-    tiny_fit: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny_fit: list[str], trained_once: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from peft_lightning.backbone.locations import locate
 
@@ -237,7 +244,7 @@ def test_a_checkpoint_of_another_backbone(
     weights = load_file(other / "model.safetensors")
     name = next(iter(weights))
     save_file(weights | {name: weights[name] + 1}, other / "model.safetensors", metadata={"format": "pt"})
-    main(tiny_fit)
+    trained_once()
     (run,) = runs()
     words = ["test", "--config", f"{run}/config.yaml", "--ckpt_path", "best", "--model.model_name_or_path", str(other)]
     line = refusal(words, capfd)
@@ -245,8 +252,10 @@ def test_a_checkpoint_of_another_backbone(
     assert str(other) in line
 
 
-def test_weights_cannot_be_trained_on_from(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    main(tiny_fit)
+def test_weights_cannot_be_trained_on_from(
+    tiny_fit: list[str], trained_once: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    trained_once()
     (run,) = runs()
     line = refusal([*tiny_fit, "--ckpt_path", str(run / "checkpoints/best.ckpt")], capfd)
     assert "last.ckpt" in line

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ def evaluation(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def finished(tiny_fit: list[str]) -> Path:
+def finished(tiny_fit: list[str], trained_once: Callable[..., None]) -> Path:
     """The directory of a finished run."""
-    main([*tiny_fit, *LEARNING])
+    trained_once(*LEARNING)
     return only_run(Path())
 
 

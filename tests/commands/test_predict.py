@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ def lines_of(text: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def finished(tiny_fit: list[str]) -> Path:
+def finished(tiny_fit: list[str], trained_once: Callable[..., None]) -> Path:
     """The directory of a finished run."""
-    main([*tiny_fit, "--model.learning_rate", "1e-2"])
+    trained_once("--model.learning_rate", "1e-2")
     return only_run(Path())
 
 

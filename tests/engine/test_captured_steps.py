@@ -23,11 +23,17 @@ from tests.integration.offline_run import checkpoint, only_run
     "more",
     [
         pytest.param(["--model.schedule", "linear"], id="whole step"),
-        pytest.param(["--trainer.accumulate_grad_batches", "2"], id="accumulated"),
-        pytest.param(["--model.optimizer", "adamw_8bit"], id="8 bits"),
-        pytest.param(["--model.optimizer", "adamw_8bit", "--trainer.gradient_clip_val", "0.05"], id="8 bits, clipped"),
+        pytest.param(["--trainer.accumulate_grad_batches", "2"], id="accumulated", marks=pytest.mark.slow),
+        pytest.param(["--model.optimizer", "adamw_8bit"], id="8 bits", marks=pytest.mark.slow),
         pytest.param(
-            ["--trainer.gradient_clip_val", "0.05", "--trainer.gradient_clip_algorithm", "value"], id="values"
+            ["--model.optimizer", "adamw_8bit", "--trainer.gradient_clip_val", "0.05"],
+            id="8 bits, clipped",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--trainer.gradient_clip_val", "0.05", "--trainer.gradient_clip_algorithm", "value"],
+            id="values",
+            marks=pytest.mark.slow,
         ),
         pytest.param(["--trainer.precision", "bf16-mixed"], id="bf16", marks=pytest.mark.slow),
     ],

@@ -17,8 +17,15 @@ def trained(words: list[str], folder: Path, *more: str) -> tuple[dict[str, Any],
     return checkpoint(run / "checkpoints/last.ckpt"), record(run)
 
 
-@pytest.mark.parametrize("in_backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("accumulate", "in_backward"),
+    [
+        pytest.param(1, False, id="forward", marks=pytest.mark.slow),
+        pytest.param(1, True, id="backward"),
+        pytest.param(2, False, id="accumulated, forward"),
+        pytest.param(2, True, id="accumulated, backward", marks=pytest.mark.slow),
+    ],
+)
 def test_a_batch_that_does_not_fit_goes_through_in_micro_batches_and_the_run_is_the_same(
     in_backward: bool, accumulate: int, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
