@@ -23,7 +23,7 @@ BAD = ("a dull and clumsy film", "the cast is a bore", "I left before the end", 
 
 @pytest.fixture(autouse=True)
 def in_any_order() -> Iterator[None]:
-    """Tests end alike whichever came before: 0.1 ms each."""
+    """Tests end alike whichever came before: 0.3 ms each."""
     before, environment = surroundings(), own_environment()
     seed()
     yield
