@@ -17,20 +17,15 @@ from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
 from peft_lightning.runs.record import (
+    SECTIONS,
     BackboneFigures,
     DatasetFigures,
-    EngineFigures,
     EnvironmentFigures,
-    MemoryFigures,
-    ParameterFigures,
     RunRecord,
     Status,
-    TimeFigures,
 )
 from peft_lightning.runs.row import as_markdown
 from peft_lightning.task import Metric
-
-SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures, "engine": EngineFigures}
 
 
 class RunRecorder(Callback):

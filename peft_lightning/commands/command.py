@@ -14,7 +14,7 @@ from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.recipes import recipe_name
-from peft_lightning.runs.directory import RunDirectory, find_newest
+from peft_lightning.runs.directory import RunDirectory, checkpoint_of, find_newest
 from peft_lightning.runs.identity import config_sha256
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Task
@@ -159,7 +159,7 @@ class Command(ABC):
                 f"--ckpt_path {ckpt_path}: no run of this very configuration in {self.runs}: name the run,"
                 " --config RUN_DIR/config.yaml, or a checkpoint file"
             )
-        path = run / "checkpoints" / f"{ckpt_path}.ckpt"
+        path = checkpoint_of(run, ckpt_path)
         if not path.is_file():
             raise UserError(
                 f"--ckpt_path {ckpt_path}: {run} has no {path.name}:"

@@ -15,7 +15,7 @@ from torch import Tensor
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.errors import UserError
-from peft_lightning.module.trained import task_of
+from peft_lightning.module.trained import task_in_checkpoint
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.task import Task
@@ -46,7 +46,7 @@ class Predict(Command):
                 f"--output {output}: there is no folder {Path(output).parent}: make it or name another file"
             )
         checkpoint = self.find_checkpoint()
-        task = task_of(read_checkpoint(checkpoint), checkpoint)
+        task = task_in_checkpoint(read_checkpoint(checkpoint), checkpoint)
         self.set_up_data("predict")
         self.build_model(trainer, task)
         # Nothing but the predictions may be printed to standard output.

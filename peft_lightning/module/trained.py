@@ -16,6 +16,7 @@ from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.checkpoint_io import read_checkpoint
+from peft_lightning.runs.directory import checkpoint_of
 from peft_lightning.task import Task, problem_type_in, task_named
 
 
@@ -90,7 +91,7 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
     if not path.is_file():
         raise UserError(f"{run} holds no run (config.yaml): name a run, such as lightning_logs/lora/version_0")
     config = read_config(path)
-    weights = run / "checkpoints" / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
+    weights = checkpoint_of(run, checkpoint) if checkpoint in ("best", "last") else Path(checkpoint)
     content = read_checkpoint(weights)
     model, data = config["model"], config["data"]
     texts = TextSettings(
@@ -101,10 +102,10 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
         data["cache_dir"],
         str(config["trainer"]["precision"]),
     )
-    return TrainedRun(model, content, task_of(content, weights), texts)
+    return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)
 
 
-def task_of(checkpoint: Mapping[str, Any], path: Path) -> Task:
+def task_in_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> Task:
     """Returns the task that a checkpoint was trained for.
 
     Args:

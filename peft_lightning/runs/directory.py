@@ -9,6 +9,7 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.runs.record import RunRecord
 
+CHECKPOINTS = "checkpoints"
 # The loader workers of a killed run hold its lock, which they inherited, until they notice within 5 s that their
 # parent is gone.
 LOCK_PATIENCE_S = 10.0
@@ -57,17 +58,17 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     @property
     def best(self) -> Path:
         """The checkpoint that was best on the validation split."""
-        return self.checkpoints / "best.ckpt"
+        return checkpoint_of(self.path, "best")
 
     @property
     def last(self) -> Path:
         """The newest checkpoint."""
-        return self.checkpoints / "last.ckpt"
+        return checkpoint_of(self.path, "last")
 
     def create(self) -> None:
         """Makes the next free version's directory and locks it.
@@ -134,6 +135,11 @@ class RunDirectory:
         yield from sorted(self.path.glob("events.out.tfevents.*"))
         if self.history.exists():
             yield self.history
+
+
+def checkpoint_of(run: Path, name: str) -> Path:
+    """Returns the file of a run's ``best`` or ``last`` checkpoint, whether it exists or not."""
+    return run / CHECKPOINTS / f"{name}.ckpt"
 
 
 def find_unfinished(runs: Path, config_sha256: str) -> Path:

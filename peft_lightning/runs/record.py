@@ -97,6 +97,10 @@ class EngineFigures:
     cudnn_attention: bool | None = None
 
 
+# The sections that callbacks measure, by their names in the record.
+SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures, "engine": EngineFigures}
+
+
 @dataclass
 class EnvironmentFigures:
     """The software and hardware of a run."""

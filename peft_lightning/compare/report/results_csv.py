@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
-from peft_lightning.runs.record import MemoryFigures, ParameterFigures, TimeFigures
+from peft_lightning.runs.record import SECTIONS
 from peft_lightning.task import task_named
 from peft_lightning.task.metric import LOSS
 
-SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures}
+SHOWN = ("params", "memory", "time")
 LISTS = ("epoch_s",)
 
 
@@ -28,9 +28,9 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
         record = run.record
         row: dict[str, object] = {"recipe": recipe.label, "seed": run.seed, "status": run.state}
         row["method"] = record.method if record else None
-        for section, kind in SECTIONS.items():
+        for section in SHOWN:
             figures = getattr(record, section) if record else None
-            for field in dataclasses.fields(kind):
+            for field in dataclasses.fields(SECTIONS[section]):
                 if field.name not in LISTS:
                     row[f"{section}/{field.name}"] = getattr(figures, field.name, None)
         epochs = record.time.epoch_s if record else []
