@@ -95,10 +95,15 @@ def recompute_activations(model: PreTrainedModel) -> None:
     model.config.use_cache = False
 
 
+def recomputes_activations(model: PreTrainedModel) -> bool:
+    """Tells whether ``recompute_activations`` has been called on an encoder."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
 def longest_input(model: nn.Module) -> int | None:
     """Returns the longest input of an encoder that has a table of positions.
 
-    RoBERTa's kin leave the first rows of the table unused.
+    RoBERTa's kin leave the first rows of the table unused, and PEFT's virtual tokens take the places of as many others.
 
     Args:
         model: The encoder, adapted or not.
@@ -109,5 +114,7 @@ def longest_input(model: nn.Module) -> int | None:
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - unused
+            config = getattr(model, "active_peft_config", None)
+            prompt = getattr(config, "num_virtual_tokens", None) or 0
+            return module.num_embeddings - unused - prompt
     return None

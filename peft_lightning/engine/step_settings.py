@@ -67,7 +67,8 @@ def trainer_settings(
         context=strategy.precision.train_step_context,
         scale=scaler.scale if scaler is not None else _as_it_is,
         clips=clips,
-        updates=clips and type(strategy.optimizer) is AdamW,
+        # A method that reads the gradients of a step needs them once the step is over; a graph drops them.
+        updates=clips and type(strategy.optimizer) is AdamW and not getattr(strategy.module, "reads_gradients", False),
         weights=weights,
         capturing=capturing,
     )

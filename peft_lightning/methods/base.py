@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
@@ -23,6 +24,8 @@ class Method(ABC):
 
     decided: ClassVar[frozenset[str]] = frozenset()
     """Arguments of the parent class that this method fixes, so that they are none of its own."""
+    reads_gradients: bool = False
+    """Whether ``after_step`` reads the gradients. A captured step then leaves its update outside the graph."""
 
     def __init__(self) -> None:
         """Starts without notes."""
@@ -74,6 +77,17 @@ class Method(ABC):
             UserError: The method does not fit the architecture.
         """
 
+    def before_training(self, model: nn.Module, total_steps: int) -> None:  # noqa: B027  most have no schedule
+        """Tells the method how long the run is; called before the first step, in a resumed run too.
+
+        Args:
+            model: What ``adapt`` returned.
+            total_steps: Optimiser steps of the whole run.
+
+        Raises:
+            UserError: The run is too short for the method's own schedule.
+        """
+
     def extra_loss(self, model: nn.Module) -> Tensor | None:
         """Computes what the method adds to the training loss; evaluation does not include it.
 
@@ -91,11 +105,43 @@ class Method(ABC):
         """Changes the model between two optimiser steps; by default it does nothing.
 
         AdaLoRA, for example, reallocates its ranks here (Zhang et al. 2023, arXiv:2303.10512). The gradients are still
-        available, unless the step was captured whole.
+        available where ``reads_gradients`` is true.
 
         Args:
             model: What ``adapt`` returned.
             step: The number of optimiser steps so far, this one included.
+        """
+
+    def findings(self, model: nn.Module) -> list[str]:
+        """Returns what training has decided beside the weights, a sentence each; they end among the run's notes.
+
+        Args:
+            model: What ``adapt`` returned.
+        """
+        return []
+
+    def state(self, model: nn.Module) -> dict[str, Any]:
+        """Returns what a checkpoint needs beside the trained weights: plain values, and tensors on the CPU.
+
+        Args:
+            model: What ``adapt`` returned.
+        """
+        return {}
+
+    def rebuilds_for(self, state: Mapping[str, Any]) -> bool:
+        """Prepares for a checkpoint's state; tells whether the model has to be built anew before it is restored.
+
+        Args:
+            state: What ``state`` returned when the checkpoint was saved.
+        """
+        return False
+
+    def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:  # noqa: B027  most have no state
+        """Restores what ``state`` returned.
+
+        Args:
+            model: What ``adapt`` returned, with the checkpoint's frozen parts.
+            state: What ``state`` returned when the checkpoint was saved.
         """
 
 

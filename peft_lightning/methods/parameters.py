@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -89,11 +90,14 @@ def _added_by_peft(model: nn.Module) -> tuple[set[int], set[int]]:
         if isinstance(module, ModulesToSaveWrapper):
             head_copies |= {id(parameter) for parameter in module.modules_to_save.parameters()}
         elif isinstance(module, BaseTunerLayer):
-            added |= _parameters_of(module, module.adapter_layer_names)
+            # The other ones are frozen, such as the ranks that AdaLoRA divides by.
+            added |= _parameters_of(module, (*module.adapter_layer_names, *module.other_param_names))
+    for prompt in getattr(model, "prompt_encoder", {}).values():
+        added |= {id(parameter) for parameter in prompt.parameters()}
     return added | head_copies, head_copies
 
 
-def _parameters_of(module: nn.Module, children: list[str] | tuple[str, ...]) -> set[int]:
+def _parameters_of(module: nn.Module, children: Sequence[str]) -> set[int]:
     return {
         id(parameter)
         for name, parameter in module.named_parameters()

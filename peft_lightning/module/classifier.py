@@ -16,6 +16,7 @@ from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
+from peft_lightning.methods import PEFT as PEFT
 from peft_lightning.methods import FullFineTuning as FullFineTuning
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
@@ -45,7 +46,7 @@ class TextClassifier(LightningModule):
     """A pretrained encoder with a classification head, fine-tuned by one method.
 
     Args:
-        method: How the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3 or HeadOnly.
+        method: How the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3, HeadOnly, or PEFT for any other.
         model_name_or_path: A hub id, a local folder, or `embedded` for the small backbone in the package.
         revision: Branch, tag or commit of a hub model.
         attn_implementation: How attention is computed; flash_attention_2 needs a GPU and the flash-attn package.
@@ -117,6 +118,7 @@ class TextClassifier(LightningModule):
         self.model: nn.Module | None = None
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
+        self._precision: str | None = None
         self._optimizer_notes: list[str] = []
 
     @classmethod
@@ -171,7 +173,13 @@ class TextClassifier(LightningModule):
     @property
     def notes(self) -> list[str]:
         """What was chosen differently from what was asked, a sentence each."""
-        return [*self.method.notes, *self._optimizer_notes]
+        findings = [] if self.model is None else self.method.findings(self.model)
+        return [*self.method.notes, *self._optimizer_notes, *findings]
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether the method reads the gradients of a step after its update."""
+        return self.method.reads_gradients
 
     @property
     def max_tokens(self) -> int | None:
@@ -204,6 +212,7 @@ class TextClassifier(LightningModule):
             spare_memory()
         self.model = load_adapted(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer)
         self.backbone_identity = backbone.identity()
+        self._precision = precision
         self.task = task
         self.val_metrics = task.metrics()
         self.test_metrics = task.metrics()
@@ -280,6 +289,7 @@ class TextClassifier(LightningModule):
             device=self.device,
         )
         self._optimizer_notes = [note] if note else []
+        self.method.before_training(self._built(), steps)
         scheduler = build_schedule(
             self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
         )
@@ -307,6 +317,8 @@ class TextClassifier(LightningModule):
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
         checkpoint["peft_lightning"] = self._identity()
+        if state := self.method.state(self._built()):
+            checkpoint["peft_lightning"]["method_state"] = state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint that does not fit this model.
@@ -320,6 +332,11 @@ class TextClassifier(LightningModule):
         refusal = restore_refusal(checkpoint, self._identity(), expected)
         if refusal is not None:
             raise refusal
+        if state := checkpoint["peft_lightning"].get("method_state"):
+            if self.method.rebuilds_for(state):
+                self.model = None
+                self.build(self._its_task(), self._precision)
+            self.method.restore(self._built(), state)
 
     def _evaluate(self, batch: Batch, metrics: EvaluationMetrics) -> Batch:
         logits = self(batch).float()

@@ -1,4 +1,7 @@
-"""What every method keeps, whatever it does: a new method joins by a row in METHODS."""
+"""What every method keeps, whatever it does: a new method joins by a row in METHODS.
+
+PEFT's types keep the same in test_peft_types.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ import peft_lightning.methods
 from peft_lightning.backbone.architectures import recompute_activations
 from peft_lightning.backbone.half_width import BackboneDtype, is_held_in_bfloat16
 from peft_lightning.backbone.loading import Backbone
-from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
+from peft_lightning.methods import IA3, PEFT, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import count_parameters, trainable_names
 from tests.methods.conftest import PRECISION
 from tests.methods.tiny_backbones import batch
@@ -74,7 +77,7 @@ def logits(model: nn.Module) -> torch.Tensor:
 
 def test_every_exported_method_is_tested() -> None:
     exported = [getattr(peft_lightning.methods, name) for name in peft_lightning.methods.__all__]
-    assert {method for method in exported if not inspect.isabstract(method)} == set(METHODS)
+    assert {method for method in exported if not inspect.isabstract(method)} == {*METHODS, PEFT}
     assert len({method.name for method in METHODS}) == len(METHODS)
 
 
