@@ -92,7 +92,7 @@ class PEFT(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._drawn_with)
             try:
-                return inject_adapters(model, self._configuration(model))
+                adapted = inject_adapters(model, self._configuration(model))
             except ImportError as error:
                 raise UserError(f"{self.peft_type} needs a package that is missing: {_reason(error)}") from error
             # PEFT checks shapes and names where it builds the layers, with errors of many classes.
@@ -102,6 +102,11 @@ class PEFT(Method):
                     "change ",
                     Setting("model.method.config"),
                 ) from error
+
+        from peft_lightning.methods.capturable_layers import make_capturable
+
+        make_capturable(adapted)
+        return adapted
 
     def before_training(self, model: nn.Module, total_steps: int) -> None:
         """Sets the length of AdaLoRA's schedule."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from peft_lightning.backbone.architectures import recompute_activations
 from peft_lightning.backbone.loading import Backbone
-from peft_lightning.methods import PEFT
+from peft_lightning.methods import PEFT, capturable_layers
 from peft_lightning.methods.parameters import count_parameters, trainable_names
 from peft_lightning.methods.peft_types import PROMPTS, classifying_types
 from tests.methods.test_contract import HEAD, LABELS, WIDTH, GetBackbone, logits
@@ -89,6 +89,7 @@ def train(method: PEFT, model: nn.Module, steps: int = STEPS) -> list[float]:
     """Trains as the module does, and returns the losses without what the method adds."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
+    torch.manual_seed(5)  # dropout
     for step in range(1, steps + 1):
         loss = nn.functional.cross_entropy(model.train()(**batch()).logits, LABELS)
         losses.append(loss.item())
@@ -165,3 +166,16 @@ class TestType:
         plain, checkpointed = gradients
         assert plain.keys() == checkpointed.keys() == set(trainable_names(model))
         assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
+
+
+@pytest.mark.parametrize("peft_type", ["BOFT", "FOURIERFT", "PROMPT_TUNING", "PSOFT", "VBLORA"])
+def test_a_layer_made_for_capture_computes_what_peft_s_own_does(
+    peft_type: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, model = adapted(peft_type, backbone)
+    names = {type(module).__name__ for module in model.modules()}
+    assert any(name.startswith("Capturable") for name in names), "no layer was replaced"
+    monkeypatch.setattr(capturable_layers, "make_capturable", lambda model: None)
+    other, peft_s_own = adapted(peft_type, backbone)
+    assert train(method, model) == train(other, peft_s_own)
+    assert torch.equal(logits(model), logits(peft_s_own))
