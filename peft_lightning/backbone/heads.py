@@ -68,6 +68,16 @@ def loading_notes(model: nn.Module) -> list[str]:
     return list(notes)
 
 
+def add_loading_note(model: nn.Module, note: str) -> None:
+    """Adds what was done differently after the model was loaded.
+
+    Args:
+        model: What ``Backbone.load`` returned.
+        note: A sentence.
+    """
+    setattr(model, _LOADING_NOTES, [*loading_notes(model), note])
+
+
 def _head(model: PreTrainedModel) -> list[str]:
     return [
         name

@@ -18,6 +18,7 @@ from peft_lightning.backbone.locations import (
     quiet_transformers,
     require_model_folder,
 )
+from peft_lightning.backbone.quantised import Quantisation, load_quantised
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.backbone.weight_files import sha256_of_weights, weight_files
 from peft_lightning.errors import UserError
@@ -40,6 +41,7 @@ class Backbone:
         compute_dtype: The type that 4-bit weights are dequantised to.
         dtype: The form of the weights below the head: ``float32``, ``bfloat16``, or ``smallest``, which means bf16 and
             lets the method choose what it can train with in fewer bits. The head stays in 32-bit floats.
+        quantisation: How the linear layers of the encoder are quantised; None for not at all.
     """
 
     name_or_path: str
@@ -47,14 +49,14 @@ class Backbone:
     attn_implementation: str = "sdpa"
     compute_dtype: torch.dtype = torch.float32
     dtype: BackboneDtype = "float32"
+    quantisation: Quantisation | None = None
 
     def load(self, num_labels: int, quantization_config: QuantizationConfigMixin | None = None) -> PreTrainedModel:
         """Loads the encoder in ``dtype`` with a classification head in 32-bit floats, on the CPU.
 
         Args:
             num_labels: Number of classes.
-            quantization_config: How to quantise the linear layers. They are quantised on the CPU, so that every
-                machine gets the same bits.
+            quantization_config: How to quantise the linear layers, in transformers' words; ``load_quantised`` sets it.
 
         Returns:
             The model; ``head_modules`` names its new modules, ``loading_notes`` what was done differently.
@@ -62,6 +64,8 @@ class Backbone:
         Raises:
             UserError: There is no such model, or it is not an encoder for sequence classification.
         """
+        if self.quantisation is not None:
+            return load_quantised(self, num_labels, self.quantisation)
         model = self._load(num_labels, quantization_config, device="cpu")
         if self.dtype != "float32":
             hold_in_bfloat16(model)

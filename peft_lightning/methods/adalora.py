@@ -69,7 +69,7 @@ def allocate(model: nn.Module, step: int) -> None:
     for name in _MEMORIES:  # a resumed run's were restored on the CPU
         kept = getattr(memory, name)
         setattr(memory, name, {key: value.to(device) for key, value in kept.items()})
-    _tuner(model).update_and_allocate(step)
+    _tuner(model).update_and_allocate(step)  # type: ignore[no-untyped-call]
 
 
 def final_ranks(model: nn.Module) -> dict[str, int]:
@@ -105,7 +105,7 @@ def _tuner(model: nn.Module) -> AdaLoraModel:
 
 
 def _allocator(model: nn.Module) -> RankAllocator:
-    return cast("RankAllocator", _tuner(model).rankallocator)
+    return _tuner(model).rankallocator
 
 
 def _config(model: nn.Module) -> AdaLoraConfig:

@@ -79,7 +79,7 @@ class CapturablePrompts(PeftModelForSequenceClassification):
         for name, tokens in self.prompt_tokens.items():
             self.prompt_tokens[name] = tokens.to(device)
         with torch.device(device):
-            return super().forward(*inputs, **named)
+            return super().forward(*inputs, **named)  # type: ignore[no-untyped-call]
 
 
 _PLACES: dict[type[nn.Module], type[nn.Module]] = {

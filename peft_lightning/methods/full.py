@@ -6,16 +6,29 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.base import Method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from peft_lightning.backbone.loading import Backbone
 
 
 class FullFineTuning(Method):
     """Trains every weight of the encoder and the head (Devlin et al. 2018, arXiv:1810.04805)."""
 
     name = "full"
+
+    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
+        """Loads the encoder; quantised weights are refused, since they cannot be trained."""
+        if backbone.quantisation is not None:
+            raise UserError(
+                f"full fine-tuning cannot train weights in {backbone.quantisation.bits}: leave ",
+                Setting("model.quantization"),
+                " out, or choose a method that freezes the encoder",
+            )
+        return super().load_backbone(backbone, num_labels)
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Lets every weight require gradients, and returns the same model."""

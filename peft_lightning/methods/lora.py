@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.targets import resolve_targets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from peft_lightning.backbone.loading import Backbone
 
 
 class LoRA(Method):
@@ -62,6 +64,16 @@ class LoRA(Method):
         self.bias = bias
         self.use_rslora = use_rslora
         self.use_dora = use_dora
+
+    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
+        """Loads the encoder; quantised layers are refused where their biases are to be trained."""
+        if backbone.quantisation is not None and self.bias != "none":
+            # bitsandbytes casts them to the compute type.
+            raise UserError(
+                f"biases of layers in {backbone.quantisation.bits} cannot be trained: use ",
+                Setting("model.method.bias", "none"),
+            )
+        return super().load_backbone(backbone, num_labels)
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Freezes the encoder and puts the low-rank updates beside its target layers.

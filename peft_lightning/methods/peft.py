@@ -19,9 +19,11 @@ from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.peft_types import (
     BOOKKEEPING,
+    NOT_QUANTISED,
     PROMPTS,
     SEEDS,
     check_arguments,
+    classifying_types,
     configuration_class,
     default_targets,
 )
@@ -29,6 +31,8 @@ from peft_lightning.methods.peft_types import (
 if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel
+
+    from peft_lightning.backbone.loading import Backbone
 
 # The seeds that PEFT's types take are 32-bit numbers.
 _SEED_RANGE = 2**31
@@ -70,6 +74,18 @@ class PEFT(Method):
     def name(self) -> str:
         """The type in lower case, such as ``vera``."""
         return self.peft_type.lower()
+
+    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
+        """Loads the encoder; quantised layers are refused where the type cannot be put beside them."""
+        bits = None if backbone.quantisation is None else backbone.quantisation.bits
+        if bits is not None and self.peft_type in NOT_QUANTISED[bits]:
+            can = ", ".join(kind for kind in classifying_types() if kind not in NOT_QUANTISED[bits])
+            raise UserError(
+                f"{self.peft_type} cannot be put beside layers in {bits} ({can} can): leave ",
+                Setting("model.quantization"),
+                " out",
+            )
+        return super().load_backbone(backbone, num_labels)
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Freezes the encoder and adds the type's adapters.

@@ -33,6 +33,27 @@ CANNOT_CLASSIFY = {
 SEEDS = ("proj_seed", "projection_prng_key", "projection_seed", "random_loc_seed", "random_seed")
 # Types that put tokens of their own before the text.
 PROMPTS = ("P_TUNING", "PREFIX_TUNING", "PROMPT_TUNING")
+_FLOATS_ALONE = {
+    "C3A",
+    "DEFT",
+    "DELORA",
+    "FROD",
+    "GLORA",
+    "GRALORA",
+    "HRA",
+    "OSF",
+    "PEANUT",
+    "PSOFT",
+    "SUPERTUNING",
+    "TINYLORA",
+}
+# Types that cannot be put beside quantised layers, each tried with PEFT 0.21.2. Most raise somewhere; in eight bits
+# DeFT, HRA and PEANuT take the whole numbers for the weights themselves and train on, which no error shows.
+NOT_QUANTISED: dict[str, set[str]] = {
+    "nf4": _FLOATS_ALONE | {"LOHA", "LOKR"},
+    "fp4": _FLOATS_ALONE | {"LOHA", "LOKR"},
+    "int8": _FLOATS_ALONE,
+}
 # Arguments of every configuration that a run sets by itself, or that say where a file came from.
 BOOKKEEPING = (
     "auto_mapping",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from peft_lightning.backbone.loading import Backbone, head_modules, loading_notes
-from peft_lightning.errors import UserError
+from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.lora import LoRA
 
 if TYPE_CHECKING:
@@ -65,41 +64,13 @@ class QLoRA(LoRA):
             The frozen model on the CPU; it is quantised there, so that every machine gets the same bits.
 
         Raises:
-            UserError: bitsandbytes is missing, or the encoder cannot be loaded.
+            UserError: bitsandbytes is missing, the encoder cannot be loaded, or it is to be quantised in another way.
         """
-        if find_spec("bitsandbytes") is None:
-            raise UserError("qlora needs bitsandbytes, which is not installed: pip install bitsandbytes")
-        from bitsandbytes.nn.modules import Linear4bit
-        from transformers import BitsAndBytesConfig
-
-        # Without these names transformers guesses which module is the head, and a quantised head cannot be trained.
-        trained_whole = head_modules(backbone.outline(num_labels))
-        model = backbone.load(
-            num_labels,
-            BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type=self.quant_type,
-                bnb_4bit_use_double_quant=self.use_double_quant,
-                bnb_4bit_compute_dtype=backbone.compute_dtype,
-                llm_int8_skip_modules=trained_whole,
-            ),
-        )
-        for module in model.modules():
-            if isinstance(module, Linear4bit):
-                # Else evaluation on an AVX512-BF16 CPU repacks the weights, and the next training step fails.
-                module.support_avx512bf16_for_cpu = False
-                if backbone.dtype != "float32":
-                    # Else the backward pass unpacks each weight to 32 bits before it narrows it.
-                    module.weight.quant_state.dtype = torch.bfloat16  # type: ignore[attr-defined]
-        model.requires_grad_(False)
-        self.notes += loading_notes(model)
-        if backbone.dtype == "smallest":
-            from peft_lightning.backbone.embedding_4bit import quantise_word_embeddings
-
-            note = quantise_word_embeddings(model, self.quant_type)
-            self.notes += [note] if note else []
-        else:
-            from peft_lightning.backbone.scales_4bit import unpack_scales
-
-            unpack_scales(model)
-        return model
+        if backbone.quantisation is not None:
+            raise UserError(
+                "qlora quantises the backbone itself: leave ",
+                Setting("model.quantization"),
+                " out, or use LoRA with it",
+            )
+        quantisation = Quantisation(self.quant_type, self.use_double_quant)
+        return super().load_backbone(replace(backbone, quantisation=quantisation), num_labels)

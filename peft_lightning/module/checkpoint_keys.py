@@ -28,8 +28,8 @@ def restore_refusal(
         return UserError(
             f"the checkpoint is of version {saved.get('schema')} and this program reads version {identity['schema']}"
         )
-    # Checkpoints from before there was a choice do not name their problem type.
-    saved = {"problem_type": problem_type_in(saved), **saved}
+    # Checkpoints from before there was a choice name neither their problem type nor a quantisation.
+    saved = {"problem_type": problem_type_in(saved), "quantization": None, **saved}
     for name in [name for name in identity if name not in SAID_OTHERWISE]:
         if saved.get(name) != identity[name]:
             return UserError(

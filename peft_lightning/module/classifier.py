@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
+from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
@@ -55,6 +56,8 @@ class TextClassifier(LightningModule):
             and adapters stay in 32 bits. With bf16 and the smallest form, trainer.precision must be bf16-mixed. Full
             fine-tuning then trains the bf16 weights themselves and needs an 8-bit optimizer, which rounds them
             stochastically: rounded to the nearest, steps of small learning rates would be lost.
+        quantization: Hold the encoder's linear layers in four bits (`nf4`, or `fp4`) or eight (`int8`), with any method
+            that freezes them; QLoRA does so by itself.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, slower steps.
         optimizer: AdamW in 32 bits, with 8-bit state, or with 8-bit state in memory that is paged to the host.
         learning_rate: Peak learning rate.
@@ -75,6 +78,7 @@ class TextClassifier(LightningModule):
         revision: str | None = None,
         attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa",
         backbone_dtype: Literal["float32", "bfloat16", "smallest"] = "float32",
+        quantization: Literal["nf4", "fp4", "int8"] | None = None,
         gradient_checkpointing: bool = False,
         optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw",
         learning_rate: float = 2e-5,
@@ -102,6 +106,7 @@ class TextClassifier(LightningModule):
         self.revision = revision
         self.attn_implementation = attn_implementation
         self.backbone_dtype = backbone_dtype
+        self.quantization = quantization
         self.gradient_checkpointing = gradient_checkpointing
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -207,6 +212,7 @@ class TextClassifier(LightningModule):
             self.attn_implementation,
             compute_dtype=compute_dtype(precision),
             dtype=self.backbone_dtype,
+            quantisation=None if self.quantization is None else Quantisation(self.quantization),
         )
         if self.backbone_dtype == "smallest":
             spare_memory()
@@ -368,6 +374,7 @@ class TextClassifier(LightningModule):
             "method_settings": self.method.settings,
             "backbone": dict(self.backbone_identity),
             "backbone_dtype": self.backbone_dtype,
+            "quantization": self.quantization,
             **self._its_task().state(),
         }
 

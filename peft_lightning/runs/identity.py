@@ -15,7 +15,12 @@ WATCHING = {
 }
 # Settings that were added later, with the value that earlier runs had. That value is left out of the hash, so that
 # earlier runs keep theirs.
-FIRST_VALUES = {"model.backbone_dtype": "float32", "engine": "auto", "checkpoint.max_time_share": 1.0}
+FIRST_VALUES = {
+    "model.backbone_dtype": "float32",
+    "model.quantization": None,
+    "engine": "auto",
+    "checkpoint.max_time_share": 1.0,
+}
 # Settings whose default is None now; earlier runs wrote the value out, so None is hashed as that value.
 WRITTEN_OUT = {"checkpoint.monitor": {None: FIRST.headline.validation}}
 # A run that ran out of memory may go on with another limit.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ from torch import nn
 
 from peft_lightning.backbone.architectures import recompute_activations
 from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Bits, Quantisation
+from peft_lightning.errors import UserError
 from peft_lightning.methods import PEFT, capturable_layers
 from peft_lightning.methods.parameters import count_parameters, trainable_names
-from peft_lightning.methods.peft_types import PROMPTS, classifying_types
+from peft_lightning.methods.peft_types import NOT_QUANTISED, PROMPTS, classifying_types
 from tests.methods.test_contract import HEAD, LABELS, WIDTH, GetBackbone, logits
 from tests.methods.tiny_backbones import batch
 
@@ -166,6 +169,41 @@ class TestType:
         plain, checkpointed = gradients
         assert plain.keys() == checkpointed.keys() == set(trainable_names(model))
         assert all(torch.equal(plain[name], checkpointed[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("bits", "peft_type"),
+    [
+        pytest.param(bits, kind, marks=[] if bits == "nf4" else pytest.mark.slow)
+        for bits in get_args(Bits)
+        for kind in classifying_types()
+        if kind not in NOT_QUANTISED[bits] and kind not in NEEDS
+    ],
+)
+def test_beside_quantised_layers_a_type_starts_and_trains_as_beside_floats(
+    bits: Bits, peft_type: str, backbone: Backbone
+) -> None:
+    def start(on: Backbone) -> tuple[float, float, int]:
+        method, model = adapted(peft_type, on)
+        torch.manual_seed(0)
+        plain = logits(on.load(num_labels=3))
+        distance = (logits(model) - plain).abs().max().item()
+        return distance, train(method, model)[-1], count_parameters(model).adapter
+
+    moved, loss, adapter = start(backbone)
+    moved_beside, loss_beside, adapter_beside = start(replace(backbone, quantisation=Quantisation(bits)))
+    # Scores are of the order of 0.1 here. A type that reads packed numbers as weights is off by more than they are.
+    assert moved_beside == pytest.approx(moved, abs=5e-3)
+    assert loss_beside == pytest.approx(loss, abs=0.07)
+    assert adapter_beside == adapter
+
+
+@pytest.mark.parametrize("bits", get_args(Bits))
+def test_a_type_that_needs_floats_is_refused_beside_quantised_layers(bits: Bits, backbone: Backbone) -> None:
+    for peft_type in NOT_QUANTISED[bits]:
+        method = PEFT({"peft_type": peft_type, **ARGUMENTS.get(peft_type, {})})
+        with pytest.raises(UserError, match=f"{peft_type} cannot be put beside layers in {bits} .*LORA.* can"):
+            method.load_backbone(replace(backbone, quantisation=Quantisation(bits)), num_labels=3)
 
 
 @pytest.mark.parametrize("peft_type", ["BOFT", "FOURIERFT", "PROMPT_TUNING", "PSOFT", "VBLORA"])

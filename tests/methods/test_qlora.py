@@ -10,8 +10,9 @@ from bitsandbytes.nn import Linear4bit
 
 from peft_lightning.backbone.half_width import BackboneDtype
 from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.errors import UserError
-from peft_lightning.methods import QLoRA
+from peft_lightning.methods import FullFineTuning, LoRA, Method, QLoRA
 from tests.methods.tiny_backbones import CONFIGS
 
 GetBackbone = Callable[..., Backbone]
@@ -84,7 +85,37 @@ def test_no_4bit_layer_repacks_its_weights_in_an_evaluation(tiny_backbone: GetBa
 def test_missing_bitsandbytes_is_one_line(tiny_backbone: GetBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "peft_lightning.methods.qlora.find_spec", lambda name: None if name == "bitsandbytes" else found(name)
+        "peft_lightning.backbone.quantised.find_spec", lambda name: None if name == "bitsandbytes" else found(name)
     )
     with pytest.raises(UserError, match="pip install bitsandbytes"):
         QLoRA().load_backbone(tiny_backbone(), num_labels=3)
+
+
+def test_lora_beside_a_backbone_in_four_bits_is_qlora(tiny_backbone: GetBackbone) -> None:
+    def trained(method: LoRA, backbone: Backbone) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        return method.adapt(method.load_backbone(backbone, num_labels=3)).state_dict()
+
+    plain = tiny_backbone()
+    own = trained(QLoRA(r=4), plain)
+    beside = trained(
+        LoRA(r=4, lora_dropout=0.05, target_modules=["query", "key", "value"]),
+        replace(plain, quantisation=Quantisation("nf4")),
+    )
+    assert own.keys() == beside.keys()
+    assert all(torch.equal(own[name], beside[name]) for name in own)
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        (FullFineTuning(), "full fine-tuning cannot train weights in int8"),
+        (QLoRA(), "qlora quantises the backbone itself"),
+        (LoRA(bias="all"), "biases of layers in int8 cannot be trained"),
+    ],
+)
+def test_a_method_that_cannot_use_quantised_layers_says_so(
+    method: Method, line: str, tiny_backbone: GetBackbone
+) -> None:
+    with pytest.raises(UserError, match=line):
+        method.load_backbone(replace(tiny_backbone(), quantisation=Quantisation("int8")), num_labels=3)

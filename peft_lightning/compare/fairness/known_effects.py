@@ -39,6 +39,7 @@ WEIGHTS = {
     "model.model_name_or_path": OTHER_BACKBONE,
     "model.revision": OTHER_BACKBONE,
     "model.attn_implementation": Weight((*MEMORY, *TIME), "attention takes another amount of memory and time"),
+    "model.quantization": Weight(ALL, "a backbone in four or eight bits takes less memory, unpacks, and rounds"),
     "model.backbone_dtype": Weight(ALL, "a backbone in half the width takes less memory, and rounds"),
     "model.gradient_checkpointing": Weight((*MEMORY, *TIME), "less memory and slower steps where it is on"),
     "model.optimizer": Weight(ALL, "8-bit state takes a quarter of the memory, and its steps are rounded"),
