@@ -14,6 +14,7 @@ from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.targets import resolve_targets
 
 if TYPE_CHECKING:
+    from peft import IA3Config
     from transformers import PreTrainedModel
 
 
@@ -57,19 +58,29 @@ class IA3(Method):
         Raises:
             UserError: The architecture has no such target layers, or PEFT has no choice for it.
         """
+        adapted = inject_adapters(model, self.configuration(model))
+        if is_held_in_bfloat16(model):
+            from peft_lightning.methods.scaling import narrow_scaling
+
+            narrow_scaling(adapted)
+        return adapted
+
+    def configuration(self, model: PreTrainedModel) -> IA3Config:
+        """Makes PEFT's configuration for an architecture.
+
+        Args:
+            model: What ``load_backbone`` returned.
+
+        Raises:
+            UserError: The architecture has no such target layers, or PEFT has no choice for it.
+        """
         from peft import IA3Config
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 
         targets, _ = resolve_targets(
             model, self.target_modules, None, TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
         )
-        feedforward = self._feedforward(model, targets)
-        adapted = inject_adapters(model, IA3Config(target_modules=targets, feedforward_modules=feedforward))
-        if is_held_in_bfloat16(model):
-            from peft_lightning.methods.scaling import narrow_scaling
-
-            narrow_scaling(adapted)
-        return adapted
+        return IA3Config(target_modules=targets, feedforward_modules=self._feedforward(model, targets))
 
     def _feedforward(self, model: PreTrainedModel, targets: list[str]) -> list[str]:
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING

@@ -19,6 +19,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import PEFT as PEFT
 from peft_lightning.methods import FullFineTuning as FullFineTuning
+from peft_lightning.methods import IA3LoRA as IA3LoRA
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
@@ -47,7 +48,7 @@ class TextClassifier(LightningModule):
     """A pretrained encoder with a classification head, fine-tuned by one method.
 
     Args:
-        method: How the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3, HeadOnly, or PEFT for any other.
+        method: How the encoder is adapted: FullFineTuning, LoRA, QLoRA, IA3, IA3LoRA, HeadOnly, or PEFT for any other.
         model_name_or_path: A hub id, a local folder, or `embedded` for the small backbone in the package.
         revision: Branch, tag or commit of a hub model.
         attn_implementation: How attention is computed; flash_attention_2 needs a GPU and the flash-attn package.

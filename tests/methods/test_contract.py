@@ -21,7 +21,7 @@ import peft_lightning.methods
 from peft_lightning.backbone.architectures import recompute_activations
 from peft_lightning.backbone.half_width import BackboneDtype, is_held_in_bfloat16
 from peft_lightning.backbone.loading import Backbone
-from peft_lightning.methods import IA3, PEFT, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
+from peft_lightning.methods import IA3, PEFT, FullFineTuning, HeadOnly, IA3LoRA, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import count_parameters, trainable_names
 from tests.methods.conftest import PRECISION
 from tests.methods.tiny_backbones import batch
@@ -29,7 +29,7 @@ from tests.methods.tiny_backbones import batch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-METHODS: list[type[Method]] = [FullFineTuning, LoRA, QLoRA, IA3, HeadOnly]
+METHODS: list[type[Method]] = [FullFineTuning, LoRA, QLoRA, IA3, IA3LoRA, HeadOnly]
 LABELS = torch.tensor([0, 1, 2, 1])
 DTYPES = get_args(BackboneDtype)
 # Wide enough for embeddings in four bits; the feed-forward is 48, there are two layers.
@@ -41,6 +41,7 @@ ADAPTERS = {
     "lora": 2 * 2 * 16 * 2 * WIDTH,
     "qlora": 2 * 3 * 8 * 2 * WIDTH,
     "ia3": 2 * (3 * WIDTH + 48),
+    "ia3_lora": 2 * 2 * 16 * 2 * WIDTH + 2 * (3 * WIDTH + 48),
     "head": 0,
 }
 
@@ -152,7 +153,7 @@ from peft_lightning.backbone.loading import Backbone
 from tests.methods.tiny_backbones import batch
 from peft_lightning.backbone.precision import compute_dtype
 folder, backbone, dtype, precision = sys.argv[1:]
-for name in ["FullFineTuning", "LoRA", "QLoRA", "IA3", "HeadOnly"]:
+for name in ["FullFineTuning", "LoRA", "QLoRA", "IA3", "IA3LoRA", "HeadOnly"]:
     torch.manual_seed(999)
     method = getattr(methods, name)()
     on = Backbone(backbone, dtype=dtype, compute_dtype=compute_dtype(precision))

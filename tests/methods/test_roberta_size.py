@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from peft_lightning.backbone.loading import Backbone
-from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, LoRA, Method, QLoRA
+from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, IA3LoRA, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import count_parameters
 
 HEAD = 592_130
@@ -39,9 +39,10 @@ def roberta_base(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
         (LoRA(r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["query", "value"]), 1_181_954, 589_824),
         (QLoRA(r=8, lora_alpha=32, lora_dropout=0.05, target_modules=["query", "key", "value"]), 1_034_498, 442_368),
         (IA3(), 656_642, 64_512),
+        (IA3LoRA(r=16), 1_246_466, 589_824 + 64_512),
         (HeadOnly(), HEAD, 0),
     ],
-    ids=["full", "lora", "qlora", "ia3", "head"],
+    ids=["full", "lora", "qlora", "ia3", "ia3_lora", "head"],
 )
 def test_published_counts(method: Method, trainable: int, adapter: int, roberta_base: Backbone) -> None:
     counts = count_parameters(method.adapt(method.load_backbone(roberta_base, num_labels=2)))
