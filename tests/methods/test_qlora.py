@@ -119,3 +119,10 @@ def test_a_method_that_cannot_use_quantised_layers_says_so(
 ) -> None:
     with pytest.raises(UserError, match=line):
         method.load_backbone(replace(tiny_backbone(), quantisation=Quantisation("int8")), num_labels=3)
+
+
+def test_layers_in_eight_bits_move_to_another_device_with_their_scales(tiny_backbone: GetBackbone) -> None:
+    model = replace(tiny_backbone(), quantisation=Quantisation("int8")).load(num_labels=3)
+    layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
+    model.to("meta")
+    assert {layer.weight.device.type, layer.state.CB.device.type, layer.state.SCB.device.type} == {"meta"}
