@@ -35,6 +35,8 @@ STYLE = {
     "path.simplify": False,
     "font.size": 12,
     "text.color": INK,
+    # Else two dollar signs in a recipe's name make mathematics of what is between them.
+    "text.parse_math": False,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
     "axes.labelcolor": FAINT,
