@@ -172,7 +172,7 @@ class RunRecord:
             schema = content.get("schema")
             if type(schema) is not int or schema not in READABLE:
                 raise UserError(
-                    f"{path} is a record of version {schema}; this version of peft-lightning reads"
+                    f"{path} is a record of version {str(schema)[:60]}; this version of peft-lightning reads"
                     f" versions {READABLE[0]} to {SCHEMA}"
                 )
             record = build(cls, _of_this_version(content))

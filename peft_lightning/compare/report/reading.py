@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,8 @@ def _beside(directory: Path, name: str | None, damaged: list[str]) -> Path | Non
 def _settings(path: Path, damaged: list[str]) -> Config | None:
     """Reads the resolved settings; returns None, and adds the reason to ``damaged``, if they are not those of a run."""
     if not path.is_file():
+        if os.path.lexists(path):
+            damaged.append(f"its settings are left out, {path} is no file")
         return None
     try:
         config = read_config(path)

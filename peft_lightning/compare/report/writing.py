@@ -81,11 +81,16 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         if not content and name == "report.html":
             content = bare_page(study.name, table, list(attempts.failed.values()))
         try:
-            # A text from a damaged file may hold half a character.
-            write_atomically(folder / name, content.encode(errors="backslashreplace"))
-            written.append(name)
+            if content:
+                # A text from a damaged file may hold half a character.
+                write_atomically(folder / name, content.encode(errors="backslashreplace"))
+                written.append(name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # that of an earlier report
         except CannotWrite as error:
             in_the_way.append(error)
+        except OSError as error:
+            in_the_way.append(CannotWrite.because(error, folder / name))
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows, attempts)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
