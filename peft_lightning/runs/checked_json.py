@@ -112,9 +112,11 @@ def checked(hint: Any, value: Any, name: str) -> Any:
         return value
     if isinstance(value, bool):  # which Python counts among the whole numbers
         return _refuse(value, name)
-    if hint is float and isinstance(value, int | float) and abs(value) <= MOST and math.isfinite(value):
+    if isinstance(value, int) and abs(value) > MOST:
+        return _refuse(value, name)
+    if hint is float and isinstance(value, int | float) and math.isfinite(value):
         return float(value)
-    if hint is int and isinstance(value, int) and abs(value) <= MOST:
+    if hint is int and isinstance(value, int):
         return value
     if hint is str and isinstance(value, str) and _is_text(value):
         return value

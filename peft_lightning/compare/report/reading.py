@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from peft_lightning.compare.execution.outcomes import FAILURE, newest_run
-from peft_lightning.compare.plan.folder_names import name_problem
+from peft_lightning.compare.plan.folder_names import name_problem, visible
 from peft_lightning.compare.plan.plan import PlannedRun, read_plan
 from peft_lightning.compare.report.joining import join, runs_below
 from peft_lightning.compare.report.study import Recipe, Run, State, Study
@@ -68,7 +68,7 @@ def _planned_run(planned: PlannedRun, folder: Path) -> Run:
         return run
     try:
         content = read_object(failure)
-        error = checked(str | None, content.get("error"), "error")
+        error = visible(checked(str | None, content.get("error"), "error") or "")
         return replace(run, state=_state(content.get("status")), error=error or None)
     except (OSError, ValueError):
         return replace(run, state="failed", error=f"{failure.name} is damaged")
@@ -100,7 +100,8 @@ def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
         except UserError as error:
             damaged.append(f"its answers are left out, {error}")
     history = _beside(directory, record.history, damaged)
-    return Run(record.seed, place, record.status, record.error, record, config, answers, history, tuple(damaged))
+    error = visible(record.error) if record.error is not None else None
+    return Run(record.seed, place, record.status, error, record, config, answers, history, tuple(damaged))
 
 
 def _beside(directory: Path, name: str | None, damaged: list[str]) -> Path | None:
