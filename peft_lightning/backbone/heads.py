@@ -74,11 +74,11 @@ def loading_notes(model: nn.Module) -> list[str]:
 
 def _past_of_head(model: PreTrainedModel) -> str:
     """Says what a stored head was trained for; empty where config.json does not tell."""
-    stated = model.config.architectures
+    stated: object = model.config.architectures
     architectures = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
     if architectures and not any("SequenceClassification" in name for name in architectures):
         return f"is that of {architectures[0]}"
-    names = [str(name) for name in model.config.id2label.values()]
+    names = [str(name) for name in (model.config.id2label or {}).values()]
     if all(name.startswith("LABEL_") for name in names):
         return ""
     return f"was trained for {', '.join(names)}"

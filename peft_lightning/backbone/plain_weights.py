@@ -126,7 +126,8 @@ def _how(quantised: object) -> str:
 
 def _adapter(name_or_path: str, revision: str | None) -> tuple[Path | None, bool]:
     """Returns the adapter's configuration, and whether a model's configuration lies beside it."""
-    from transformers.utils import cached_file, find_adapter_config_file
+    from transformers.utils.hub import cached_file
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     location = locate(name_or_path)
     if Path(location).is_dir():

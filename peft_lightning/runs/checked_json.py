@@ -11,7 +11,6 @@ import stat
 import types
 import typing
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -75,7 +74,7 @@ def build(cls: type[T], content: Mapping[str, Any]) -> T:
     Raises:
         ValueError: If the content is not of this dataclass.
     """
-    hints = _hints(cls)
+    hints = typing.get_type_hints(cls)
     if unknown := sorted(set(content) - set(hints)):
         raise ValueError(f"unknown keys {_shown.repr(unknown)}")
     needed = [field.name for field in dataclasses.fields(cls) if _needed(field)]  # type: ignore[arg-type]
@@ -161,8 +160,3 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _needed(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)

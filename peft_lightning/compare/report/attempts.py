@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from peft_lightning.compare.plan.folder_names import visible
 
@@ -24,18 +24,19 @@ class Attempts:
         self.failed: dict[str, str] = {}
         """A sentence on each part that could not be made, by the part's name."""
 
-    def made(self, name: str, what: str, make: Callable[[], T], instead: T) -> T:
+    def made(self, name: str, what: str, make: Callable[[], T], instead: Any) -> T:
         """Makes a part.
 
         Args:
             name: The part's name.
             what: The part in words, with its verb: ``The tests are``.
             make: Makes it.
-            instead: What to show in its place if that fails.
+            instead: What to show in its place if that fails; of the same kind, and mostly empty.
         """
         try:
             return make()
         except Exception as error:  # a library that draws or computes may raise anything for figures that are not ours
             reason = " ".join(visible(f"{type(error).__name__}: {error}").split()).rstrip(":. ")
             self.failed.setdefault(name, f"{what} left out: {reason}.")
-            return instead
+            replacement: T = instead
+            return replacement

@@ -100,8 +100,8 @@ def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
         except UserError as error:
             damaged.append(f"its answers are left out, {error}")
     history = _beside(directory, record.history, damaged)
-    error = visible(record.error) if record.error is not None else None
-    return Run(record.seed, place, record.status, error, record, config, answers, history, tuple(damaged))
+    why = visible(record.error) if record.error is not None else None
+    return Run(record.seed, place, record.status, why, record, config, answers, history, tuple(damaged))
 
 
 def _beside(directory: Path, name: str | None, damaged: list[str]) -> Path | None:
