@@ -125,7 +125,10 @@ def read_config(path: Path) -> Config:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path} is not a YAML file of settings: its brackets are nested too deeply") from error
+    # A date such as 2024-99-99, or a number of 5,000 digits, is a ValueError of Python's.
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path} is not a YAML file: {error}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error

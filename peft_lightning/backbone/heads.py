@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from peft_lightning.backbone.plain_weights import refuse_foreign_tensors
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def take_stock(model: PreTrainedModel, info: dict[str, Any], name_or_path: str, 
         notes: What has been done differently from what was asked so far, a sentence each.
 
     Raises:
-        UserError: The weights are those of another architecture.
+        UserError: The weights are those of another architecture, or not plain ones.
     """
+    refuse_foreign_tensors(info["unexpected_keys"], name_or_path)
     missing = set(info["missing_keys"])
     other_size = {key for key, *_ in info["mismatched_keys"]}
     head = _head(model)
@@ -45,6 +47,8 @@ def take_stock(model: PreTrainedModel, info: dict[str, Any], name_or_path: str, 
         notes.append(f"not in the checkpoint of {name_or_path}, so trained from scratch: {', '.join(new)}")
     if other_size - inside:
         notes.append(f"{name_or_path} holds a head for another number of classes: the head starts afresh")
+    if not any(_belongs(key, head) for key in missing | other_size) and (past := _past_of_head(model)):
+        notes.append(f"the head in the checkpoint of {name_or_path} {past}: training goes on from it")
     setattr(model, _NEWLY_INITIALISED, new)
     setattr(model, _LOADING_NOTES, notes)
 
@@ -76,6 +80,18 @@ def add_loading_note(model: nn.Module, note: str) -> None:
         note: A sentence.
     """
     setattr(model, _LOADING_NOTES, [*loading_notes(model), note])
+
+
+def _past_of_head(model: PreTrainedModel) -> str:
+    """Says what a stored head was trained for; empty where config.json does not tell."""
+    stated: object = model.config.architectures
+    architectures = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
+    if architectures and not any("SequenceClassification" in name for name in architectures):
+        return f"is that of {architectures[0]}"
+    names = [str(name) for name in (model.config.id2label or {}).values()]
+    if all(name.startswith("LABEL_") for name in names):
+        return ""
+    return f"was trained for {', '.join(names)}"
 
 
 def _head(model: PreTrainedModel) -> list[str]:

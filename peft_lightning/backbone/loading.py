@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -18,9 +18,10 @@ from peft_lightning.backbone.locations import (
     quiet_transformers,
     require_model_folder,
 )
+from peft_lightning.backbone.plain_weights import own_settings, refuse_adapter, refuse_other_forms
 from peft_lightning.backbone.quantised import Quantisation, load_quantised
 from peft_lightning.backbone.tokenizers import load_tokenizer
-from peft_lightning.backbone.weight_files import sha256_of_weights, weight_files
+from peft_lightning.backbone.weight_files import require_weights, sha256_of_weights
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,26 +99,46 @@ class Backbone:
             "model_type": config.model_type,
         }
 
+    def embeddings(self) -> int | None:
+        """Returns the number of tokens that the model has embeddings for; None if no model lies beside the tokenizer.
+
+        Raises:
+            UserError: The model's configuration cannot be read.
+        """
+        location = Path(locate(self.name_or_path))
+        if location.is_dir() and not (location / "config.json").is_file():
+            return None
+        size = getattr(self._config(), "vocab_size", None)
+        return size if isinstance(size, int) else None
+
     def _load(
         self, num_labels: int, quantization_config: QuantizationConfigMixin | None, device: str
     ) -> PreTrainedModel:
         from transformers import AutoModelForSequenceClassification
 
+        refuse_adapter(self.name_or_path, self.revision)
         config = self._config()
-        self._require_weights()
+        refuse_other_forms(config, self.name_or_path)
+        if Path(location := locate(self.name_or_path)).is_dir():
+            require_weights(Path(location), self.name_or_path)
         if not is_sequence_classifier(config):
             raise UserError(
                 f"{self.name_or_path} is a {config.model_type} model, which is no encoder for sequence "
                 "classification; choose one like roberta-base"
             )
-        attn_implementation, notes = choose_attention(config, self.attn_implementation)
-        arguments: dict[str, Any] = {"quantization_config": quantization_config} if quantization_config else {}
+        try:
+            attn_implementation, notes = choose_attention(config, self.attn_implementation)
+        except Exception as error:  # a size in the configuration that no layer can have
+            raise loading_error(self.name_or_path, self.revision, error) from error
+        arguments, more_notes = own_settings(config, self.name_or_path)
+        if quantization_config is not None:
+            arguments["quantization_config"] = quantization_config
         if quantization_config is not None or device != "cpu":
             arguments["device_map"] = {"": device}
         with quiet_transformers():
             try:
                 loaded, info = AutoModelForSequenceClassification.from_pretrained(
-                    locate(self.name_or_path),
+                    location,
                     revision=self.revision,
                     num_labels=num_labels,
                     attn_implementation=attn_implementation,
@@ -132,7 +153,7 @@ class Backbone:
             except Exception as error:
                 raise loading_error(self.name_or_path, self.revision, error) from error
         model = cast("PreTrainedModel", loaded)
-        take_stock(model, info, self.name_or_path, notes)
+        take_stock(model, info, self.name_or_path, [*notes, *more_notes])
         return model
 
     def _config(self) -> PretrainedConfig:
@@ -161,13 +182,3 @@ class Backbone:
         except Exception as error:
             raise loading_error(self.name_or_path, self.revision, error) from error
         return Path(str(config_file)).parent
-
-    def _require_weights(self) -> None:
-        location = Path(locate(self.name_or_path))
-        if not location.is_dir():
-            return
-        files = weight_files(location)
-        missing = [file.name for file in files if not file.is_file()]
-        if not files or missing:
-            what = missing[0] if missing else "model.safetensors or pytorch_model.bin"
-            raise UserError(f"{self.name_or_path} holds no weights: {what} is not there")

@@ -80,8 +80,6 @@ def require_model_folder(name_or_path: str) -> None:
     folder = Path(locate(name_or_path))
     if not folder.is_dir() or (folder / "config.json").is_file():
         return
-    if (folder / "adapter_config.json").is_file():
-        raise UserError(f"{name_or_path} is a PEFT adapter, not a model: name the folder of its backbone")
     raise UserError(f"{name_or_path} has no config.json: it is not the folder of a Hugging Face model")
 
 
@@ -112,6 +110,8 @@ def loading_error(name_or_path: str, revision: str | None, error: Exception) -> 
         return UserError(f"{name_or_path} is neither a local folder nor in the hub's cache, and {why}; ", *_OFFLINE_WAY)
     if "trust_remote_code" in str(error):
         return UserError(f"{name_or_path} comes with Python code of its own, which is never run; choose another model")
+    if "above report" in str(error):  # a table that transformers has logged, which nobody sees
+        return UserError(f"{name_or_path} cannot be loaded: its weights are not of the form that its config.json says")
     return UserError(f"{name_or_path} cannot be loaded: {first_line(error)}")
 
 

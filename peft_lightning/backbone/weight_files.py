@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from peft_lightning.errors import UserError
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _IN_ORDER_OF_PREFERENCE = (
     "model.safetensors",
@@ -15,6 +17,9 @@ _IN_ORDER_OF_PREFERENCE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# What others leave in a model's folder; transformers 5 reads weights from none of these.
+_OTHER_FORMATS = ("*.h5", "*.msgpack", "*.gguf", "*.onnx", "*.ckpt", "*.pt", "*.pth")
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -25,6 +30,9 @@ def weight_files(folder: Path) -> list[Path]:
 
     Returns:
         One file, or all shards in the order of their names; empty where there are no weights.
+
+    Raises:
+        UserError: The index of the shards is damaged.
     """
     for name in _IN_ORDER_OF_PREFERENCE:
         file = folder / name
@@ -32,9 +40,43 @@ def weight_files(folder: Path) -> list[Path]:
             continue
         if not name.endswith(".index.json"):
             return [file]
-        shards = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
-        return [folder / shard for shard in sorted(shards)]
+        try:
+            shards = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
+            return [folder / shard for shard in sorted(shards)]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(f"{file} is damaged and names no shards: restore it, or save the model again") from error
     return []
+
+
+def require_weights(folder: Path, name_or_path: str) -> None:
+    """Checks that a folder holds all files of a model's weights.
+
+    Args:
+        folder: The folder.
+        name_or_path: The backbone's name as the user wrote it.
+
+    Raises:
+        UserError: A file is missing, or stands for weights that were not fetched.
+    """
+    files = weight_files(folder)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        others = f" (nor are {len(missing) - 1} others of {len(files)})" if len(missing) > 1 else ""
+        raise UserError(
+            f"{name_or_path} holds no weights that are whole: {missing[0]} is not there{others}: fetch the model again"
+        )
+    if not files:
+        other = next((file.name for pattern in _OTHER_FORMATS for file in sorted(folder.glob(pattern))), None)
+        instead = f", and {other} is of another format: convert it, or fetch the model's safetensors" if other else ""
+        raise UserError(
+            f"{name_or_path} holds no weights: model.safetensors or pytorch_model.bin is not there{instead}"
+        )
+    for file in files:
+        with file.open("rb") as stream:
+            if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise UserError(
+                    f"{name_or_path} holds no weights: {file.name} only points to them; fetch them with git lfs pull"
+                )
 
 
 def sha256_of_weights(folder: Path) -> str | None:

@@ -37,12 +37,12 @@ settings for all runs follow by their name, as in fit: --data.n_train 400 --trai
 
 Ctrl-C stops it so that --resume goes on; so does a kill, which costs the steps since the last checkpoint. A run that
 fails, or runs out of memory, becomes a row that says so; --resume tries it again. Exit code: 0 if all runs finished,
-1 if some did not, 2 for a mistake that can be put right, 130 after Ctrl-C."""
+1 if some did not or a part of the report could not be made, 2 for a mistake that can be put right, 130 after Ctrl-C."""
 
 
 @mending(COMPARISON)
 def run(words: Sequence[str]) -> None:
-    """Runs the command, and exits with code 1 if a run did not finish.
+    """Runs the command, and exits with code 1 if a run did not finish, or the report is not whole.
 
     Args:
         words: The words after the command's name.

@@ -67,7 +67,8 @@ class Fit(Command):
         """Adds options for the recipe's name, the test after training and the live dashboard."""
         parser.add_argument(
             "--recipe",
-            type=str | None,
+            # With `str | None` a recipe called null, or ~, would be none.
+            type=str,
             default=None,
             help="What the record calls the recipe; the first file's name if not given.",
         )

@@ -4,6 +4,7 @@ report lightning_logs/compare/NAME
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +21,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(words: Sequence[str]) -> None:
-    """Runs the command.
+    """Runs the command, and exits with code 1 if a part of the report could not be made.
 
     Args:
         words: The words after ``report``.
@@ -32,7 +33,8 @@ def run(words: Sequence[str]) -> None:
         prog=f"{program()} report",
         description="Rebuilds the report of a comparison from its records alone: prints the table and the verdict,"
         " and writes table.md, results.csv and report.html into its folder.",
-        epilog=f"example: {program()} report lightning_logs/compare/mine --no_texts",
+        epilog=f"example: {program()} report lightning_logs/compare/mine --no_texts. Exit code: 0 if the report is"
+        " whole, 1 if a part of it could not be made and is left out, 2 for a mistake that can be put right.",
         allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, help="folder of the comparison, such as lightning_logs/compare/mine")
@@ -56,4 +58,6 @@ def run(words: Sequence[str]) -> None:
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
-    write_report(arguments.folder, arguments.others, texts=not arguments.no_texts and texts_allowed(arguments.folder))
+    texts = not arguments.no_texts and texts_allowed(arguments.folder)
+    if write_report(arguments.folder, arguments.others, texts):  # what is left out of it
+        sys.exit(1)

@@ -1,5 +1,6 @@
 """Carries out a comparison from its plan to its report: forecast, learning rates, runs; what is done is skipped."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Options:
 
     def resume(self, folder: Path) -> str:
         """Returns the command-line words that resume a comparison with the same executor and number of jobs."""
-        words = [f"--resume {folder}"]
+        words = [f"--resume {shlex.quote(str(folder))}"]
         words += [f"--jobs {self.jobs}"] if self.jobs > 1 else []
         words += [f"--executor {self.executor}"] if self.executor != DEFAULT else []
         return " ".join(words)
@@ -57,7 +58,7 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
         options: How to carry it out.
 
     Returns:
-        Whether all runs finished.
+        Whether all runs finished and the report is whole.
 
     Raises:
         UserError: If the user can put right what went wrong. A comparison that has not trained is removed then.
@@ -102,7 +103,7 @@ def go_on(folder: Path, options: Options) -> bool:
     """Goes on with a comparison where it was stopped, and tries again what failed.
 
     Returns:
-        Whether all runs finished.
+        Whether all runs finished and the report is whole.
 
     Raises:
         UserError: If the user can put right what went wrong.
@@ -130,8 +131,8 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
     say_tried_again(jobs)
     view = view_for("runs", forecast.run_s if forecast is not None else {}, len(pool.places))
     outcomes = run_jobs(jobs, pool, view)
-    report(folder, jobs, outcomes, options)
-    return all(outcome.finished for outcome in outcomes)
+    whole = report(folder, jobs, outcomes, options)
+    return whole and all(outcome.finished for outcome in outcomes)
 
 
 def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[FitJob]:
@@ -173,7 +174,7 @@ def _begun(folder: Path) -> bool:
     return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
-def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], options: Options) -> None:
+def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], options: Options) -> bool:
     """Writes the report, however few runs finished, and says how to try the others again.
 
     Args:
@@ -181,6 +182,9 @@ def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], optio
         jobs: Its jobs.
         outcomes: How each job ended, in the order of the jobs.
         options: How the comparison is carried out.
+
+    Returns:
+        Whether every part of the report could be made.
 
     Raises:
         UserError: If there is nothing to report, because all runs were refused before they began.
@@ -194,7 +198,8 @@ def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], optio
         )
     from peft_lightning.compare.report import write_report
 
-    write_report(folder, texts=texts_allowed(folder))
+    left_out = write_report(folder, texts=texts_allowed(folder))
     if failed:
         again = f"try them again with {options.resume(folder)}"
         print(f"{len(failed)} of {len(jobs)} runs did not finish; {again}", flush=True)
+    return not left_out

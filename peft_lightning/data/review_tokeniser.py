@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.token_cache import TokenCache
-from peft_lightning.data.tokenisation import check_tokenizer
 from peft_lightning.data.truncation import Truncation
+from peft_lightning.errors import UserError
 
 
 class ReviewTokeniser:
@@ -24,7 +24,7 @@ class ReviewTokeniser:
         cache_dir: Folder of the cached reviews; None for the user's cache folder.
 
     Raises:
-        UserError: If there is no such tokeniser, or its model does not take reviews of that length.
+        UserError: If there is no such tokeniser, it cannot be used, or its model does not take reviews of that length.
     """
 
     def __init__(
@@ -35,15 +35,20 @@ class ReviewTokeniser:
         truncation: Truncation,
         cache_dir: str | None,
     ) -> None:
-        from peft_lightning.backbone.loading import load_tokenizer
+        from peft_lightning.backbone.loading import Backbone
+        from peft_lightning.backbone.tokenizers import load_tokenizer, require_usable
 
         tokenizer = load_tokenizer(model_name_or_path, revision)
-        check_tokenizer(tokenizer, max_length)
+        embeddings = Backbone(model_name_or_path, revision).embeddings()
+        require_usable(tokenizer, max_length, embeddings)
         self.pad_token_id = int(tokenizer.pad_token_id)
         """The id of the padding token."""
         self._max_length = max_length
         self._truncation: Truncation = truncation
         self._cache = TokenCache(tokenizer, cache_dir)
+        self._tokenizer = tokenizer
+        self._model = model_name_or_path
+        self._embeddings = embeddings
 
     def tokenise(
         self, texts: Sequence[str], rows: NDArray[np.int64], labels: NDArray[Any] | None = None
@@ -59,8 +64,26 @@ class ReviewTokeniser:
             The n reviews as a dataset.
 
         Raises:
-            UserError: If ``cache_dir`` was set and cannot be written.
+            UserError: If ``cache_dir`` was set and cannot be written, a review makes no token, or one that the model
+                has no embedding for.
         """
-        tokens = self._cache.tokenise(texts, self._max_length, self._truncation)
+        from peft_lightning.backbone.locations import first_line
+        from peft_lightning.backbone.tokenizers import require_embeddings
+
+        try:
+            tokens = self._cache.tokenise(texts, self._max_length, self._truncation)
+        except Exception as error:
+            if type(error) is not Exception:  # what the tokenizers library raises
+                raise
+            raise UserError(f"the tokenizer of {self._model} cannot take the reviews: {first_line(error)}") from error
+        empty = (tokens.lengths == 0).nonzero().flatten()
+        if len(empty):
+            place = int(empty[0])
+            raise UserError(
+                f"the review in row {int(rows[place]) + 1} ({texts[place][:40]!r}) makes no token with the tokenizer of"
+                f" {self._model}: take the row out, or choose another model"
+            )
+        highest = int(tokens.input_ids.max()) if len(tokens) else 0
+        require_embeddings(self._tokenizer, highest, self._embeddings, self._model)
         targets = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), targets)

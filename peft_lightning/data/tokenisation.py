@@ -10,15 +10,12 @@ import numpy as np
 import torch
 
 from peft_lightning.data.truncation import Truncation, cut, surrounding
-from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Enough texts to keep the tokeniser's threads busy, few enough to hold their lists of ids in memory.
 _TEXTS_AT_ONCE = 1000
-# transformers sets model_max_length to 10**30 if the tokeniser does not state its model's limit.
-_NO_LIMIT = 10**6
 
 
 @dataclass(frozen=True)
@@ -77,30 +74,6 @@ def tokenise(
         torch.from_numpy(offsets),
         torch.tensor(full_lengths, dtype=torch.int32),
     )
-
-
-def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_length: int) -> None:
-    """Refuses a tokeniser that cannot pad, and a length that its model cannot take.
-
-    Args:
-        tokenizer: The model's tokeniser.
-        max_length: Number of tokens that a text is cut to.
-
-    Raises:
-        UserError: If the tokeniser has no padding token, or states a limit below ``max_length``.
-    """
-    if tokenizer.pad_token_id is None:
-        raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} has no pad token, so reviews cannot share a batch: "
-            "choose an encoder such as roberta-base"
-        )
-    limit = tokenizer.model_max_length
-    if max_length > limit and limit < _NO_LIMIT:
-        raise UserError(
-            f"max_length {max_length} is beyond the {limit} tokens that {tokenizer.name_or_path} takes: use ",
-            Setting("data.max_length", limit),
-            " or less",
-        )
 
 
 def tokenised_key(texts: Sequence[str], identity: str, max_length: int, truncation: Truncation = "head") -> str:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from peft_lightning.runs.checked_json import MOST
 from peft_lightning.task import Metric
 
 Points = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
 # Buckets of a thinned curve, two points of each: as many as the picture's pixels can show.
 BUCKETS = 800
+# Bytes of a history that are read together; one of a million points has some 30 MB.
+BLOCK = 2**22
 # The smoothed loss is the mean over this share of the points, and over at most this many points.
 SMOOTHED_SHARE, SMOOTHED_POINTS = 0.1, 501
 
@@ -39,15 +42,30 @@ class Curves:
 
         Returns:
             Whether there was a new point.
+
+        Raises:
+            OSError: If the history cannot be read.
+            ValueError: If a line holds what is no number, or is not UTF-8.
+            csv.Error: If a line is not CSV.
         """
         if not self._history.exists():
             return False
+        if not self._history.is_file():
+            raise ValueError("it is no file")
+        found = False
         with self._history.open("rb") as file:
             file.seek(self._offset)
-            appended = file.read()
-        end = appended.rfind(b"\n") + 1
-        self._offset += end
-        rows = [row for row in csv.reader(appended[:end].decode().splitlines()) if len(row) == 3]
+            rest = b""
+            while block := file.read(BLOCK):
+                lines, newline, rest = (rest + block).rpartition(b"\n")
+                if len(rest) > BLOCK:
+                    raise ValueError(f"a line has more than {BLOCK:,} bytes")
+                self._offset += len(lines) + len(newline)
+                found = self._add_rows(lines.decode()) or found
+        return found
+
+    def _add_rows(self, text: str) -> bool:
+        rows = [row for row in csv.reader(text.splitlines()) if len(row) == 3]
         known = [(row[1], row[0], row[2]) for row in rows if row[1] in self._names and row[0]]
         for name, step, value in known:
             self.add(name, int(step), float(value))
@@ -60,7 +78,12 @@ class Curves:
             name: The curve.
             step: The optimiser step.
             value: The value; one that is not finite cannot be drawn and is left out.
+
+        Raises:
+            ValueError: If the step does not fit into 64 bits.
         """
+        if abs(step) > MOST:
+            raise ValueError("a step has too many digits")
         if np.isfinite(value):
             steps, values = self._values.setdefault(name, (array("d"), array("d")))
             steps.append(step)

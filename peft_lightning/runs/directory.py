@@ -192,7 +192,7 @@ def _versions(runs: Path) -> list[tuple[int, Path]]:
     found = []
     for path in runs.glob("version_*"):
         number = path.name.removeprefix("version_")
-        if number.isdigit():
+        if number.isdecimal():
             found.append((int(number), path))
     return sorted(found, reverse=True)
 

@@ -57,7 +57,8 @@ def written_out(name: str, value: Any) -> Any:
         name: The setting's dotted name.
         value: Its value.
     """
-    return value if name not in WRITTEN_OUT else WRITTEN_OUT[name].get(value, value)
+    # Compared one by one: a file that is not ours may have a list here, which cannot be looked up.
+    return next((written for first, written in WRITTEN_OUT.get(name, {}).items() if value == first), value)
 
 
 def _is_first(name: str, value: object) -> bool:

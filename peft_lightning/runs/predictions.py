@@ -94,8 +94,10 @@ def read_answers(path: Path) -> Answers:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        if not path.is_file():
+            raise ValueError("it is no file")
+        table = pq.read_table(path, partitioning=None)
+        columns = {name: _numbers(name, table.column(name)) for name in table.column_names}
         state = {
             name: value.decode() if name == PROBLEM_TYPE else json.loads(value)
             for key, value in (table.schema.metadata or {}).items()
@@ -103,7 +105,21 @@ def read_answers(path: Path) -> Answers:
         }
         ids = columns["index"].astype(np.int64)
         task, labels, answers = task_named(problem_type_in(state)).from_columns(columns, state)
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, *_UNREADABLE) as error:
         reason = str(error).split("\n")[0][:150]
         raise UserError(f"cannot read {path} ({reason}): test the run again, or leave it out") from error
     return Answers(ids, labels, answers, task)
+
+
+# What a task raises for columns and a state that are not its own; a file may hold anything.
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+
+
+def _numbers(name: str, column: Any) -> npt.NDArray[Any]:
+    """Returns a column's finite numbers."""
+    if column.null_count:
+        raise ValueError(f"{name} has gaps")
+    values: npt.NDArray[Any] = column.to_numpy()
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(f"{name} holds what is no number")
+    return values

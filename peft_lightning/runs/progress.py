@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from peft_lightning.runs.checked_json import build, read_object
+
 # The environment variable that names the file; the process that starts a run sets it.
 VARIABLE = "PEFT_LIGHTNING_PROGRESS"
 
@@ -32,10 +34,10 @@ class Progress:
 
 
 def read_progress(path: Path) -> Progress | None:
-    """Reads the progress of a run; None as long as nothing is written."""
+    """Reads the progress of a run; None as long as nothing is written that can be read."""
     try:
-        return Progress(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return build(Progress, read_object(path))
+    except (OSError, ValueError):
         return None
 
 

@@ -2,16 +2,15 @@
 
 import dataclasses
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
 from peft_lightning.errors import UserError
+from peft_lightning.runs.checked_json import build, read_object
 from peft_lightning.runs.files import write_atomically
-from peft_lightning.task import FIRST
+from peft_lightning.task import FIRST, task_named
 
 SCHEMA = 4
 # Fields that older records lack get their defaults; fields that they spell otherwise are converted.
@@ -169,15 +168,21 @@ class RunRecord:
             UserError: If the file is not a record of a readable version.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.get("schema") not in READABLE:
+            content = read_object(path)
+            schema = content.get("schema")
+            if type(schema) is not int or schema not in READABLE:
                 raise UserError(
-                    f"{path} is a record of version {content.get('schema')}; this version of peft-lightning reads"
+                    f"{path} is a record of version {str(schema)[:60]}; this version of peft-lightning reads"
                     f" versions {READABLE[0]} to {SCHEMA}"
                 )
-            return _from_json(cls, _of_this_version(content))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            record = build(cls, _of_this_version(content))
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} is not a run record ({error}); delete it or restore the run") from error
+        try:
+            task_named(record.problem_type)
+        except UserError as error:
+            raise UserError(f"{path}: ", *error.args) from error
+        return record
 
 
 # Fields of the engine before version 4, outside any section, and their names in the section ``engine``.
@@ -187,7 +192,6 @@ _FLAT_ENGINE = {
     "unpadded_attention": "unpadded_attention",
     "cudnn_attention": "cudnn_attention",
 }
-T = TypeVar("T")
 
 
 def _of_this_version(content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -197,30 +201,3 @@ def _of_this_version(content: Mapping[str, Any]) -> Mapping[str, Any]:
     engine = {name: content[key] for key, name in _FLAT_ENGINE.items() if key in content}
     kept = {key: value for key, value in content.items() if key not in _FLAT_ENGINE}
     return kept | {"schema": SCHEMA, "engine": engine}
-
-
-def _from_json(cls: type[T], content: Mapping[str, Any]) -> T:
-    """Builds a dataclass and those nested in it from JSON; refuses unknown keys and types."""
-    hints = typing.get_type_hints(cls)
-    unknown = set(content) - set(hints)
-    if unknown:
-        raise ValueError(f"unknown keys {sorted(unknown)}")
-    return cls(**{key: _checked(hints[key], value, key) for key, value in content.items()})
-
-
-def _checked(hint: Any, value: Any, key: str) -> Any:
-    options = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
-            return _from_json(option, value)
-        if typing.get_origin(option) is Literal:
-            if value in get_args(option):
-                return value
-        elif typing.get_origin(option) in (list, dict):
-            if isinstance(value, typing.get_origin(option)):
-                return value
-        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        elif isinstance(value, option) and isinstance(value, bool) == (option is bool):
-            return value
-    raise ValueError(f"{key} is {value!r}")

@@ -1,6 +1,7 @@
 """The summary row of a run: method, trainable parameters, peak GPU memory, train time, and test metric."""
 
 from peft_lightning.runs.durations import duration
+from peft_lightning.runs.markdown import escaped
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import task_named
 
@@ -36,5 +37,5 @@ def as_text(record: RunRecord) -> str:
 def as_markdown(record: RunRecord) -> str:
     """Formats the row as a Markdown table, for TensorBoard's text panel."""
     titles = headers(record)
-    lines = (titles, ("---",) * len(titles), cells(record))
+    lines = (titles, ("---",) * len(titles), tuple(map(escaped, cells(record))))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

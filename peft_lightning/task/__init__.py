@@ -43,7 +43,7 @@ def task_named(problem_type: str) -> type[Task]:
     """
     if problem_type not in TASKS:
         raise UserError(
-            f"problem_type {problem_type} is not known to this version of peft-lightning (it knows"
+            f"problem_type {problem_type[:60]} is not known to this version of peft-lightning (it knows"
             f" {', '.join(TASKS)}): use the version that made the run"
         )
     return TASKS[problem_type]

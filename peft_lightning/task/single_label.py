@@ -141,6 +141,8 @@ class SingleLabel(Task):
             raise ValueError(f"no answers to {classes} classes")
         probabilities = np.stack([columns[f"probability_{number}"] for number in range(classes)], axis=1)
         names = state.get("class_names")
+        if names and (not isinstance(names, list) or len(names) != classes):
+            raise ValueError(f"no names of {classes} classes")
         task = cls(tuple(map(str, names))) if names else cls(tuple(_unnamed(n) for n in range(classes)), named=False)
         return task, labels, probabilities
 

@@ -3,11 +3,9 @@ import random
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
-from peft_lightning.data.tokenisation import check_tokenizer, tokenise, tokenised_key, tokenizer_identity
-from peft_lightning.errors import UserError
+from peft_lightning.data.tokenisation import tokenise, tokenised_key, tokenizer_identity
 
 TEXTS = ["the film was good", "a", "never " * 50, "the plot is dull and slow"]
 
@@ -72,18 +70,3 @@ def test_the_key_tells_apart_what_changes_the_ids_and_nothing_else(tokenizer: An
         tokenised_key(TEXTS, tokenizer_identity(again), 12),
     ]
     assert len({key, *others}) == 5
-
-
-def test_a_length_beyond_the_model_is_refused(tokenizer: Any) -> None:
-    check_tokenizer(tokenizer, 64)
-    with pytest.raises(UserError, match=r"max_length 65 is beyond the 64 tokens .* use max_length=64 or less"):
-        check_tokenizer(tokenizer, 65)
-
-
-def test_a_tokenizer_that_cannot_pad_is_refused(tokenizer_folder: str) -> None:
-    from peft_lightning.backbone.loading import load_tokenizer
-
-    tokenizer = load_tokenizer(tokenizer_folder)
-    tokenizer.pad_token = None
-    with pytest.raises(UserError, match="has no pad token"):
-        check_tokenizer(tokenizer, 16)

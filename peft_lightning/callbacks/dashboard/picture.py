@@ -23,6 +23,7 @@ TRAIN, VALIDATION, RATE, PEAK, HELD = "#0b62c4", "#d1570c", "#3d7a36", "#8a3ffc"
 STYLE = {
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a run's name may have dollar signs in it
     "axes.edgecolor": "#d0d7de",
     "axes.labelcolor": FAINT,
     "axes.titlelocation": "left",

@@ -97,8 +97,8 @@ class LiveTable:
             table.add_column(heading, justify="right", vertical="bottom")
         for row in rows:
             table.add_row(
-                row.job.label,
-                row.job.what,
+                Text(row.job.label),  # a str would be read as markup
+                Text(row.job.what),
                 Text(row_words.status(row), style=STYLES.get(row.status, "cyan")),
                 ProgressBar(total=1.0, completed=row.share, width=8),
                 *(words(row) for words in (row_words.steps, row_words.train_time, row_words.metric, row_words.peak)),

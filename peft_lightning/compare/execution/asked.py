@@ -6,6 +6,7 @@ from typing import Any
 
 from peft_lightning.compare.execution.outcomes import newest_run
 from peft_lightning.compare.plan.overrides import value_of
+from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_config
 from peft_lightning.runs.identity import WATCHING
 
@@ -21,15 +22,16 @@ def unlike_asked(settings: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
         folder: Its folder.
 
     Returns:
-        The dotted names of the settings that differ; none where there is no run.
-
-    Raises:
-        UserError: If the run's configuration cannot be read.
+        The dotted names of the settings that differ; none where there is no run, or its settings cannot be read.
     """
     run = newest_run(folder)
     if run is None or not (run / "config.yaml").is_file():
         return ()
-    return tuple(_differing(settings, read_config(run / "config.yaml")))
+    try:
+        trained = read_config(run / "config.yaml")
+    except UserError:  # the report says that they are left out
+        return ()
+    return tuple(_differing(settings, trained))
 
 
 def _differing(wanted: Mapping[str, Any], trained: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

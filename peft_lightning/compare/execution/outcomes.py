@@ -54,7 +54,7 @@ class Outcome:
 def newest_run(folder: Path) -> Path | None:
     """Returns the newest run directory with a record below a job's folder; None if there is none."""
     found = [path.parent for path in folder.glob("lightning_logs/*/version_*/results.json")]
-    numbered = [(int(number), path) for path in found if (number := path.name.removeprefix("version_")).isdigit()]
+    numbered = [(int(number), path) for path in found if (number := path.name.removeprefix("version_")).isdecimal()]
     return max(numbered)[1] if numbered else None
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from peft_lightning.compare.plan.folder_names import LONGEST_SHOWN, formula_problem, name_problem, visible
 from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
 from peft_lightning.compare.plan.recipe_labels import recipe_labels
@@ -48,7 +49,14 @@ def build_plan(
     check_same_reviews({name: override(content, overridden) for name, content in zip(recipes, settings, strict=True)})
     # A value that YAML has and JSON has not, such as a date, becomes a text, as it does for `fit`.
     plain = [json.loads(json.dumps(content, default=str)) for content in settings]
-    planned = map(PlannedRecipe, recipe_labels(files), map(str, recipes), plain)
+    labels = recipe_labels(files)
+    for name, label in zip(recipes, labels, strict=True):
+        if (problem := name_problem(label) or formula_problem(label)) is not None:
+            called = visible(label) if len(label) <= LONGEST_SHOWN else f"{visible(label[:LONGEST_SHOWN])}…"
+            raise UserError(
+                f"{visible(name)} would be called {called} in the comparison, which {problem}: rename the file"
+            )
+    planned = map(PlannedRecipe, labels, map(str, recipes), plain)
     return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()))
 
 

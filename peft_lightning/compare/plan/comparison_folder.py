@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from peft_lightning.compare.plan.folder_names import LONGEST_SHOWN, name_problem
 from peft_lightning.compare.plan.plan import FILE
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, write_atomically
@@ -25,8 +26,11 @@ def new_folder(name: str | None, root: Path = ROOT) -> Path:
     Raises:
         UserError: If the name cannot be a folder's, or the folder cannot be made.
     """
-    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
-        raise UserError(f"--name {name!r} is no name for a folder: say --name mine, which makes {root}/mine")
+    if name is not None and (problem := name_problem(name)) is not None:
+        shown = repr(name) if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]!r}…"
+        raise UserError(
+            f"--name {shown} is no name for a folder, it {problem}: say --name mine, which makes {root}/mine"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         if name is not None:

@@ -5,14 +5,15 @@ recipe that is edited or deleted while the comparison runs changes nothing, and 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from peft_lightning.compare.plan.folder_names import name_problem
 from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, merge, method_of, recipe_name
+from peft_lightning.runs.checked_json import build, checked, read_object, schema_of
 from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 3
@@ -130,48 +131,43 @@ def read_plan(folder: Path) -> Plan:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] not in (WORDS_SCHEMA, SCHEMA):
+        content = read_object(path)
+        if (schema := schema_of(content)) not in (WORDS_SCHEMA, SCHEMA):
             raise UserError(
-                f"{path} is a plan of version {content['schema']}; this version of peft-lightning reads versions"
+                f"{path} is a plan of version {schema}; this version of peft-lightning reads versions"
                 f" {WORDS_SCHEMA} and {SCHEMA}: use the one that began the comparison"
             )
-        planned = tuple(_recipe(recipe) for recipe in _listed(content, "recipes", dict))
-        seeds, overlays = _listed(content, "seeds", int), _listed(content, "overlays", str)
-        return Plan(planned, tuple(overlays), tuple(seeds), _overrides(content), _directory(content))
+        return _built(content, folder)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{folder} holds no comparison ({FILE}): name the folder of one") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it, or begin a new comparison") from error
 
 
-def _recipe(content: dict[str, Any]) -> PlannedRecipe:
-    recipe = PlannedRecipe(**content)
-    if not all(isinstance(content[key], str) for key in ("label", "path")) or not method_of(recipe.settings):
-        raise ValueError(f"no recipe: {content['label']!r}")
-    return recipe
+_KEYS = tuple(field.name for field in fields(Plan))
 
 
-def _listed(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    value = content[key]
-    if not isinstance(value, list) or not all(type(item) is kind for item in value):
-        raise ValueError(f"{key} is {value!r}")
-    if not value and key in ("recipes", "seeds"):
-        raise ValueError(f"{key} is empty")
-    return value
-
-
-def _overrides(content: Mapping[str, Any]) -> Config:
+def _built(content: dict[str, Any], folder: Path) -> Plan:
     if content["schema"] == WORDS_SCHEMA:
-        return read_overrides(_listed(content, "overrides", str))
-    value = content["overrides"]
-    if not isinstance(value, dict):
-        raise TypeError(f"overrides is {value!r}")
-    return value
+        content["overrides"] = read_overrides(checked(list[str], content.get("overrides"), "overrides"))
+    plan = build(Plan, {key: value for key, value in content.items() if key in _KEYS})
+    _check(plan)
+    plan.runs(folder)  # an override that fits no recipe shows here
+    return plan
 
 
-def _directory(content: Mapping[str, Any]) -> str | None:
-    value = content.get("directory")
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"directory is {value!r}")
-    return value
+def _check(plan: Plan) -> None:
+    """Refuses what no comparison has: no recipe or seed, a recipe without a method or with another's label."""
+    for name in ("recipes", "seeds"):
+        if not getattr(plan, name):
+            raise ValueError(f"{name} is empty")
+    for seed in plan.seeds:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed {seed} is not from 0 to {2**32 - 1}")
+    for recipe in plan.recipes:
+        if (problem := name_problem(recipe.label)) is not None:
+            raise ValueError(f"a recipe's label {recipe.label[:60]!r} {problem}")
+        if not method_of(recipe.settings):
+            raise ValueError(f"no recipe: {recipe.label!r}")
+    if len({recipe.label for recipe in plan.recipes}) < len(plan.recipes):
+        raise ValueError("two recipes have the same label")

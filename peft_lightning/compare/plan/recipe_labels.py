@@ -1,5 +1,6 @@
 """Short unique names for recipes, whose files may have the same stem."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,4 +28,19 @@ def recipe_labels(files: Sequence[Path]) -> list[str]:
             break
         depths = deeper
     # Even whole paths can give the same name: a/b.yaml and a/b.yml, or a-b/c.yaml and a/b-c.yaml.
-    return [label if counts[label] == 1 else f"{label}-{number + 1}" for number, label in enumerate(labels)]
+    unique = [label if counts[label] == 1 else f"{label}-{number + 1}" for number, label in enumerate(labels)]
+    # On many file systems LoRA and lora are one folder, and so are two spellings of the same accent.
+    folders = Counter(map(_as_folder, unique))
+    return [
+        label if folders[_as_folder(label)] == 1 or label == _first(unique, label) else f"{label}-{number + 1}"
+        for number, label in enumerate(unique)
+    ]
+
+
+def _as_folder(label: str) -> str:
+    return unicodedata.normalize("NFC", label).casefold()
+
+
+def _first(labels: Sequence[str], label: str) -> str:
+    """Returns the first of the labels that may be the same folder as this one."""
+    return next(other for other in labels if _as_folder(other) == _as_folder(label))

@@ -108,6 +108,12 @@ def find(study: Study) -> Findings:
     )
 
 
+def without_statistics(study: Study) -> Findings:
+    """Returns findings without any that are computed from answers, for a report whose statistics failed."""
+    counted = {recipe.label: _counted(recipe, (), study.task.headline) for recipe in study.recipes}
+    return Findings(None, {}, {}, {}, counted, (), _partial(study))
+
+
 def _of_the_same_reviews(tested: Sequence[Tested]) -> list[Tested]:
     """Returns the largest group of runs that were tested on the same reviews; of groups of one size the first."""
     groups: list[list[Tested]] = []

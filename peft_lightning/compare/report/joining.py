@@ -7,6 +7,7 @@ from pathlib import Path
 
 from peft_lightning.compare.execution.outcomes import newest_run
 from peft_lightning.compare.fairness.settings import unequal_settings
+from peft_lightning.compare.plan.folder_names import visible
 from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.compare.report.study import STATES, Recipe, Run
 from peft_lightning.errors import UserError
@@ -73,7 +74,7 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
         return
     taken = {recipe.label for recipe in recipes}
     name = run.record.recipe if run.record.recipe != "none" else run.record.method
-    name = name.replace("/", "-")
+    name = visible(name.replace("/", "-")) or "unnamed"
     label = name if name not in taken else f"{name} ({run.place})"
     number = 2
     while label in taken:
@@ -83,4 +84,4 @@ def join(recipes: list[Recipe], run: Run, notes: list[str]) -> None:
 
 def _newest_first(run: Path) -> tuple[str, int, str]:
     number = run.name.removeprefix("version_")
-    return str(run.parent), -int(number) if number.isdigit() else 0, run.name
+    return str(run.parent), -int(number) if number.isdecimal() else 0, run.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from peft_lightning import __version__
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.plan.overrides import as_flags
 from peft_lightning.compare.report import figure_words as words
+from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.findings import Findings, first_record
 from peft_lightning.compare.report.hiding import Hiding
@@ -20,7 +22,7 @@ from peft_lightning.compare.report.sections import answers, pairwise_tests, pict
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.study import STATES, Study
 from peft_lightning.compare.report.summary_table import columns, legend
-from peft_lightning.compare.report.surroundings import describe_surroundings
+from peft_lightning.compare.report.surroundings import Surrounding, describe_surroundings
 from peft_lightning.task import Metric
 
 if TYPE_CHECKING:
@@ -46,9 +48,15 @@ def _headings(metric: Metric) -> tuple[tuple[str, str], ...]:
 
 
 def render_page(
-    study: Study, findings: Findings, rows: Sequence[Figures], verdict: Sequence[str], texts: Texts | str, hide: Hiding
+    study: Study,
+    findings: Findings,
+    rows: Sequence[Figures],
+    verdict: Sequence[str],
+    texts: Texts | str,
+    hide: Hiding,
+    attempts: Attempts,
 ) -> str:
-    """Renders the page.
+    """Renders the page; a section that cannot be made says so in its place.
 
     Args:
         study: The runs.
@@ -57,6 +65,7 @@ def render_page(
         verdict: The result of the tests, in sentences.
         texts: Texts of disputed reviews, or a sentence that says why there are none.
         hide: Changes texts and settings that may contain paths of this machine.
+        attempts: Makes the sections, and keeps which of them failed.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -73,27 +82,65 @@ def render_page(
     labelled = findings.task
     if (labelled is None or not labelled.label_names) and not isinstance(texts, str):
         labelled = texts.task
-    described = describe_surroundings(study, hide)
-    pairs = len(findings.statistics.differences) if findings.statistics is not None else 0
-    tuning = describe_tuning(study)
-    curves, damaged_curves = pictures.curves(study)
-    confusions = answers.confusions(study, findings, labelled)
+    made = attempts.made
+    described: tuple[Surrounding, ...] = made(
+        "environment", "The environment is", lambda: describe_surroundings(study, hide), ()
+    )
+    fairness = made(
+        "fairness",
+        "What differs beyond the method is",
+        lambda: describe_fairness(study, described, hide),
+        {"surroundings": [], "rows": [], "shared": "", "tried": "", "loud": "", "headline": ""},
+    )
+    pairs = len(findings.statistics.differences) if findings.statistics is not None and verdict else 0
+    tuning = made("tuning", "The learning rates tried are", lambda: describe_tuning(study), None)
+    curves, damaged_curves = made("curves", "The learning curves are", lambda: pictures.curves(study), ([], []))
+    headline = made(
+        metric.slug, f"The picture of the {metric.name} is", lambda: pictures.headlines(findings, rows, metric), None
+    )
+    tradeoffs = made(
+        "costs",
+        "The pictures of the cost are",
+        lambda: pictures.tradeoffs(rows, metric),
+        {"tradeoffs": [], "no_tradeoffs": []},
+    )
+    memory = made("memory", "The parts of the memory are", lambda: pictures.memory(rows), None)
+    tests = made(
+        "tests",
+        "The tests are",
+        lambda: pairwise_tests.describe_tests(findings, metric),
+        {"pairs": [], "no_tests": "", "test_reviews": ""},
+    )
+    confusions = made(
+        "confusion", "The confusion of classes is", lambda: answers.confusions(study, findings, labelled), []
+    )
+    disputed = made(
+        "disagreements",
+        "The reviews on which recipes disagree are",
+        lambda: answers.disputed(findings, labelled, texts),
+        None,
+    )
+    recipes = made("recipes", "The recipes' settings are", lambda: _recipes(study, hide), ([], []))
+    recommendations = made(
+        "recommendations", "The recommendations are", lambda: recommend(rows, findings.statistics, metric), ()
+    )
     # A section that has no meaning for the task is left out. If there are no answers at all, the section says so.
     unused = {"tuning"} if tuning is None else set()
     if findings.confusions and not confusions:
         unused.add("confusion")
     if any(not seed.right_or_wrong for seeds in findings.answers.values() for seed in seeds):
         unused.add("disagreements")
+    unused -= set(attempts.failed)
     content: dict[str, Any] = {
         "title": study.name,
         "css": Markup(css.strip()),
-        "introduction": _introduction(study, hide),
+        "introduction": made("introduction", "The introduction is", lambda: _introduction(study, hide), []),
         "contents": [(id, heading) for id, heading in _headings(metric) if id not in unused],
         "unused": unused,
         "metric": metric,
         "partial": findings.partial,
         "everything_finished": not study.unfinished,
-        "recommendations": recommend(rows, findings.statistics, metric),
+        "recommendations": recommendations,
         "verdict": verdict[: len(verdict) - pairs],
         "verdict_pairs": verdict[len(verdict) - pairs :],
         "left_out": findings.left_out,
@@ -104,29 +151,23 @@ def render_page(
             {"recipe": recipe.label, "seed": run.seed, "state": STATES[run.state], "error": hide.text(run.error or "")}
             for recipe, run in study.unfinished
         ],
-        "fairness": describe_fairness(study, described, hide),
-        "headline": pictures.headlines(findings, rows, metric),
-        **pictures.tradeoffs(rows, metric),
+        "fairness": fairness,
+        "headline": headline,
+        **tradeoffs,
         "curves": curves,
         "damaged_curves": [hide.text(sentence) for sentence in damaged_curves],
-        "memory": pictures.memory(rows),
-        **pairwise_tests.describe_tests(findings, metric),
+        "memory": memory,
+        **tests,
         "confusions": confusions,
-        "disputed": answers.disputed(findings, labelled, texts),
+        "disputed": disputed,
         "tuning": tuning,
         "environment": [
             (surrounding.name, [_had(value, labels, len(surrounding.values)) for value, labels in surrounding.values])
             for surrounding in described
         ],
-        "commands": _commands(study, hide),
-        "recipes": [
-            {
-                "label": recipe.label,
-                "origin": hide.value(recipe.origin),
-                "settings": yaml.safe_dump(hide.value(recipe.settings), sort_keys=False, allow_unicode=True),
-            }
-            for recipe in study.recipes
-        ],
+        "commands": recipes[0],
+        "recipes": recipes[1],
+        "failed": attempts.failed,
         "notes": [hide.text(note) for note in study.notes],
         "version": __version__,
         "run_count": "1 run" if len(study.runs) == 1 else f"{len(study.runs)} runs",
@@ -134,6 +175,31 @@ def render_page(
     page: str = environment.get_template("report.html").render(content)
     # Spaces at the ends of lines come from the template and are removed.
     return "\n".join(line.rstrip() for line in page.split("\n")).strip() + "\n"
+
+
+def bare_page(title: str, table: str, sentences: Sequence[str]) -> str:
+    """Returns a page with the table alone, for a report whose page could not be rendered.
+
+    Args:
+        title: The comparison's name.
+        table: The table in Markdown.
+        sentences: What is left out, and why.
+    """
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in sentences)
+    head = f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
+    return f"{head}<body>\n<h1>{escape(title)}</h1>\n{paragraphs}<pre>{escape(table)}</pre>\n</body>\n</html>\n"
+
+
+def _recipes(study: Study, hide: Hiding) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """Returns what was given to all recipes, and the settings of each."""
+    return _commands(study, hide), [
+        {
+            "label": recipe.label,
+            "origin": hide.value(recipe.origin),
+            "settings": yaml.safe_dump(hide.value(recipe.settings), sort_keys=False, allow_unicode=True),
+        }
+        for recipe in study.recipes
+    ]
 
 
 def _introduction(study: Study, hide: Hiding) -> list[str]:

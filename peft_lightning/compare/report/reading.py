@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from peft_lightning.compare.execution.outcomes import FAILURE, newest_run
+from peft_lightning.compare.plan.folder_names import name_problem, visible
 from peft_lightning.compare.plan.plan import PlannedRun, read_plan
 from peft_lightning.compare.report.joining import join, runs_below
 from peft_lightning.compare.report.study import Recipe, Run, State, Study
 from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, read_config
+from peft_lightning.runs.checked_json import checked, read_object
 from peft_lightning.runs.predictions import read_answers
 from peft_lightning.runs.record import RunRecord, Status
 
@@ -65,11 +67,15 @@ def _planned_run(planned: PlannedRun, folder: Path) -> Run:
     if run.state == "finished" or not failure.is_file():
         return run
     try:
-        content = json.loads(failure.read_text(encoding="utf-8"))
-        state: State = content["status"] if content["status"] in get_args(Status) else "failed"
-        return replace(run, state=state, error=str(content.get("error") or "") or None)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        content = read_object(failure)
+        error = visible(checked(str | None, content.get("error"), "error") or "")
+        return replace(run, state=_state(content.get("status")), error=error or None)
+    except (OSError, ValueError):
         return replace(run, state="failed", error=f"{failure.name} is damaged")
+
+
+def _state(status: object) -> State:
+    return next((state for state in get_args(Status) if state == status), "failed")
 
 
 def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
@@ -87,18 +93,32 @@ def read_run(directory: Path, place: str, seed: int | None = None) -> Run:
     damaged: list[str] = []
     config = _settings(directory / "config.yaml", damaged)
     answers = None
-    if record.status == "finished" and record.predictions:
+    predictions = _beside(directory, record.predictions, damaged)
+    if record.status == "finished" and predictions is not None:
         try:
-            answers = read_answers(directory / record.predictions)
+            answers = read_answers(predictions)
         except UserError as error:
             damaged.append(f"its answers are left out, {error}")
-    history = directory / record.history if record.history else None
-    return Run(record.seed, place, record.status, record.error, record, config, answers, history, tuple(damaged))
+    history = _beside(directory, record.history, damaged)
+    why = visible(record.error) if record.error is not None else None
+    return Run(record.seed, place, record.status, why, record, config, answers, history, tuple(damaged))
+
+
+def _beside(directory: Path, name: str | None, damaged: list[str]) -> Path | None:
+    """Returns the file that a record names; None, and the reason in ``damaged``, if it is not one of the run's own."""
+    if not name:
+        return None
+    if name_problem(name) is None:
+        return directory / name
+    damaged.append(f"{name[:60]!r}, which its record names, is left out: it is no file of the run")
+    return None
 
 
 def _settings(path: Path, damaged: list[str]) -> Config | None:
     """Reads the resolved settings; returns None, and adds the reason to ``damaged``, if they are not those of a run."""
     if not path.is_file():
+        if os.path.lexists(path):
+            damaged.append(f"its settings are left out, {path} is no file")
         return None
     try:
         config = read_config(path)

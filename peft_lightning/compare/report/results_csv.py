@@ -1,10 +1,14 @@
-"""``results.csv``: a row for each run, in plain numbers; a figure that was not measured is empty."""
+"""``results.csv``: a row for each run, in plain numbers; a figure that was not measured is empty.
+
+A text that begins as a formula does, such as an error about ``--data.n_train``, has an apostrophe before it.
+"""
 
 import csv
 import dataclasses
 import io
 from collections.abc import Sequence
 
+from peft_lightning.compare.plan.folder_names import FORMULAS
 from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import SECTIONS
@@ -61,5 +65,10 @@ def _written(rows: Sequence[dict[str, object]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Puts an apostrophe before a text that a spreadsheet would run as a formula; numbers stay as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith((*FORMULAS, "\t", "\r")) else value

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.plan.folder_names import visible
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.runs.durations import duration
+from peft_lightning.runs.markdown import escaped
 from peft_lightning.task import Metric, Task
 
 Cell = Callable[[Figures], str]
@@ -146,12 +148,6 @@ def as_markdown(rows: Sequence[Figures], task: type[Task]) -> str:
     lines = [
         [title for title, _ in plain],
         ["---", *("---:" if title != "seeds done" else "---" for title, _ in plain[1:])],
-        *([_escaped(cell(row)) for _, cell in plain] for row in rows),
+        *([escaped(visible(cell(row))) for _, cell in plain] for row in rows),
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    for special in "\\|<`*_[":
-        text = text.replace(special, f"\\{special}")
-    return text

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from peft_lightning.compare.plan.folder_names import visible
 from peft_lightning.compare.report.figure_words import DASH
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.ranking import Recommendation
@@ -40,14 +41,15 @@ def print_report(
     console.print()
     for found in recommendations:
         answer = f"{found.answer}, {found.figure}. {found.reason}".rstrip() if found.answer else found.reason
-        console.print(Text.assemble((f"{found.question}: ", "bold"), answer))
+        console.print(Text.assemble((f"{found.question}: ", "bold"), visible(answer)))
     console.print()
     for sentence in sentences:
-        console.print(Text(sentence))
+        console.print(Text(visible(sentence)))
 
 
 def _lines(first: str, second: str) -> Text:
-    return Text.assemble(first, ("\n" + second, "dim")) if second else Text(first)
+    first = visible(first)
+    return Text.assemble(first, ("\n" + visible(second), "dim")) if second else Text(first)
 
 
 def _fitting(every: Sequence[Column], rows: Sequence[Figures], width: int) -> tuple[list[Column], list[Column]]:

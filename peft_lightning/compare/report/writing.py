@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.figures import Figures, summarise
-from peft_lightning.compare.report.findings import Findings, find
+from peft_lightning.compare.report.findings import Findings, find, without_statistics
 from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
-from peft_lightning.compare.report.page import render_page
+from peft_lightning.compare.report.page import bare_page, render_page
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.results_csv import as_csv
@@ -30,10 +31,11 @@ WRITE_AGAIN = Mend(
 )
 
 
-def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) -> None:
+def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) -> tuple[str, ...]:
     """Prints the table and the verdict, and writes ``table.md``, ``results.csv`` and ``report.html``.
 
-    The report is made only from what the runs left on disk: the same records make the same bytes.
+    The report is made only from what the runs left on disk: the same records make the same bytes. A part of it that
+    cannot be made is left out and named; so is a file that cannot be written, once the others are.
 
     Args:
         folder: The comparison's folder, which gets the files.
@@ -41,45 +43,82 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         texts: Whether the page shows the texts of reviews on which recipes disagree. Without them the data source is
             not opened, and the files name no folders of this machine.
 
+    Returns:
+        A sentence on each part that could not be made.
+
     Raises:
         UserError: If a folder holds no comparison or no run, or cannot be written.
     """
     from rich.console import Console
+    from rich.text import Text
 
+    attempts = Attempts()
     study = read_study(folder, others)
-    findings = find(study)
+    findings = attempts.made(
+        "statistics", "Intervals, tests and answers are", lambda: find(study), without_statistics(study)
+    )
     rows = summarise(study, findings)
     statistics, task = findings.statistics, study.task
     metric = task.headline
-    whole_verdict = verdict(statistics, metric) if statistics is not None else ()
-    pairs = len(statistics.differences) if statistics is not None else 0
-    shown = _texts(study, findings) if texts else WITHOUT_TEXTS
+    whole_verdict: Sequence[str] = ()
+    if statistics is not None:
+        whole_verdict = attempts.made("verdict", "The verdict is", lambda: verdict(statistics, metric), ())
+    pairs = len(statistics.differences) if statistics is not None and whole_verdict else 0
+    shown: Texts | str = WITHOUT_TEXTS
+    if texts:
+        shown = attempts.made("texts", "The texts are", lambda: _texts(study, findings), "The texts are not shown.")
     hide = NOTHING if texts else ALL_FOLDERS
-    page = render_page(study, findings, rows, whole_verdict, shown, hide)
-    for name, content in (
-        ("table.md", as_markdown(rows, task)),
-        ("results.csv", as_csv(study, hide)),
-        ("report.html", page),
-    ):
+    table = as_markdown(rows, task)
+    # The page comes last: its sections are the most likely to fail.
+    makers: dict[str, Callable[[], str]] = {
+        "table.md": lambda: table,
+        "results.csv": lambda: as_csv(study, hide),
+        "report.html": lambda: render_page(study, findings, rows, whole_verdict, shown, hide, attempts),
+    }
+    written, in_the_way = [], []
+    for name, make in makers.items():
+        content = attempts.made(name, f"{name} is", make, "")
+        if not content and name == "report.html":
+            content = bare_page(study.name, table, list(attempts.failed.values()))
         try:
-            write_atomically(folder / name, content.encode())
+            if content:
+                # A text from a damaged file may hold half a character.
+                write_atomically(folder / name, content.encode(errors="backslashreplace"))
+                written.append(name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # that of an earlier report
         except CannotWrite as error:
-            raise error.mended(WRITE_AGAIN) from error
+            in_the_way.append(error)
+        except OSError as error:
+            in_the_way.append(CannotWrite.because(error, folder / name))
     console = Console(highlight=False)
-    cautions = [*findings.partial, *_cautions(study, rows)]
+    cautions = [*findings.partial, *_cautions(study, rows, attempts)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
-        pairwise = verdict_in_short(statistics, metric)
+        pairwise = attempts.made("verdict", "The verdict is", lambda: verdict_in_short(statistics, metric), ())
     else:
-        pairwise = whole_verdict if pairs <= FEW else whole_verdict[:-pairs]
-    sentences = [*cautions, *pairwise, *findings.left_out, *study.notes]
-    print_report(console, rows, recommend(rows, statistics, metric), sentences, task)
-    console.print(f"\nwritten to {folder}: report.html, table.md, results.csv", markup=False, soft_wrap=True)
+        pairwise = tuple(whole_verdict if pairs <= FEW else whole_verdict[:-pairs])
+    recommendations = attempts.made(
+        "recommendations", "The recommendations are", lambda: recommend(rows, statistics, metric), ()
+    )
+    sentences = [*cautions, *pairwise, *findings.left_out, *study.notes, *attempts.failed.values()]
+    print_report(console, rows, recommendations, sentences, task)
+    if written:
+        names = ", ".join(sorted(written, key=("report.html", "table.md", "results.csv").index))
+        console.print(Text(f"\nwritten to {folder}: {names}"), soft_wrap=True)
+    if in_the_way:
+        raise in_the_way[0].mended(WRITE_AGAIN)
+    return tuple(attempts.failed.values())
 
 
-def _cautions(study: Study, rows: Sequence[Figures]) -> list[str]:
+def _cautions(study: Study, rows: Sequence[Figures], attempts: Attempts) -> list[str]:
     """Returns sentences to read before the verdict: missing runs, and what differs beyond the method."""
     unfinished = "; ".join(f"{row.label}: {row.trouble}" for row in rows if row.trouble)
-    fairness = describe_fairness(study, describe_surroundings(study), NOTHING)
+    fairness = attempts.made(
+        "fairness",
+        "What differs beyond the method is",
+        lambda: describe_fairness(study, describe_surroundings(study), NOTHING),
+        {"loud": "", "surroundings": []},
+    )
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
         *on_other_data(rows, study.task.headline),

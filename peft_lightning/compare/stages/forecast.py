@@ -8,6 +8,7 @@ from pathlib import Path
 from peft_lightning.compare.execution.board import peak_memory
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.stages.run_batches import Workload
+from peft_lightning.runs.checked_json import build, read_object
 from peft_lightning.runs.files import write_atomically
 
 SCHEMA = 1
@@ -75,11 +76,9 @@ class Forecast:
 def read_forecast(folder: Path) -> Forecast | None:
     """Reads the forecast in a comparison's folder; returns None if there is none that this version can read."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            return None
-        return Forecast(tuple(RecipeForecast(**recipe) for recipe in content["recipes"]), content["total_s"])
-    except (OSError, ValueError, TypeError, KeyError):
+        content = read_object(folder / FILE)
+        return build(Forecast, content) if content.pop("schema", None) == SCHEMA else None
+    except (OSError, ValueError):
         return None
 
 

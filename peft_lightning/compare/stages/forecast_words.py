@@ -2,6 +2,7 @@
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from peft_lightning.compare.display.row_words import DASH
 from peft_lightning.compare.stages.forecast import Forecast
@@ -25,7 +26,7 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
         table.add_column(heading, justify="right")
     for recipe in forecast.recipes:
         table.add_row(
-            recipe.label,
+            Text(recipe.label),  # a str would be read as markup
             round_duration(recipe.startup_s),
             f"{recipe.step_s:.3g}" if recipe.step_s is not None else DASH,
             str(recipe.steps) if recipe.steps is not None else DASH,
@@ -35,7 +36,7 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
     console.print(table)
     for recipe in forecast.recipes:
         if recipe.error is not None:
-            console.print(f"{recipe.label}: {recipe.error}", style="red", markup=False, highlight=False)
+            console.print(Text(f"{recipe.label}: {recipe.error}", "red"))
     tuned = f" and {tries} learning rates" if tries else ""
     total = f"about {round_duration(forecast.total_s)}" if forecast.total_s is not None else "an unknown time"
     console.print(

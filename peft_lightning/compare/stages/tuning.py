@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from peft_lightning.errors import UserError
+from peft_lightning.runs.checked_json import build, read_object, schema_of
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.task import FIRST, Metric, problem_type_in, task_named
 
@@ -97,22 +99,30 @@ def read_tuning(folder: Path) -> Tuning | None:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise UserError(f"{path} is of version {content['schema']}; this version of peft-lightning reads {SCHEMA}")
-        problem_type = problem_type_in(content)
-        key = _validation_key(task_named(problem_type).headline)
-        tries = {
-            label: tuple(
-                Try(**{MEASURED if name == key else name: value for name, value in trial.items()}) for trial in trials
-            )
-            for label, trials in content["tries"].items()
-        }
-        return Tuning(content["budget"], tries, dict(content["chosen"]), content["seed"], problem_type)
+        content = read_object(path)
+        if (schema := schema_of(content)) != SCHEMA:
+            raise UserError(f"{path} is of version {schema}; this version of peft-lightning reads {SCHEMA}")
+        return _built(content)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it, or begin a new comparison") from error
+
+
+_KEYS = tuple(field.name for field in fields(Tuning))
+
+
+def _built(content: Mapping[str, Any]) -> Tuning:
+    key = _validation_key(task_named(problem_type_in(content)).headline)
+    tries = {
+        label: [{MEASURED if name == key else name: value for name, value in trial.items()} for trial in trials]
+        for label, trials in content["tries"].items()
+    }
+    kept = {name: value for name, value in content.items() if name in _KEYS}
+    tuning = build(Tuning, kept | {"tries": tries})
+    if unknown := sorted(set(tuning.chosen) - set(tuning.tries)):
+        raise ValueError(f"a rate is chosen for {unknown[0]}, for which none was tried")
+    return tuning
 
 
 def rates_around(own: float, budget: int) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from peft_lightning.compare.comparison import run_list
+from peft_lightning.compare.execution.asked import unlike_asked
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.recipes import merge
@@ -65,3 +66,10 @@ def test_where_a_comparison_lies_is_no_setting(tmp_path: Path) -> None:
     (tmp_path / "first").rename(tmp_path / "second")
     moved, _ = jobs(tmp_path / "second")
     assert moved.unlike() == ()
+
+
+@pytest.mark.parametrize("content", ["model: [", "", "a: 2024-99-99", "[" * 1000])
+def test_settings_that_cannot_be_read_do_not_train_a_run_anew(content: str, tmp_path: Path) -> None:
+    run = leave(tmp_path, 0)
+    (run / "config.yaml").write_text(content)
+    assert unlike_asked({"data": {"n_train": 3}}, tmp_path) == ()

@@ -55,6 +55,14 @@ def test_every_recipe_runs_with_every_seed_and_no_recipe_is_always_first(tmp_pat
     assert all(tmp_path in run.folder.parents for run in runs)
 
 
+@pytest.mark.parametrize("name", ["null", "~", "&a", "1e3", "a: b"])
+def test_a_recipe_whose_name_is_a_value_in_yaml_keeps_it(name: str, tmp_path: Path) -> None:
+    (run,) = build_plan([recipe(tmp_path / f"{name}.yaml")], [1]).runs(tmp_path / "mine")
+    settings = resolved(run.settings)
+    assert settings["recipe"] == name
+    assert settings["trainer"]["default_root_dir"] == str(run.folder)
+
+
 def test_the_settings_of_a_run_are_what_fit_understands(tmp_path: Path) -> None:
     plan = build_plan(STUDY[:2], [7], [OFFLINE], ["--data.n_train", "400", "--model.learning_rate=1e-3"])
     plan.write(tmp_path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -35,6 +36,8 @@ STYLE = {
     "path.simplify": False,
     "font.size": 12,
     "text.color": INK,
+    # Else two dollar signs in a recipe's name make mathematics of what is between them.
+    "text.parse_math": False,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
     "axes.labelcolor": FAINT,
@@ -83,7 +86,9 @@ def drawing(name: str, width: int, height: int) -> Iterator[Figure]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with style.context(["default", {**STYLE, "svg.hashsalt": name}]):
+    with style.context(["default", {**STYLE, "svg.hashsalt": name}]), warnings.catch_warnings():
+        # The reader's browser draws the letters, and has more of them than Matplotlib's own font.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width / UNITS_PER_INCH, height / UNITS_PER_INCH), dpi=UNITS_PER_INCH, facecolor="none")
         FigureCanvasAgg(figure)
         yield figure
