@@ -58,6 +58,9 @@ def load_quantised(backbone: Backbone, num_labels: int, quantisation: Quantisati
     model = plain.load(num_labels, config)
     model.requires_grad_(False)
     if quantisation.bits == "int8":
+        from peft_lightning.backbone.linear_8bit import make_movable
+
+        make_movable(model)
         return model
     _prepare_4bit(model, backbone.dtype != "float32")
     if backbone.dtype == "smallest":
