@@ -20,9 +20,8 @@ class MovableLinear8bit(Linear8bitLt):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MovableLinear8bit:
         super()._apply(fn, recurse)
-        device = fn(self.weight.data[:0]).device
-        self.state.CB, self.state.SCB = self.state.CB.to(device), self.state.SCB.to(device)
-        self.weight.data = self.state.CB
+        self.state.CB = self.weight.data
+        self.state.SCB = self.state.SCB.to(self.weight.device)
         return self
 
 

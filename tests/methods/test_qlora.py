@@ -121,8 +121,11 @@ def test_a_method_that_cannot_use_quantised_layers_says_so(
         method.load_backbone(replace(tiny_backbone(), quantisation=Quantisation("int8")), num_labels=3)
 
 
-def test_layers_in_eight_bits_move_to_another_device_with_their_scales(tiny_backbone: GetBackbone) -> None:
+def test_layers_in_eight_bits_move_with_the_model_that_holds_them(tiny_backbone: GetBackbone) -> None:
     model = replace(tiny_backbone(), quantisation=Quantisation("int8")).load(num_labels=3)
     layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
-    model.to("meta")
-    assert {layer.weight.device.type, layer.state.CB.device.type, layer.state.SCB.device.type} == {"meta"}
+    before = layer.weight.data_ptr()
+    model._apply(lambda values: values.clone())  # as a move to another device does
+    assert layer.weight.data_ptr() != before
+    assert layer.state.CB.data_ptr() == layer.weight.data_ptr()
+    assert layer.state.SCB.device == layer.weight.device
