@@ -25,7 +25,7 @@ from peft_lightning.runs.record import (
     Status,
 )
 from peft_lightning.runs.row import as_markdown
-from peft_lightning.task import Metric
+from peft_lightning.task import Metric, recorded
 
 
 class RunRecorder(Callback):
@@ -69,15 +69,16 @@ class RunRecorder(Callback):
         """Records the validation metrics of the best checkpoint."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        metrics = _measured(trainer, "val/")
         monitor, metric = self._monitored(trainer, pl_module)
-        if monitor in metrics and metric.improves(metrics[monitor], self.record.metrics.get(monitor)):
+        best = self.record.metrics.get(monitor)
+        # As long as there is no best checkpoint, because the monitor is undefined, the last weights count.
+        if monitor in metrics and (best is None or metric.improves(metrics[monitor], best)):
             self.record.metrics |= metrics
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the test metrics."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
-        self.record.metrics |= metrics
+        self.record.metrics |= _measured(trainer, "test/")
         self.record.predictions = "predictions.parquet"
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -97,7 +98,7 @@ class RunRecorder(Callback):
         self.record.error = None
         self._write(trainer, "finished")
         figures = {
-            **self.record.metrics,
+            **{name: value for name, value in self.record.metrics.items() if value is not None},
             **_numbers("params", self.record.params),
             **_numbers("memory", self.record.memory),
             **_numbers("time", self.record.time),
@@ -149,6 +150,12 @@ class RunRecorder(Callback):
 def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
     """Returns the notes of the model and of the engine on how the run differs from its settings."""
     return [*pl_module.notes, *engine_of(trainer).notes]  # type: ignore[misc]
+
+
+def _measured(trainer: Trainer, split: str) -> dict[str, float | None]:
+    """Returns the metrics of a split: None for those that its examples leave undefined."""
+    metrics = trainer.callback_metrics
+    return {name: recorded(float(value)) for name, value in metrics.items() if name.startswith(split)}
 
 
 def status_after(exception: BaseException) -> Status:

@@ -9,6 +9,8 @@ from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.files import CannotWrite, write_atomically
+from peft_lightning.task import recorded
+from peft_lightning.task.metric import DASH
 
 
 class Evaluate(Command):
@@ -31,11 +33,11 @@ class Evaluate(Command):
         entry = getattr(trainer, self.word)
         entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
         result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
         if trainer.is_global_zero:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
-            print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+            print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in metrics.items()))
             print(f"written to {folder}")
 
     def _make_folder(self, checkpoint: Path) -> Path:

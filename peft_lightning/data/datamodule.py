@@ -44,7 +44,7 @@ class TextDataModule(LightningDataModule):
         max_length: Tokens a review is cut to, the special ones included.
         truncation: What stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
             from its beginning and the rest from its end, where the verdict is (Sun et al. 2019).
-        batch_size: Reviews in a training batch.
+        batch_size: Reviews in a training batch of each process; two GPUs take twice as many in a step.
         eval_batch_size: Reviews in a batch for validation, testing and prediction.
         num_workers: Processes that prepare batches; 0 prepares them in the training process.
         pad_to_multiple_of: Batches are padded to their longest review, in tokens, rounded up to a multiple of
@@ -164,6 +164,17 @@ class TextDataModule(LightningDataModule):
     def batches_per_epoch(self) -> int:
         """Counts the batches that this process trains on in an epoch."""
         return len(self.train_dataloader())
+
+    def examples_in(self, batch_idx: int) -> tuple[int, int]:
+        """Returns how many examples a training batch of this epoch has, in this process and in all of them.
+
+        Args:
+            batch_idx: The number of the batch in the epoch.
+        """
+        if self.trainer is None or self.trainer.train_dataloader is None:
+            raise RuntimeError("examples_in() outside training")
+        loader: ResumableDataLoader = self.trainer.train_dataloader
+        return loader.examples_in(batch_idx)
 
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
         """Makes the batch that takes the most memory: the longest training reviews."""

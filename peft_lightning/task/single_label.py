@@ -96,8 +96,9 @@ class SingleLabel(Task):
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of accuracy, macro F1, macro AUROC, and the cross entropy without label smoothing."""
         from torch.nn import functional as F
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
+        from torchmetrics.classification import MulticlassAccuracy
 
+        from peft_lightning.task.class_metrics import MacroAUROC, MacroF1
         from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
         classes = len(self.class_names)
@@ -105,11 +106,10 @@ class SingleLabel(Task):
             lambda logits, targets: F.cross_entropy(logits, targets, reduction="none"),
             {
                 "acc": MulticlassAccuracy(classes, average="micro"),
-                "f1": MulticlassF1Score(classes, average="macro"),
-                # AUROC sorts scores, which has no deterministic implementation on a GPU.
-                "auroc": MulticlassAUROC(classes, average="macro", compute_on_cpu=True),
+                "f1": MacroF1(classes),
             },
             self.answer,
+            {"auroc": MacroAUROC(classes)},
         )
 
     def answer(self, logits: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ RECORD = {
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
     "time": "startup_s train_s epoch_s eval_s steps samples_per_s",
-    "engine": "name micro_batch_size unpadded_attention cudnn_attention",
+    "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
 NULL_ON_A_CPU = {
