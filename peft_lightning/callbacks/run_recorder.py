@@ -9,10 +9,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.engine.strategies import engine_of
+from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
@@ -50,6 +52,7 @@ class RunRecorder(Callback):
         self._hyperparameters = hyperparameters
         self._describe = describe
         self._environment: EnvironmentFigures | None = None
+        self._ended_early: list[str] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the backbone, the data and the environment."""
@@ -64,6 +67,12 @@ class RunRecorder(Callback):
         if trainer.is_global_zero:
             for note in _notes(trainer, pl_module):
                 print(f"note: {note}", flush=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes that training ended before its last step, as a time limit or an early stopping has it."""
+        steps = steps_in_all(trainer)
+        if steps is not None and trainer.global_step < steps:
+            self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the validation metrics of the best checkpoint."""
@@ -138,7 +147,7 @@ class RunRecorder(Callback):
         record = self.record
         record.status = status
         record.environment = self._environment
-        record.notes = _notes(trainer, trainer.lightning_module)
+        record.notes = [*_notes(trainer, trainer.lightning_module), *self._ended_early]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
@@ -148,8 +157,14 @@ class RunRecorder(Callback):
 
 
 def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
-    """Returns the notes of the model and of the engine on how the run differs from its settings."""
-    return [*pl_module.notes, *engine_of(trainer).notes]  # type: ignore[misc]
+    """Returns the notes of model, engine, limits and checkpoints on how the run differs from its settings."""
+    chosen = [
+        note
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, RunCheckpoints)
+        for note in callback.notes
+    ]
+    return [*pl_module.notes, *engine_of(trainer).notes, *limit_notes(trainer), *chosen]  # type: ignore[misc]
 
 
 def _measured(trainer: Trainer, split: str) -> dict[str, float | None]:

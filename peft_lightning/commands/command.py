@@ -127,6 +127,20 @@ class Command(ABC):
             self.data.prepare_data()
         self.data.setup(stage)
 
+    def require_rows(self, trainer: Trainer) -> None:
+        """Refuses more processes than there are rows: one without any would leave the others waiting.
+
+        Args:
+            trainer: The Trainer, for its processes.
+        """
+        processes = trainer.world_size
+        for name, rows in (("n_train", self.data.train), ("n_val", self.data.val), ("n_test", self.data.test)):
+            if len(rows) < processes:
+                raise UserError(
+                    f"{name} {len(rows)} gives {processes} processes not a row each: --trainer.devices {len(rows)},"
+                    f" or a larger --data.{name}"
+                )
+
     def build_model(self, trainer: Trainer, task: Task) -> None:
         """Builds the model, before anything is written.
 

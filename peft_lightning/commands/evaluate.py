@@ -28,14 +28,17 @@ class Evaluate(Command):
         self.build_model(trainer, self.data.task)
         # A checkpoint that does not fit is refused before a folder is made for its figures.
         self.model.on_load_checkpoint(read_checkpoint(checkpoint))
-        folder = self._make_folder(checkpoint)
-        self.predictions.write_to(folder / "predictions.parquet")
+        self.require_rows(trainer)
+        # Further processes answer their share of the rows; this one writes.
+        folder = self._make_folder(checkpoint) if trainer.is_global_zero else None
+        if folder is not None:
+            self.predictions.write_to(folder / "predictions.parquet")
         entry = getattr(trainer, self.word)
         entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
         result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
-        if trainer.is_global_zero:
+        if folder is not None:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
             print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in metrics.items()))
             print(f"written to {folder}")

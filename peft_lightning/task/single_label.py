@@ -87,6 +87,10 @@ class SingleLabel(Task):
         margin = 2 * math.sqrt(share * (1 - share) / max(1, len(targets)))
         return Baseline(share, margin, "the share of the most frequent class")
 
+    def undefined(self, targets: Targets) -> frozenset[str]:
+        """Returns AUROC if all examples are of one class: no class is told from another then."""
+        return frozenset({"auroc"} if len(np.unique(targets)) < 2 else ())
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy."""
         from torch.nn import functional as F
