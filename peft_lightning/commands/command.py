@@ -134,12 +134,13 @@ class Command(ABC):
             trainer: The Trainer, for its processes.
         """
         processes = trainer.world_size
-        for name, rows in (("n_train", self.data.train), ("n_val", self.data.val), ("n_test", self.data.test)):
-            if len(rows) < processes:
-                raise UserError(
-                    f"{name} {len(rows)} gives {processes} processes not a row each: --trainer.devices {len(rows)},"
-                    f" or a larger --data.{name}"
-                )
+        rows = {"n_train": len(self.data.train), "n_val": len(self.data.val), "n_test": len(self.data.test)}
+        name = min(rows, key=lambda name: rows[name])
+        if rows[name] < processes:
+            raise UserError(
+                f"{name} {rows[name]} gives {processes} processes not a row each: --trainer.devices {rows[name]}, or a"
+                f" larger --data.{name}"
+            )
 
     def build_model(self, trainer: Trainer, task: Task) -> None:
         """Builds the model, before anything is written.

@@ -126,11 +126,9 @@ def _of_arguments(trainer: Trainer, settings: Mapping[str, Any], model: TextClas
         )
     if word != "fit" and trainer.fast_dev_run:  # type: ignore[attr-defined]
         yield (f"trainer.fast_dev_run would {word} a part of the rows: it is for fit, leave it out",)
-    if word == "predict" and settings["limit_predict_batches"] not in (None, 1.0):
-        yield (
-            f"trainer.limit_predict_batches {settings['limit_predict_batches']} would leave texts without an answer:"
-            " leave it out",
-        )
+    limit = settings["limit_predict_batches"]
+    if word == "predict" and limit is not None and (limit != 1 or isinstance(limit, int)):  # 1 is a batch, 1.0 all
+        yield (f"trainer.limit_predict_batches {limit} would leave texts without an answer: leave it out",)
 
 
 def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Refusal]:

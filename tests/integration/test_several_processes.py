@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,9 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import tiny_fit_words
-from tests.integration.offline_run import checkpoint, only_run, record
+from tests.commands.test_fit import without_dropout
+from tests.conftest import tiny_fit_words, write_reviews
+from tests.integration.offline_run import Outcome, checkpoint, only_run, record, run
 
 pytestmark = pytest.mark.slow
 
@@ -21,9 +20,10 @@ pytestmark = pytest.mark.slow
 TOLERANCE = 1e-5
 
 
-def run_command(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "peft_lightning", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=check, timeout=240)
+def succeed(cwd: Path, *words: str) -> Outcome:
+    done = run(list(words), cwd, timeout_s=240)
+    assert done.code == 0, done.err
+    return done
 
 
 def fit_words(reviews: Path, backbone: str, root: Path, processes: int) -> list[str]:
@@ -38,24 +38,28 @@ def fit_words(reviews: Path, backbone: str, root: Path, processes: int) -> list[
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, still_backbone: str) -> dict[int, Path]:
-    """The runs of one and of two processes."""
-    from tests.conftest import write_reviews
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded backbone without dropout: two processes would draw other masks than one."""
+    return without_dropout(tmp_path_factory.mktemp("backbones") / "still")
 
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, backbone: str) -> dict[int, Path]:
+    """The runs of one and of two processes."""
     folder = tmp_path_factory.mktemp("processes")
     reviews = write_reviews(folder / "reviews")
     found = {}
     for processes in (1, 2):
         root = folder / str(processes)
-        done = run_command(*fit_words(reviews, still_backbone, root, processes))
-        assert "sync_dist" not in done.stderr
-        assert done.stdout.count("run directory:") == 1
+        done = succeed(folder, *fit_words(reviews, backbone, root, processes))
+        assert "sync_dist" not in done.err
+        assert done.out.count("run directory:") == 1
         found[processes] = only_run(root)
     return found
 
 
-def curve(run: Path) -> dict[tuple[str, str], float]:
-    with (run / "history.csv").open() as file:
+def curve(trained: Path) -> dict[tuple[str, str], float]:
+    with (trained / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len({(row["step"], row["name"]) for row in rows}) == len(rows), "a figure is logged twice"
     return {
@@ -72,13 +76,15 @@ def test_metrics_losses_and_counts_are_those_of_one_process(runs: dict[int, Path
     assert two["time"]["steps"] == one["time"]["steps"] == 6
     for content in (one, two):
         assert content["time"]["samples_per_s"] * content["time"]["train_s"] == pytest.approx(66)
-    sizes = [[run["engine"][name] for name in ("processes", "batch_size", "global_batch_size")] for run in (one, two)]
+    sizes = [
+        [content["engine"][name] for name in ("processes", "batch_size", "global_batch_size")] for content in (one, two)
+    ]
     assert sizes == [[1, 16, 16], [2, 8, 16]]
     assert two["environment"]["device"].startswith("2 × ")
 
 
 def test_every_test_row_is_answered_once_as_by_one_process(runs: dict[int, Path]) -> None:
-    one, two = (pq.read_table(run / "predictions.parquet").to_pydict() for run in runs.values())
+    one, two = (pq.read_table(path / "predictions.parquet").to_pydict() for path in runs.values())
     assert len(two["index"]) == 15
     for name in ("index", "label"):
         assert two[name] == one[name]
@@ -86,20 +92,20 @@ def test_every_test_row_is_answered_once_as_by_one_process(runs: dict[int, Path]
 
 
 def test_the_same_weights_are_kept(runs: dict[int, Path]) -> None:
-    states: list[dict[str, Any]] = [checkpoint(run / "checkpoints/last.ckpt")["state_dict"] for run in runs.values()]
+    states: list[dict[str, Any]] = [checkpoint(path / "checkpoints/last.ckpt")["state_dict"] for path in runs.values()]
     assert states[0].keys() == states[1].keys()
     for name, weight in states[0].items():
         assert torch.allclose(weight, states[1][name], atol=TOLERANCE), name
 
 
 def test_a_test_of_two_processes_writes_one_folder_with_every_row(runs: dict[int, Path]) -> None:
-    run = runs[2]
-    done = run_command("test", "--config", str(run / "config.yaml"), "--ckpt_path", "best")
-    assert done.stdout.count("written to") == 1
-    (folder,) = run.glob("test_*")
+    trained = runs[2]
+    done = succeed(trained.parent, "test", "--config", str(trained / "config.yaml"), "--ckpt_path", "best")
+    assert done.out.count("written to") == 1
+    (folder,) = trained.glob("test_*")
     assert pq.read_table(folder / "predictions.parquet").num_rows == 15
     metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
-    expected = {name: value for name, value in record(run)["metrics"].items() if name.startswith("test/")}
+    expected = {name: value for name, value in record(trained)["metrics"].items() if name.startswith("test/")}
     assert metrics == pytest.approx(expected, abs=TOLERANCE)
 
 
@@ -107,22 +113,20 @@ def test_predict_answers_each_line_once_and_in_order(runs: dict[int, Path], tmp_
     texts = tmp_path / "texts.txt"
     texts.write_text("a warm film\nthe cast is a bore\nevery scene earns its place, said viewer 3\n")
     words = ("predict", "--ckpt_path", "best", "--data.predict_file", str(texts), "--config")
-    two = run_command(*words, str(runs[2] / "config.yaml")).stdout.splitlines()
-    assert yaml.safe_load((runs[2] / "config.yaml").read_text())["trainer"]["devices"] == 2
-    one = run_command(*words, str(runs[1] / "config.yaml")).stdout.splitlines()
+    two = succeed(tmp_path, *words, str(runs[2] / "config.yaml")).out.splitlines()
+    assert yaml.safe_load((runs[2] / "config.yaml").read_text())["trainer"]["devices"] in (2, "2")
+    one = succeed(tmp_path, *words, str(runs[1] / "config.yaml")).out.splitlines()
     answers = [[json.loads(line)["probabilities"]["1"] for line in lines] for lines in (two, one)]
     assert len(answers[0]) == 3
     assert answers[0] == pytest.approx(answers[1], abs=TOLERANCE)
 
 
-def test_an_error_of_all_processes_is_one_line(runs: dict[int, Path], still_backbone: str, tmp_path: Path) -> None:
-    from tests.conftest import write_reviews
-
-    words = fit_words(write_reviews(tmp_path / "reviews"), still_backbone, tmp_path, 2)
-    done = run_command(*words, "--model.learning_rate", "1e30", "--trainer.log_every_n_steps", "1", check=False)
-    assert done.returncode == 2
-    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+def test_an_error_of_all_processes_is_one_line(backbone: str, tmp_path: Path) -> None:
+    words = fit_words(write_reviews(tmp_path / "reviews"), backbone, tmp_path, 2)
+    done = run([*words, "--model.learning_rate", "1e30", "--trainer.log_every_n_steps", "1"], tmp_path, timeout_s=240)
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if "error:" in line]
     assert len(errors) == 1
     assert "became infinite or NaN" in errors[0]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.err
     assert record(only_run(tmp_path))["status"] == "failed"
