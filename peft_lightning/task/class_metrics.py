@@ -33,7 +33,8 @@ class MacroF1(MulticlassF1Score):
         denominator = (2 * hits + false_alarms + misses).float().clamp(min=1.0)
         f1 = 2.0 * hits / denominator
         # The sum of shares, as torchmetrics computes it: bit for bit its figure where no class is missing.
-        return (present * f1 / present.sum(-1, keepdim=True)).sum(-1)
+        mean: Tensor = (present * f1 / present.sum(-1, keepdim=True)).sum(-1)
+        return mean
 
 
 class MacroAUROC(Metric):
