@@ -33,6 +33,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         self._batch_size = batch_size
         self._rank = rank
         self._world_size = world_size
+        self._sizes: tuple[tuple[int, int], list[list[int]]] | None = None
 
     @property
     def sampler(self) -> "LengthGroupedBatchSampler":
@@ -51,20 +52,25 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
 
         Returns:
             The positions of the examples of each batch of this process. Of a batch with fewer examples than processes
-            the last of these get its first example, which ``shares`` does not count.
+            the last of these get its first example, which ``sizes`` does not count.
         """
-        return [batch[self._rank :: self._world_size] or batch[:1] for batch in self._common_order(epoch)]
+        return [batch[self._rank :: self._world_size] or batch[:1] for batch in self._of_all(epoch)]
 
-    def shares(self, epoch: int) -> list[tuple[int, int]]:
-        """Returns how many examples each batch of one epoch has, in this process and in all of them.
+    def sizes(self, epoch: int) -> list[list[int]]:
+        """Returns the number of examples in each batch of one epoch, for each process.
 
         Args:
             epoch: Number of the epoch, from 0.
         """
-        return [(len(batch[self._rank :: self._world_size]), len(batch)) for batch in self._common_order(epoch)]
+        key = (self.seed, epoch)
+        if self._sizes is None or self._sizes[0] != key:
+            batches = self._of_all(epoch)
+            counts = [[len(batch[rank :: self._world_size]) for batch in batches] for rank in range(self._world_size)]
+            self._sizes = (key, counts)
+        return self._sizes[1]
 
-    def _common_order(self, epoch: int) -> list[list[int]]:
-        """Returns the batches of one epoch that the processes share."""
+    def _of_all(self, epoch: int) -> list[list[int]]:
+        """Returns the batches of one epoch, which all processes share."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         shuffled = generator.permutation(len(self._lengths))
         size = self._batch_size * self._world_size

@@ -165,17 +165,6 @@ class TextDataModule(LightningDataModule):
         """Counts the batches that this process trains on in an epoch."""
         return len(self.train_dataloader())
 
-    def examples_in(self, batch_idx: int) -> tuple[int, int]:
-        """Returns how many examples a training batch of this epoch has, in this process and in all of them.
-
-        Args:
-            batch_idx: The number of the batch in the epoch.
-        """
-        if self.trainer is None or self.trainer.train_dataloader is None:
-            raise RuntimeError("examples_in() outside training")
-        loader: ResumableDataLoader = self.trainer.train_dataloader
-        return loader.examples_in(batch_idx)
-
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
         """Makes the batch that takes the most memory: the longest training reviews."""
         return widest_batch(self.train, self.batch_size, self._loading()["collate_fn"])
@@ -191,6 +180,11 @@ class TextDataModule(LightningDataModule):
         if trainer is None or not isinstance(loader, ResumableDataLoader) or loader.dataset is not self.train:
             return []
         return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loading()["collate_fn"])
+
+    def batch_sizes(self) -> list[list[int]] | None:
+        """Returns the number of examples in each batch of this epoch, for each process; None without this loader."""
+        loader = None if self.trainer is None else self.trainer.train_dataloader
+        return loader.batch_sizes() if isinstance(loader, ResumableDataLoader) else None
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns validation batches, the longest reviews first."""

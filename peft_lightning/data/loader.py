@@ -62,7 +62,6 @@ class ResumableDataLoader(DataLoader[Any]):
         self._epoch = 0
         self._received = 0
         self._resumes_within: int | None = None
-        self._shares: tuple[int, list[tuple[int, int]]] = (-1, [])
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that the next iteration yields, for loops other than Lightning's."""
@@ -72,11 +71,9 @@ class ResumableDataLoader(DataLoader[Any]):
         """Returns the positions of the examples of each of the epoch's batches, received ones included."""
         return self._order.order(self._order.epoch)
 
-    def examples_in(self, batch_idx: int) -> tuple[int, int]:
-        """Returns how many examples a batch of the epoch has, in this process and in all of them."""
-        if self._shares[0] != self._epoch:
-            self._shares = (self._epoch, self._order.shares(self._epoch))
-        return self._shares[1][batch_idx]
+    def batch_sizes(self) -> list[list[int]]:
+        """Returns the number of examples in each of the epoch's batches, received ones included, for each process."""
+        return self._order.sizes(self._order.epoch)
 
     def __iter__(self) -> "_BaseDataLoaderIter":
         # A generator: nothing in it runs before the first batch is requested. When Lightning resumes, it calls iter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
@@ -15,8 +16,8 @@ from peft_lightning.task.gathering import summed
 class SharingData(Protocol):
     """A data module that deals the examples of a batch out to processes, in shares that may be uneven."""
 
-    def examples_in(self, batch_idx: int) -> tuple[int, int]:
-        """Returns how many examples a training batch of this epoch has, in this process and in all of them."""
+    def batch_sizes(self) -> Sequence[Sequence[int]] | None:
+        """Returns the number of examples in each batch of this epoch, for each process; None if it cannot be known."""
         ...
 
 
@@ -37,10 +38,10 @@ def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: 
         return loss
     processes = trainer.world_size
     data = trainer.datamodule  # type: ignore[attr-defined]
+    sizes = data.batch_sizes() if isinstance(data, SharingData) else None
     # Other data modules get what Lightning assumes: equal shares.
-    own, examples = (
-        data.examples_in(batch_idx) if isinstance(data, SharingData) else (size_of(batch), size_of(batch) * processes)
-    )
+    shares = [size_of(batch)] * processes if sizes is None else [counts[batch_idx] for counts in sizes]
+    own, examples = shares[trainer.global_rank], sum(shares)
     return {
         "loss": loss * (own * processes / examples),
         "batch_loss": summed(loss.float() * own) / examples,

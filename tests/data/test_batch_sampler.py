@@ -60,12 +60,11 @@ def test_fewer_examples_than_processes_still_give_each_a_batch() -> None:
 def test_processes_deal_out_the_batches_that_one_process_has(n: int, world_size: int) -> None:
     alone = LengthGroupedBatchSampler(LENGTHS[:n], 8 * world_size, seed=1).order(3)
     samplers = [LengthGroupedBatchSampler(LENGTHS[:n], 8, 1, rank, world_size) for rank in range(world_size)]
-    dealt = zip(*(zip(s.order(3), s.shares(3), strict=True) for s in samplers), strict=True)
+    sizes = samplers[0].sizes(3)
+    dealt = zip(*(zip(s.order(3), own, strict=True) for s, own in zip(samplers, sizes, strict=True)), strict=True)
     for whole, parts in zip(alone, dealt, strict=True):
-        # What a process gets beyond its share, because a batch has fewer examples than there are processes.
-        counted = [row for rows, (own, _) in parts for row in rows[:own]]
-        assert sorted(counted) == sorted(whole)
-        assert {everyone for _, (_, everyone) in parts} == {len(whole)}
+        # A process may get more than its share: something, where a batch has fewer examples than processes.
+        assert sorted(row for rows, own in parts for row in rows[:own]) == sorted(whole)
         assert all(rows for rows, _ in parts)
 
 

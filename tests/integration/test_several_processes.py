@@ -12,7 +12,7 @@ import yaml
 
 from tests.commands.test_fit import without_dropout
 from tests.conftest import tiny_fit_words, write_reviews
-from tests.integration.offline_run import Outcome, checkpoint, only_run, record, run
+from tests.integration.offline_run import Outcome, checkpoint, fit, history, only_run, record, run, same
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +130,19 @@ def test_an_error_of_all_processes_is_one_line(backbone: str, tmp_path: Path) ->
     assert "became infinite or NaN" in errors[0]
     assert "Traceback" not in done.err
     assert record(only_run(tmp_path))["status"] == "failed"
+
+
+def test_two_processes_that_are_killed_resume_to_the_same_weights(tmp_path: Path) -> None:
+    # With dropout: each process goes on with the generator that it had.
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    alone.mkdir()
+    killed.mkdir()
+    two = ("--trainer.devices", "2", "--data.batch_size", "4", "--model.learning_rate", "1e-3")
+    assert fit("lora", alone, *two).code == 0
+    assert fit("lora", killed, *two, die_at="in_step:3").code == -9
+    resumed = fit("lora", killed, *two, resume=True)
+    assert resumed.code == 0, resumed.err
+    states = [checkpoint(only_run(root) / "checkpoints/last.ckpt") for root in (alone, killed)]
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert same(*(state[part] for state in states)), part
+    assert history(only_run(alone)) == history(only_run(killed))
