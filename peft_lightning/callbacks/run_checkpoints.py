@@ -127,7 +127,12 @@ class RunCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the best score so far."""
-        return {"best_score": self.best_score, "best_step": self.best_step, "saved_step": self._saved_step}
+        return {
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "saved_step": self._saved_step,
+            "undefined_at": self._undefined_at,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on comparing with the best score so far.
@@ -140,6 +145,7 @@ class RunCheckpoints(Checkpoint):
             self.best_score = state_dict["best_score"]
             self.best_step = state_dict["best_step"]
         self._saved_step = state_dict["saved_step"]
+        self._undefined_at = state_dict.get("undefined_at")
 
     def _has_time(self, trainer: Trainer) -> bool:
         io = trainer.strategy.checkpoint_io

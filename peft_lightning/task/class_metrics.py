@@ -79,7 +79,7 @@ class MacroAUROC(Metric):
         scores, targets = dim_zero_cat(self.scores), dim_zero_cat(self.targets)
         if not bool(torch.isfinite(scores).all()):
             return undefined
-        areas = [
+        areas: list[Tensor] = [
             binary_auroc(_ranks(scores[:, number]), is_class.long(), validate_args=False)
             for number in range(self.num_classes)
             if (is_class := targets == number).any() and not is_class.all()
@@ -112,4 +112,5 @@ def log_odds(logits: Tensor) -> Tensor:
 def _ranks(scores: Tensor) -> Tensor:
     """Replaces scores by their ranks in [0, 1], which torchmetrics takes as they are: it squashes all other scores."""
     distinct, places = torch.unique(scores, return_inverse=True)
-    return places.double() / max(len(distinct) - 1, 1)
+    ranks: Tensor = places.double() / max(len(distinct) - 1, 1)
+    return ranks

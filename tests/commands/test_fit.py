@@ -223,6 +223,12 @@ def test_limits_and_an_early_end_are_noted(tiny_fit: list[str]) -> None:
         "trainer.limit_test_batches 0.5: test metrics and predictions are of 1 of 2 batches",
         "training ended at step 3 of 9",
     ]
+    config = only_run(Path()) / "config.yaml"
+    main(["test", "--config", str(config), "--ckpt_path", "last"])
+    (measured,) = config.parent.glob("test_*/metrics.json")
+    assert json.loads(measured.read_text())["notes"] == [
+        "trainer.limit_test_batches 0.5: test metrics and predictions are of 1 of 2 batches"
+    ]
 
 
 def test_another_monitor_chooses_the_checkpoint_and_its_figures(tiny_fit: list[str], tmp_path: Path) -> None:
