@@ -85,7 +85,11 @@ def run(title: str, trials: Sequence[Trial], words: Sequence[str], folder: Path,
     """
     jobs = [trial_job(trial, words, folder) for trial in trials]
     outcomes = run_jobs(jobs, pool, view_for(title, {}, len(pool.places)), before=tried_before)
-    metrics = [outcome.record.metrics if outcome.finished and outcome.record else {} for outcome in outcomes]
+    records = [outcome.record if outcome.finished else None for outcome in outcomes]
+    metrics = [
+        {name: value for name, value in record.metrics.items() if value is not None} if record else {}
+        for record in records
+    ]
     return dict(zip(trials, metrics, strict=True))
 
 

@@ -26,6 +26,7 @@ class EngineFindings(Callback):
         self._earlier: dict[str, Any] = {}
         self._engine: Engine | None = None
         self._batch_size: int | None = None
+        self._processes = self._accumulated = 1
 
     @property
     def state_key(self) -> str:
@@ -34,13 +35,19 @@ class EngineFindings(Callback):
 
     def figures(self) -> Mapping[str, Any]:
         """Returns the record's ``engine`` section."""
-        return dataclasses.asdict(self._engine.figures(self._batch_size)) if self._engine is not None else {}
+        if self._engine is None:
+            return {}
+        sizes = {"processes": self._processes, "batch_size": self._batch_size}
+        if self._batch_size is not None:
+            sizes["global_batch_size"] = self._batch_size * self._processes * self._accumulated
+        return dataclasses.asdict(self._engine.figures(self._batch_size)) | sizes
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gets the engine and the batch size early, so that the record of a failed run has them."""
         self._engine = engine_of(trainer)
         data = training_data(trainer)
         self._batch_size = data.batch_size if data is not None else None
+        self._processes, self._accumulated = trainer.world_size, trainer.accumulate_grad_batches
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Passes the findings of a checkpoint to the engine."""

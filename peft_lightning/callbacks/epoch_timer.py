@@ -7,6 +7,7 @@ from typing import Any
 import psutil
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from peft_lightning.callbacks.mean_loss import examples_of
 from peft_lightning.callbacks.measured_device import synchronise
 
 
@@ -57,7 +58,7 @@ class EpochTimer(Callback):
     ) -> None:
         """Counts steps and examples."""
         self._steps = trainer.global_step
-        self._samples += len(batch["labels"]) * trainer.world_size
+        self._samples += examples_of(outputs, batch)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the training clock."""

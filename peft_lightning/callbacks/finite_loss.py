@@ -26,7 +26,8 @@ class FiniteLoss(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Checks the loss on the device, and reads the result at a logging interval."""
-        finite = torch.isfinite(outputs["loss"].detach())
+        # Of several processes all see the loss of the whole batch, and so stop at the same step.
+        finite = torch.isfinite(outputs.get("batch_loss", outputs["loss"]).detach())
         self._all_finite = finite if self._all_finite is None else self._all_finite & finite
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if trainer.global_step % every == 0:

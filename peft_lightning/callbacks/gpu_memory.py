@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.methods.parameters import stored_bytes
+from peft_lightning.task.gathering import largest
 
 GIB = 2**30
 
@@ -16,8 +17,8 @@ GIB = 2**30
 class GPUMemory(Callback):
     """Measures peak memory in GiB by torch's allocator, and the shares of weights, gradients and optimiser.
 
-    Figures that a device lacks stay null. A CPU has no such allocator: there the resident memory of the process is
-    sampled after every step and reported under its own name.
+    Of several devices each peak is the largest. Figures that a device lacks stay null. A CPU has no such allocator:
+    there the resident memory of the process is sampled after every step and reported under its own name.
     """
 
     section = "memory"
@@ -105,6 +106,7 @@ class GPUMemory(Callback):
         if device is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._raise_peak("train_peak_allocated_gib", torch.cuda.max_memory_allocated(device))
             self._raise_peak("train_peak_reserved_gib", torch.cuda.max_memory_reserved(device))
+        self._compare_peaks()
         self._reset(trainer)
 
     def _read_evaluation(self, trainer: Trainer) -> None:
@@ -112,12 +114,17 @@ class GPUMemory(Callback):
         if device is not None:
             self._raise_peak("eval_peak_allocated_gib", torch.cuda.max_memory_allocated(device))
             self._raise_peak("eval_peak_reserved_gib", torch.cuda.max_memory_reserved(device))
+        self._compare_peaks()
         self._reset(trainer)
 
     def _reset(self, trainer: Trainer) -> None:
         device = cuda_device(trainer)
         if device is not None:
             torch.cuda.reset_peak_memory_stats(device)
+
+    def _compare_peaks(self) -> None:
+        """Takes the largest peaks of all processes: a device has to hold that much."""
+        self._peaks = largest(self._peaks)
 
     def _raise_peak(self, name: str, count: int) -> None:
         self._peaks[name] = max(count, self._peaks.get(name, 0))

@@ -35,8 +35,10 @@ class MajorityClassWarning(Callback):
         """Keeps the best value of the headline metric."""
         metric = task_of(pl_module).headline
         value = trainer.callback_metrics.get(metric.validation)
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and value is not None:
-            self._best = float(value) if self._best is None else metric.best((float(value), self._best))
+        if trainer.state.fn != "fit" or trainer.sanity_checking or value is None:
+            return
+        if metric.improves(float(value), self._best):
+            self._best = float(value)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warns if the best value is near the baseline."""

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.runs.predictions import Answers, write_answers
+from peft_lightning.task.gathering import gathered
 
 
 class Predictions(Callback):
@@ -44,10 +45,11 @@ class Predictions(Callback):
         )
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the file, in the order of the source's split."""
-        if self.path is None or not trainer.is_global_zero or not self._batches:
+        """Writes the file, in the order of the source's split, with the answers of all processes."""
+        batches = [batch for share in gathered(self._batches) for batch in share]
+        self._batches = []
+        if self.path is None or not trainer.is_global_zero or not batches:
             return
-        columns = {name: torch.cat([batch[name] for batch in self._batches]).numpy() for name in self._batches[0]}
+        columns = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
         answers = Answers(columns["index"], columns["label"], columns["answer"], task_of(pl_module))
         write_answers(self.path, answers)
-        self._batches = []

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
-from peft_lightning.callbacks.mean_loss import MeanLoss
+from peft_lightning.callbacks.mean_loss import MeanLoss, examples_of
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.durations import duration
@@ -48,7 +48,7 @@ class ProgressLines(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Prints a line if one is due."""
-        self._loss.add(trainer, outputs)
+        self._loss.add(trainer, outputs, examples_of(outputs, batch))
         if self._is_due():
             self._say(f"{self._place(trainer)}: loss {self._loss.take():.3f}{self._left(trainer)}")
 

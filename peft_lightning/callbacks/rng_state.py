@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from peft_lightning.task.gathering import gathered
+
 
 class RNGState(Callback):
     """Saves the states of Python's, NumPy's and torch's generators, and restores them when a run is resumed.
@@ -19,7 +21,15 @@ class RNGState(Callback):
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the generators' states as plain values and tensors, which ``weights_only`` loading accepts."""
+        """Returns the generators' states as plain values and tensors, which ``weights_only`` loading accepts.
+
+        Those of this process, and of several processes a list beside them: each has drawn its own dropout.
+        """
+        states = gathered(self._own_state())
+        return states[0] if len(states) == 1 else states[0] | {"processes": states}
+
+    @staticmethod
+    def _own_state() -> dict[str, Any]:
         version, internal, gauss = random.getstate()
         name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
         return {
@@ -41,10 +51,14 @@ class RNGState(Callback):
         Args:
             state_dict: What ``state_dict`` returned.
         """
+        # Read when the run starts: which process this is, is known then.
         self._restored = state_dict
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restores the states."""
+        processes = (self._restored or {}).get("processes", [])
+        if processes and len(processes) == trainer.world_size:
+            self._restored = processes[trainer.global_rank]
         self._restore()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,16 +1,20 @@
 """A run's two checkpoints: the best by a validation metric, and the last, to resume from."""
 
+import difflib
+import math
 import os
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
 
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
-from peft_lightning.task import Metric
+from peft_lightning.task import Metric, Task
+from peft_lightning.task.metric import LOSS
 
 
 class RunCheckpoints(Checkpoint):
@@ -44,11 +48,41 @@ class RunCheckpoints(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._saved_step = 0
+        self._undefined_at: int | None = None
         self._run: RunDirectory | None = None
 
     def write_to(self, run: RunDirectory) -> None:
         """Sets the directory of the checkpoints."""
         self._run = run
+
+    @property
+    def notes(self) -> list[str]:
+        """What was chosen because the monitor is undefined, a sentence each."""
+        if self._undefined_at is None:
+            return []
+        chosen = (
+            "no validation has a best checkpoint: the last weights count"
+            if self.best_step is None
+            else f"that validation was passed over, and the best checkpoint is that of step {self.best_step}"
+        )
+        return [f"the metric that chooses the best checkpoint was undefined at step {self._undefined_at}: {chosen}"]
+
+    def check_monitor(self, task: Task) -> None:
+        """Refuses a monitor that is no metric of the validation.
+
+        Args:
+            task: The task, for its metrics.
+
+        Raises:
+            UserError: If there is no such metric.
+        """
+        metrics = {metric.validation for metric in (*task.shown(), LOSS)}
+        if self.monitor is not None and self.monitor not in metrics:
+            raise _not_measured(self.monitor, task)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuses an unknown monitor before the first step."""
+        self.check_monitor(task_of(pl_module))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,9 +100,10 @@ class RunCheckpoints(Checkpoint):
         monitor, metric = self.monitored(pl_module)
         score = trainer.callback_metrics.get(monitor)
         if score is None:
-            *names, last = (shown.validation for shown in task_of(pl_module).shown())
-            known = f"{', '.join(names)} or {last}" if names else last
-            raise UserError(f"checkpoint.monitor {monitor!r} is not measured: use {known}")
+            raise _not_measured(monitor, task_of(pl_module))
+        if math.isnan(score):
+            self._undefined_at = trainer.global_step
+            rank_zero_warn(f"{monitor} is undefined on these validation rows: {self.notes[0]}")
         if metric.improves(float(score), self.best_score):
             self.best_score, self.best_step = float(score), trainer.global_step
             trainer.save_checkpoint(self._run.best, weights_only=True)
@@ -92,7 +127,12 @@ class RunCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the best score so far."""
-        return {"best_score": self.best_score, "best_step": self.best_step, "saved_step": self._saved_step}
+        return {
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "saved_step": self._saved_step,
+            "undefined_at": self._undefined_at,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on comparing with the best score so far.
@@ -105,6 +145,7 @@ class RunCheckpoints(Checkpoint):
             self.best_score = state_dict["best_score"]
             self.best_step = state_dict["best_step"]
         self._saved_step = state_dict["saved_step"]
+        self._undefined_at = state_dict.get("undefined_at")
 
     def _has_time(self, trainer: Trainer) -> bool:
         io = trainer.strategy.checkpoint_io
@@ -122,6 +163,14 @@ class RunCheckpoints(Checkpoint):
 def _has_just_stepped(trainer: Trainer, batch_idx: int) -> bool:
     """Tells whether no gradients are pending, which checkpoints lack; an epoch's last batch always steps."""
     return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def _not_measured(monitor: str, task: Task) -> UserError:
+    *names, last = (shown.validation for shown in task.shown())
+    known = f"{', '.join(names)} or {last}" if names else last
+    near = difflib.get_close_matches(monitor.replace("_", "/", 1), [*names, last, LOSS.validation], 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return UserError(f"checkpoint.monitor {monitor!r} is not measured: use {known}, or {LOSS.validation}{meant}")
 
 
 def checkpoint_bytes(run: RunDirectory) -> int | None:

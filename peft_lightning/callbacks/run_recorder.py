@@ -9,10 +9,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.engine.strategies import engine_of
+from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
@@ -25,7 +27,7 @@ from peft_lightning.runs.record import (
     Status,
 )
 from peft_lightning.runs.row import as_markdown
-from peft_lightning.task import Metric
+from peft_lightning.task import Metric, recorded
 
 
 class RunRecorder(Callback):
@@ -50,6 +52,7 @@ class RunRecorder(Callback):
         self._hyperparameters = hyperparameters
         self._describe = describe
         self._environment: EnvironmentFigures | None = None
+        self._ended_early: list[str] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the backbone, the data and the environment."""
@@ -65,19 +68,26 @@ class RunRecorder(Callback):
             for note in _notes(trainer, pl_module):
                 print(f"note: {note}", flush=True)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes that training ended before its last step, as a time limit or an early stopping has it."""
+        steps = steps_in_all(trainer)
+        if steps is not None and trainer.global_step < steps:
+            self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the validation metrics of the best checkpoint."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        metrics = _measured(trainer, "val/")
         monitor, metric = self._monitored(trainer, pl_module)
-        if monitor in metrics and metric.improves(metrics[monitor], self.record.metrics.get(monitor)):
+        best = self.record.metrics.get(monitor)
+        # As long as there is no best checkpoint, because the monitor is undefined, the last weights count.
+        if monitor in metrics and (best is None or metric.improves(metrics[monitor], best)):
             self.record.metrics |= metrics
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the test metrics."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
-        self.record.metrics |= metrics
+        self.record.metrics |= _measured(trainer, "test/")
         self.record.predictions = "predictions.parquet"
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -97,7 +107,7 @@ class RunRecorder(Callback):
         self.record.error = None
         self._write(trainer, "finished")
         figures = {
-            **self.record.metrics,
+            **{name: value for name, value in self.record.metrics.items() if value is not None},
             **_numbers("params", self.record.params),
             **_numbers("memory", self.record.memory),
             **_numbers("time", self.record.time),
@@ -137,7 +147,7 @@ class RunRecorder(Callback):
         record = self.record
         record.status = status
         record.environment = self._environment
-        record.notes = _notes(trainer, trainer.lightning_module)
+        record.notes = [*_notes(trainer, trainer.lightning_module), *self._ended_early]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
@@ -147,8 +157,20 @@ class RunRecorder(Callback):
 
 
 def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
-    """Returns the notes of the model and of the engine on how the run differs from its settings."""
-    return [*pl_module.notes, *engine_of(trainer).notes]  # type: ignore[misc]
+    """Returns the notes of model, engine, limits and checkpoints on how the run differs from its settings."""
+    chosen = [
+        note
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, RunCheckpoints)
+        for note in callback.notes
+    ]
+    return [*pl_module.notes, *engine_of(trainer).notes, *limit_notes(trainer), *chosen]  # type: ignore[misc]
+
+
+def _measured(trainer: Trainer, split: str) -> dict[str, float | None]:
+    """Returns the metrics of a split: None for those that its examples leave undefined."""
+    metrics = trainer.callback_metrics
+    return {name: recorded(float(value)) for name, value in metrics.items() if name.startswith(split)}
 
 
 def status_after(exception: BaseException) -> Status:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peft_lightning.callbacks.mean_loss import MeanLoss
+from peft_lightning.callbacks.mean_loss import MeanLoss, examples_of
 from peft_lightning.engine.strategies import engine_of
 
 
@@ -38,7 +38,7 @@ class TrainingCurve(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Adds the loss, and logs a point if one is due."""
-        self._loss.add(trainer, outputs)
+        self._loss.add(trainer, outputs, examples_of(outputs, batch))
         step = trainer.global_step
         if step == self._logged_step or not self._is_due(trainer, step):
             return

@@ -127,6 +127,21 @@ class Command(ABC):
             self.data.prepare_data()
         self.data.setup(stage)
 
+    def require_rows(self, trainer: Trainer) -> None:
+        """Refuses more processes than there are rows: one without any would leave the others waiting.
+
+        Args:
+            trainer: The Trainer, for its processes.
+        """
+        processes = trainer.world_size
+        rows = {"n_train": len(self.data.train), "n_val": len(self.data.val), "n_test": len(self.data.test)}
+        name = min(rows, key=lambda name: rows[name])
+        if rows[name] < processes:
+            raise UserError(
+                f"{name} {rows[name]} gives {processes} processes not a row each: --trainer.devices {rows[name]}, or a"
+                f" larger --data.{name}"
+            )
+
     def build_model(self, trainer: Trainer, task: Task) -> None:
         """Builds the model, before anything is written.
 

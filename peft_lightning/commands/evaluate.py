@@ -5,10 +5,17 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
 
+from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.processes import ending_its_processes
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.files import CannotWrite, write_atomically
+from peft_lightning.task import recorded
+from peft_lightning.task.metric import DASH
+
+# How the note begins that says how a limit has cut what a command measures.
+_LIMIT = {"validate": "trainer.limit_val_batches", "test": "trainer.limit_test_batches"}
 
 
 class Evaluate(Command):
@@ -26,16 +33,22 @@ class Evaluate(Command):
         self.build_model(trainer, self.data.task)
         # A checkpoint that does not fit is refused before a folder is made for its figures.
         self.model.on_load_checkpoint(read_checkpoint(checkpoint))
-        folder = self._make_folder(checkpoint)
-        self.predictions.write_to(folder / "predictions.parquet")
+        self.require_rows(trainer)
+        # Further processes answer their share of the rows; this one writes.
+        folder = self._make_folder(checkpoint) if trainer.is_global_zero else None
+        if folder is not None:
+            self.predictions.write_to(folder / "predictions.parquet")
         entry = getattr(trainer, self.word)
-        entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
+        with ending_its_processes(trainer):
+            entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
         result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
-        if trainer.is_global_zero:
+        if notes := [note for note in limit_notes(trainer) if note.startswith(_LIMIT[self.word])]:
+            result["notes"] = notes
+        if folder is not None:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
-            print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+            print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in metrics.items()))
             print(f"written to {folder}")
 
     def _make_folder(self, checkpoint: Path) -> Path:

@@ -32,10 +32,13 @@ from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
+from peft_lightning.callbacks.settings_kept import SettingsKept
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
+from peft_lightning.commands.monitors import check_monitors
+from peft_lightning.commands.processes import ending_its_processes
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
@@ -124,6 +127,7 @@ class Fit(Command):
             GPUMemory(),
             ParameterCount(),
             TrainingCurve(),
+            SettingsKept(),
             MajorityClassWarning(self.model.method.name, record.recipe, self.model.model_name_or_path),
             self.predictions,
             self.rewind,
@@ -149,6 +153,8 @@ class Fit(Command):
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
         self._check_validation_interval(trainer)
+        self.require_rows(trainer)
+        check_monitors(trainer, self.data.task, self.data.val.labels)
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             try:
@@ -160,9 +166,10 @@ class Fit(Command):
             self.model.on_load_checkpoint(started_from)
         checkpoint = self._enter(trainer, resumed, started_from)
         try:
-            self._train(trainer, checkpoint)
-            if self.settings.options["test_after_fit"]:
-                self._test(trainer)
+            with ending_its_processes(trainer):
+                self._train(trainer, checkpoint)
+                if self.settings.options["test_after_fit"]:
+                    self._test(trainer)
             self.recorder.finish(trainer)
         finally:
             # If the Trainer fails at its end, checkpoints may still be in writing; another process could resume here.

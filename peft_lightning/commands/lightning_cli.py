@@ -18,9 +18,11 @@ from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.engine_options import add_engine_options
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.mistakes import explain_argument
+from peft_lightning.commands.processes import one_process
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
+from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategies import hosting_strategy
@@ -138,15 +140,25 @@ class PeftLightningCLI(LightningCLI):
         # On a CPU, the thread and the copy would use the time and the memory that the run measures.
         on_gpu = device is not None and device.type == "cuda"
         plugins = [*_as_list(trainer_settings["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
-        hosting = hosting_strategy(trainer_settings["strategy"], device, self._get(self.config_init, "engine"))
+        if word == "predict":
+            # Answers are written once, in the order of the file: by one process.
+            kwargs |= one_process(trainer_settings)
+            device = single_device(trainer_settings["accelerator"], kwargs["devices"])
+        hosting = hosting_strategy(
+            kwargs.get("strategy", trainer_settings["strategy"]), device, self._get(self.config_init, "engine")
+        )
         if hosting is not None:
             kwargs["strategy"] = hosting
         elif (setting := self._engine_settings()) and word == "fit":
             raise UserError(f"{setting} is for a run on one device: leave it out, or say --trainer.devices 1")
         try:
-            return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
+            trainer = super().instantiate_trainer(
+                callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs
+            )
         except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
             raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
+        refuse_features(trainer, trainer_settings, self.model, word)
+        return trainer
 
     def _engine_settings(self) -> str:
         """Returns the setting, as a flag, that only an engine on one device can follow; empty if there is none."""

@@ -13,12 +13,12 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
     """Batches of examples of similar length, in an order that depends on the seed and the epoch alone.
 
     The examples are shuffled, sorted by length within groups of 50 batches, and the batches are shuffled again.
-    Every example comes once in an epoch. Several processes get the same number of batches each; a few batches may be
-    halved for that.
+    Every example comes once in an epoch. Several processes deal out each of the batches that one process would have at
+    their common batch size, so that they take the same steps.
 
     Args:
         lengths: Length of each example, in tokens.
-        batch_size: Examples in a batch; the last batch that is cut may be smaller.
+        batch_size: Examples in a batch of one process; the last batch that is cut may be smaller.
         seed: Seed of the order.
         rank: Number of this process, from 0.
         world_size: Number of processes that share the examples.
@@ -33,6 +33,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         self._batch_size = batch_size
         self._rank = rank
         self._world_size = world_size
+        self._sizes: tuple[tuple[int, int], list[list[int]]] | None = None
 
     @property
     def sampler(self) -> "LengthGroupedBatchSampler":
@@ -50,32 +51,41 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
             epoch: Number of the epoch, from 0.
 
         Returns:
-            The positions of the examples of each batch of this process.
+            The positions of the examples of each batch of this process. Of a batch with fewer examples than processes
+            the last of these get its first example, which ``sizes`` does not count.
         """
+        return [batch[self._rank :: self._world_size] or batch[:1] for batch in self._of_all(epoch)]
+
+    def sizes(self, epoch: int) -> list[list[int]]:
+        """Returns the number of examples in each batch of one epoch, for each process.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        key = (self.seed, epoch)
+        if self._sizes is None or self._sizes[0] != key:
+            batches = self._of_all(epoch)
+            counts = [[len(batch[rank :: self._world_size]) for batch in batches] for rank in range(self._world_size)]
+            self._sizes = (key, counts)
+        return self._sizes[1]
+
+    def _of_all(self, epoch: int) -> list[list[int]]:
+        """Returns the batches of one epoch, which all processes share."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         shuffled = generator.permutation(len(self._lengths))
-        size = self._batch_size
+        size = self._batch_size * self._world_size
         batches: list[list[int]] = []
         for start in range(0, len(shuffled), size * _BATCHES_SORTED_TOGETHER):
             group = shuffled[start : start + size * _BATCHES_SORTED_TOGETHER]
             by_length = group[np.argsort(-self._lengths[group], kind="stable")].tolist()
             batches += [by_length[i : i + size] for i in range(0, len(by_length), size)]
-        while len(batches) % self._world_size:
-            largest = max(range(len(batches)), key=lambda i: len(batches[i]))
-            whole = batches[largest]
-            # A batch of one example cannot be halved: it comes twice, or a process would wait for the others for ever.
-            half = (len(whole) + 1) // 2
-            batches[largest] = whole[:half]
-            batches.append(whole[half:] or whole)
-        mixed = [batches[i] for i in generator.permutation(len(batches))]
-        return mixed[self._rank :: self._world_size]
+        return [batches[i] for i in generator.permutation(len(batches))]
 
     def __iter__(self) -> Iterator[list[int]]:
         yield from self.order(self.epoch)[self.first_batch :]
 
     def __len__(self) -> int:
-        batches = -(-len(self._lengths) // self._batch_size)
-        return -(-batches // self._world_size)
+        return -(-len(self._lengths) // (self._batch_size * self._world_size))
 
 
 class LengthSortedBatchSampler(Sampler[list[int]]):

@@ -44,7 +44,7 @@ class TextDataModule(LightningDataModule):
         max_length: Tokens a review is cut to, the special ones included.
         truncation: What stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
             from its beginning and the rest from its end, where the verdict is (Sun et al. 2019).
-        batch_size: Reviews in a training batch.
+        batch_size: Reviews in a training batch of each process; two GPUs take twice as many in a step.
         eval_batch_size: Reviews in a batch for validation, testing and prediction.
         num_workers: Processes that prepare batches; 0 prepares them in the training process.
         pad_to_multiple_of: Batches are padded to their longest review, in tokens, rounded up to a multiple of
@@ -180,6 +180,11 @@ class TextDataModule(LightningDataModule):
         if trainer is None or not isinstance(loader, ResumableDataLoader) or loader.dataset is not self.train:
             return []
         return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loading()["collate_fn"])
+
+    def batch_sizes(self) -> list[list[int]] | None:
+        """Returns the number of examples in each batch of this epoch, for each process; None without this loader."""
+        loader = None if self.trainer is None else self.trainer.train_dataloader
+        return loader.batch_sizes() if isinstance(loader, ResumableDataLoader) else None
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns validation batches, the longest reviews first."""

@@ -14,6 +14,7 @@ from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation
+from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
@@ -29,7 +30,7 @@ from peft_lightning.module.checkpoint_keys import restore_refusal
 from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
-from peft_lightning.task import Task
+from peft_lightning.task import Task, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -258,9 +259,9 @@ class TextClassifier(LightningModule):
         extra = self.method.extra_loss(self._built())
         return loss if extra is None else loss + extra
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the loss of a training batch."""
-        return self.loss(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
+        """Computes the loss of a training batch, or of this process's share of one."""
+        return shared_loss(self._trainer, self.loss(batch), batch, batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Scores a validation batch."""
@@ -352,11 +353,17 @@ class TextClassifier(LightningModule):
 
     def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
         """Logs an evaluation at its optimiser step; the step that Lightning would log is one behind."""
-        self.log_dict(metrics, prog_bar=True, logger=False)
+        if self.trainer.world_size == 1:
+            self.log_dict(metrics, prog_bar=True, logger=False)
+        else:
+            # Every process has the figures of all examples: the largest of equals is each of them, to the bit.
+            on_device = {name: value.to(self.device) for name, value in metrics.items()}
+            self.log_dict(on_device, prog_bar=True, logger=False, sync_dist=True, reduce_fx="max")
         if self.trainer.sanity_checking:
             return
+        defined = {name: value for name in metrics if (value := recorded(float(metrics[name]))) is not None}
         for logger in self.trainer.loggers:
-            logger.log_metrics({name: float(value) for name, value in metrics.items()}, step=self.trainer.global_step)
+            logger.log_metrics(defined, step=self.trainer.global_step)
 
     def _built(self) -> nn.Module:
         if self.model is None:

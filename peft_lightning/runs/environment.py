@@ -30,13 +30,21 @@ def describe_environment(trainer: Trainer) -> EnvironmentFigures:
         transformers=installed_version("transformers") or "",
         peft=installed_version("peft") or "",
         bitsandbytes=installed_version("bitsandbytes"),
-        device=torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{processor_name()}, {torch.get_num_threads()} threads",
+        device=_times(trainer.world_size)
+        + (
+            torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else f"{processor_name()}, {torch.get_num_threads()} threads"
+        ),
         precision=str(trainer.precision),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         git=_git_commit(),
     )
+
+
+def _times(processes: int) -> str:
+    """Words how many devices a run has, so that its time is not compared with that of one."""
+    return f"{processes} × " if processes > 1 else ""
 
 
 def installed_version(package: str) -> str | None:

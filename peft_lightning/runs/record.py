@@ -88,12 +88,17 @@ class EngineFigures:
     ``micro_batch_size`` is the number of examples that went through the model together. ``unpadded_attention`` says
     whether attention left padding out. ``cudnn_attention`` says whether training might otherwise use cuDNN's attention,
     which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU and on several GPUs.
+    ``batch_size`` is the number of examples in a batch of one process, ``global_batch_size`` that of an optimiser step,
+    in all processes and all batches whose gradients add up.
     """
 
     name: str | None = None
     micro_batch_size: int | None = None
     unpadded_attention: bool | None = None
     cudnn_attention: bool | None = None
+    processes: int | None = None
+    batch_size: int | None = None
+    global_batch_size: int | None = None
 
 
 # The sections that callbacks measure, by their names in the record.
@@ -120,7 +125,8 @@ class EnvironmentFigures:
 class RunRecord:
     """The record of one run, ``results.json``; only the ``RunRecorder`` callback writes it.
 
-    ``problem_type`` names the task, which defines what ``metrics`` holds.
+    ``problem_type`` names the task, which defines what ``metrics`` holds: null is a metric that the examples leave
+    undefined, such as the AUROC of a split with one class.
     """
 
     run_id: str
@@ -139,7 +145,7 @@ class RunRecord:
     time: TimeFigures = field(default_factory=TimeFigures)
     engine: EngineFigures = field(default_factory=EngineFigures)
     problem_type: str = FIRST.problem_type
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
     history: str | None = None
     predictions: str | None = None
     checkpoint_bytes: int | None = None

@@ -8,10 +8,21 @@ from typing import Any
 
 from peft_lightning.errors import UserError
 from peft_lightning.task.base import Baseline, LabelledRows, Targets, Task
-from peft_lightning.task.metric import Metric
+from peft_lightning.task.metric import Metric, recorded
 from peft_lightning.task.single_label import SingleLabel
 
-__all__ = ["FIRST", "TASKS", "Baseline", "Metric", "SingleLabel", "Task", "find_task", "problem_type_in", "task_named"]
+__all__ = [
+    "FIRST",
+    "TASKS",
+    "Baseline",
+    "Metric",
+    "SingleLabel",
+    "Task",
+    "find_task",
+    "problem_type_in",
+    "recorded",
+    "task_named",
+]
 
 TASKS: dict[str, type[Task]] = {kind.problem_type: kind for kind in (SingleLabel,)}
 # The task of runs that do not name theirs: they were written when it was the only task.

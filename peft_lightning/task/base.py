@@ -156,6 +156,14 @@ class Task(ABC):
         """
         return None
 
+    def undefined(self, targets: Targets) -> frozenset[str]:
+        """Returns the keys of the metrics that are undefined on an evaluation, whatever the answers; none by default.
+
+        Args:
+            targets: The targets of the evaluation, shape (n, …).
+        """
+        return frozenset()
+
     # From logits.
 
     @abstractmethod

@@ -92,13 +92,15 @@ class Metric:
         """
         return value if self.higher_is_better else -value
 
-    def improves(self, value: float, best: float | None) -> bool:
-        """Tells whether a value is better than the best so far.
+    def improves(self, value: float | None, best: float | None) -> bool:
+        """Tells whether a value is better than the best so far; an undefined one never is.
 
         Args:
-            value: The value.
+            value: The value; None or NaN if it is undefined.
             best: The best so far; None if there is none.
         """
+        if value is None or math.isnan(value):
+            return False
         return best is None or self.oriented(value) > self.oriented(best)
 
     def best(self, values: Iterable[float]) -> float:
@@ -118,8 +120,8 @@ class Metric:
         return max(range(len(values)), key=lambda place: self.oriented(float(values[place])))
 
     def words(self, value: float | None) -> str:
-        """Formats a value; a dash if it was not measured."""
-        if value is None:
+        """Formats a value; a dash if it was not measured, or is undefined: None or NaN."""
+        if value is None or math.isnan(value):
             return DASH
         return f"{100 * value:.1f} %" if self.percent else f"{value:.{self.decimals}f}"
 
@@ -161,3 +163,8 @@ class Metric:
 
 
 LOSS = Metric("loss", "loss", higher_is_better=False)
+
+
+def recorded(value: float) -> float | None:
+    """Returns a figure as records hold it: None if it is undefined, that is NaN, or infinite."""
+    return float(value) if math.isfinite(value) else None

@@ -87,6 +87,10 @@ class SingleLabel(Task):
         margin = 2 * math.sqrt(share * (1 - share) / max(1, len(targets)))
         return Baseline(share, margin, "the share of the most frequent class")
 
+    def undefined(self, targets: Targets) -> frozenset[str]:
+        """Returns AUROC if all examples are of one class: no class is told from another then."""
+        return frozenset({"auroc"} if len(np.unique(targets)) < 2 else ())
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy."""
         from torch.nn import functional as F
@@ -96,8 +100,9 @@ class SingleLabel(Task):
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of accuracy, macro F1, macro AUROC, and the cross entropy without label smoothing."""
         from torch.nn import functional as F
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
+        from torchmetrics.classification import MulticlassAccuracy
 
+        from peft_lightning.task.class_metrics import MacroAUROC, MacroF1
         from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
         classes = len(self.class_names)
@@ -105,11 +110,10 @@ class SingleLabel(Task):
             lambda logits, targets: F.cross_entropy(logits, targets, reduction="none"),
             {
                 "acc": MulticlassAccuracy(classes, average="micro"),
-                "f1": MulticlassF1Score(classes, average="macro"),
-                # AUROC sorts scores, which has no deterministic implementation on a GPU.
-                "auroc": MulticlassAUROC(classes, average="macro", compute_on_cpu=True),
+                "f1": MacroF1(classes),
             },
             self.answer,
+            {"auroc": MacroAUROC(classes)},
         )
 
     def answer(self, logits: Tensor) -> Tensor:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,26 @@ def test_best_is_replaced_by_a_better_one_only(run: RunDirectory) -> None:
     assert "optimizer_states" not in best
     assert "optimizer_states" in torch.load(run.last, weights_only=True)
     assert checkpoint_bytes(run) == run.best.stat().st_size
+
+
+def test_an_undefined_metric_is_passed_over_and_said(run: RunDirectory) -> None:
+    checkpoints = RunCheckpoints(every_n_steps=0)
+    with pytest.warns(UserWarning, match=r"val/acc is undefined .* the best checkpoint is that of step 8"):
+        saves = fit(run, checkpoints, [math.nan, 0.5, math.nan, 0.4])
+    assert saves.steps("best") == [8]
+    assert checkpoints.best_score == pytest.approx(0.5)
+    assert checkpoints.notes == [
+        "the metric that chooses the best checkpoint was undefined at step 12: that validation was passed over, and the"
+        " best checkpoint is that of step 8"
+    ]
+
+
+def test_where_it_is_never_defined_the_last_weights_count(run: RunDirectory) -> None:
+    checkpoints = RunCheckpoints(every_n_steps=0)
+    with pytest.warns(UserWarning, match="the last weights count"):
+        saves = fit(run, checkpoints, [math.nan, math.nan])
+    assert (saves.steps("best"), saves.steps("last")) == ([], [4, 8])
+    assert checkpoints.best_step is None
 
 
 def test_of_a_loss_the_lowest_is_the_best(run: RunDirectory) -> None:
@@ -107,6 +128,8 @@ def test_a_sanity_check_saves_nothing(run: RunDirectory) -> None:
 def test_a_metric_that_is_not_measured_is_one_line(run: RunDirectory) -> None:
     with pytest.raises(UserError, match=r"val/mcc.*use val/acc, val/f1 or val/auroc"):
         fit(run, RunCheckpoints(monitor="val/mcc"), [0.5])
+    # Before the first step, and so before the first checkpoint.
+    assert not run.last.exists()
 
 
 class Clock(Saves):

@@ -26,7 +26,7 @@ RECORD = {
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
     "time": "startup_s train_s epoch_s eval_s steps samples_per_s",
-    "engine": "name micro_batch_size unpadded_attention cudnn_attention",
+    "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
 NULL_ON_A_CPU = {
@@ -184,6 +184,51 @@ def test_the_best_checkpoint_is_the_one_that_is_recorded_and_tested(tiny_fit: li
     metrics = record(run)["metrics"]
     for name in METRICS:
         assert metrics[f"val/{name}"] == history(run, f"val/{name}")[best], name
+
+
+def test_a_metric_that_the_test_rows_leave_undefined_is_null(
+    tiny_fit: list[str], reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (reviews / "test.jsonl").read_text().splitlines(keepends=True)
+    (reviews / "test.jsonl").write_text("".join(line for line in lines if json.loads(line)["label"] == 1))
+    main(tiny_fit)
+    run = only_run(Path())
+    metrics = record(run)["metrics"]
+    assert metrics["test/auroc"] is None
+    assert None not in [value for name, value in metrics.items() if name != "test/auroc"]
+    assert RunRecord.read(run / "results.json").metrics["test/auroc"] is None
+    assert history(run, "test/auroc") == {}
+    assert list(history(run, "test/acc")) == [4]
+
+    main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", "best"])
+    assert "test/auroc –" in capsys.readouterr().out
+    (measured,) = run.glob("test_*/metrics.json")
+    assert json.loads(measured.read_text())["metrics"]["test/auroc"] is None
+
+
+def test_limits_and_an_early_end_are_noted(tiny_fit: list[str]) -> None:
+    limits = (
+        "--trainer.limit_train_batches",
+        "3",
+        "--trainer.limit_test_batches",
+        "0.5",
+        "--data.eval_batch_size",
+        "8",
+    )
+    stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss")
+    threshold = ("--trainer.callbacks.stopping_threshold", "100", "--trainer.max_epochs", "3")
+    main([*tiny_fit, *limits, *stopping, *threshold])
+    assert record(only_run(Path()))["notes"] == [
+        "trainer.limit_train_batches 3: an epoch trains on 3 of 4 batches",
+        "trainer.limit_test_batches 0.5: test metrics and predictions are of 1 of 2 batches",
+        "training ended at step 3 of 9",
+    ]
+    config = only_run(Path()) / "config.yaml"
+    main(["test", "--config", str(config), "--ckpt_path", "last"])
+    (measured,) = config.parent.glob("test_*/metrics.json")
+    assert json.loads(measured.read_text())["notes"] == [
+        "trainer.limit_test_batches 0.5: test metrics and predictions are of 1 of 2 batches"
+    ]
 
 
 def test_another_monitor_chooses_the_checkpoint_and_its_figures(tiny_fit: list[str], tmp_path: Path) -> None:

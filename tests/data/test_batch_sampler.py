@@ -56,6 +56,18 @@ def test_fewer_examples_than_processes_still_give_each_a_batch() -> None:
     assert [len(share) for share in shares] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("n", "world_size"), [(1003, 2), (97, 4), (33, 4)])
+def test_processes_deal_out_the_batches_that_one_process_has(n: int, world_size: int) -> None:
+    alone = LengthGroupedBatchSampler(LENGTHS[:n], 8 * world_size, seed=1).order(3)
+    samplers = [LengthGroupedBatchSampler(LENGTHS[:n], 8, 1, rank, world_size) for rank in range(world_size)]
+    sizes = samplers[0].sizes(3)
+    dealt = zip(*(zip(s.order(3), own, strict=True) for s, own in zip(samplers, sizes, strict=True)), strict=True)
+    for whole, parts in zip(alone, dealt, strict=True):
+        # A process may get more than its share: something, where a batch has fewer examples than processes.
+        assert sorted(row for rows, own in parts for row in rows[:own]) == sorted(whole)
+        assert all(rows for rows, _ in parts)
+
+
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_evaluation_takes_the_longest_first_and_each_once(world_size: int) -> None:
     shares = [list(LengthSortedBatchSampler(LENGTHS, 32, rank, world_size)) for rank in range(world_size)]

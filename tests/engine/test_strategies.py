@@ -81,7 +81,8 @@ def test_a_run_under_another_strategy_records_its_engine(strategy: str, tiny_fit
     main([*tiny_fit, "--trainer.strategy", strategy, "--trainer.devices", "1"])
     run = record(only_run(Path()))
     assert run["engine"] == {
-        "name": "eager", "micro_batch_size": 8, "unpadded_attention": None, "cudnn_attention": None
+        "name": "eager", "micro_batch_size": 8, "unpadded_attention": None, "cudnn_attention": None,
+        "processes": 1, "batch_size": 8, "global_batch_size": 8,
     }  # fmt: skip
     assert run["notes"] == []
     # Nothing of an engine that did not run is carried on.

@@ -184,7 +184,8 @@ def _device(records: list[RunRecord]) -> str | None:
 
 def _metric(records: list[RunRecord], name: str) -> float | None:
     # A mean over only the runs that have the metric would be of other runs than the headline metric's.
-    return _mean(record.metrics.get(name) for record in records if all(name in other.metrics for other in records))
+    values = [record.metrics.get(name) for record in records]
+    return None if None in values else _mean(values)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -160,7 +160,7 @@ def _some_runs(some: int, runs: int, label: str) -> str:
 def _counted(recipe: Recipe, used: Sequence[Tested], metric: Metric) -> list[RunRecord]:
     if used:
         return [record for record, _ in used]
-    return [record for _, record in recipe.finished if metric.test in record.metrics]
+    return [record for _, record in recipe.finished if record.metrics.get(metric.test) is not None]
 
 
 def _same_reviews(run: Tested, other: Tested) -> bool:

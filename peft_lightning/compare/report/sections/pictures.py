@@ -29,7 +29,7 @@ def headlines(findings: Findings, rows: Sequence[Figures], metric: Metric) -> di
         metric: The headline metric.
     """
     by_seed = {
-        label: [record.metrics[metric.test] for record in records if metric.test in record.metrics]
+        label: [value for record in records if (value := record.metrics.get(metric.test)) is not None]
         for label, records in findings.counted.items()
     }
     svg, note = draw_headlines(rows, by_seed, metric)

@@ -1,0 +1,85 @@
+"""Checks what callbacks monitor, before the first step: that it is measured, and in which direction it is better."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.errors import UserError
+from peft_lightning.task import Metric, Task
+from peft_lightning.task.metric import LOSS
+
+# What Lightning's ModelCheckpoint can monitor beside metrics; either direction has its use.
+COUNTERS = ("step", "epoch")
+
+
+def check_monitors(trainer: Trainer, task: Task, validation: Any) -> None:
+    """Refuses monitors that are not measured, are undefined on the validation split, or have the wrong direction.
+
+    Lightning finds out at the end of the first epoch; a wrong direction it does not find out at all.
+
+    Args:
+        trainer: The Trainer, for its callbacks.
+        task: The task, for its metrics.
+        validation: The targets of the validation rows, shape (n, …).
+
+    Raises:
+        UserError: If there is such a monitor.
+    """
+    undefined = task.undefined(validation)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        name = type(callback).__name__
+        if isinstance(callback, RunCheckpoints):
+            callback.check_monitor(task)
+            if callback.monitor is not None:
+                _require_defined(f"checkpoint.monitor {callback.monitor}", callback.monitor, undefined)
+        elif isinstance(monitor := getattr(callback, "monitor", None), str):
+            if isinstance(callback, ModelCheckpoint) and monitor in COUNTERS:
+                continue
+            known = {f"val/{metric.key}": metric for metric in (*task.shown(), LOSS)} | {f"train/{LOSS.key}": LOSS}
+            if monitor not in known:
+                raise UserError(f"{name} monitors {monitor}, which is not measured: {measured(monitor, known)}")
+            _require_defined(f"{name} monitors {monitor}, which", monitor, undefined)
+            _require_validation(f"{name} monitors {monitor}", monitor, trainer)
+            _require_direction(callback, monitor, known[monitor])
+
+
+def measured(monitor: str, known: Iterable[str]) -> str:
+    """Words what could be monitored.
+
+    Args:
+        monitor: The unknown name.
+        known: The names that there are.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(monitor.replace("_", "/", 1), names, 1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}there are {', '.join(names)}"
+
+
+def _require_defined(what: str, monitor: str, undefined: Iterable[str]) -> None:
+    if monitor.rpartition("/")[2] in undefined:
+        raise UserError(
+            f"{what} is undefined on these validation rows, which are all of one class: validate on more of them,"
+            " --data.n_val, or monitor another metric"
+        )
+
+
+def _require_validation(what: str, monitor: str, trainer: Trainer) -> None:
+    if monitor.startswith("val/") and trainer.limit_val_batches == 0:
+        raise UserError(f"{what}, and trainer.limit_val_batches 0 leaves the validation out: leave out one of both")
+
+
+def _require_direction(callback: Any, monitor: str, metric: Metric) -> None:
+    right = "max" if metric.higher_is_better else "min"
+    # Without a choice among checkpoints the direction changes nothing.
+    chooses = getattr(callback, "save_top_k", 1) > 0
+    if chooses and getattr(callback, "mode", right) != right:
+        raise UserError(
+            f"{type(callback).__name__} monitors {monitor} with mode {callback.mode}, and the {metric.extreme}"
+            f" {metric.name} is best: say mode: {right}"
+        )

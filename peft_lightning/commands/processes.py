@@ -1,0 +1,82 @@
+"""The processes of a run on several devices: Lightning starts them, each of them runs the whole command."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from signal import SIGKILL
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from peft_lightning.errors import Setting, UserError
+
+# Shorter than the five seconds in which Lightning looks after its processes.
+PATIENCE_S = 2.0
+
+
+def one_process(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of the Trainer with which a command runs in one process, on the first of its devices.
+
+    Args:
+        settings: The ``trainer`` section of a configuration.
+    """
+    devices = settings["devices"]
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(number) for number in devices.split(",") if number.strip()]
+    first = devices[:1] if isinstance(devices, list) else 1
+    return {"devices": first, "num_nodes": 1, "strategy": "auto"}
+
+
+@contextmanager
+def ending_its_processes(trainer: Trainer) -> Iterator[None]:
+    """Ends a run's further processes where this one fails: they would wait for it, on GPUs for half an hour.
+
+    The other way round, Lightning ends this process within five seconds of a failure of another.
+
+    Args:
+        trainer: The Trainer, which starts the processes when it trains.
+
+    Raises:
+        UserError: Another process has failed, and this one only because of that.
+    """
+    launcher = trainer.strategy.launcher
+    try:
+        yield
+    except UserError:
+        if not trainer.is_global_zero:
+            # The first process usually has the same error, says it, and ends this one meanwhile.
+            time.sleep(PATIENCE_S)
+        _end(launcher)
+        raise
+    except Exception as error:
+        failed = _failed(launcher)
+        _end(launcher)
+        if failed is not None:
+            raise UserError(
+                f"process {failed[0]} of the run ended with exit code {failed[1]}, and said why: mend that and go on"
+                " with ",
+                Setting("ckpt_path", "last"),
+            ) from error
+        raise
+    except BaseException:
+        _end(launcher)
+        raise
+
+
+def _end(launcher: object) -> None:
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.kill(SIGKILL)
+
+
+def _failed(launcher: object) -> tuple[int, int] | None:
+    """Returns the number and the exit code of a process that has failed by itself; None if none has."""
+    if not isinstance(launcher, _SubprocessScriptLauncher) or not launcher.procs:
+        return None
+    ended = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ended:
+        for number, process in enumerate(launcher.procs, start=1):
+            if process.poll():
+                return number, int(process.returncode)
+        time.sleep(0.05)
+    return None

@@ -1,0 +1,49 @@
+"""Batches that several processes share: their loss is the mean over all their examples, wherever these are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from peft_lightning.engine.micro_batches import Batch, size_of
+from peft_lightning.task.gathering import summed
+
+
+@runtime_checkable
+class SharingData(Protocol):
+    """A data module that deals the examples of a batch out to processes, in shares that may be uneven."""
+
+    def batch_sizes(self) -> Sequence[Sequence[int]] | None:
+        """Returns the number of examples in each batch of this epoch, for each process; None if it cannot be known."""
+        ...
+
+
+def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
+    """Weighs the loss of this process's share, so that the mean of the processes' gradients is that of all examples.
+
+    Args:
+        trainer: The Trainer; None for a module that has none.
+        loss: The mean loss of the share, a scalar.
+        batch: The share.
+        batch_idx: The number of the batch in the epoch.
+
+    Returns:
+        The loss, unchanged where one process trains. Otherwise the outputs of a training step: the weighted ``loss``,
+        and for callbacks ``batch_loss``, the mean over the whole batch, and ``examples``, their number.
+    """
+    if trainer is None or trainer.world_size == 1:
+        return loss
+    processes = trainer.world_size
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    sizes = data.batch_sizes() if isinstance(data, SharingData) else None
+    # Other data modules get what Lightning assumes: equal shares.
+    shares = [size_of(batch)] * processes if sizes is None else [counts[batch_idx] for counts in sizes]
+    own, examples = shares[trainer.global_rank], sum(shares)
+    return {
+        "loss": loss * (own * processes / examples),
+        "batch_loss": summed(loss.float() * own) / examples,
+        "examples": examples,
+    }
