@@ -38,6 +38,12 @@ def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str
         "n_test": 16,
         "max_length": 24,
         "truncated_share": pytest.approx(truncated / 76),
+        "val_split": None,
+        "test_split": "test",
+        "train_repeats": 0,
+        "val_in_train": 0,
+        "test_in_train": 0,
+        "removed_from_train": 0,
     }
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
