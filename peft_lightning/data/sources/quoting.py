@@ -202,11 +202,12 @@ class _File:
         return False
 
     def fields_of_several_rows(self) -> list[int]:
-        """Finds the quoted fields most of whose lines look like rows as without quoting."""
+        """Finds the quoted fields most of whose lines, blank ones aside, look like rows as without quoting."""
         several = np.flatnonzero(self.first_lines != self.last_lines)
         like_rows = np.append(0, np.cumsum(self._columns == self._columns[self._header]))
+        full = np.append(0, np.cumsum(self._columns > 0))
         first, end = self._telling_lines(several)
-        found: list[int] = several[2 * (like_rows[end] - like_rows[first]) > end - first].tolist()
+        found: list[int] = several[2 * (like_rows[end] - like_rows[first]) > full[end] - full[first]].tolist()
         if self._label_position is None:
             return found
         return [field for field in found if self._share_with_labels(field)[1] > 0.5]
@@ -259,7 +260,7 @@ class _File:
         """Returns the shares of a field's lines whose label other rows have too, and whose label could be one."""
         known, numeric, spaced = self._known_labels
         first, end = self._telling_lines(np.array([field]))
-        lines = range(int(first[0]), int(end[0]))
+        lines = [line for line in range(int(first[0]), int(end[0])) if self._columns[line]]
         labels = [self._label(line) for line in lines if self._columns[line] == self._columns[self._header]]
         same = sum(label in known for label in labels)
         alike = sum(_is_number(label) if numeric else spaced or label == label.strip() != "" for label in labels)
