@@ -52,20 +52,15 @@ def duplicates_in_words(figures: Mapping[str, Any]) -> str | None:
     if removed:
         return f"data: {removed:,} duplicates were left out of the training split, as data.deduplicate asks"
     found = [
-        f"{count:,} of {of:,} {use} reviews ({count / of:.1%})"
-        for count, of, use in (
-            (figures["test_in_train"], figures["n_test"], "test"),
-            (figures["val_in_train"], figures["n_val"], "validation"),
-        )
-        if count
+        f"{figures[count]:,} of {figures[of]:,} {use} reviews ({figures[count] / figures[of]:.1%})"
+        for count, of, use in (("test_in_train", "n_test", "test"), ("val_in_train", "n_val", "validation"))
+        if figures[count]
     ]
+    words = [f"also in training: {' and '.join(found)}"] if found else []
     repeats, n_train = figures["train_repeats"], figures["n_train"]
-    repeated = f"{repeats:,} of {n_train:,} training reviews ({repeats / n_train:.1%}) repeat an earlier one"
-    said = [f"{' and '.join(found)} are also in training"] if found else []
-    said += [repeated] if repeats >= _NOTABLE * n_train else []
-    if not said:
-        return None
-    return f"data: {'; '.join(said)}: --data.deduplicate true leaves these out of training"
+    if repeats >= _NOTABLE * n_train:
+        words.append(f"repeated in training: {repeats:,} of {n_train:,} reviews ({repeats / n_train:.1%})")
+    return f"data: {'; '.join(words)}; --data.deduplicate true leaves them out of training" if words else None
 
 
 def without_duplicates(texts: Sequence[str], elsewhere: Sequence[Sequence[str]]) -> NDArray[np.int64]:

@@ -21,12 +21,15 @@ FIGURES = {"n_train": 200, "n_val": 10, "n_test": 40, "train_repeats": 1, "val_i
     ("found", "line"),
     [
         ({}, None),
-        ({"test_in_train": 30}, "30 of 40 test reviews (75.0%) are also in training: --data.deduplicate true leaves"),
+        (
+            {"test_in_train": 30},
+            "also in training: 30 of 40 test reviews (75.0%); --data.deduplicate true leaves them out",
+        ),
         (
             {"test_in_train": 30, "val_in_train": 1},
-            "30 of 40 test reviews (75.0%) and 1 of 10 validation reviews (10.0%) are also in training: --data",
+            "also in training: 30 of 40 test reviews (75.0%) and 1 of 10 validation reviews (10.0%); --data",
         ),
-        ({"train_repeats": 2}, "2 of 200 training reviews (1.0%) repeat an earlier one: --data.deduplicate true"),
+        ({"train_repeats": 2}, "repeated in training: 2 of 200 reviews (1.0%); --data.deduplicate true"),
         ({"removed_from_train": 1200}, "1,200 duplicates were left out of the training split"),
     ],
 )

@@ -57,8 +57,8 @@ def _rows(path: Path, lines: list[str], columns: list[str]) -> Iterable[object]:
     if path.name.lower().removesuffix(".gz").endswith(".json"):
         # Many programs write .json as one value over many lines; of JSON Lines, the first line is a value by itself.
         if lines[0].lstrip().startswith("["):
-            rows: list[object] = _parse("\n".join(lines), 1, path)
-            return rows
+            rows = _parse("\n".join(lines), 1, path)
+            return rows if isinstance(rows, list) else [rows]
         if lines[0].lstrip().startswith("{") and not _is_json(lines[0]):
             lines = ["\n".join(lines)]
     if len(lines) > 1:
@@ -94,13 +94,14 @@ def _rows_of_columns(path: Path, table: dict[str, object]) -> list[dict[str, obj
     return [{name: column[row] for name, column in columns.items()} for row in first]
 
 
-def _parse(text: str, line: int, path: Path) -> "object | list[object]":
+def _parse(text: str, line: int, path: Path) -> object:
     try:
-        return json.loads(text)
+        value: object = json.loads(text)
     except ValueError as error:
         raise UserError(f"line {line} of {path} is not JSON ({error}): write one object a line") from error
     except RecursionError as error:
         raise UserError(f"line {line} of {path} is nested too deeply: write one flat object a line") from error
+    return value
 
 
 def _is_json(text: str) -> bool:
