@@ -115,6 +115,11 @@ class TextDataModule(LightningDataModule):
         ):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: ", Setting(f"data.{name}"), f" takes {least} or more")
+        for name, word in (("source", source), ("cache_dir", cache_dir)):
+            try:
+                (word or "").encode()
+            except UnicodeEncodeError as error:
+                raise UserError(f"{name} {word!r} is not UTF-8, and no record could name it: rename it") from error
         if text_column == label_column:
             raise UserError(f"text_column and label_column are both {text_column!r}: name two columns")
         self.source = source
@@ -296,5 +301,4 @@ class TextDataModule(LightningDataModule):
         )
         for text in ("; ".join((line, *notes)), duplicates_in_words(description)):
             if text:
-                # Paths and labels may be of bytes that no encoding can write.
-                print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
+                print(text, flush=True)

@@ -151,6 +151,7 @@ def test_predict_without_a_file(make: Make, predict_file: str | None, message: s
         ({"batch_size": 0}, "batch_size 0 is too small"),
         ({"eval_batch_size": 0}, "eval_batch_size 0 is too small"),
         ({"num_workers": -1}, "num_workers -1 is too small"),
+        ({"source": "caf\udce9"}, r"source 'caf\\udce9' is not UTF-8, and no record could name it: rename it"),
         ({"label_column": "text"}, "text_column and label_column are both 'text'"),
     ],
 )
@@ -223,9 +224,7 @@ def test_texts_in_training_and_evaluation_are_counted_and_left_out(
     names = ("train_repeats", "val_in_train", "test_in_train", "removed_from_train")
     assert [data.description()[name] for name in names] == [4, 2, 5, 0]
     said = capsys.readouterr().out.splitlines()[1]
-    assert said.startswith(
-        "data: 5 of 5 test reviews (100.0%) and 2 of 2 validation reviews (100.0%) are also in train"
-    )
+    assert said.startswith("data: also in training: 5 of 5 test reviews (100.0%) and 2 of 2 validation reviews")
     clean = make(source=folder, deduplicate=True)
     clean.setup("fit")
     assert [clean.description()[name] for name in names] == [0, 0, 0, 11]
@@ -255,7 +254,7 @@ def test_when_no_text_is_left_to_train_on(make: Make, tmp_path: Path) -> None:
 
 def test_odd_texts_go_all_the_way(make: Make, tmp_path: Path, tokenizer: Any) -> None:
     odd = ["a\0b", "\u200b", "\ufffd\U0001f3ac", "\x7f\x85", "\ufeffmark", "\x1b[31mred", "\u202eright to left", '"']
-    folder = write_splits(tmp_path / "caf\udce9", train=[*odd, *(f"film {n}" for n in range(20))], test=odd)
+    folder = write_splits(tmp_path / "odd", train=[*odd, *(f"film {n}" for n in range(20))], test=odd)
     data = make(source=str(folder), predict_file=str(folder / "test.jsonl"))
     data.setup("fit")
     data.setup("predict")

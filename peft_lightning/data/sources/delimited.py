@@ -36,9 +36,10 @@ def read_delimited(
         raise UserError(f"{path} is empty: give it labelled texts or name another file")
     quoted = quotes_enclose(str(path), content, delimiter, quoting, label_column)
     # In a file of one column a blank line is a row without a text; Arrow would leave it out.
-    single = delimiter not in content.split(b"\n", 1)[0].decode()
+    content = content.lstrip(b"\r\n")
+    single = delimiter.encode() not in content.split(b"\n", 1)[0]
     if single:
-        content = content.strip(b"\r\n") + b"\n"
+        content = content.rstrip(b"\r\n") + b"\n"
     return pa_csv.read_csv(
         pa.BufferReader(content),
         # One block, so that no review is too long for a block. One thread, so that errors name the row.

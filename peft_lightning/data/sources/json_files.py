@@ -1,15 +1,14 @@
 """Reads JSON files: an object a line, one list of objects, or one object of columns."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from peft_lightning.data.sources.corpus import numbered_rows
+from peft_lightning.data.sources.surrogates import refuse_half_characters
 from peft_lightning.data.sources.text_files import read_lines
 from peft_lightning.errors import UserError
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,11 @@ def read_json(path: Path, columns: Iterable[str]) -> JsonColumns:
             raise UserError(f"row {number} of {path} is no JSON object: write one object with named columns a line")
         present.update(dict.fromkeys(row))
         for name in wanted:
-            values[name].append(_whole(row.get(name), number, path))
+            values[name].append(row.get(name))
     if not number:
         raise UserError(f"{path} has no rows: give it labelled texts or name another source")
+    for column in values.values():
+        refuse_half_characters(column, numbered_rows(str(path)))
     return JsonColumns(list(present), {name: values[name] for name in wanted if name in present})
 
 
@@ -110,13 +111,3 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _whole(value: object, row: int, path: Path) -> object:
-    r"""Refuses strings with half of a character, such as ``"\ud83d"``, which no encoding can write."""
-    if isinstance(value, str) and not value.isascii() and (found := _LONE_SURROGATE.search(value)):
-        raise UserError(
-            f"row {row} of {path} has half of a character, \\u{ord(found[0]):04x}, which no encoding can write:"
-            " remove it or write the character whole"
-        )
-    return value

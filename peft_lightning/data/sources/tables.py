@@ -142,8 +142,9 @@ def _joined(columns: "Sequence[Sequence[object] | pa.ChunkedArray]") -> "Sequenc
 
     if len(columns) == 1:
         return columns[0]
-    if all(isinstance(column, pa.ChunkedArray) and column.type == columns[0].type for column in columns):
-        return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+    arrow = [column for column in columns if not isinstance(column, Sequence)]
+    if len(arrow) == len(columns) and len({column.type for column in arrow}) == 1:
+        return pa.chunked_array([chunk for column in arrow for chunk in column.chunks], arrow[0].type)
     return [value for column in columns for value in values_of(column)]
 
 

@@ -124,3 +124,4 @@ def test_a_blank_line_of_a_single_column_is_a_row_without_a_text(write: Write) -
     with pytest.raises(UserError, match=r"the text in row 2 of .*a.tsv is blank"):
         read_texts(write("a.tsv", "text\ngood\n\nbad\n\n\n"), "text")
     assert read_texts(write("b.tsv", "\ntext\ngood\nbad\n\n\n"), "text") == ["good", "bad"]
+    assert read_texts(write("c.tsv", "\ntext\tid\n\ngood\t1\n\nbad\t2\n\n"), "text") == ["good", "bad"]
