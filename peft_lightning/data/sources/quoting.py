@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from peft_lightning.data.sources.quoted_fields import QUOTE, Positions, find_quoted_fields
 from peft_lightning.errors import Setting, UserError
 
 Quoting = Literal["auto", "minimal", "none"]
-Positions = NDArray[np.int64]
 
-_QUOTE, _LF, _CR = b'"'[0], b"\n"[0], b"\r"[0]
+_LF, _CR = b"\n"[0], b"\r"[0]
 # So many rows show what the labels of a file look like.
 _ROWS_LOOKED_AT = 10_000
 
@@ -84,7 +84,7 @@ class _File:
 
     @cached_property
     def _scan(self) -> tuple[Positions, Positions, int | None]:
-        return _well_formed(self._bytes, ord(self.delimiter)) or _one_by_one(self.content, self.delimiter)
+        return find_quoted_fields(self.content, self.delimiter)
 
     @property
     def opens(self) -> Positions:
@@ -225,7 +225,7 @@ class _File:
         if not len(others):
             return False
         opens, closes, first, last = (a[others] for a in (self.opens, self.closes, self.first_lines, self.last_lines))
-        quotes = np.flatnonzero(self._bytes == _QUOTE)
+        quotes = np.flatnonzero(self._bytes == QUOTE)
         doubled = np.searchsorted(quotes, closes) - np.searchsorted(quotes, opens) > 1
         misfit = (self._columns[first] != self._columns[self._header]) | (first != last)
         rows = len(self._ends) - sum(int(self.last_lines[f] - self.first_lines[f]) + 1 for f in but)
@@ -280,39 +280,3 @@ class _File:
 
 def _is_number(label: str) -> bool:
     return bool(re.fullmatch(r"[+-]?\d+(\.\d*)?", label))
-
-
-def _well_formed(content: NDArray[np.uint8], delimiter: int) -> tuple[Positions, Positions, None] | None:
-    """Finds the quoted fields if no mark stands within an unquoted field; None if one may."""
-    quotes = np.flatnonzero(content == _QUOTE)
-    if len(quotes) % 2:
-        return None
-    opens, closes = quotes[::2], quotes[1::2]
-    between = (delimiter, _LF, _CR)
-    # Two marks in a row within a field are one mark of the text: they close and open again.
-    reopens = np.append(False, opens[1:] == closes[:-1] + 1)
-    starts = (opens == 0) | np.isin(content[opens - 1], between)
-    ends = np.append(reopens[1:], False) | (closes == len(content) - 1)
-    ends |= np.isin(content[np.minimum(closes + 1, len(content) - 1)], between)
-    if not ((starts | reopens) & ends).all():
-        return None
-    return opens[~reopens], closes[np.append(~reopens[1:], True)], None
-
-
-def _one_by_one(content: bytes, delimiter: str) -> tuple[Positions, Positions, int | None]:
-    between = delimiter.encode()
-    opening = re.compile(b'(?:\\A|[%s\r\n])"' % between)
-    # Blanks after the closing mark are let pass, as they always were.
-    quoted = re.compile(rb'"(?:[^"]++|"")*+" *(?=[%s\r\n]|\Z)' % between)
-    opens: list[int] = []
-    closes: list[int] = []
-    position, unclosed = 0, None
-    while unclosed is None and (found := opening.search(content, position)):
-        start = found.end() - 1
-        if field := quoted.match(content, start):
-            opens.append(start)
-            closes.append(start + field[0].rindex(b'"'))
-            position = field.end()
-        else:
-            unclosed = start
-    return np.array(opens, dtype=np.int64), np.array(closes, dtype=np.int64), unclosed
