@@ -1,5 +1,7 @@
 """The data module: finds, samples, tokenises and batches labelled texts."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
 from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
+from peft_lightning.data.duplicates import duplicates_in_words
 from peft_lightning.data.examples import PadToLongest, TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sources import prepare, read_corpus, read_texts
+from peft_lightning.data.sources import Quoting, SourceOptions, prepare, read_corpus, read_texts
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
@@ -35,10 +38,19 @@ class TextDataModule(LightningDataModule):
             testing.
         text_column: Column of the texts.
         label_column: Column of the labels, which may be whole numbers or words, of two or more classes.
+        configuration: Configuration of a dataset that has several, such as `sst2` of GLUE.
+        train_split: Split to train on; `train` by default.
+        val_split: Split to validate on; by default the source's own (`validation`, `val`, `valid` or `dev`) if it has
+            a labelled test split too. The name of the training split draws validation from that.
+        test_split: Split to test on; by default `test`, or the validation split if that is missing or has no labels.
+            The name of the training split holds out a fifth of that.
+        quoting: Whether a quotation mark at the start of a field in CSV and TSV encloses the field (`minimal`) or
+            is text (`none`); `auto` finds out, and refuses a file that both would fit with other rows.
+        deduplicate: Leaves out training reviews whose text an earlier one has, or one to validate or test on.
         n_train: Reviews to train on, a stratified subset of the training split; by default all that `n_val`
             leaves.
-        n_val: Reviews to validate on, out of the training split too and drawn first; by default 1,000, or a
-            tenth of the training split if that is less.
+        n_val: Reviews to validate on, a subset of the validation split, all of it by default; without one, out of
+            the training split too and drawn first, by default 1,000, or a tenth of the split if that is less.
         n_test: Reviews to test on, a stratified subset of the test split; all of it by default.
         seed: Picks the subsets, and nothing else.
         max_length: Tokens a review is cut to, the special ones included.
@@ -68,6 +80,12 @@ class TextDataModule(LightningDataModule):
         source: str = "imdb",
         text_column: str = "text",
         label_column: str = "label",
+        configuration: str | None = None,
+        train_split: str | None = None,
+        val_split: str | None = None,
+        test_split: str | None = None,
+        quoting: Quoting = "auto",
+        deduplicate: bool = False,
         n_train: int | None = None,
         n_val: int | None = None,
         n_test: int | None = None,
@@ -97,11 +115,22 @@ class TextDataModule(LightningDataModule):
         ):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: ", Setting(f"data.{name}"), f" takes {least} or more")
+        for name, word in (("source", source), ("cache_dir", cache_dir)):
+            try:
+                (word or "").encode()
+            except UnicodeEncodeError as error:
+                raise UserError(f"{name} {word!r} is not UTF-8, and no record could name it: rename it") from error
         if text_column == label_column:
             raise UserError(f"text_column and label_column are both {text_column!r}: name two columns")
         self.source = source
         self.text_column = text_column
         self.label_column = label_column
+        self.configuration = configuration
+        self.train_split = train_split
+        self.val_split = val_split
+        self.test_split = test_split
+        self.quoting: Quoting = quoting
+        self.deduplicate = deduplicate
         self.n_train = n_train
         self.n_val = n_val
         self.n_test = n_test
@@ -123,7 +152,7 @@ class TextDataModule(LightningDataModule):
         """Downloads a source that is on the hub."""
         # Lightning calls this before any stage, and predict reads nothing but its own file.
         if self.trainer is None or not self.trainer.predicting:
-            prepare(self.source)
+            prepare(self.source, self.configuration)
 
     def setup(self, stage: str) -> None:
         """Reads and tokenises the data of a stage; a second call does nothing.
@@ -146,8 +175,10 @@ class TextDataModule(LightningDataModule):
 
         Returns:
             ``source``, ``fingerprint`` (a SHA-256 over the texts and labels of the three subsets), ``n_train``,
-            ``n_val``, ``n_test``, ``max_length`` (tokens) and ``truncated_share`` (the
-            share of all their reviews that were cut).
+            ``n_val``, ``n_test``, ``max_length`` (tokens), ``truncated_share`` (the
+            share of all their reviews that were cut), ``val_split`` and ``test_split`` (None if they came out of the
+            training split), ``train_repeats``, ``val_in_train`` and ``test_in_train`` (numbers of reviews whose text
+            occurs again), and ``removed_from_train`` (how many of them ``deduplicate`` left out).
         """
         if self._description is None:
             raise RuntimeError("description() before setup()")
@@ -219,7 +250,14 @@ class TextDataModule(LightningDataModule):
 
     def _read_subsets(self) -> None:
         tokeniser = self._tokeniser()
-        corpus = read_corpus(self.source, self.text_column, self.label_column, self.seed)
+        corpus = read_corpus(
+            self.source,
+            self.text_column,
+            self.label_column,
+            self.seed,
+            SourceOptions.of(vars(self)),
+            self.deduplicate,
+        )
         subsets = choose_subsets(corpus, self.n_train, self.n_val, self.n_test, self.seed, tokeniser)
         self.train, self.val, self.test = subsets.train, subsets.val, subsets.test
         self.task, self.baseline = corpus.task, subsets.baseline
@@ -231,8 +269,12 @@ class TextDataModule(LightningDataModule):
             "n_test": len(self.test),
             "max_length": self.max_length,
             "truncated_share": subsets.truncated_share,
+            "val_split": corpus.origin.val_split,
+            "test_split": corpus.origin.test_split,
+            **asdict(subsets.duplicates),
+            "removed_from_train": corpus.origin.removed,
         }
-        self._announce(self._description)
+        self._announce(self._description, corpus.origin.notes)
 
     def _read_predict_file(self) -> TokenisedReviews:
         if self.predict_file is None:
@@ -240,7 +282,7 @@ class TextDataModule(LightningDataModule):
         path = Path(self.predict_file).expanduser()
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
-        texts = read_texts(path, self.text_column)
+        texts = read_texts(path, self.text_column, self.quoting)
         return self._tokeniser().tokenise(texts, np.arange(len(texts)))
 
     def _tokeniser(self) -> ReviewTokeniser:
@@ -255,11 +297,13 @@ class TextDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @rank_zero_only
-    def _announce(self, description: dict[str, Any]) -> None:
-        print(
+    def _announce(self, description: dict[str, Any], notes: Sequence[str]) -> None:
+        line = (
             "data: {source}, {labels}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
             " test; {truncated_share:.1%} are longer than {max_length} tokens and cut".format(
                 labels=self.task.labels_in_words, **description
-            ),
-            flush=True,
+            )
         )
+        for text in ("; ".join((line, *notes)), duplicates_in_words(description)):
+            if text:
+                print(text, flush=True)

@@ -89,6 +89,29 @@ def draw_training_and_validation(
     return np.sort(training), validation
 
 
+def draw_apart(
+    strata: Strata, val_strata: Strata, n_train: int | None, n_val: int | None, seed: int
+) -> tuple[Positions, Positions]:
+    """Draws training rows and validation rows from a split each.
+
+    Args:
+        strata: Group of each row of the training split.
+        val_strata: Group of each row of the validation split.
+        n_train: Number of rows to train on; None for all.
+        n_val: Number of rows to validate on; None for all.
+        seed: Seed of the subsets.
+
+    Returns:
+        The positions of the training rows and of the validation rows, each ascending in its split.
+
+    Raises:
+        UserError: If a split is too small.
+    """
+    check_sizes(len(strata), None, n_train, n_val, None, len(val_strata))
+    training = stratified_order(strata, seed, Draw.TRAINING)[:n_train]
+    return np.sort(training), np.sort(stratified_order(val_strata, seed, Draw.VALIDATION)[:n_val])
+
+
 def draw_test(strata: Strata, n_test: int | None, seed: int) -> Positions:
     """Draws the test rows.
 
@@ -108,7 +131,12 @@ def draw_test(strata: Strata, n_test: int | None, seed: int) -> Positions:
 
 
 def check_sizes(
-    training_rows: int | None, test_rows: int | None, n_train: int | None, n_val: int | None, n_test: int | None
+    training_rows: int | None,
+    test_rows: int | None,
+    n_train: int | None,
+    n_val: int | None,
+    n_test: int | None,
+    validation_rows: int | None = None,
 ) -> None:
     """Checks that the splits have as many rows as the settings need; one error names all that are too small.
 
@@ -118,22 +146,30 @@ def check_sizes(
         n_train: Number of rows to train on; None for all that validation leaves.
         n_val: Number of rows to validate on; None for 1,000, or a tenth of the split if that is less.
         n_test: Number of rows to test on; None for all.
+        validation_rows: Number of rows of the validation split; None if validation is drawn from the training split.
 
     Raises:
         UserError: If a split has too few rows.
     """
     lacking: list[str] = []
     mends: list[Part] = []
-    if training_rows is not None and _held(training_rows, n_val) + (n_train or 1) > training_rows:
+    shared = None if validation_rows is not None else training_rows
+    alone = (
+        ("training", training_rows if shared is None else None, "n_train", n_train),
+        ("validation", validation_rows, "n_val", n_val),
+        ("test", test_rows, "n_test", n_test),
+    )
+    if shared is not None and _held(shared, n_val) + (n_train or 1) > shared:
         wanted = "at least 1" if n_train is None else f"{n_train:,}"
         lacking.append(
-            f"the training split has {training_rows:,} rows, and n_train {wanted} and"
-            f" n_val {_held(training_rows, n_val):,} are asked for"
+            f"the training split has {shared:,} rows, and n_train {wanted} and"
+            f" n_val {_held(shared, n_val):,} are asked for"
         )
-        mends.append(Setting("data.n_val" if _held(training_rows, n_val) >= training_rows else "data.n_train", None))
-    if test_rows is not None and n_test is not None and n_test > test_rows:
-        lacking.append(f"the test split has {test_rows:,} rows, and n_test {n_test:,} is asked for")
-        mends += [" ", Setting("data.n_test", None)] if mends else [Setting("data.n_test", None)]
+        mends.append(Setting("data.n_val" if _held(shared, n_val) >= shared else "data.n_train", None))
+    for split, rows, name, asked in alone:
+        if rows is not None and asked is not None and asked > rows:
+            lacking.append(f"the {split} split has {rows:,} rows, and {name} {asked:,} is asked for")
+            mends += [" ", Setting(f"data.{name}", None)] if mends else [Setting(f"data.{name}", None)]
     if lacking:
         raise UserError(f"{'; '.join(lacking)}: say fewer, or ", *mends, " for all there are")
 

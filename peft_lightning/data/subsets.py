@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from peft_lightning.data.drawing import draw_subsets
+from peft_lightning.data.duplicates import Duplicates, count_duplicates
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sampling import check_sizes, draw_test, draw_training_and_validation
 from peft_lightning.data.sources import Corpus, fingerprint
 from peft_lightning.task import Baseline
 
@@ -21,6 +22,7 @@ class Subsets:
         test: The reviews to test on.
         baseline: What a model that has learned nothing reaches on ``val``; None if the task has no baseline.
         fingerprint: A SHA-256 over the texts and labels of all three subsets.
+        duplicates: Numbers of texts that occur more than once in them.
     """
 
     train: TokenisedReviews
@@ -28,6 +30,7 @@ class Subsets:
     test: TokenisedReviews
     baseline: Baseline | None
     fingerprint: str
+    duplicates: Duplicates
 
     @property
     def truncated_share(self) -> float:
@@ -41,9 +44,10 @@ def choose_subsets(
     """Draws stratified subsets of a corpus and tokenises them.
 
     Args:
-        corpus: A training and a test split.
+        corpus: A training and a test split, and a validation split if the source has its own.
         n_train: Number of reviews to train on; None for all that validation leaves.
-        n_val: Number of reviews to validate on; None for 1,000, or a tenth of the training split if that is less.
+        n_val: Number of reviews to validate on; None for all of a validation split, or else 1,000 of the training
+            split, or a tenth of it if that is less.
         n_test: Number of reviews to test on; None for all.
         seed: Seed of the subsets.
         tokeniser: Tokenises the reviews.
@@ -51,16 +55,13 @@ def choose_subsets(
     Raises:
         UserError: If a split is too small, or the cache folder cannot be written.
     """
-    check_sizes(len(corpus.train.labels), len(corpus.test.labels), n_train, n_val, n_test)
-    strata = corpus.task.strata
-    training, validation = draw_training_and_validation(strata(corpus.train.labels), n_train, n_val, seed)
-    testing = draw_test(strata(corpus.test.labels), n_test, seed)
-    chosen = [corpus.train.take(training), corpus.train.take(validation), corpus.test.take(testing)]
+    chosen = draw_subsets(corpus, n_train, n_val, n_test, seed)
     train, val, test = (tokeniser.tokenise(list(split.texts), split.rows, split.labels) for split in chosen)
     return Subsets(
         train,
         val,
         test,
-        baseline=corpus.task.baseline(corpus.train.labels[validation]),
+        baseline=corpus.task.baseline(chosen[1].labels),
         fingerprint=fingerprint(corpus.task.label_names, chosen),
+        duplicates=count_duplicates(*(split.texts for split in chosen)),
     )

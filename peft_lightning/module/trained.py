@@ -12,6 +12,8 @@ from torch import Tensor
 from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.data.examples import PadToLongest
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
+from peft_lightning.data.sources.corpus import checked_texts
+from peft_lightning.data.sources.surrogates import refuse_half_characters
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, read_config
@@ -45,7 +47,12 @@ class TextSettings:
 
         Yields:
             ``input_ids`` and ``attention_mask``, (batch, length), on the CPU.
+
+        Raises:
+            UserError: A text is blank, no string, or holds half of a character.
         """
+        texts = checked_texts(texts, _name_of_text)
+        refuse_half_characters(texts, _name_of_text)
         tokeniser = ReviewTokeniser(
             self.model_name_or_path, self.revision, self.max_length, self.truncation, self.cache_dir
         )
@@ -58,6 +65,10 @@ class TextSettings:
         """Returns what a forward pass ran in: autocast under mixed precision, nothing otherwise."""
         dtype = compute_dtype(self.precision)
         return torch.autocast(device.type, dtype, enabled=self.precision.endswith("-mixed"))
+
+
+def _name_of_text(position: int) -> str:
+    return f"texts[{position}]"
 
 
 @dataclass(frozen=True)

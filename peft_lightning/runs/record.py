@@ -32,7 +32,12 @@ class BackboneFigures:
 
 @dataclass
 class DatasetFigures:
-    """The texts that a run trained, validated and tested on."""
+    """The texts that a run trained, validated and tested on.
+
+    ``val_split`` and ``test_split`` name the source's own splits; null if those rows came out of the training split.
+    The others count training texts that an earlier one repeats, evaluated texts that are also in training, and
+    training texts that ``data.deduplicate`` left out; null in older records.
+    """
 
     source: str
     fingerprint: str
@@ -41,6 +46,12 @@ class DatasetFigures:
     n_test: int
     max_length: int
     truncated_share: float
+    val_split: str | None = None
+    test_split: str | None = None
+    train_repeats: int | None = None
+    val_in_train: int | None = None
+    test_in_train: int | None = None
+    removed_from_train: int | None = None
 
 
 @dataclass

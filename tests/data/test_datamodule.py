@@ -38,6 +38,12 @@ def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str
         "n_test": 16,
         "max_length": 24,
         "truncated_share": pytest.approx(truncated / 76),
+        "val_split": None,
+        "test_split": "test",
+        "train_repeats": 0,
+        "val_in_train": 0,
+        "test_in_train": 0,
+        "removed_from_train": 0,
     }
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
@@ -145,6 +151,7 @@ def test_predict_without_a_file(make: Make, predict_file: str | None, message: s
         ({"batch_size": 0}, "batch_size 0 is too small"),
         ({"eval_batch_size": 0}, "eval_batch_size 0 is too small"),
         ({"num_workers": -1}, "num_workers -1 is too small"),
+        ({"source": "caf\udce9"}, r"source 'caf\\udce9' is not UTF-8, and no record could name it: rename it"),
         ({"label_column": "text"}, "text_column and label_column are both 'text'"),
     ],
 )
@@ -169,6 +176,99 @@ def test_arguments_out_of_range(make: Make, arguments: dict[str, Any], message: 
 def test_data_that_does_not_fit_the_arguments(make: Make, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make(**arguments).setup("fit")
+
+
+def write_splits(folder: Path, **texts: list[str]) -> Path:
+    """A folder with a JSON Lines file of these texts for each split, of two classes in turn."""
+    import json
+
+    folder.mkdir()
+    for split, content in texts.items():
+        lines = [json.dumps({"text": text, "label": n % 2}) + "\n" for n, text in enumerate(content)]
+        (folder / f"{split}.jsonl").write_text("".join(lines))
+    return folder
+
+
+def test_a_validation_split_of_the_source_validates(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {split: [f"{split} {n}" for n in range(20)] for split in ("train", "validation", "test")}
+    folder = str(write_splits(tmp_path / "three", **texts))
+    data = make(source=folder)
+    data.setup("fit")
+    assert [len(part) for part in (data.train, data.val, data.test)] == [20, 20, 20]
+    assert data.description()["val_split"] == "validation"
+    assert "; validated on the split validation\n" in capsys.readouterr().out
+    fewer, other = make(source=folder, n_val=6, n_train=15), make(source=folder, val_split="train", n_val=6)
+    for data in (fewer, other):
+        data.setup("fit")
+    assert [len(fewer.train), len(fewer.val), len(other.train), len(other.val)] == [15, 6, 14, 6]
+    assert fewer.val.labels is not None
+    assert fewer.val.labels.bincount().tolist() == [3, 3]
+    assert other.description()["val_split"] is None
+    with pytest.raises(UserError, match=r"the validation split has 20 rows, and n_val 21 is asked for: .* n_val=None"):
+        make(source=folder, n_val=21).setup("fit")
+    with pytest.raises(
+        UserError, match=r"training split has 20 rows, and n_train 21 .*; the test split .* n_test=None"
+    ):
+        make(source=folder, n_train=21, n_test=30).setup("fit")
+
+
+def test_texts_in_training_and_evaluation_are_counted_and_left_out(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [f"film {n}" for n in range(40)]
+    folder = str(write_splits(tmp_path / "leaky", train=[*train, *train[:4]], val=train[38:], test=train[30:35]))
+    data = make(source=folder)
+    data.setup("fit")
+    names = ("train_repeats", "val_in_train", "test_in_train", "removed_from_train")
+    assert [data.description()[name] for name in names] == [4, 2, 5, 0]
+    said = capsys.readouterr().out.splitlines()[1]
+    assert said.startswith("data: also in training: 5 of 5 test reviews (100.0%) and 2 of 2 validation reviews")
+    clean = make(source=folder, deduplicate=True)
+    clean.setup("fit")
+    assert [clean.description()[name] for name in names] == [0, 0, 0, 11]
+    assert clean.train.index.tolist() == [*range(30), *range(35, 38)]
+    assert (len(clean.val), len(clean.test)) == (2, 5)
+    assert capsys.readouterr().out.splitlines()[1].startswith("data: 11 duplicates were left out")
+
+
+def test_repeats_do_not_straddle_the_splits_of_one_file(make: Make, tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "one", train=[f"film {n // 4}" for n in range(200)])
+    straddling, apart = (
+        make(source=str(folder / "train.jsonl"), deduplicate=deduplicate) for deduplicate in (False, True)
+    )
+    for data in (straddling, apart):
+        data.setup("fit")
+    assert straddling.description()["test_in_train"] > 20
+    rows = [part.index.tolist() for part in (apart.train, apart.val, apart.test)]
+    assert sorted(chain(*rows)) == list(range(0, 200, 4))
+    assert apart.description()["removed_from_train"] == 150
+
+
+def test_when_no_text_is_left_to_train_on(make: Make, tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "same", train=["a", "b", "a"], test=["b", "a"])
+    with pytest.raises(UserError, match=r"every text of .* is to be validated or tested on too, .* deduplicate"):
+        make(source=str(folder), deduplicate=True).setup("fit")
+
+
+def test_odd_texts_go_all_the_way(make: Make, tmp_path: Path, tokenizer: Any) -> None:
+    odd = ["a\0b", "\u200b", "\ufffd\U0001f3ac", "\x7f\x85", "\ufeffmark", "\x1b[31mred", "\u202eright to left", '"']
+    folder = write_splits(tmp_path / "odd", train=[*odd, *(f"film {n}" for n in range(20))], test=odd)
+    data = make(source=str(folder), predict_file=str(folder / "test.jsonl"))
+    data.setup("fit")
+    data.setup("predict")
+    for text, review in zip(odd, data.predict, strict=True):
+        assert review["input_ids"].tolist() == tokenizer(text)["input_ids"]
+    assert len(list(chain(*indices(data.predict_dataloader())))) == len(odd)
+
+
+def test_how_a_predicted_file_was_written_can_be_said(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,text\n1,"good\n2,bad"\n')
+    data = make(predict_file=str(path), quoting="none")
+    data.setup("predict")
+    assert len(data.predict) == 2
 
 
 def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: Path) -> None:

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from peft_lightning.data.sampling import Draw, draw_test, draw_training_and_validation, hold_out, stratified_order
+from peft_lightning.data.sampling import (
+    Draw,
+    draw_apart,
+    draw_test,
+    draw_training_and_validation,
+    hold_out,
+    stratified_order,
+)
 from peft_lightning.errors import UserError
 
 LABELS = np.array([0] * 700 + [1] * 250 + [2] * 50)
@@ -52,6 +59,15 @@ def test_what_a_seed_picks_does_not_change_between_releases() -> None:
     assert (train.tolist(), val.tolist()) == ([1, 2, 8, 15, 24, 27], [11, 12, 21, 30])
     assert draw_test(labels, 5, 42).tolist() == [8, 25, 28, 29, 39]
     assert hold_out(labels, 4, 42)[1].tolist() == [7, 18, 32, 39]
+
+
+def test_of_two_splits_each_is_drawn_by_itself() -> None:
+    train, val = draw_apart(LABELS, LABELS[:300], 100, None, 42)
+    more, fewer = draw_apart(LABELS, LABELS[:300], 300, 60, 42)
+    assert (np.bincount(LABELS[train]).tolist(), len(val), len(fewer)) == ([70, 25, 5], 300, 60)
+    assert set(train) < set(more)
+    with pytest.raises(UserError, match=r"training split has 1,000 rows, and n_train 1,001 .* n_train=None"):
+        draw_apart(LABELS, LABELS[:300], 1001, None, 42)
 
 
 def test_validation_takes_a_tenth_of_a_small_split() -> None:

@@ -51,6 +51,8 @@ WEIGHTS = {
     "model.warmup_ratio": Weight(QUALITY, "the learning rate rises otherwise"),
     "model.label_smoothing": Weight(QUALITY, "another loss is trained, so losses are not comparable either"),
     **{f"data.{key}": OTHER_REVIEWS for key in ("source", "text_column", "label_column", "n_test", "n_val", "seed")},
+    **{f"data.{key}": OTHER_REVIEWS for key in ("configuration", "train_split", "val_split", "test_split", "quoting")},
+    "data.deduplicate": OTHER_REVIEWS,
     "data.n_train": Weight((*TIME, *QUALITY), "more reviews take longer and teach more, and results are not paired"),
     "data.max_length": Weight(ALL, "longer texts take more memory and time, and say more"),
     "data.truncation": Weight(QUALITY, "another part of the long reviews is read"),

@@ -7,7 +7,10 @@ from typing import Any
 from peft_lightning.errors import UserError
 
 # The settings that decide on which reviews a run trains, validates and tests.
-DRAWING = ("source", "text_column", "label_column", "n_train", "n_val", "n_test", "seed")
+DRAWING = (
+    *("source", "text_column", "label_column", "configuration", "train_split", "val_split", "test_split", "quoting"),
+    *("deduplicate", "n_train", "n_val", "n_test", "seed"),
+)
 
 
 def check_same_reviews(recipes: Mapping[str, Mapping[str, Any]]) -> None:

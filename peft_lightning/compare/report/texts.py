@@ -36,8 +36,8 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
     Returns:
         The texts, or a sentence that says why there are none.
     """
-    from peft_lightning.data.sampling import draw_test, draw_training_and_validation
-    from peft_lightning.data.sources import fingerprint, read_corpus
+    from peft_lightning.data.drawing import draw_subsets
+    from peft_lightning.data.sources import SourceOptions, fingerprint, read_corpus
 
     data = (run.config or {}).get("data")
     if record.dataset is None or not isinstance(data, dict):
@@ -45,11 +45,11 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
     try:
         with _offline():
             seed = int(data["seed"])
-            corpus = read_corpus(str(data["source"]), data["text_column"], data["label_column"], seed)
-            strata = corpus.task.strata
-            train, val = draw_training_and_validation(strata(corpus.train.labels), data["n_train"], data["n_val"], seed)
-            test = corpus.test.take(draw_test(strata(corpus.test.labels), data["n_test"], seed))
-            drawn = (corpus.train.take(train), corpus.train.take(val), test)
+            options, deduplicate = SourceOptions.of(data), bool(data.get("deduplicate", False))
+            columns = data["text_column"], data["label_column"]
+            corpus = read_corpus(str(data["source"]), *columns, seed, options, deduplicate)
+            drawn = draw_subsets(corpus, data["n_train"], data["n_val"], data["n_test"], seed)
+            test = drawn[2]
     except (KeyError, TypeError, ValueError, IndexError):
         return "The texts are not shown: the run's settings do not say where they came from."
     except UserError:

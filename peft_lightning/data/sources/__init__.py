@@ -1,28 +1,50 @@
 """Sources of labelled text: the Hugging Face hub, a folder, a file, the embedded corpus."""
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from peft_lightning.data.duplicates import without_duplicates
 from peft_lightning.data.sampling import hold_out
-from peft_lightning.data.sources.corpus import Corpus, RawSplit, Split, fingerprint
+from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, fingerprint
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, read_hub
-from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts
-from peft_lightning.errors import UserError
+from peft_lightning.data.sources.quoting import Quoting
+from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
+from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts, table_suffix
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import find_task
 
-__all__ = ["Corpus", "Split", "fingerprint", "is_on_hub", "prepare", "read_corpus", "read_texts"]
+__all__ = [
+    "Corpus",
+    "Quoting",
+    "SourceOptions",
+    "Split",
+    "fingerprint",
+    "is_on_hub",
+    "prepare",
+    "read_corpus",
+    "read_texts",
+]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # One row in so many becomes the test split if a source has none.
 _HELD_OUT_SHARE = 5
 
 
-def read_corpus(source: str, text_column: str, label_column: str, seed: int) -> Corpus:
-    """Reads a training and a test split.
+def read_corpus(
+    source: str,
+    text_column: str,
+    label_column: str,
+    seed: int,
+    options: SourceOptions | None = None,
+    deduplicate: bool = False,
+) -> Corpus:
+    """Reads a training and a test split, and a validation split if the source has one.
 
     A source without a test split is split by ``seed``: a stratified fifth of its rows becomes the test split.
 
@@ -32,20 +54,39 @@ def read_corpus(source: str, text_column: str, label_column: str, seed: int) -> 
         text_column: Name of the column of texts.
         label_column: Name of the column of labels.
         seed: Seed of that split.
+        options: The configuration and the splits to use, and how tables are read.
+        deduplicate: Whether training rows are left out whose text an earlier one, a validation or a test row has too.
 
     Returns:
-        Both splits, and the task that the labels of the training split are for.
+        The splits, and the task that the labels of the training split are for.
 
     Raises:
         UserError: If the source does not exist or cannot be used.
     """
-    train, test = _read(source, text_column, label_column)
+    options = options or SourceOptions()
+    chosen = choose_splits(_find_splits(source, text_column, label_column, options), options)
+    train, val, test = chosen.train, chosen.val, chosen.test
     task, targets, test_targets = find_task(train, test)
     whole = Split(train.texts, targets, np.arange(len(train.texts)))
-    if test is None or test_targets is None:
-        remaining, held = hold_out(task.strata(targets), max(1, len(train.texts) // _HELD_OUT_SHARE), seed)
-        return Corpus(whole.take(remaining), whole.take(held), task)
-    return Corpus(whole, Split(test.texts, test_targets, np.arange(len(test.texts))), task)
+    own_test, own_val = _with_targets(test, test_targets), None
+    if val is not None:
+        own_val = _with_targets(val, find_task(train, val)[2])
+    removed = 0
+    if deduplicate:
+        kept = without_duplicates(whole.texts, [part.texts for part in (own_test, own_val) if part is not None])
+        removed = len(whole.texts) - len(kept)
+        if not len(kept):
+            raise UserError(
+                f"every text of {train.name} is to be validated or tested on too, so none is left to train on: "
+                "bring other texts, or leave out ",
+                Setting("data.deduplicate"),
+            )
+        whole = whole.take(kept) if removed else whole
+    origin = Origin(chosen.val_name, chosen.test_name, chosen.notes, removed)
+    if own_test is None:
+        remaining, held = hold_out(task.strata(whole.labels), max(1, len(whole.texts) // _HELD_OUT_SHARE), seed)
+        return Corpus(whole.take(remaining), whole.take(held), task, own_val, origin)
+    return Corpus(whole, own_test, task, own_val, origin)
 
 
 def is_on_hub(source: str) -> bool:
@@ -57,38 +98,48 @@ def is_on_hub(source: str) -> bool:
     if source in ("imdb", "embedded"):
         return source == "imdb"
     path = Path(source).expanduser()
-    return not path.exists() and path.suffix not in TABLE_SUFFIXES and bool(_HUB_ID.fullmatch(source))
+    return not path.exists() and table_suffix(path) is None and bool(_HUB_ID.fullmatch(source))
 
 
-def prepare(source: str) -> None:
+def prepare(source: str, configuration: str | None = None) -> None:
     """Downloads a source that is on the hub; does nothing for other sources.
 
     Args:
         source: As in ``read_corpus``.
+        configuration: The dataset's configuration.
 
     Raises:
         UserError: If the hub cannot be reached or has no such dataset.
     """
     if is_on_hub(source):
-        download(source)
+        download(source, configuration)
 
 
-def _read(source: str, text_column: str, label_column: str) -> tuple[RawSplit, RawSplit | None]:
-    if source == "embedded":
-        return _read_embedded("train"), _read_embedded("test")
+def _find_splits(source: str, text_column: str, label_column: str, options: SourceOptions) -> Splits:
     if is_on_hub(source):
-        return read_hub(source, text_column, label_column)
+        return read_hub(source, text_column, label_column, options.configuration)
     path = Path(source).expanduser()
-    if path.is_dir():
-        return read_folder(path, text_column, label_column)
+    if source != "embedded" and path.is_dir():
+        return read_folder(path, text_column, label_column, options)
+    if options.configuration is not None:
+        raise UserError(f"data source {source} has no configurations: leave out ", Setting("data.configuration"))
+    if source == "embedded":
+        readers = {TRAIN: partial(_read_embedded, TRAIN), TEST: partial(_read_embedded, TEST)}
+        return Splits("the embedded corpus", readers)
     if not path.exists():
         raise UserError(
             f"data source {source} does not exist: name a folder, a file, 'imdb', 'embedded' or a hub dataset "
             "as owner/name"
         )
-    if path.suffix.lower() not in TABLE_SUFFIXES:
+    if table_suffix(path) is None:
         raise UserError(f"{source} has no known format: use one of {', '.join(TABLE_SUFFIXES)}")
-    return read_table(path, text_column, label_column), None
+    return Splits(str(path), {TRAIN: partial(read_table, path, text_column, label_column, options.quoting)})
+
+
+def _with_targets(split: RawSplit | None, targets: NDArray[Any] | None) -> Split | None:
+    if split is None or targets is None:
+        return None
+    return Split(split.texts, targets, np.arange(len(split.texts)))
 
 
 def _read_embedded(split: Literal["train", "test"]) -> RawSplit:

@@ -54,12 +54,31 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the rows of a corpus come from.
+
+    Args:
+        val_split: Name of the source's validation split; None if validation rows are drawn from the training split.
+        test_split: Name of the source's test split; None if test rows were held out from the training split.
+        notes: What a user would not expect of the choice of splits.
+        removed: Number of training rows that were left out as duplicates.
+    """
+
+    val_split: str | None = None
+    test_split: str | None = None
+    notes: tuple[str, ...] = ()
+    removed: int = 0
+
+
+@dataclass(frozen=True)
 class Corpus:
-    """The training split, the test split, and their task."""
+    """The training split, the test split, and their task; the validation split if the source has its own."""
 
     train: Split
     test: Split
     task: Task
+    val: Split | None = None
+    origin: Origin = Origin()
 
 
 def fingerprint(label_names: Sequence[str], splits: Iterable[Split]) -> str:

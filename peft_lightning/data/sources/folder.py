@@ -1,55 +1,150 @@
-"""Reads a folder of labelled text: one file per review in class folders, or one table per split."""
+"""Finds the splits of a folder: class folders of text files, tables whole or in shards, or a saved dataset."""
 
+import re
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
-from peft_lightning.data.sources.corpus import RawSplit, checked_split
-from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table
+from peft_lightning.data.sources.corpus import RawSplit
+from peft_lightning.data.sources.hub import configured_files, is_saved, read_saved
+from peft_lightning.data.sources.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION_NAMES,
+    SourceOptions,
+    Splits,
+    labelled_split,
+)
+from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, table_suffix
 from peft_lightning.data.sources.text_files import read_utf8
 from peft_lightning.errors import Setting, UserError
 
 # The reviews without a label that the Large Movie Review Dataset keeps beside pos and neg.
 _UNLABELLED = "unsup"
+# The names that `datasets` gives the files of a split: train-00000-of-00002, older ones with a hash behind.
+_SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?")
 
 
-def read_folder(folder: Path, text_column: str, label_column: str) -> tuple[RawSplit, RawSplit | None]:
-    """Reads a folder in the layout of aclImdb (Maas et al. 2011), or one with ``train.*`` and ``test.*`` tables.
+def read_folder(folder: Path, text_column: str, label_column: str, options: SourceOptions | None = None) -> Splits:
+    """Finds the splits of a folder.
 
     Args:
-        folder: A folder with ``train/CLASS/*.txt`` and ``test/CLASS/*.txt``, or with ``train`` and ``test`` files that
-            ``read_table`` reads.
+        folder: A folder like aclImdb (Maas et al. 2011), with ``train/CLASS/*.txt`` and ``test/CLASS/*.txt``; one with
+            a file per split that ``read_table`` reads; one with sharded files, or the repository of a dataset that
+            holds them in ``data/``; or one that ``save_to_disk`` wrote.
         text_column: Name of the column of texts in a table.
         label_column: Name of the column of labels in a table.
-
-    Returns:
-        The training split, and the test split if there is one.
+        options: The configuration, the names of the splits, and how tables are read.
 
     Raises:
-        UserError: If the folder has neither layout, or a file in it cannot be read.
+        UserError: If the folder has none of these layouts or no such configuration, or a file in it cannot be read.
     """
-    if _class_folders(folder / "train"):
-        test = folder / "test"
-        return _read_class_folders(folder / "train"), _read_class_folders(test) if test.is_dir() else None
-    train_table = _table(folder, "train")
-    if train_table is None:
+    options = options or SourceOptions()
+    if is_saved(folder):
+        if options.configuration is not None:
+            raise UserError(f"{folder} is one saved dataset without configurations: leave out ", _CONFIGURATION)
+        return read_saved(folder, text_column, label_column)
+    names = {TRAIN, TEST, *VALIDATION_NAMES, options.train_split, options.val_split, options.test_split}
+    place, files, by_name = _find(folder, options, {name for name in names if name is not None})
+
+    def read(name: str) -> RawSplit:
+        shards = _whole(place, name, files[name], by_name)
+        return read_table(
+            shards, text_column, label_column, options.quoting, None if len(shards) == 1 else f"{place} ({name})"
+        )
+
+    tables = {name: partial(read, name) for name in files}
+    classes = {name: partial(_read_class_folders, place / name) for name in _splits_of_class_folders(place)}
+    if (options.train_split or TRAIN) not in {**tables, **classes} and options.train_split is None:
         raise UserError(
             f"{folder} has neither train/CLASS/*.txt nor a train file ({', '.join(TABLE_SUFFIXES)}): "
             "name the folder that holds one of them"
+            + (f", or one of its splits ({', '.join({**tables, **classes})}) with " if tables or classes else ""),
+            *([Setting("data.train_split")] if tables or classes else []),
         )
-    test_table = _table(folder, "test")
-    return (
-        read_table(train_table, text_column, label_column),
-        read_table(test_table, text_column, label_column) if test_table else None,
+    return Splits(str(folder), {**tables, **classes})
+
+
+_CONFIGURATION = Setting("data.configuration")
+
+
+def _find(folder: Path, options: SourceOptions, names: set[str]) -> tuple[Path, dict[str, list[Path]], bool]:
+    """Finds where the splits of a configuration are, the tables of each, and whether their names alone tell so."""
+    train, described = options.train_split or TRAIN, (folder / "README.md").is_file()
+    if options.configuration is None:
+        for place in (folder, folder / "data"):
+            files = _tables(place, names)
+            if train in files or train in _splits_of_class_folders(place):
+                return place, files, True
+        found = configured_files(folder, None) if described else None
+        if found:
+            return folder, found, False
+        _refuse_configurations(folder, options, names)
+        return folder, _tables(folder, names), True
+    found = configured_files(folder, options.configuration) if described else None
+    if found:
+        return folder, found, False
+    place = folder / options.configuration
+    if options.configuration in _configurations(folder, train, names):
+        return place, _tables(place, names), True
+    _refuse_configurations(folder, options, names)
+    raise UserError(f"{folder} has no configurations: leave out ", _CONFIGURATION)
+
+
+def _configurations(folder: Path, train: str, names: set[str]) -> list[str]:
+    """Finds the folders within a folder that hold splits each."""
+    return sorted(
+        place.name
+        for place in folder.iterdir()
+        if place.is_dir() and (train in _tables(place, names) or train in _splits_of_class_folders(place))
     )
 
 
-def _table(folder: Path, split: str) -> Path | None:
-    found = [path for suffix in TABLE_SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
-    if len(found) > 1:
+def _refuse_configurations(folder: Path, options: SourceOptions, names: set[str]) -> None:
+    found = _configurations(folder, options.train_split or TRAIN, names)
+    if found:
+        asked = options.configuration
+        fault = "needs a configuration" if asked is None else f"has no configuration {asked!r}"
+        raise UserError(f"{folder} {fault} (it has {', '.join(found)}): name one with ", _CONFIGURATION)
+
+
+def _tables(folder: Path, names: Iterable[str]) -> dict[str, list[Path]]:
+    """Finds a folder's tables by split: ``train.csv``, the shards of ``train``, or the files in ``train/``."""
+    if not folder.is_dir():
+        return {}
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and (suffix := table_suffix(path)):
+            stem = path.name[: -len(suffix)]
+            shard = _SHARD.fullmatch(stem)
+            found.setdefault(shard["split"] if shard else stem, []).append(path)
+    for name in names:
+        inner = folder / name
+        if name not in found and inner.is_dir() and (files := [p for p in sorted(inner.iterdir()) if table_suffix(p)]):
+            found[name] = files
+    return found
+
+
+def _whole(folder: Path, split: str, files: list[Path], by_name: bool) -> list[Path]:
+    """Checks that a split is one file, or as many shards as their names say; a README may list any files."""
+    shards = [_SHARD.fullmatch(path.name[: -len(table_suffix(path) or "")]) for path in files]
+    counts = {int(shard["count"]) if shard else 1 for shard in shards}
+    if shards and None not in shards and len(counts) == 1:
+        numbers = [int(shard["number"]) for shard in shards if shard]
+        lacking = sorted(set(range(counts.pop())) - set(numbers))
+        if lacking:
+            raise UserError(
+                f"{folder} has no shard {lacking[0]:05} of {files[0].name}: the split {split} is not whole, so copy it"
+                " again"
+            )
+        if len(numbers) == len(set(numbers)):
+            return files
+    if by_name and len(files) > 1 and any(path.parent.name != split or _SHARD.fullmatch(path.stem) for path in files):
         raise UserError(
-            f"{folder} has {' and '.join(path.name for path in found)}: keep one of them, or name a file with ",
+            f"{folder} has {' and '.join(path.name for path in files)}: keep one of them, or name a file with ",
             Setting("data.source"),
         )
-    return found[0] if found else None
+    return files
 
 
 def _class_folders(split: Path) -> list[Path]:
@@ -62,11 +157,28 @@ def _class_folders(split: Path) -> list[Path]:
     )
 
 
+def _splits_of_class_folders(folder: Path) -> list[str]:
+    """Finds the folders of class folders; a ``test`` folder without any is one, whose reader says so."""
+    if not folder.is_dir():
+        return []
+    found = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _class_folders(path)]
+    empty = TRAIN in found and TEST not in found and (folder / TEST).is_dir()
+    return [*found, TEST] if empty and not _tables(folder, [TEST]).get(TEST) else found
+
+
 def _read_class_folders(split: Path) -> RawSplit:
     files = [file for folder in _class_folders(split) for file in sorted(folder.glob("*.txt"))]
-    return checked_split(
+    return labelled_split(
         str(split),
         [read_utf8(file) for file in files],
-        [file.parent.name for file in files],
+        [_encodable(file.parent) for file in files],
         row_name=lambda position: str(files[position]),
     )
+
+
+def _encodable(folder: Path) -> str:
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the name of the class folder {str(folder)!r} is not UTF-8: rename it") from error
+    return folder.name

@@ -1,71 +1,144 @@
-"""Reads labelled text from the Hugging Face hub."""
+"""Reads labelled text with ``datasets``: from the Hugging Face hub, or a folder that ``save_to_disk`` wrote."""
 
+import re
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from peft_lightning.data.sources.corpus import RawSplit, checked_split
+from peft_lightning.data.sources.corpus import RawSplit
+from peft_lightning.data.sources.splits import TRAIN, Splits, Unlabelled, labelled_split
+from peft_lightning.data.sources.tables import checked_encoding, values_of
 from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
 _CONFIGURATIONS = {"stanfordnlp/imdb": "plain_text"}
-# The splits of a hub dataset that may serve as the test split, in this order.
-_TEST_SPLITS = ("test", "validation")
+# What `datasets` says of a missing or unknown configuration, online and from its cache, with a list of those there are.
+_OF_CONFIGURATIONS = re.compile(r"(?:available configs: |Available: |configs in the cache: )\[(.*?)\]", re.IGNORECASE)
 
 
-def read_hub(source: str, text_column: str, label_column: str) -> tuple[RawSplit, RawSplit | None]:
-    """Reads a dataset from the hub, or from the local cache if it has been downloaded before.
+def read_hub(source: str, text_column: str, label_column: str, configuration: str | None = None) -> Splits:
+    """Finds the splits of a dataset on the hub, or in the local cache if it has been downloaded before.
 
     Args:
         source: ``imdb``, the Large Movie Review Dataset v1.0 (Maas et al. 2011), or a dataset as ``owner/name``.
         text_column: Name of the column of texts.
         label_column: Name of the column of labels.
-
-    Returns:
-        The training split, and the test split if there is one: ``test``, or else ``validation``.
+        configuration: The dataset's configuration, such as ``sst2`` of GLUE.
 
     Raises:
-        UserError: If the hub cannot be reached or has no such dataset, or the dataset lacks a column or the split.
+        UserError: If the hub cannot be reached or has no such dataset or configuration.
     """
     name = _ALIASES.get(source, source)
-    splits = download(source)
-    if "train" not in splits:
-        raise UserError(f"{name} on the hub has no split 'train' (it has {', '.join(splits)}): choose another dataset")
-    test = next((split for split in _TEST_SPLITS if split in splits), None)
-    return (
-        _read_split(f"{name} (train)", splits["train"], text_column, label_column),
-        _read_split(f"{name} ({test})", splits[test], text_column, label_column) if test else None,
+    return _splits(f"{name} on the hub", name, download(source, configuration), text_column, label_column)
+
+
+def read_saved(folder: Path, text_column: str, label_column: str) -> Splits:
+    """Finds the splits of a folder that ``save_to_disk`` wrote, of a ``Dataset`` or a ``DatasetDict``.
+
+    Args:
+        folder: The folder.
+        text_column: Name of the column of texts.
+        label_column: Name of the column of labels.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    # As below: errors of many families.
+    except Exception as error:
+        raise UserError(f"cannot read {folder} ({_reason(error)}): save it again with save_to_disk") from error
+    by_name = saved if isinstance(saved, datasets.DatasetDict) else {TRAIN: saved}
+    return _splits(str(folder), str(folder), by_name, text_column, label_column)
+
+
+def is_saved(folder: Path) -> bool:
+    """Tells whether ``save_to_disk`` wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or (
+        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
     )
 
 
-def download(source: str) -> Any:
+def configured_files(folder: Path, configuration: str | None) -> dict[str, list[Path]] | None:
+    """Finds the files of a local copy of a dataset's repository, whose README says which split is in which file.
+
+    Args:
+        folder: The folder.
+        configuration: The dataset's configuration.
+
+    Returns:
+        The files of each split, by its name; None if ``datasets`` finds none.
+
+    Raises:
+        UserError: If the dataset has configurations, and that is none of them.
+    """
+    import datasets
+
+    try:
+        config = datasets.load_dataset_builder(str(folder), configuration).config
+    except Exception as error:
+        _refuse_configuration(str(folder), configuration, error)
+        return None
+    return {str(split): [Path(file) for file in files] for split, files in (config.data_files or {}).items()}
+
+
+def download(source: str, configuration: str | None = None) -> Any:
     """Downloads a dataset into the local cache of ``datasets``, unless it is there already.
 
     Args:
         source: ``imdb``, or any dataset as ``owner/name``.
+        configuration: The dataset's configuration; None for its only one.
 
     Returns:
         The splits by name, a ``datasets.DatasetDict``.
 
     Raises:
-        UserError: If the hub cannot be reached or has no such dataset.
+        UserError: If the hub cannot be reached or has no such dataset or configuration.
     """
     import datasets
 
     name = _ALIASES.get(source, source)
     try:
-        return datasets.load_dataset(name, _CONFIGURATIONS.get(name))
+        return datasets.load_dataset(name, configuration or _CONFIGURATIONS.get(name))
     except datasets.exceptions.DatasetNotFoundError as error:
         raise UserError(
             f"{source} is neither a local path nor a dataset on the Hugging Face hub: check its spelling"
         ) from error
     # The libraries below raise errors of many families (network, HTTP, cache, format) without a common base class.
     except Exception as error:
-        reason = str(error).split("\n")[0][:150]
+        _refuse_configuration(f"{name} on the hub", configuration, error)
         raise UserError(
-            f"cannot load {name} from the Hugging Face hub ({reason}): without a network add ",
+            f"cannot load {name} from the Hugging Face hub ({_reason(error)}): without a network add ",
             Setting("data.source", "embedded", overlay="configs/offline.yaml"),
             " or name a local folder with ",
             Setting("data.source", Placeholder("DIR")),
         ) from error
+
+
+def _refuse_configuration(place: str, configuration: str | None, error: Exception) -> None:
+    found = _OF_CONFIGURATIONS.search(str(error)) if isinstance(error, ValueError) else None
+    if found is None:
+        return
+    fault = "needs a configuration" if configuration is None else f"has no configuration {configuration!r}"
+    raise UserError(
+        f"{place} {fault} (it has {found[1].replace(chr(39), '')}): name one with ", Setting("data.configuration")
+    ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n")[0][:150]
+
+
+def _splits(place: str, name: str, by_name: Any, text_column: str, label_column: str) -> Splits:
+    return Splits(
+        place,
+        {
+            str(split): partial(_read_split, f"{name} ({split})", by_name[split], text_column, label_column)
+            for split in by_name
+        },
+    )
 
 
 def _read_split(name: str, split: Any, text_column: str, label_column: str) -> RawSplit:
@@ -74,13 +147,13 @@ def _read_split(name: str, split: Any, text_column: str, label_column: str) -> R
     for column, setting in ((text_column, "text_column"), (label_column, "label_column")):
         if column not in split.column_names:
             present = ", ".join(map(repr, split.column_names))
-            raise UserError(
-                f"{name} has no column {column!r} (it has {present}): name it with ", Setting(f"data.{setting}")
-            )
+            kind = Unlabelled if setting == "label_column" else UserError
+            raise kind(f"{name} has no column {column!r} (it has {present}): name it with ", Setting(f"data.{setting}"))
     feature = split.features[label_column]
-    return checked_split(
+    columns = split.select_columns([text_column, label_column]).with_format("arrow")[:]
+    return labelled_split(
         name,
-        split[text_column][:],
-        split[label_column][:],
+        values_of(checked_encoding(name, columns.column(text_column))),
+        values_of(checked_encoding(name, columns.column(label_column))),
         label_names=feature.names if isinstance(feature, datasets.ClassLabel) else None,
     )

@@ -1,56 +1,85 @@
 """Reads texts from files: Parquet, CSV, TSV, JSON Lines, and plain text with one review per line."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peft_lightning.data.sources.corpus import RawSplit, checked_split, checked_texts, numbered_rows
-from peft_lightning.data.sources.text_files import read_lines, read_utf8
+from peft_lightning.data.sources.corpus import RawSplit, checked_texts, numbered_rows
+from peft_lightning.data.sources.delimited import read_delimited
+from peft_lightning.data.sources.json_files import read_json
+from peft_lightning.data.sources.quoting import Quoting
+from peft_lightning.data.sources.splits import Unlabelled, labelled_split
+from peft_lightning.data.sources.text_files import read_lines
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
+# Parquet compresses its columns itself.
+COMPRESSED_SUFFIXES = (".csv.gz", ".tsv.gz", ".jsonl.gz", ".json.gz")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
 class _Columns:
-    values: Mapping[str, Sequence[object]]
+    values: "Mapping[str, Sequence[object] | pa.ChunkedArray]"
     label_names: Mapping[str, list[str]]
 
 
-def read_table(path: Path, text_column: str, label_column: str) -> RawSplit:
+def table_suffix(path: Path) -> str | None:
+    """Returns the end of a file's name that tells its format, ``.csv.gz`` for instance; None if there is no table."""
+    name = path.name.lower()
+    return next((suffix for suffix in (*COMPRESSED_SUFFIXES, *TABLE_SUFFIXES) if name.endswith(suffix)), None)
+
+
+def read_table(
+    paths: Path | Sequence[Path],
+    text_column: str,
+    label_column: str,
+    quoting: Quoting = "auto",
+    name: str | None = None,
+) -> RawSplit:
     """Reads labelled texts.
 
     Args:
-        path: A file; its suffix tells the format: .parquet, .csv, .tsv, .jsonl, or .json for JSON Lines or one list.
+        paths: A file, or several that follow each other; the suffix tells the format: .parquet, .csv, .tsv, .jsonl, or
+            .json for JSON Lines, one list or one object of columns; all but Parquet may be compressed, with .gz added.
         text_column: Name of the column of texts.
         label_column: Name of the column of labels.
+        quoting: Whether a quotation mark at the start of a CSV's or TSV's field encloses the field.
+        name: Name of the split in error messages; the path of the file if it is one.
 
     Returns:
-        The rows in the file's order.
+        The rows in the files' order.
 
     Raises:
-        UserError: If the file cannot be read, lacks a column, or has a row without text or label.
+        UserError: If a file cannot be read, lacks a column, or has a row without text or label.
+        Unlabelled: If it has no labels at all.
     """
-    columns = _read_columns(path, {text_column: "text_column", label_column: "label_column"})
-    return checked_split(
-        str(path),
-        columns.values[text_column],
-        columns.values[label_column],
-        label_names=columns.label_names.get(label_column),
+    paths = [paths] if isinstance(paths, Path) else list(paths)
+    asked = {text_column: "text_column", label_column: "label_column"}
+    read = [_read_columns(path, asked, quoting, label_column) for path in paths]
+    label_names = read[0].label_names.get(label_column)
+    for path, columns in zip(paths, read, strict=True):
+        if columns.label_names.get(label_column) != label_names:
+            raise UserError(f"{path} names its labels otherwise than {paths[0]}: write both with the same names")
+    texts, labels = (_joined([columns.values[column] for columns in read]) for column in asked)
+    sizes = [len(columns.values[text_column]) for columns in read]
+    return labelled_split(
+        name or str(paths[0]), values_of(texts), values_of(labels), _row_names(paths, sizes), label_names
     )
 
 
-def read_texts(path: Path, text_column: str) -> list[str]:
+def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> list[str]:
     """Reads the texts to predict on.
 
     Args:
         path: A table as in ``read_table``, whose labels are ignored, or a .txt file with one text per line.
         text_column: Name of the column of texts in a table.
+        quoting: Whether a quotation mark at the start of a CSV's or TSV's field encloses the field.
 
     Returns:
         The texts: the i-th is the i-th row or line of the file.
@@ -58,10 +87,10 @@ def read_texts(path: Path, text_column: str) -> list[str]:
     Raises:
         UserError: If the file cannot be read, lacks the column, has no rows, or has a row without text.
     """
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        texts = _read_columns(path, {text_column: "text_column"}).values[text_column]
+    if table_suffix(path) is not None:
+        texts = values_of(_read_columns(path, {text_column: "text_column"}, quoting).values[text_column])
         row_name = numbered_rows(str(path))
-    elif path.suffix.lower() == ".txt":
+    elif path.name.lower().endswith((".txt", ".txt.gz")):
         texts = read_lines(path)
 
         def row_name(position: int) -> str:
@@ -75,52 +104,93 @@ def read_texts(path: Path, text_column: str) -> list[str]:
     return checked_texts(texts, row_name)
 
 
-def _read_columns(path: Path, columns: Mapping[str, str]) -> _Columns:
-    """Reads some columns; ``columns`` maps each column's name to the setting that names it."""
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
-    if suffix in (".jsonl", ".json"):
-        return _read_json(path, columns)
-    return _read_arrow(path, columns)
+def checked_encoding(name: str, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Returns a column as it is; refuses one with a string that is not UTF-8.
 
+    Args:
+        name: Name of the file or split in error messages.
+        column: The column.
 
-def _read_json(path: Path, columns: Mapping[str, str]) -> _Columns:
-    rows = _json_rows(path)
-    present = list(dict.fromkeys(name for row in rows for name in row))
-    _require_columns(path, columns, present)
-    return _Columns({name: [row.get(name) for row in rows] for name in columns}, {})
-
-
-def _json_rows(path: Path) -> list[dict[str, object]]:
-    lines = read_lines(path)
-    if not lines:
-        raise UserError(f"{path} is empty: give it labelled texts or name another file")
-    rows: list[Any] = []
-    # Many programs write .json as one list.
-    is_list = path.suffix.lower() == ".json" and lines[0].lstrip().startswith("[")
-    for number, line in enumerate(["\n".join(lines)] if is_list else lines, 1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"line {number} of {path} is not JSON ({error}): write one object a line") from error
-        rows += value if is_list else [value]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise UserError(f"row {number} of {path} is no JSON object: write one object with named columns a line")
-    return rows
-
-
-def _read_arrow(path: Path, columns: Mapping[str, str]) -> _Columns:
+    Raises:
+        UserError: If a string is not UTF-8.
+    """
     import pyarrow as pa
 
     try:
-        table = _parquet(path, columns) if path.suffix.lower() == ".parquet" else _delimited(path, columns)
+        column.validate(full=True)
+    except pa.ArrowInvalid as invalid:
+        for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist(), 1):
+            try:
+                (raw or b"").decode()
+            except UnicodeDecodeError as error:
+                raise UserError(f"row {row} of {name} is not UTF-8: convert it before writing the file") from error
+        raise UserError(f"cannot read {name} ({invalid}): mend or re-export it") from invalid
+    return column
+
+
+def values_of(column: "Sequence[object] | pa.ChunkedArray") -> Sequence[object]:
+    """Returns the values of a column as Python's."""
+    if isinstance(column, Sequence):
+        return column
+    values: list[object] = column.to_pylist()
+    return values
+
+
+def _joined(columns: "Sequence[Sequence[object] | pa.ChunkedArray]") -> "Sequence[object] | pa.ChunkedArray":
+    """Appends columns to each other; in Arrow they stay there if they are of one type."""
+    import pyarrow as pa
+
+    if len(columns) == 1:
+        return columns[0]
+    arrow = [column for column in columns if not isinstance(column, Sequence)]
+    if len(arrow) == len(columns) and len({column.type for column in arrow}) == 1:
+        return pa.chunked_array([chunk for column in arrow for chunk in column.chunks], arrow[0].type)
+    return [value for column in columns for value in values_of(column)]
+
+
+def _row_names(paths: Sequence[Path], sizes: Sequence[int]) -> Callable[[int], str]:
+    def row_name(position: int) -> str:
+        shard = 0
+        while position >= sizes[shard] and shard + 1 < len(sizes):
+            position -= sizes[shard]
+            shard += 1
+        return f"row {position + 1} of {paths[shard]}"
+
+    return row_name
+
+
+def _read_columns(
+    path: Path, columns: Mapping[str, str], quoting: Quoting, label_column: str | None = None
+) -> _Columns:
+    """Reads some columns; ``columns`` maps each column's name to the setting that names it."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: check the path")
+    suffix = (table_suffix(path) or "").removesuffix(".gz")
+    if not suffix:
+        raise UserError(f"{path} has no known format: use one of {', '.join(TABLE_SUFFIXES)}")
+    if suffix in (".jsonl", ".json"):
+        content = read_json(path, columns)
+        _require_columns(path, columns, content.present)
+        return _Columns(content.values, {})
+    return _read_arrow(path, suffix, columns, quoting, label_column)
+
+
+def _read_arrow(
+    path: Path, suffix: str, columns: Mapping[str, str], quoting: Quoting, label_column: str | None
+) -> _Columns:
+    import pyarrow as pa
+
+    try:
+        if suffix == ".parquet":
+            table = _parquet(path, columns)
+        else:
+            table = read_delimited(path, _DELIMITERS[suffix], columns, label_column, quoting)
+            _require_columns(path, columns, table.column_names)
     except (pa.ArrowException, OSError) as error:
         # The first line names the fault; the rest quotes the row, which may be a whole review.
         reason = str(error).split("\n")[0][:150].rstrip()
         raise UserError(f"cannot read {path} ({reason}): mend or re-export the file") from error
-    values = {name: _values(path, table.column(name)) for name in columns}
+    values = {name: checked_encoding(str(path), table.column(name)) for name in columns}
     return _Columns(values, _class_label_names(table.schema))
 
 
@@ -133,56 +203,24 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> "pa.Table":
     return pq.read_table(path, columns=list(columns))
 
 
-def _delimited(path: Path, columns: Mapping[str, str]) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
-
-    content = read_utf8(path).encode()
-    if not content.strip():
-        raise UserError(f"{path} is empty: give it labelled texts or name another file")
-    table = pa_csv.read_csv(
-        pa.BufferReader(content),
-        # One block, so that no review is too long for a block. One thread, so that errors name the row.
-        pa_csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1)),
-        pa_csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True),
-        # All columns are read as text: "NA" and "2001" are reviews like any other, and labels are parsed later.
-        pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
-    )
-    _require_columns(path, columns, table.column_names)
-    return table
-
-
 def _require_columns(path: Path, columns: Mapping[str, str], present: Sequence[str]) -> None:
     for name, setting in columns.items():
         if present.count(name) > 1:
             raise UserError(f"{path} has the column {name!r} twice: rename one of them")
         if name not in present:
             separator = next((mark for mark in ";\t|" if len(present) == 1 and mark in present[0]), None)
-            if separator is not None and path.suffix.lower() == ".csv":
+            if separator is not None and table_suffix(path) in (".csv", ".csv.gz"):
                 raise UserError(f"{path} is separated by {separator!r}, not by commas: re-export it with commas")
-            raise UserError(
+            kind = Unlabelled if setting == "label_column" else UserError
+            raise kind(
                 f"{path} has no column {name!r} (it has {', '.join(map(repr, present))}): name it with ",
                 Setting(f"data.{setting}"),
             )
 
 
-def _values(path: Path, column: "pa.ChunkedArray") -> list[object]:
-    import pyarrow as pa
-
-    try:
-        values: list[object] = column.to_pylist()
-    except UnicodeDecodeError:
-        for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist(), 1):
-            try:
-                (raw or b"").decode()
-            except UnicodeDecodeError as error:
-                raise UserError(f"row {row} of {path} is not UTF-8: convert it before writing the file") from error
-        raise
-    return values
-
-
 def _class_label_names(schema: "pa.Schema") -> dict[str, list[str]]:
     """Reads the label names that ``datasets`` writes into the metadata of Parquet files."""
+    features: Mapping[str, Any]
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}

@@ -49,7 +49,11 @@ def test_what_makes_no_comparison_is_one_line_with_the_mend(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("source", "imdb"), ("n_train", 8), ("n_test", 8), ("n_val", 8), ("seed", 1), ("text_column", "t")],
+    [
+        *(("source", "imdb"), ("n_train", 8), ("n_test", 8), ("n_val", 8), ("seed", 1), ("text_column", "t")),
+        *(("configuration", "sst2"), ("train_split", "a"), ("val_split", "train"), ("test_split", "dev")),
+        *(("quoting", "none"), ("deduplicate", True)),
+    ],
 )
 def test_recipes_that_draw_different_reviews_are_refused_until_an_override_makes_them_alike(
     key: str, value: object, tmp_path: Path
