@@ -44,6 +44,7 @@ class RunCheckpoints(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._saved_step = 0
+        self._left_to_the_end = False
         self._run: RunDirectory | None = None
 
     def write_to(self, run: RunDirectory) -> None:
@@ -56,7 +57,10 @@ class RunCheckpoints(Checkpoint):
         """Writes ``last.ckpt`` if it is due."""
         step = trainer.global_step
         due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step
-        if due and _has_just_stepped(trainer, batch_idx) and not trainer.is_last_batch and self._has_time(trainer):
+        if not due or not _has_just_stepped(trainer, batch_idx):
+            return
+        # From a checkpoint just before a validation Lightning goes on after it; the validation saves one anyway.
+        if not _validates_next(trainer) and not _is_ending(trainer) and self._has_time(trainer):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,7 +76,10 @@ class RunCheckpoints(Checkpoint):
         if metric.improves(float(score), self.best_score):
             self.best_score, self.best_step = float(score), trainer.global_step
             trainer.save_checkpoint(self._run.best, weights_only=True)
-        if _has_just_stepped(trainer, trainer.fit_loop.batch_idx):
+        if _is_ending(trainer):
+            # From here Lightning would train on: the next checkpoint is that of the end.
+            self._left_to_the_end = True
+        elif _has_just_stepped(trainer, trainer.fit_loop.batch_idx):
             self._save_last(trainer)
 
     def monitored(self, pl_module: LightningModule) -> tuple[str, Metric]:
@@ -86,8 +93,8 @@ class RunCheckpoints(Checkpoint):
         return monitor, task.metric(monitor)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes ``last.ckpt`` if no validation ended the training."""
-        if self._saved_step != trainer.global_step:
+        """Writes ``last.ckpt`` if no validation ended the training, or one that a callback stopped it after."""
+        if self._saved_step != trainer.global_step or self._left_to_the_end:
             self._save_last(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -122,6 +129,18 @@ class RunCheckpoints(Checkpoint):
 def _has_just_stepped(trainer: Trainer, batch_idx: int) -> bool:
     """Tells whether no gradients are pending, which checkpoints lack; an epoch's last batch always steps."""
     return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def _validates_next(trainer: Trainer) -> bool:
+    """Tells whether the epoch ends or a validation begins right after this batch."""
+    fetcher = trainer.fit_loop._data_fetcher
+    assert fetcher is not None
+    return trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+
+def _is_ending(trainer: Trainer) -> bool:
+    """Tells whether a callback has asked the Trainer to stop, and it may stop now."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
 def checkpoint_bytes(run: RunDirectory) -> int | None:

@@ -50,6 +50,7 @@ class RunRecorder(Callback):
         self._hyperparameters = hyperparameters
         self._describe = describe
         self._environment: EnvironmentFigures | None = None
+        self._origins: list[str] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the backbone, the data and the environment."""
@@ -62,7 +63,7 @@ class RunRecorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints how the run differs from its settings."""
         if trainer.is_global_zero:
-            for note in _notes(trainer, pl_module):
+            for note in self._notes(trainer):
                 print(f"note: {note}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,17 +112,28 @@ class RunRecorder(Callback):
         return self.record
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the metrics so far."""
-        return {"metrics": dict(self.record.metrics)}
+        """Returns the metrics so far, and where the run went on from."""
+        return {"metrics": dict(self.record.metrics), "origins": list(self._origins)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the metrics so far.
 
         Args:
-            state_dict: What ``state_dict`` returned.
+            state_dict: What ``state_dict`` returned; older checkpoints lack the origins.
         """
+        self._origins = list(state_dict.get("origins", []))
         # These are the metrics of the best checkpoint. A run that starts from another run's checkpoint has none yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
+
+    def add_origin(self, checkpoint: dict[str, Any], note: str) -> None:
+        """Adds to another run's checkpoint a note that this run goes on from it, for this run's record.
+
+        Args:
+            checkpoint: The content of the checkpoint, which is changed.
+            note: The note, after those on where the other run itself went on.
+        """
+        state = checkpoint.setdefault("callbacks", {}).setdefault(self.state_key, {"metrics": {}})
+        state["origins"] = [*state.get("origins", []), note]
 
     @staticmethod
     def _monitored(trainer: Trainer, pl_module: LightningModule) -> tuple[str, Metric]:
@@ -137,7 +149,7 @@ class RunRecorder(Callback):
         record = self.record
         record.status = status
         record.environment = self._environment
-        record.notes = _notes(trainer, trainer.lightning_module)
+        record.notes = self._notes(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
@@ -145,10 +157,10 @@ class RunRecorder(Callback):
         record.checkpoint_bytes = checkpoint_bytes(self.run)
         record.write(self.run.results)
 
-
-def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
-    """Returns the notes of the model and of the engine on how the run differs from its settings."""
-    return [*pl_module.notes, *engine_of(trainer).notes]  # type: ignore[misc]
+    def _notes(self, trainer: Trainer) -> list[str]:
+        """Returns the notes of the run, the model and the engine on how the run differs from its settings."""
+        model: Any = trainer.lightning_module
+        return [*self._origins, *model.notes, *engine_of(trainer).notes]
 
 
 def status_after(exception: BaseException) -> Status:

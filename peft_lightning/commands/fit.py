@@ -25,13 +25,15 @@ from peft_lightning.callbacks.engine_findings import EngineFindings
 from peft_lightning.callbacks.epoch_timer import EpochTimer
 from peft_lightning.callbacks.finite_loss import FiniteLoss
 from peft_lightning.callbacks.gpu_memory import GPUMemory
-from peft_lightning.callbacks.log_rewind import LogRewind
+from peft_lightning.callbacks.kept_settings import SECTION, KeptSettings
+from peft_lightning.callbacks.log_rewind import LogRewind, rewind_nothing
 from peft_lightning.callbacks.majority_class import MajorityClassWarning
 from peft_lightning.callbacks.parameter_count import ParameterCount
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
+from peft_lightning.callbacks.trainer_state import TrainerState, as_a_start
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.lightning_cli import run_lightning
@@ -39,8 +41,10 @@ from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
+from peft_lightning.optim.steps import planned_steps
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
-from peft_lightning.runs.directory import RunDirectory, find_unfinished
+from peft_lightning.runs.continuation import changed_settings, refusal_to_go_on, settings_of, unlike_the_newest
+from peft_lightning.runs.directory import RunDirectory, find_newest, find_unfinished
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
 from peft_lightning.runs.hyperparameters import hyperparameters
@@ -117,6 +121,8 @@ class Fit(Command):
         live = [Dashboard(self.directory, settings.options["live_interval_s"])] if settings.options["live"] else []
         return [
             RNGState(),
+            TrainerState(),
+            KeptSettings(settings_of(settings.config)),
             EngineFindings(limited=settings.config["memory_limit_gib"] is not None),
             FiniteLoss(),
             EpochTimer(),
@@ -140,13 +146,15 @@ class Fit(Command):
 
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; mistakes of the user are found before a directory is made."""
-        resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
+        resumed = self._find_unfinished() if self.settings.ckpt_path == "last" else None
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
             self._run(trainer, resumed)
 
     def _run(self, trainer: Trainer, resumed: Path | None) -> None:
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
+        if started_from is not None:
+            self._check_goes_on(started_from)
         self._check_validation_interval(trainer)
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -182,7 +190,7 @@ class Fit(Command):
             write_atomically(self.directory.config, config.encode())
             if started_from is not None:
                 # So the run can be resumed from its start, even if the other run's file is deleted.
-                AtomicCheckpointIO().save_checkpoint(started_from, self.directory.last)
+                AtomicCheckpointIO().save_checkpoint(self._as_a_start(started_from, trainer), self.directory.last)
             self.record.write(self.directory.results)
         os.environ[SHARED_RUN] = str(self.directory.path)
         self.checkpoints.write_to(self.directory)
@@ -203,6 +211,39 @@ class Fit(Command):
         checkpoint = read_checkpoint(path)
         if "optimizer_states" not in checkpoint:
             raise UserError(f"{path} holds weights only, nothing to go on training with: use last.ckpt")
+        return checkpoint
+
+    def _find_unfinished(self) -> Path:
+        try:
+            return find_unfinished(self.runs, self.settings.sha256)
+        except UserError as error:
+            if find_newest(self.runs, self.settings.sha256) is not None:  # it has finished
+                raise
+            raise UserError(*error.args, *unlike_the_newest(self.runs, self.settings.config)) from error
+
+    def _check_goes_on(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses settings and data that are not those of another run's checkpoint: its state would override them."""
+        kept = checkpoint.get(SECTION)
+        if kept is None:  # an older checkpoint
+            return
+        same_texts = kept["fingerprint"] == self.data.description()["fingerprint"]
+        changed = changed_settings(kept["settings"], settings_of(self.settings.config), same_texts)
+        refusal = refusal_to_go_on(self.settings.ckpt_path, changed, same_texts)
+        if refusal is not None:
+            raise refusal
+
+    def _as_a_start(self, checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
+        """Makes another run's checkpoint the first of this run, with a note on what ran until there."""
+        as_a_start(checkpoint)
+        rewind_nothing(checkpoint)
+        note = f"training goes on from step {checkpoint['global_step']} of {self.settings.ckpt_path}"
+        before = checkpoint["peft_lightning"].get("planned_steps")
+        now = planned_steps(trainer, len(self.data.train_dataloader()))
+        if before not in (None, now):
+            note += (
+                f": until there the learning rate followed a schedule of {before:,} steps, from there one of {now:,}"
+            )
+        self.recorder.add_origin(checkpoint, note)
         return checkpoint
 
     def _reopen(self, path: Path) -> None:

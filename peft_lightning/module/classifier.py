@@ -118,6 +118,8 @@ class TextClassifier(LightningModule):
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
         self._optimizer_notes: list[str] = []
+        self._planned_steps: int | None = None
+        self._restored_plan: int | None = None
 
     @classmethod
     def load_trained(cls, run: str | Path, checkpoint: str = "best") -> TextClassifier:
@@ -280,10 +282,28 @@ class TextClassifier(LightningModule):
             device=self.device,
         )
         self._optimizer_notes = [note] if note else []
+        self._planned_steps = steps
         scheduler = build_schedule(
             self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Sets the learning rate of a schedule that is another than the checkpoint's, because the run is longer.
+
+        The optimiser's state holds the rate that the checkpoint's own schedule had: 0 at its end.
+        """
+        if self._restored_plan in (None, self._planned_steps):
+            return
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            rates = [
+                rate * factor(scheduler.last_epoch)
+                for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            ]
+            for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            scheduler._last_lr = rates
 
     def optimizer_step(
         self,
@@ -306,7 +326,7 @@ class TextClassifier(LightningModule):
         names = {f"model.{name}" for name in trainable_names(self._built())}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
-        checkpoint["peft_lightning"] = self._identity()
+        checkpoint["peft_lightning"] = {**self._identity(), "planned_steps": self._planned_steps}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint that does not fit this model.
@@ -320,6 +340,7 @@ class TextClassifier(LightningModule):
         refusal = restore_refusal(checkpoint, self._identity(), expected)
         if refusal is not None:
             raise refusal
+        self._restored_plan = checkpoint["peft_lightning"].get("planned_steps")
 
     def _evaluate(self, batch: Batch, metrics: EvaluationMetrics) -> Batch:
         logits = self(batch).float()
