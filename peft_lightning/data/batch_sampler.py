@@ -33,6 +33,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         self._batch_size = batch_size
         self._rank = rank
         self._world_size = world_size
+        self._sizes: tuple[tuple[int, int], list[list[int]]] | None = None
 
     @property
     def sampler(self) -> "LengthGroupedBatchSampler":
@@ -52,6 +53,22 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         Returns:
             The positions of the examples of each batch of this process.
         """
+        return self._of_all(epoch)[self._rank :: self._world_size]
+
+    def sizes(self, epoch: int) -> list[list[int]]:
+        """Returns the number of examples in each batch of one epoch, for each process.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        key = (self.seed, epoch)
+        if self._sizes is None or self._sizes[0] != key:
+            counts = [len(batch) for batch in self._of_all(epoch)]
+            self._sizes = (key, [counts[rank :: self._world_size] for rank in range(self._world_size)])
+        return self._sizes[1]
+
+    def _of_all(self, epoch: int) -> list[list[int]]:
+        """Returns the batches of one epoch of all processes, which take turns."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         shuffled = generator.permutation(len(self._lengths))
         size = self._batch_size
@@ -67,8 +84,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
             half = (len(whole) + 1) // 2
             batches[largest] = whole[:half]
             batches.append(whole[half:] or whole)
-        mixed = [batches[i] for i in generator.permutation(len(batches))]
-        return mixed[self._rank :: self._world_size]
+        return [batches[i] for i in generator.permutation(len(batches))]
 
     def __iter__(self) -> Iterator[list[int]]:
         yield from self.order(self.epoch)[self.first_batch :]

@@ -181,6 +181,11 @@ class TextDataModule(LightningDataModule):
             return []
         return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loading()["collate_fn"])
 
+    def batch_sizes(self) -> list[list[int]] | None:
+        """Returns the number of examples in each batch of this epoch, for each process; None without this loader."""
+        loader = None if self.trainer is None else self.trainer.train_dataloader
+        return loader.batch_sizes() if isinstance(loader, ResumableDataLoader) else None
+
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns validation batches, the longest reviews first."""
         return self._evaluation_loader(self.val)

@@ -71,6 +71,10 @@ class ResumableDataLoader(DataLoader[Any]):
         """Returns the positions of the examples of each of the epoch's batches, received ones included."""
         return self._order.order(self._order.epoch)
 
+    def batch_sizes(self) -> list[list[int]]:
+        """Returns the number of examples in each of the epoch's batches, received ones included, for each process."""
+        return self._order.sizes(self._order.epoch)
+
     def __iter__(self) -> "_BaseDataLoaderIter":
         # A generator: nothing in it runs before the first batch is requested. When Lightning resumes, it calls iter()
         # first and set_epoch() afterwards, so the epoch is known only then.

@@ -14,6 +14,7 @@ from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.engine.spare_memory import spare_memory
+from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import FullFineTuning as FullFineTuning
@@ -287,6 +288,10 @@ class TextClassifier(LightningModule):
             self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Computes the gradients of a batch with its share in the optimiser step, of which it may be a part."""
+        super().backward(engine_of(self.trainer).weighed(self.trainer, loss), *args, **kwargs)
 
     def on_train_start(self) -> None:
         """Sets the learning rate of a schedule that is another than the checkpoint's, because the run is longer.
