@@ -51,6 +51,7 @@ class RunRecorder(Callback):
         self._describe = describe
         self._environment: EnvironmentFigures | None = None
         self._origins: list[str] = []
+        self._remarks: list[str] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the backbone, the data and the environment."""
@@ -112,8 +113,8 @@ class RunRecorder(Callback):
         return self.record
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the metrics so far, and where the run went on from."""
-        return {"metrics": dict(self.record.metrics), "origins": list(self._origins)}
+        """Returns the metrics so far, where the run went on from, and its own notes."""
+        return {"metrics": dict(self.record.metrics), "origins": self._own_notes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the metrics so far.
@@ -124,6 +125,10 @@ class RunRecorder(Callback):
         self._origins = list(state_dict.get("origins", []))
         # These are the metrics of the best checkpoint. A run that starts from another run's checkpoint has none yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
+
+    def add_note(self, note: str) -> None:
+        """Adds a note on how this process's part of the run differs from its settings."""
+        self._remarks.append(note)
 
     def add_origin(self, checkpoint: dict[str, Any], note: str) -> None:
         """Adds to another run's checkpoint a note that this run goes on from it, for this run's record.
@@ -160,7 +165,11 @@ class RunRecorder(Callback):
     def _notes(self, trainer: Trainer) -> list[str]:
         """Returns the notes of the run, the model and the engine on how the run differs from its settings."""
         model: Any = trainer.lightning_module
-        return [*self._origins, *model.notes, *engine_of(trainer).notes]
+        return [*self._own_notes, *model.notes, *engine_of(trainer).notes]
+
+    @property
+    def _own_notes(self) -> list[str]:
+        return list(dict.fromkeys([*self._origins, *self._remarks]))
 
 
 def status_after(exception: BaseException) -> Status:

@@ -8,9 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 SECTION = "peft_lightning_trainer"
-# What ModelCheckpoint goes by and does not save: without the first it may save a step twice, without the last it
-# forgets a checkpoint that waits for a validation. Lightning 2.6.
-_MEMORY = ("_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation")
+# What ModelCheckpoint goes by and does not restore (Lightning 2.6): without the first it may save a step twice, without
+# the third it forgets a checkpoint that waits for a validation.
+_MEMORY = ("_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation", "current_score")
 
 
 class TrainerState(Callback):

@@ -35,6 +35,7 @@ from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.trainer_state import TrainerState, as_a_start
 from peft_lightning.callbacks.training_curve import TrainingCurve
+from peft_lightning.callbacks.users_files import UsersFiles, drop_elsewhere
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
@@ -117,6 +118,7 @@ class Fit(Command):
         self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), in_words_of_a_run)
         self.predictions = Predictions()
         self.rewind = LogRewind(self.directory)
+        self.users_files = UsersFiles(self.directory)
         # Last, so that the record is written before the last picture is drawn.
         live = [Dashboard(self.directory, settings.options["live_interval_s"])] if settings.options["live"] else []
         return [
@@ -132,6 +134,7 @@ class Fit(Command):
             MajorityClassWarning(self.model.method.name, record.recipe, self.model.model_name_or_path),
             self.predictions,
             self.rewind,
+            self.users_files,
             self.recorder,
             *asked_for(),
             *live,
@@ -165,6 +168,7 @@ class Fit(Command):
             return
         if started_from is not None:
             self.model.on_load_checkpoint(started_from)
+        self.users_files.check(trainer)
         checkpoint = self._enter(trainer, resumed, started_from)
         try:
             self._train(trainer, checkpoint)
@@ -183,7 +187,7 @@ class Fit(Command):
         if not trainer.is_global_zero:
             self.directory.join(Path(os.environ[SHARED_RUN]))
         elif resumed is not None:
-            self._reopen(resumed)
+            self._reopen(trainer, resumed)
         else:
             self.directory.create()
             config = yaml.safe_dump(self.settings.config, sort_keys=False, allow_unicode=True)
@@ -192,6 +196,7 @@ class Fit(Command):
                 # So the run can be resumed from its start, even if the other run's file is deleted.
                 AtomicCheckpointIO().save_checkpoint(self._as_a_start(started_from, trainer), self.directory.last)
             self.record.write(self.directory.results)
+            self.users_files.begin(trainer)
         os.environ[SHARED_RUN] = str(self.directory.path)
         self.checkpoints.write_to(self.directory)
         self.predictions.write_to(self.directory.path / "predictions.parquet")
@@ -236,6 +241,7 @@ class Fit(Command):
         """Makes another run's checkpoint the first of this run, with a note on what ran until there."""
         as_a_start(checkpoint)
         rewind_nothing(checkpoint)
+        drop_elsewhere(checkpoint)
         note = f"training goes on from step {checkpoint['global_step']} of {self.settings.ckpt_path}"
         before = checkpoint["peft_lightning"].get("planned_steps")
         now = planned_steps(trainer, len(self.data.train_dataloader()))
@@ -246,7 +252,7 @@ class Fit(Command):
         self.recorder.add_origin(checkpoint, note)
         return checkpoint
 
-    def _reopen(self, path: Path) -> None:
+    def _reopen(self, trainer: Trainer, path: Path) -> None:
         self.directory.open(path)
         earlier = RunRecord.read(self.directory.results)
         dataset = self.data.description()
@@ -257,9 +263,13 @@ class Fit(Command):
         self.rewind.collect_leftovers()
         if not self.directory.last.exists():
             self.rewind.rewind({})
+            checkpoint: dict[str, Any] = {}
             print(f"resuming {path}: it was stopped before its first checkpoint, so from the start")
         else:
-            print(f"resuming {path} at step {read_checkpoint(self.directory.last)['global_step']}")
+            checkpoint = read_checkpoint(self.directory.last)
+            print(f"resuming {path} at step {checkpoint['global_step']}")
+        for note in self.users_files.take_up(trainer, checkpoint):
+            self.recorder.add_note(note)
 
     def _train(self, trainer: Trainer, checkpoint: Path | None) -> None:
         engine_of(trainer).expect_test(self.settings.options["test_after_fit"])

@@ -56,6 +56,11 @@ class RunDirectory:
         return self.path / "history.csv"
 
     @property
+    def elsewhere(self) -> Path:
+        """The list of what the user's own callbacks and loggers write."""
+        return self.path / "elsewhere.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / CHECKPOINTS
