@@ -58,7 +58,7 @@ class Elsewhere:
             if path not in known:
                 path.unlink(missing_ok=True)
                 _remove_dangling_links(path.parent)
-        if len(entries) > kept:
+        if self._path.exists():  # rewritten in any case, without the rest of a line that a kill cut short
             remaining = [*entries[:kept], *(entry for entry in entries[kept:] if entry.kind == "rows")]
             write_atomically(self._path, "".join(map(_line, remaining)).encode())
 
