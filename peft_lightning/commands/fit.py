@@ -41,7 +41,7 @@ from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
 from peft_lightning.runs.continuation import changed_settings, refusal_to_go_on, settings_of, unlike_the_newest
@@ -158,6 +158,7 @@ class Fit(Command):
         self.set_up_data("fit")
         if started_from is not None:
             self._check_goes_on(started_from)
+            self._check_is_longer(started_from, trainer)
         self._check_validation_interval(trainer)
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -236,6 +237,20 @@ class Fit(Command):
         refusal = refusal_to_go_on(self.settings.ckpt_path, changed, same_texts)
         if refusal is not None:
             raise refusal
+
+    def _check_is_longer(self, checkpoint: dict[str, Any], trainer: Trainer) -> None:
+        """Refuses a checkpoint of a step that the run would not reach: its record would state too few epochs."""
+        if trainer.max_epochs is None and trainer.max_steps == -1:
+            return
+        step, end = checkpoint["global_step"], planned_steps(trainer, len(self.data.train_dataloader()))
+        limited = trainer.max_epochs != -1 or trainer.max_steps != -1
+        if limited and step > end:
+            raise UserError(
+                f"{self.settings.ckpt_path} is of step {step:,}, and this run ends with step {end:,}: raise ",
+                Setting("trainer.max_epochs"),
+                " or ",
+                Setting("trainer.max_steps"),
+            )
 
     def _as_a_start(self, checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
         """Makes another run's checkpoint the first of this run, with a note on what ran until there."""

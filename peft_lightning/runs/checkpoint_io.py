@@ -19,10 +19,11 @@ from peft_lightning.runs.files import atomic_file
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a temporary file and renames it, so that a run killed while saving still has its last checkpoint."""
 
+    announce: Callable[[Path], None] | None = None
+    """Is called with the path of each checkpoint before it is written."""
+
     def __init__(self) -> None:
         self._wrote_s = (0.0, -math.inf)
-        self.announce: Callable[[Path], None] | None = None
-        """Is called with the path of each checkpoint before it is written."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes a checkpoint.

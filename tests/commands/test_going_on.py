@@ -54,6 +54,15 @@ def test_a_longer_run_has_the_schedule_of_its_length_from_there_on_and_its_recor
     assert record(whole)["notes"] == []
 
 
+def test_a_run_that_is_shorter_than_its_checkpoint_is_refused(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    main([*tiny_fit, "--trainer.max_epochs", "2"])
+    file = only_run(Path()) / "checkpoints/last.ckpt"
+    line = refusal([*tiny_fit, "--ckpt_path", str(file)], capfd)
+    assert f"{file} is of step 8, and this run ends with step 4: raise --trainer.max_epochs" in line
+
+
 def test_last_names_what_the_unfinished_run_has_otherwise(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
