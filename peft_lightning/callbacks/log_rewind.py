@@ -8,6 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.runs.directory import RunDirectory
 
+SECTION = "peft_lightning_logs"
+
 
 class LogRewind(Callback):
     """Saves the lengths of the append-only logs in every checkpoint, and cuts the logs to them on a resume."""
@@ -25,12 +27,12 @@ class LogRewind(Callback):
         for logger in trainer.loggers:
             logger.save()
         lengths = {path.name: path.stat().st_size for path in self._run.append_only_files()}
-        checkpoint["peft_lightning_logs"] = lengths
+        checkpoint[SECTION] = lengths
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Cuts the logs of the killed process to the saved lengths."""
         if trainer.state.fn == "fit":
-            self.rewind(checkpoint.get("peft_lightning_logs", {}))
+            self.rewind(checkpoint.get(SECTION, {}))
 
     def rewind(self, lengths: dict[str, int]) -> None:
         """Cuts the logs that a killed process left.
@@ -45,3 +47,12 @@ class LogRewind(Callback):
             elif path.stat().st_size > length:
                 os.truncate(path, length)
         self._leftovers = []
+
+
+def rewind_nothing(checkpoint: dict[str, Any]) -> None:
+    """Drops the lengths of the logs from another run's checkpoint: they are not those of the run that starts from it.
+
+    Args:
+        checkpoint: The content of a checkpoint file, which is changed.
+    """
+    checkpoint.pop(SECTION, None)

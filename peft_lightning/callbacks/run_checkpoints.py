@@ -49,6 +49,7 @@ class RunCheckpoints(Checkpoint):
         self.best_step: int | None = None
         self._saved_step = 0
         self._undefined_at: int | None = None
+        self._left_to_the_end = False
         self._run: RunDirectory | None = None
 
     def write_to(self, run: RunDirectory) -> None:
@@ -90,7 +91,10 @@ class RunCheckpoints(Checkpoint):
         """Writes ``last.ckpt`` if it is due."""
         step = trainer.global_step
         due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step
-        if due and _has_just_stepped(trainer, batch_idx) and not trainer.is_last_batch and self._has_time(trainer):
+        if not due or not _has_just_stepped(trainer, batch_idx):
+            return
+        # From a checkpoint just before a validation Lightning goes on after it; the validation saves one anyway.
+        if not _validates_next(trainer) and not _is_ending(trainer) and self._has_time(trainer):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,7 +111,10 @@ class RunCheckpoints(Checkpoint):
         if metric.improves(float(score), self.best_score):
             self.best_score, self.best_step = float(score), trainer.global_step
             trainer.save_checkpoint(self._run.best, weights_only=True)
-        if _has_just_stepped(trainer, trainer.fit_loop.batch_idx):
+        if _is_ending(trainer):
+            # From here Lightning would train on: the next checkpoint is that of the end.
+            self._left_to_the_end = True
+        elif _has_just_stepped(trainer, trainer.fit_loop.batch_idx):
             self._save_last(trainer)
 
     def monitored(self, pl_module: LightningModule) -> tuple[str, Metric]:
@@ -121,8 +128,8 @@ class RunCheckpoints(Checkpoint):
         return monitor, task.metric(monitor)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes ``last.ckpt`` if no validation ended the training."""
-        if self._saved_step != trainer.global_step:
+        """Writes ``last.ckpt`` if no validation ended the training, or one that a callback stopped it after."""
+        if self._saved_step != trainer.global_step or self._left_to_the_end:
             self._save_last(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -171,6 +178,18 @@ def _not_measured(monitor: str, task: Task) -> UserError:
     near = difflib.get_close_matches(monitor.replace("_", "/", 1), [*names, last, LOSS.validation], 1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return UserError(f"checkpoint.monitor {monitor!r} is not measured: use {known}, or {LOSS.validation}{meant}")
+
+
+def _validates_next(trainer: Trainer) -> bool:
+    """Tells whether the epoch ends or a validation begins right after this batch."""
+    fetcher = trainer.fit_loop._data_fetcher
+    assert fetcher is not None
+    return trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+
+def _is_ending(trainer: Trainer) -> bool:
+    """Tells whether a callback has asked the Trainer to stop, and it may stop now."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
 def checkpoint_bytes(run: RunDirectory) -> int | None:

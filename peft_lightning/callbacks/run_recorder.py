@@ -53,6 +53,8 @@ class RunRecorder(Callback):
         self._describe = describe
         self._environment: EnvironmentFigures | None = None
         self._ended_early: list[str] = []
+        self._origins: list[str] = []
+        self._remarks: list[str] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the backbone, the data and the environment."""
@@ -65,7 +67,7 @@ class RunRecorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints how the run differs from its settings."""
         if trainer.is_global_zero:
-            for note in _notes(trainer, pl_module):
+            for note in self._notes(trainer):
                 print(f"note: {note}", flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -121,17 +123,32 @@ class RunRecorder(Callback):
         return self.record
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the metrics so far."""
-        return {"metrics": dict(self.record.metrics)}
+        """Returns the metrics so far, where the run went on from, and its own notes."""
+        return {"metrics": dict(self.record.metrics), "origins": self._own_notes}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the metrics so far.
 
         Args:
-            state_dict: What ``state_dict`` returned.
+            state_dict: What ``state_dict`` returned; older checkpoints lack the origins.
         """
+        self._origins = list(state_dict.get("origins", []))
         # These are the metrics of the best checkpoint. A run that starts from another run's checkpoint has none yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
+
+    def add_note(self, note: str) -> None:
+        """Adds a note on how this process's part of the run differs from its settings."""
+        self._remarks.append(note)
+
+    def add_origin(self, checkpoint: dict[str, Any], note: str) -> None:
+        """Adds to another run's checkpoint a note that this run goes on from it, for this run's record.
+
+        Args:
+            checkpoint: The content of the checkpoint, which is changed.
+            note: The note, after those on where the other run itself went on.
+        """
+        state = checkpoint.setdefault("callbacks", {}).setdefault(self.state_key, {"metrics": {}})
+        state["origins"] = [*state.get("origins", []), note]
 
     @staticmethod
     def _monitored(trainer: Trainer, pl_module: LightningModule) -> tuple[str, Metric]:
@@ -147,7 +164,7 @@ class RunRecorder(Callback):
         record = self.record
         record.status = status
         record.environment = self._environment
-        record.notes = [*_notes(trainer, trainer.lightning_module), *self._ended_early]
+        record.notes = self._notes(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
@@ -155,16 +172,27 @@ class RunRecorder(Callback):
         record.checkpoint_bytes = checkpoint_bytes(self.run)
         record.write(self.run.results)
 
+    def _notes(self, trainer: Trainer) -> list[str]:
+        """Returns the notes of run, model, engine, limits and checkpoints on how the run differs from its settings."""
+        model: Any = trainer.lightning_module
+        chosen = [
+            note
+            for callback in trainer.checkpoint_callbacks
+            if isinstance(callback, RunCheckpoints)
+            for note in callback.notes
+        ]
+        return [
+            *self._own_notes,
+            *model.notes,
+            *engine_of(trainer).notes,
+            *limit_notes(trainer),
+            *chosen,
+            *self._ended_early,
+        ]
 
-def _notes(trainer: Trainer, pl_module: LightningModule) -> list[str]:
-    """Returns the notes of model, engine, limits and checkpoints on how the run differs from its settings."""
-    chosen = [
-        note
-        for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, RunCheckpoints)
-        for note in callback.notes
-    ]
-    return [*pl_module.notes, *engine_of(trainer).notes, *limit_notes(trainer), *chosen]  # type: ignore[misc]
+    @property
+    def _own_notes(self) -> list[str]:
+        return list(dict.fromkeys([*self._origins, *self._remarks]))
 
 
 def _measured(trainer: Trainer, split: str) -> dict[str, float | None]:

@@ -20,20 +20,23 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from peft_lightning.callbacks.batch_settings import SettingsKept
 from peft_lightning.callbacks.dashboard.callback import Dashboard
 from peft_lightning.callbacks.engine_findings import EngineFindings
 from peft_lightning.callbacks.epoch_timer import EpochTimer
 from peft_lightning.callbacks.finite_loss import FiniteLoss
 from peft_lightning.callbacks.gpu_memory import GPUMemory
-from peft_lightning.callbacks.log_rewind import LogRewind
+from peft_lightning.callbacks.kept_settings import SECTION, KeptSettings
+from peft_lightning.callbacks.log_rewind import LogRewind, rewind_nothing
 from peft_lightning.callbacks.majority_class import MajorityClassWarning
 from peft_lightning.callbacks.parameter_count import ParameterCount
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.callbacks.progress_file import asked_for
 from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
-from peft_lightning.callbacks.settings_kept import SettingsKept
+from peft_lightning.callbacks.trainer_state import TrainerState, as_a_start
 from peft_lightning.callbacks.training_curve import TrainingCurve
+from peft_lightning.callbacks.users_files import UsersFiles, drop_elsewhere
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
@@ -41,9 +44,11 @@ from peft_lightning.commands.monitors import check_monitors
 from peft_lightning.commands.processes import ending_its_processes
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
+from peft_lightning.optim.steps import planned_steps
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
-from peft_lightning.runs.directory import RunDirectory, find_unfinished
+from peft_lightning.runs.continuation import changed_settings, refusal_to_go_on, settings_of, unlike_the_newest
+from peft_lightning.runs.directory import RunDirectory, find_newest, find_unfinished
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
 from peft_lightning.runs.hyperparameters import hyperparameters
@@ -117,10 +122,13 @@ class Fit(Command):
         self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), in_words_of_a_run)
         self.predictions = Predictions()
         self.rewind = LogRewind(self.directory)
+        self.users_files = UsersFiles(self.directory)
         # Last, so that the record is written before the last picture is drawn.
         live = [Dashboard(self.directory, settings.options["live_interval_s"])] if settings.options["live"] else []
         return [
             RNGState(),
+            TrainerState(),
+            KeptSettings(settings_of(settings.config)),
             EngineFindings(limited=settings.config["memory_limit_gib"] is not None),
             FiniteLoss(),
             EpochTimer(),
@@ -131,6 +139,7 @@ class Fit(Command):
             MajorityClassWarning(self.model.method.name, record.recipe, self.model.model_name_or_path),
             self.predictions,
             self.rewind,
+            self.users_files,
             self.recorder,
             *asked_for(),
             *live,
@@ -145,13 +154,16 @@ class Fit(Command):
 
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; mistakes of the user are found before a directory is made."""
-        resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
+        resumed = self._find_unfinished() if self.settings.ckpt_path == "last" else None
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
             self._run(trainer, resumed)
 
     def _run(self, trainer: Trainer, resumed: Path | None) -> None:
         started_from = None if self.settings.ckpt_path in (None, "last") else self._read_started_from()
         self.set_up_data("fit")
+        if started_from is not None:
+            self._check_goes_on(started_from)
+            self._check_is_longer(started_from, trainer)
         self._check_validation_interval(trainer)
         self.require_rows(trainer)
         check_monitors(trainer, self.data.task, self.data.val.labels)
@@ -164,6 +176,7 @@ class Fit(Command):
             return
         if started_from is not None:
             self.model.on_load_checkpoint(started_from)
+        self.users_files.check(trainer)
         checkpoint = self._enter(trainer, resumed, started_from)
         try:
             with ending_its_processes(trainer):
@@ -183,15 +196,16 @@ class Fit(Command):
         if not trainer.is_global_zero:
             self.directory.join(Path(os.environ[SHARED_RUN]))
         elif resumed is not None:
-            self._reopen(resumed)
+            self._reopen(trainer, resumed)
         else:
             self.directory.create()
             config = yaml.safe_dump(self.settings.config, sort_keys=False, allow_unicode=True)
             write_atomically(self.directory.config, config.encode())
             if started_from is not None:
                 # So the run can be resumed from its start, even if the other run's file is deleted.
-                AtomicCheckpointIO().save_checkpoint(started_from, self.directory.last)
+                AtomicCheckpointIO().save_checkpoint(self._as_a_start(started_from, trainer), self.directory.last)
             self.record.write(self.directory.results)
+            self.users_files.begin(trainer)
         os.environ[SHARED_RUN] = str(self.directory.path)
         self.checkpoints.write_to(self.directory)
         self.predictions.write_to(self.directory.path / "predictions.parquet")
@@ -213,7 +227,55 @@ class Fit(Command):
             raise UserError(f"{path} holds weights only, nothing to go on training with: use last.ckpt")
         return checkpoint
 
-    def _reopen(self, path: Path) -> None:
+    def _find_unfinished(self) -> Path:
+        try:
+            return find_unfinished(self.runs, self.settings.sha256)
+        except UserError as error:
+            if find_newest(self.runs, self.settings.sha256) is not None:  # it has finished
+                raise
+            raise UserError(*error.args, *unlike_the_newest(self.runs, self.settings.config)) from error
+
+    def _check_goes_on(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses settings and data that are not those of another run's checkpoint: its state would override them."""
+        kept = checkpoint.get(SECTION)
+        if kept is None:  # an older checkpoint
+            return
+        same_texts = kept["fingerprint"] == self.data.description()["fingerprint"]
+        changed = changed_settings(kept["settings"], settings_of(self.settings.config), same_texts)
+        refusal = refusal_to_go_on(self.settings.ckpt_path, changed, same_texts)
+        if refusal is not None:
+            raise refusal
+
+    def _check_is_longer(self, checkpoint: dict[str, Any], trainer: Trainer) -> None:
+        """Refuses a checkpoint of a step that the run would not reach: its record would state too few epochs."""
+        if trainer.max_epochs is None and trainer.max_steps == -1:
+            return
+        step, end = checkpoint["global_step"], planned_steps(trainer, len(self.data.train_dataloader()))
+        limited = trainer.max_epochs != -1 or trainer.max_steps != -1
+        if limited and step > end:
+            raise UserError(
+                f"{self.settings.ckpt_path} is of step {step:,}, and this run ends with step {end:,}: raise ",
+                Setting("trainer.max_epochs"),
+                " or ",
+                Setting("trainer.max_steps"),
+            )
+
+    def _as_a_start(self, checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
+        """Makes another run's checkpoint the first of this run, with a note on what ran until there."""
+        as_a_start(checkpoint)
+        rewind_nothing(checkpoint)
+        drop_elsewhere(checkpoint)
+        note = f"training goes on from step {checkpoint['global_step']} of {self.settings.ckpt_path}"
+        before = checkpoint["peft_lightning"].get("planned_steps")
+        now = planned_steps(trainer, len(self.data.train_dataloader()))
+        if before not in (None, now):
+            note += (
+                f": until there the learning rate followed a schedule of {before:,} steps, from there one of {now:,}"
+            )
+        self.recorder.add_origin(checkpoint, note)
+        return checkpoint
+
+    def _reopen(self, trainer: Trainer, path: Path) -> None:
         self.directory.open(path)
         earlier = RunRecord.read(self.directory.results)
         dataset = self.data.description()
@@ -224,9 +286,13 @@ class Fit(Command):
         self.rewind.collect_leftovers()
         if not self.directory.last.exists():
             self.rewind.rewind({})
+            checkpoint: dict[str, Any] = {}
             print(f"resuming {path}: it was stopped before its first checkpoint, so from the start")
         else:
-            print(f"resuming {path} at step {read_checkpoint(self.directory.last)['global_step']}")
+            checkpoint = read_checkpoint(self.directory.last)
+            print(f"resuming {path} at step {checkpoint['global_step']}")
+        for note in self.users_files.take_up(trainer, checkpoint):
+            self.recorder.add_note(note)
 
     def _train(self, trainer: Trainer, checkpoint: Path | None) -> None:
         engine_of(trainer).expect_test(self.settings.options["test_after_fit"])

@@ -20,7 +20,7 @@ from peft_lightning.compare.stages.forecast_runs import make_forecast
 from peft_lightning.compare.stages.forecast_words import print_forecast
 from peft_lightning.compare.stages.tuning import FILE as TUNING
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
-from peft_lightning.compare.stages.tuning_runs import rate_setting, tune
+from peft_lightning.compare.stages.tuning_runs import rate_setting, tune, tuning_jobs
 from peft_lightning.errors import UserError
 
 
@@ -113,7 +113,9 @@ def go_on(folder: Path, options: Options) -> bool:
             keep_texts_out(folder)
         plan = read_plan(folder)
         # The report needs the records only, so a finished comparison can be resumed from any directory.
-        if any(finished_before(run.folder) is None for run in plan.runs(folder)):
+        tuning = read_tuning(folder)
+        jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
+        if any(finished_before(job.folder) is None or job.unlike() for job in jobs):
             check_paths_lead_there(plan, folder)
         return _carry_out(plan, folder, options)
 
@@ -123,7 +125,7 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
     tuning = read_tuning(folder)
     print(f"comparison: {folder}", flush=True)
     forecast = _forecast(plan, folder, options, pool, tuning.budget if tuning is not None else 0)
-    if tuning is not None and not tuning.complete:
+    if tuning is not None and not (tuning.complete and _tuned_for(plan, folder, tuning)):
         tuning = tune(plan, folder, tuning, pool, forecast.try_s if forecast is not None else {})
     if tuning is not None:
         print(*tuning_in_words(tuning), sep="\n", flush=True)
@@ -133,6 +135,11 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
     outcomes = run_jobs(jobs, pool, view)
     whole = report(folder, jobs, outcomes, options)
     return whole and all(outcome.finished for outcome in outcomes)
+
+
+def _tuned_for(plan: Plan, folder: Path, tuning: Tuning) -> bool:
+    """Returns whether the learning rates were tried with the settings of the plan, as far as their runs are there."""
+    return not any(job.unlike() for job in tuning_jobs(plan, folder, tuning))
 
 
 def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[FitJob]:

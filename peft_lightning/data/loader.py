@@ -62,6 +62,7 @@ class ResumableDataLoader(DataLoader[Any]):
         self._epoch = 0
         self._received = 0
         self._resumes_within: int | None = None
+        self._loaded: LoaderState | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch that the next iteration yields, for loops other than Lightning's."""
@@ -86,7 +87,7 @@ class ResumableDataLoader(DataLoader[Any]):
         # Lightning goes on with the next epoch, which starts at its first batch.
         if self._resumes_within != self._epoch:
             self._received = 0
-        self._resumes_within = None
+        self._resumes_within = self._loaded = None
         self._order.first_batch = self._received
         for batch in super().__iter__():
             self._received += 1
@@ -94,6 +95,9 @@ class ResumableDataLoader(DataLoader[Any]):
 
     def state_dict(self) -> LoaderState:
         """Returns the position in the order: the batches received, not those fetched ahead."""
+        if self._loaded is not None:
+            # A run that goes on at an epoch's end may save once more before the next one, as it would have there.
+            return self._loaded
         return LoaderState(
             seed=self._order.seed,
             epoch=self._epoch,
@@ -119,5 +123,6 @@ class ResumableDataLoader(DataLoader[Any]):
         self._epoch = state["epoch"] + ended
         self._received = 0 if ended else state["batches"]
         self._resumes_within = self._epoch
+        self._loaded = LoaderState(**state)
         self._order.seed = state["seed"]
         self._order.set_epoch(self._epoch)

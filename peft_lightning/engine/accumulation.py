@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peft_lightning.engine.micro_batches import Batch, size_of
+from peft_lightning.engine.step_shares import share_of_step
 from peft_lightning.engine.strategy_view import StrategyView
 
 
@@ -19,10 +20,17 @@ class Accumulation:
         """Whether the gradients of the present batch have been computed."""
         self.lost_gradients = False
         """Whether the gradients of the batches before it have to be computed again."""
+        self.share = 1.0
+        """What the loss is multiplied by of the batch whose gradients are computed: see ``share_of_step``."""
 
     def size_for(self, batch: Batch) -> int:
         """Returns the number of examples in a micro-batch of a batch."""
         return min(self.micro_batch_size or size_of(batch), size_of(batch))
+
+    def weigh(self, batch: Batch) -> float:
+        """Sets the share for the gradients of a batch of the step under way, and returns it."""
+        self.share = share_of_step(self._strategy.module.trainer, size_of(batch))
+        return self.share
 
     def halve(self) -> int:
         """Halves the micro-batches of this batch and of later ones, and returns their new size."""

@@ -18,7 +18,7 @@ _SMALL = 64 * 2**20
 
 
 class CapturableStep:
-    """A training step that a graph can replay: its loss, gradient norm, gradients and learning rates never move.
+    """A training step that a graph can replay: its loss, share, gradient norm, gradients and learning rates never move.
 
     Args:
         loss: Computes the mean loss of a batch, without side effects.
@@ -35,6 +35,7 @@ class CapturableStep:
         self._gradients: dict[Tensor, Tensor] = {}
         self.loss_out = torch.zeros((), device=self.device)
         self.gradient_norm = torch.zeros((), device=self.device)
+        self.share = torch.ones((), device=self.device)
         self._rates = [torch.zeros((), device=self.device) for _ in optimizer.param_groups]
 
     def whole(self, batch: Batch, micro_batch_size: int) -> None:
@@ -120,6 +121,11 @@ class CapturableStep:
         """Frees the gradient tensors at fixed addresses."""
         self._gradients = {}
 
+    def set_share(self, share: float) -> None:
+        """Sets what the loss of the coming batch is multiplied by where several batches make a step."""
+        if self._settings.accumulate > 1:
+            self.share.fill_(share)
+
     def set_rates(self) -> None:
         """Copies the learning rates to the device."""
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
@@ -149,7 +155,10 @@ class CapturableStep:
                     loss = self._loss(part)
                 if micro_batch_size < whole:
                     loss = loss * share
-                settings.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+                divided = loss / settings.accumulate
+                if settings.accumulate > 1:
+                    divided = divided * self.share
+                settings.scale(divided).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.loss_out.copy_(total)
 

@@ -46,13 +46,14 @@ class CapturedSteps:
         self.step = CapturableStep(loss, optimizer, settings)
         self._graphs: dict[tuple[Shape, int, bool], _Recorded] = {}
 
-    def run(self, batch: Batch, micro_batch_size: int, first: bool) -> Tensor | None:
+    def run(self, batch: Batch, micro_batch_size: int, first: bool, share: float = 1.0) -> Tensor | None:
         """Replays the step of a batch; a shape that is new is captured first.
 
         Args:
             batch: A batch on the device.
             micro_batch_size: The number of examples in a micro-batch.
             first: Whether no gradients have been accumulated yet.
+            share: What the loss is multiplied by for its gradients: see ``share_of_step``.
 
         Returns:
             The loss, a scalar; None for the first step of a run, which runs uncaptured and makes the optimiser's state.
@@ -62,6 +63,7 @@ class CapturedSteps:
         recorded = self._recorded(batch, micro_batch_size, first)
         for name, values in batch.items():
             recorded.inputs[name].copy_(values)
+        self.step.set_share(share)
         if self.settings.updates:
             self.step.set_rates()
         else:

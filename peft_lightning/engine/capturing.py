@@ -150,7 +150,7 @@ class Capturing:
             steps = self._captured()
             if first and not self._looked_ahead and steps.is_ready:
                 self._capture_coming(steps)
-            return steps.run(batch, self._accumulation.size_for(batch), first)
+            return steps.run(batch, self._accumulation.size_for(batch), first, self._accumulation.weigh(batch))
         except CompileError as error:
             self._fall_back("graph", f"the layers cannot be compiled ({error}): steps run as graphs without that")
             self._looked_ahead = False

@@ -44,6 +44,15 @@ class Engine(Protocol):
         """Returns the norm of the gradients before the clipping, a scalar; for ``on_before_optimizer_step``."""
         ...
 
+    def weighed(self, trainer: Trainer, loss: Tensor) -> Tensor:
+        """Returns a loss as its gradients need it: with the share of its batch in the step.
+
+        Args:
+            trainer: The Trainer, within a training step.
+            loss: The loss of a batch or a part of it, divided by the number of batches that a step should have.
+        """
+        ...
+
     def expect_test(self, follows: bool) -> None:
         """Tells the engine whether a test follows training in this process.
 

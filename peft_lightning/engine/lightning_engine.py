@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from peft_lightning.engine.clipping import norm_of_gradients
+from peft_lightning.engine.step_shares import share_of_step
 from peft_lightning.runs.record import EngineFigures
 
 
@@ -42,6 +43,16 @@ class LightningEngine:
     def gradient_norm(self, optimizer: Optimizer) -> Tensor:
         """Returns the norm of the gradients, a scalar."""
         return norm_of_gradients([value for group in optimizer.param_groups for value in group["params"]])
+
+    def weighed(self, trainer: Trainer, loss: Tensor) -> Tensor:
+        """Returns a loss as its gradients need it: with the share of the present batch in the step.
+
+        Args:
+            trainer: The Trainer, within a training step.
+            loss: The loss of the batch, divided by the number of batches that a step should have.
+        """
+        share = share_of_step(trainer)
+        return loss if share == 1 else loss * share
 
     def expect_test(self, follows: bool) -> None:
         """Does nothing: the strategy ends a training in its own way."""

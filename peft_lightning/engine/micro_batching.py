@@ -64,6 +64,7 @@ class MicroBatching:
         accumulation = self._accumulation
         accumulation.has_gradients = False
         accumulation.batches.append(batch)
+        accumulation.weigh(batch)
         with faster_dropout(self._strategy.device):
             if accumulation.size_for(batch) == size_of(batch) and not accumulation.lost_gradients:
                 loss: Tensor | None = self._survive(own)
@@ -153,6 +154,7 @@ class MicroBatching:
         strategy = self._strategy
         total = torch.zeros((), device=strategy.device)
         accumulate = strategy.module.trainer.accumulate_grad_batches
+        self._accumulation.weigh(batch)
         for part, share in micro_batches(batch, self._accumulation.size_for(batch)):
             with strategy.precision.train_step_context():
                 loss = strategy.loss(part) * share

@@ -22,7 +22,7 @@ class SharingData(Protocol):
 
 
 def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
-    """Weighs the loss of this process's share, so that the mean of the processes' gradients is that of all examples.
+    """Adds the loss of the whole batch to that of this process's share; the backward pass weighs the share itself.
 
     Args:
         trainer: The Trainer; None for a module that has none.
@@ -31,7 +31,7 @@ def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: 
         batch_idx: The number of the batch in the epoch.
 
     Returns:
-        The loss, unchanged where one process trains. Otherwise the outputs of a training step: the weighted ``loss``,
+        The loss itself where one process trains. Otherwise the outputs of a training step: the ``loss`` of the share,
         and for callbacks ``batch_loss``, the mean over the whole batch, and ``examples``, their number.
     """
     if trainer is None or trainer.world_size == 1:
@@ -43,7 +43,7 @@ def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: 
     shares = [size_of(batch)] * processes if sizes is None else [counts[batch_idx] for counts in sizes]
     own, examples = shares[trainer.global_rank], sum(shares)
     return {
-        "loss": loss * (own * processes / examples),
+        "loss": loss,
         "batch_loss": summed(loss.float() * own) / examples,
         "examples": examples,
     }

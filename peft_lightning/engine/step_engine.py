@@ -82,6 +82,16 @@ class StepEngine:
             return captured
         return norm_of_gradients([value for group in optimizer.param_groups for value in group["params"]])
 
+    def weighed(self, trainer: Trainer, loss: Tensor) -> Tensor:
+        """Returns a loss as its gradients need it: with the share of its batch in the step.
+
+        Args:
+            trainer: The Trainer, within a training step.
+            loss: The loss of a batch or a part of it, divided by the number of batches that a step should have.
+        """
+        share = self.accumulation.share
+        return loss if share == 1 else loss * share
+
     def expect_test(self, follows: bool) -> None:
         """Tells the engine whether a test follows training in this process.
 

@@ -16,6 +16,7 @@ from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.spare_memory import spare_memory
+from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import PEFT as PEFT
@@ -127,6 +128,8 @@ class TextClassifier(LightningModule):
         self.text_settings: TextSettings | None = None
         self._precision: str | None = None
         self._optimizer_notes: list[str] = []
+        self._planned_steps: int | None = None
+        self._restored_plan: int | None = None
 
     @classmethod
     def load_trained(cls, run: str | Path, checkpoint: str = "best") -> TextClassifier:
@@ -298,10 +301,32 @@ class TextClassifier(LightningModule):
         )
         self._optimizer_notes = [note] if note else []
         self.method.before_training(self._built(), steps)
+        self._planned_steps = steps
         scheduler = build_schedule(
             self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Computes the gradients of a batch with its share in the optimiser step, of which it may be a part."""
+        super().backward(engine_of(self.trainer).weighed(self.trainer, loss), *args, **kwargs)
+
+    def on_train_start(self) -> None:
+        """Sets the learning rate of a schedule that is another than the checkpoint's, because the run is longer.
+
+        The optimiser's state holds the rate that the checkpoint's own schedule had: 0 at its end.
+        """
+        if self._restored_plan in (None, self._planned_steps):
+            return
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            rates = [
+                rate * factor(scheduler.last_epoch)
+                for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            ]
+            for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            scheduler._last_lr = rates
 
     def optimizer_step(
         self,
@@ -324,7 +349,7 @@ class TextClassifier(LightningModule):
         names = {f"model.{name}" for name in trainable_names(self._built())}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
-        checkpoint["peft_lightning"] = self._identity()
+        checkpoint["peft_lightning"] = {**self._identity(), "planned_steps": self._planned_steps}
         if state := self.method.state(self._built()):
             checkpoint["peft_lightning"]["method_state"] = state
 
@@ -345,6 +370,7 @@ class TextClassifier(LightningModule):
                 self.model = None
                 self.build(self._its_task(), self._precision)
             self.method.restore(self._built(), state)
+        self._restored_plan = checkpoint["peft_lightning"].get("planned_steps")
 
     def _evaluate(self, batch: Batch, metrics: EvaluationMetrics) -> Batch:
         logits = self(batch).float()

@@ -44,6 +44,10 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         """
         return all(writing.done() for _, writing in self._waiting) and super().is_free(share)
 
+    def is_writing(self, path: Path) -> bool:
+        """Tells whether a saved checkpoint may not be on disk yet."""
+        return any(written == path and not writing.done() for written, writing in self._waiting)
+
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:

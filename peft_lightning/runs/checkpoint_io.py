@@ -4,6 +4,7 @@ import math
 import pickle
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -18,6 +19,9 @@ from peft_lightning.runs.files import atomic_file
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a temporary file and renames it, so that a run killed while saving still has its last checkpoint."""
 
+    announce: Callable[[Path], None] | None = None
+    """Is called with the path of each checkpoint before it is written."""
+
     def __init__(self) -> None:
         self._wrote_s = (0.0, -math.inf)
 
@@ -27,7 +31,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: If the disk is full or the folder cannot be written; the old file is kept.
         """
+        if self.announce is not None:
+            self.announce(Path(path))
         self._save(checkpoint, Path(path))
+
+    def is_writing(self, path: Path) -> bool:
+        """Tells whether a saved checkpoint may not be on disk yet; here all are."""
+        return False
 
     def is_free(self, share: float) -> bool:
         """Tells whether one more write now would keep writing within its share of the time.

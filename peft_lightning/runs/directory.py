@@ -56,6 +56,11 @@ class RunDirectory:
         return self.path / "history.csv"
 
     @property
+    def elsewhere(self) -> Path:
+        """The list of what the user's own callbacks and loggers write."""
+        return self.path / "elsewhere.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / CHECKPOINTS
@@ -175,6 +180,18 @@ def find_unfinished(runs: Path, config_sha256: str) -> Path:
     )
 
 
+def newest_unfinished(runs: Path) -> Path | None:
+    """Finds the newest run of any configuration that has not finished.
+
+    Args:
+        runs: The folder of a method's runs.
+
+    Returns:
+        The run's directory; None if there is none.
+    """
+    return next((path for path, record in _records(runs) if record.status != "finished"), None)
+
+
 def find_newest(runs: Path, config_sha256: str) -> Path | None:
     """Finds the newest run of a configuration, finished or not.
 
@@ -198,6 +215,10 @@ def _versions(runs: Path) -> list[tuple[int, Path]]:
 
 
 def _runs_of(runs: Path, config_sha256: str) -> Iterator[tuple[Path, RunRecord]]:
+    return ((path, record) for path, record in _records(runs) if record.config_sha256 == config_sha256)
+
+
+def _records(runs: Path) -> Iterator[tuple[Path, RunRecord]]:
     for _, path in _versions(runs):
         results = path / "results.json"
         if not results.is_file():
@@ -206,5 +227,4 @@ def _runs_of(runs: Path, config_sha256: str) -> Iterator[tuple[Path, RunRecord]]
             record = RunRecord.read(results)
         except UserError:  # of another version of the program, so not of this configuration
             continue
-        if record.config_sha256 == config_sha256:
-            yield path, record
+        yield path, record

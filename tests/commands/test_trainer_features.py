@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins import Precision
 
 from peft_lightning.__main__ import main
-from peft_lightning.callbacks.settings_kept import SettingsKept
+from peft_lightning.callbacks.batch_settings import SettingsKept
 from peft_lightning.commands.trainer_features import CALLBACKS, refuse_features
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import LoRA, TextClassifier

@@ -8,6 +8,7 @@ import yaml
 
 from peft_lightning.compare.comparison import Options, begin, go_on, lay_out, pool_for, report, run_list
 from peft_lightning.compare.execution import executors
+from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
 from peft_lightning.compare.plan.building import build_plan
@@ -123,6 +124,34 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
         (str(cut.file), "--ckpt_path", "last"),
         (str(waiting.file),),
     ]
+
+
+def test_learning_rates_and_runs_of_other_settings_than_the_plan_s_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[str] = []
+
+    def work(job: Job) -> int:
+        assert isinstance(job, FitJob)
+        done.append(job.title)
+        run = leave(job.folder, len(list(job.folder.glob("lightning_logs/*/*"))), record(test_acc=0.5, val_acc=0.5))
+        (run / "config.yaml").write_text(yaml.safe_dump(resolved(job.settings)))
+        return 0
+
+    executor = InProcess(work)
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda: executor))
+    options = Options(forecast=False, executor="here")
+    plan = build_plan(STUDY[1:2], [1], [OFFLINE], ["--data.n_train", "400"])
+    assert begin(plan, tmp_path, plan_tuning(plan, 2), options)
+    everything = ["lora rate 2e-05", "lora rate 6.32e-05", "lora seed 1"]
+    assert done == everything
+    assert go_on(tmp_path, options)
+    assert done == everything
+    (tmp_path / FILE).unlink()
+    build_plan(STUDY[1:2], [1], [OFFLINE], ["--data.n_train", "600"]).write(tmp_path)
+    assert go_on(tmp_path, options)
+    assert done == [*everything, *everything]
+    assert "trains anew: the run in its folder was of another data.n_train" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("part", ["runs", "tuning"])

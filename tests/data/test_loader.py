@@ -182,6 +182,8 @@ def test_a_state_with_all_batches_received_goes_on_with_the_next_epoch() -> None
     ended, resumed, reference = loader(), loader(), loader()
     list(ended)
     resumed.load_state_dict(ended.state_dict())
+    # What is saved again at the end of that epoch is what was saved before.
+    assert resumed.state_dict() == ended.state_dict()
     reference.set_epoch(1)
     assert [batch.tolist() for batch in resumed] == [batch.tolist() for batch in reference]
 

@@ -82,7 +82,9 @@ def test_a_resumed_run_knows_the_micro_batch_size(
     _, after = trained(words, more, "--trainer.max_epochs", "2", "--ckpt_path", str(started_from))
     assert set(memory.sizes) == {2}
     assert after["engine"]["micro_batch_size"] == 2
-    assert len(after["notes"]) == 2
+    origin, *scarce_notes = after["notes"]
+    assert str(started_from) in origin
+    assert [note.split(":")[0] for note in scarce_notes] == ["not enough memory at step 1"] * 2
 
 
 def test_one_example_that_does_not_fit_ends_the_run_with_a_line(
