@@ -20,7 +20,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerFn
 
-from peft_lightning.callbacks.batch_settings import SettingsKept
 from peft_lightning.callbacks.dashboard.callback import Dashboard
 from peft_lightning.callbacks.engine_findings import EngineFindings
 from peft_lightning.callbacks.epoch_timer import EpochTimer
@@ -36,6 +35,7 @@ from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.trainer_state import TrainerState, as_a_start
 from peft_lightning.callbacks.training_curve import TrainingCurve
+from peft_lightning.callbacks.unchanged_settings import UnchangedSettings
 from peft_lightning.callbacks.users_files import UsersFiles, drop_elsewhere
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.lightning_cli import run_lightning
@@ -135,7 +135,7 @@ class Fit(Command):
             GPUMemory(),
             ParameterCount(),
             TrainingCurve(),
-            SettingsKept(),
+            UnchangedSettings(),
             MajorityClassWarning(self.model.method.name, record.recipe, self.model.model_name_or_path),
             self.predictions,
             self.rewind,

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins import Precision
 
 from peft_lightning.__main__ import main
-from peft_lightning.callbacks.batch_settings import SettingsKept
+from peft_lightning.callbacks.unchanged_settings import UnchangedSettings
 from peft_lightning.commands.trainer_features import CALLBACKS, refuse_features
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import LoRA, TextClassifier
@@ -127,7 +127,7 @@ class Quickening(Callback):
 def test_any_other_callback_that_changes_a_recorded_setting_ends_the_run(tmp_path: Path) -> None:
     module = ScriptedModule()
     module.learning_rate = 0.5  # type: ignore[assignment]
-    watched = scripted_trainer(tmp_path, Quickening(), SettingsKept(), max_epochs=2)
+    watched = scripted_trainer(tmp_path, Quickening(), UnchangedSettings(), max_epochs=2)
     with pytest.raises(UserError, match=r"changed model.learning_rate from 0.5 to 1.0"):
         watched.fit(module, datamodule=ScriptedData())
 

@@ -8,7 +8,7 @@ from peft_lightning.engine.training_data import training_data
 from peft_lightning.errors import UserError
 
 
-class SettingsKept(Callback):
+class UnchangedSettings(Callback):
     """Compares at each epoch's start, and at the end, the settings that the record states with those of its start.
 
     Lightning's own callbacks that change them are refused before; this finds any other that does.
