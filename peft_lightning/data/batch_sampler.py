@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
+
+Positions = NDArray[np.int64]
 
 # Sorting within 50 batches at a time leaves little padding and still mixes the examples anew in every epoch.
 _BATCHES_SORTED_TOGETHER = 50
@@ -52,26 +55,33 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         Returns:
             The positions of the examples of each batch of this process.
         """
+        rows, starts, ends = self._cuts(epoch)
+        return [rows[start:end].tolist() for start, end in zip(starts, ends, strict=True)]
+
+    def _cuts(self, epoch: int) -> tuple[Positions, Positions, Positions]:
+        """Returns all positions in an order, and where this process's batches start and end in it."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-        shuffled = generator.permutation(len(self._lengths))
+        rows = generator.permutation(len(self._lengths))
         size = self._batch_size
-        batches: list[list[int]] = []
-        for start in range(0, len(shuffled), size * _BATCHES_SORTED_TOGETHER):
-            group = shuffled[start : start + size * _BATCHES_SORTED_TOGETHER]
-            by_length = group[np.argsort(-self._lengths[group], kind="stable")].tolist()
-            batches += [by_length[i : i + size] for i in range(0, len(by_length), size)]
-        while len(batches) % self._world_size:
-            largest = max(range(len(batches)), key=lambda i: len(batches[i]))
-            whole = batches[largest]
+        for start in range(0, len(rows), size * _BATCHES_SORTED_TOGETHER):
+            group = rows[start : start + size * _BATCHES_SORTED_TOGETHER]
+            group[:] = group[np.argsort(-self._lengths[group], kind="stable")]
+        starts = np.arange(0, len(rows), size)
+        ends = np.minimum(starts + size, len(rows))
+        while len(starts) % self._world_size:
+            largest = int(np.argmax(ends - starts))
+            start, end = starts[largest], ends[largest]
             # A batch of one example cannot be halved: it comes twice, or a process would wait for the others for ever.
-            half = (len(whole) + 1) // 2
-            batches[largest] = whole[:half]
-            batches.append(whole[half:] or whole)
-        mixed = [batches[i] for i in generator.permutation(len(batches))]
-        return mixed[self._rank :: self._world_size]
+            middle = start + (end - start + 1) // 2
+            ends[largest] = middle
+            starts, ends = np.append(starts, middle if middle < end else start), np.append(ends, end)
+        mixed = generator.permutation(len(starts))[self._rank :: self._world_size]
+        return rows, starts[mixed], ends[mixed]
 
     def __iter__(self) -> Iterator[list[int]]:
-        yield from self.order(self.epoch)[self.first_batch :]
+        rows, starts, ends = self._cuts(self.epoch)
+        for start, end in zip(starts[self.first_batch :], ends[self.first_batch :], strict=True):
+            yield rows[start:end].tolist()
 
     def __len__(self) -> int:
         batches = -(-len(self._lengths) // self._batch_size)

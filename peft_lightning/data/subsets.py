@@ -7,7 +7,7 @@ import torch
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sampling import check_sizes, draw_test, draw_training_and_validation
-from peft_lightning.data.sources import Corpus, fingerprint
+from peft_lightning.data.sources import Corpus
 from peft_lightning.task import Baseline
 
 
@@ -56,11 +56,11 @@ def choose_subsets(
     training, validation = draw_training_and_validation(strata(corpus.train.labels), n_train, n_val, seed)
     testing = draw_test(strata(corpus.test.labels), n_test, seed)
     chosen = [corpus.train.take(training), corpus.train.take(validation), corpus.test.take(testing)]
-    train, val, test = (tokeniser.tokenise(list(split.texts), split.rows, split.labels) for split in chosen)
+    train, val, test = (tokeniser.tokenise(split.texts, split.rows, split.labels) for split in chosen)
     return Subsets(
         train,
         val,
         test,
         baseline=corpus.task.baseline(corpus.train.labels[validation]),
-        fingerprint=fingerprint(corpus.task.label_names, chosen),
+        fingerprint=tokeniser.fingerprint(corpus.task.label_names, chosen),
     )

@@ -6,19 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft_lightning.data.sources.columns import values_of
 from peft_lightning.data.sources.corpus import RawSplit, checked_split, checked_texts, numbered_rows
+from peft_lightning.data.sources.disk_columns import let_go, on_disk
 from peft_lightning.data.sources.text_files import read_lines, read_utf8
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Rows of a Parquet file that are decoded together: 6 MB of whole reviews.
+_ROWS_AT_ONCE = 1 << 12
+# A column's pages are read so many bytes at a time: a file may be one group of rows.
+_BYTES_AT_ONCE = 1 << 20
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
 class _Columns:
-    values: Mapping[str, Sequence[object]]
+    values: "Mapping[str, Sequence[object] | pa.ChunkedArray]"
     label_names: Mapping[str, list[str]]
 
 
@@ -45,7 +51,7 @@ def read_table(path: Path, text_column: str, label_column: str) -> RawSplit:
     )
 
 
-def read_texts(path: Path, text_column: str) -> list[str]:
+def read_texts(path: Path, text_column: str) -> Sequence[str]:
     """Reads the texts to predict on.
 
     Args:
@@ -59,7 +65,9 @@ def read_texts(path: Path, text_column: str) -> list[str]:
         UserError: If the file cannot be read, lacks the column, has no rows, or has a row without text.
     """
     if path.suffix.lower() in TABLE_SUFFIXES:
-        texts = _read_columns(path, {text_column: "text_column"}).values[text_column]
+        texts: Sequence[object] | pa.ChunkedArray = _read_columns(path, {text_column: "text_column"}).values[
+            text_column
+        ]
         row_name = numbered_rows(str(path))
     elif path.suffix.lower() == ".txt":
         texts = read_lines(path)
@@ -70,7 +78,7 @@ def read_texts(path: Path, text_column: str) -> list[str]:
         raise UserError(
             f"{path} has no known format: use one of {', '.join(TABLE_SUFFIXES)} or .txt with one text a line"
         )
-    if not texts:
+    if len(texts) == 0:
         raise UserError(f"{path} has no rows: there is nothing to predict")
     return checked_texts(texts, row_name)
 
@@ -120,17 +128,27 @@ def _read_arrow(path: Path, columns: Mapping[str, str]) -> _Columns:
         # The first line names the fault; the rest quotes the row, which may be a whole review.
         reason = str(error).split("\n")[0][:150].rstrip()
         raise UserError(f"cannot read {path} ({reason}): mend or re-export the file") from error
-    values = {name: _values(path, table.column(name)) for name in columns}
+    read = {name: _values(path, table.column(name)) for name in columns}
+    # Texts stay in Arrow. Labels are Python's: a task looks at each, and equal ones share an object.
+    values = {
+        name: read[name] if setting == "text_column" else values_of(read[name]) for name, setting in columns.items()
+    }
     return _Columns(values, _class_label_names(table.schema))
 
 
 def _parquet(path: Path, columns: Mapping[str, str]) -> "pa.Table":
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty: give it labelled texts or name another file")
-    _require_columns(path, columns, pq.read_schema(path).names)
-    return pq.read_table(path, columns=list(columns))
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BYTES_AT_ONCE) as file:
+        schema = file.schema_arrow
+        _require_columns(path, columns, schema.names)
+        fields = [field for field in schema if field.name in columns]
+        # Batch by batch: 0.6 s for a million short rows, and 1.4 s and twice the memory as one table.
+        batches = file.iter_batches(_ROWS_AT_ONCE, columns=[field.name for field in fields], use_threads=False)
+        return on_disk(pa.schema(fields, schema.metadata), batches)
 
 
 def _delimited(path: Path, columns: Mapping[str, str]) -> "pa.Table":
@@ -166,19 +184,22 @@ def _require_columns(path: Path, columns: Mapping[str, str], present: Sequence[s
             )
 
 
-def _values(path: Path, column: "pa.ChunkedArray") -> list[object]:
+def _values(path: Path, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
 
     try:
-        values: list[object] = column.to_pylist()
-    except UnicodeDecodeError:
+        # Texts stay in Arrow, which decodes them only where they are used.
+        for chunk in column.chunks:
+            chunk.validate(full=True)
+            let_go([chunk])
+    except pa.ArrowInvalid:
         for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist(), 1):
             try:
                 (raw or b"").decode()
             except UnicodeDecodeError as error:
                 raise UserError(f"row {row} of {path} is not UTF-8: convert it before writing the file") from error
         raise
-    return values
+    return column
 
 
 def _class_label_names(schema: "pa.Schema") -> dict[str, list[str]]:
