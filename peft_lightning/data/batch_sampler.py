@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
+
+Positions = NDArray[np.int64]
 
 # Sorting within 50 batches at a time leaves little padding and still mixes the examples anew in every epoch.
 _BATCHES_SORTED_TOGETHER = 50
@@ -54,7 +57,8 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
             The positions of the examples of each batch of this process. Of a batch with fewer examples than processes
             the last of these get its first example, which ``sizes`` does not count.
         """
-        return [batch[self._rank :: self._world_size] or batch[:1] for batch in self._of_all(epoch)]
+        rows, starts, ends = self._cuts(epoch)
+        return [self._own(rows[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def sizes(self, epoch: int) -> list[list[int]]:
         """Returns the number of examples in each batch of one epoch, for each process.
@@ -64,25 +68,34 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         """
         key = (self.seed, epoch)
         if self._sizes is None or self._sizes[0] != key:
-            batches = self._of_all(epoch)
-            counts = [[len(batch[rank :: self._world_size]) for batch in batches] for rank in range(self._world_size)]
-            self._sizes = (key, counts)
+            _, starts, ends = self._cuts(epoch)
+            # Of n examples that are dealt out one by one, a process gets every world_size-th from its own number on.
+            counts = [-(-(ends - starts - rank) // self._world_size) for rank in range(self._world_size)]
+            self._sizes = (key, [np.maximum(of_rank, 0).tolist() for of_rank in counts])
         return self._sizes[1]
 
-    def _of_all(self, epoch: int) -> list[list[int]]:
-        """Returns the batches of one epoch, which all processes share."""
+    def _own(self, batch: Positions) -> list[int]:
+        """Returns this process's share of a batch, which all processes have."""
+        share: list[int] = batch[self._rank :: self._world_size].tolist()
+        return share or batch[:1].tolist()
+
+    def _cuts(self, epoch: int) -> tuple[Positions, Positions, Positions]:
+        """Returns all positions in an order, and where the batches that processes share start and end in it."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-        shuffled = generator.permutation(len(self._lengths))
+        rows = generator.permutation(len(self._lengths))
         size = self._batch_size * self._world_size
-        batches: list[list[int]] = []
-        for start in range(0, len(shuffled), size * _BATCHES_SORTED_TOGETHER):
-            group = shuffled[start : start + size * _BATCHES_SORTED_TOGETHER]
-            by_length = group[np.argsort(-self._lengths[group], kind="stable")].tolist()
-            batches += [by_length[i : i + size] for i in range(0, len(by_length), size)]
-        return [batches[i] for i in generator.permutation(len(batches))]
+        for start in range(0, len(rows), size * _BATCHES_SORTED_TOGETHER):
+            group = rows[start : start + size * _BATCHES_SORTED_TOGETHER]
+            group[:] = group[np.argsort(-self._lengths[group], kind="stable")]
+        starts = np.arange(0, len(rows), size)
+        ends = np.minimum(starts + size, len(rows))
+        mixed = generator.permutation(len(starts))
+        return rows, starts[mixed], ends[mixed]
 
     def __iter__(self) -> Iterator[list[int]]:
-        yield from self.order(self.epoch)[self.first_batch :]
+        rows, starts, ends = self._cuts(self.epoch)
+        for start, end in zip(starts[self.first_batch :], ends[self.first_batch :], strict=True):
+            yield self._own(rows[start:end])
 
     def __len__(self) -> int:
         return -(-len(self._lengths) // (self._batch_size * self._world_size))

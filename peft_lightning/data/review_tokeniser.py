@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from peft_lightning.data.examples import TokenisedReviews
+from peft_lightning.data.sources import Split
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
@@ -87,3 +88,12 @@ class ReviewTokeniser:
         require_embeddings(self._tokenizer, highest, self._embeddings, self._model)
         targets = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), targets)
+
+    def fingerprint(self, label_names: Sequence[str], splits: Sequence[Split]) -> str:
+        """Computes the fingerprint of a run's reviews, or reads that of many reviews from the cache.
+
+        Args:
+            label_names: Names of the labels.
+            splits: The reviews and their targets.
+        """
+        return self._cache.fingerprint(label_names, splits)

@@ -84,7 +84,8 @@ def draw_training_and_validation(
     check_sizes(len(strata), None, n_train, n_val, None)
     held = _held(len(strata), n_val)
     validation = np.sort(stratified_order(strata, seed, Draw.VALIDATION)[:held])
-    remaining = np.setdiff1d(np.arange(len(strata)), validation)
+    # Not setdiff1d, which sorts: 1.2 s for 800,000 rows.
+    remaining = np.flatnonzero(~np.isin(np.arange(len(strata)), validation, kind="table"))
     training = remaining[stratified_order(strata[remaining], seed, Draw.TRAINING)[:n_train]]
     return np.sort(training), validation
 

@@ -8,7 +8,7 @@ from peft_lightning.data.drawing import draw_subsets
 from peft_lightning.data.duplicates import Duplicates, count_duplicates
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sources import Corpus, fingerprint
+from peft_lightning.data.sources import Corpus
 from peft_lightning.task import Baseline
 
 
@@ -56,12 +56,12 @@ def choose_subsets(
         UserError: If a split is too small, or the cache folder cannot be written.
     """
     chosen = draw_subsets(corpus, n_train, n_val, n_test, seed)
-    train, val, test = (tokeniser.tokenise(list(split.texts), split.rows, split.labels) for split in chosen)
+    train, val, test = (tokeniser.tokenise(split.texts, split.rows, split.labels) for split in chosen)
     return Subsets(
         train,
         val,
         test,
         baseline=corpus.task.baseline(chosen[1].labels),
-        fingerprint=fingerprint(corpus.task.label_names, chosen),
+        fingerprint=tokeniser.fingerprint(corpus.task.label_names, chosen),
         duplicates=count_duplicates(*(split.texts for split in chosen)),
     )

@@ -1,22 +1,37 @@
 """A cache of tokenised texts on disk, keyed by their content."""
 
 import hashlib
+import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from peft_lightning.data.tokenisation import TokenisedTexts, tokenise, tokenised_key, tokenizer_identity
+from peft_lightning.data.sources import Split, fingerprint
+from peft_lightning.data.sources.columns import digest_of
+from peft_lightning.data.token_file import read_tokens, write_tokens
+from peft_lightning.data.tokenisation import (
+    TokenisedTexts,
+    token_batches,
+    tokenise,
+    tokenised_key,
+    tokenizer_identity,
+)
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.files import write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# JSON of a million rows of 30 words, which the fingerprint is the hash of, takes a second and a half.
+_MANY_ROWS = 20_000
 
 
 def default_cache_dir() -> Path:
@@ -61,15 +76,46 @@ class TokenCache:
         """
         key = tokenised_key(texts, self._identity, max_length, truncation)
         path = self._folder / f"{key}.safetensors"
-        kept = _read(path)
+        kept = read_tokens(path)
         if kept is not None:
             return kept
         self._check_writable()
-        made = tokenise(texts, self._tokenizer, max_length, truncation)
+        batches = token_batches(texts, self._tokenizer, max_length, truncation)
         try:
-            _write(path, made)
+            write_tokens(path, batches)
         except OSError as error:
             self._refuse(error)
+            return tokenise(texts, self._tokenizer, max_length, truncation)
+        made = read_tokens(path)
+        # Another process may have put the same file in its place, and none takes it away.
+        if made is None:
+            raise UserError(f"{path} cannot be read back: choose another folder with ", Setting("data.cache_dir"))
+        return made
+
+    def fingerprint(self, label_names: Sequence[str], splits: Sequence[Split]) -> str:
+        """Computes the fingerprint of splits, or reads that of many rows from the cache.
+
+        Args:
+            label_names: Names of the labels.
+            splits: The texts and their targets.
+        """
+        if sum(len(split.texts) for split in splits) < _MANY_ROWS:
+            return fingerprint(label_names, splits)
+        digest = hashlib.sha256(json.dumps(list(label_names)).encode())
+        for split in splits:
+            digest.update(f"{split.labels.dtype} {split.labels.shape}".encode() + digest_of(split.texts))
+            digest.update(split.labels.tobytes())
+        path = self._folder / f"{digest.hexdigest()}.fingerprint"
+        try:
+            kept = path.read_text(encoding="ascii")
+        except (OSError, ValueError):
+            kept = ""
+        if re.fullmatch("[0-9a-f]{64}", kept):
+            return kept
+        made = fingerprint(label_names, splits)
+        # What cannot be kept is made anew, which costs no more than a second or two.
+        with suppress(OSError, UserError):
+            write_atomically(path, made.encode())
         return made
 
     @cached_property
@@ -92,37 +138,3 @@ class TokenCache:
         if not self._may_fail:
             raise UserError(f"{reason}: choose another folder with ", Setting("data.cache_dir")) from error
         rank_zero_warn(f"{reason}: they are made anew in every run; choose a folder with data.cache_dir")
-
-
-def _read(path: Path) -> TokenisedTexts | None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            content = TokenisedTexts(*map(file.get_tensor, ("input_ids", "offsets", "full_lengths")))
-            checksum = (file.metadata() or {}).get("sha256")
-    except (OSError, SafetensorError):
-        return None
-    return content if checksum == _checksum(content) else None
-
-
-def _write(path: Path, content: TokenisedTexts) -> None:
-    from safetensors.torch import save
-
-    data = save(vars(content).copy(), metadata={"sha256": _checksum(content)})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem[:16]}.", suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _checksum(content: TokenisedTexts) -> str:
-    digest = hashlib.sha256()
-    tensors: tuple[torch.Tensor, ...] = (content.input_ids, content.offsets, content.full_lengths)
-    for tensor in tensors:
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()

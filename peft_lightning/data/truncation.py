@@ -1,6 +1,6 @@
 """Truncation: which tokens of a long text are kept."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,30 @@ Truncation = Literal["head", "tail", "head_tail"]
 # verdict: Sun et al. 2019 ("How to Fine-Tune BERT for Text Classification?") keep 128 tokens of the beginning in 510,
 # and find that better on IMDb than the beginning alone.
 HEAD_SHARE: dict[Truncation, float] = {"head": 1.0, "tail": 0.0, "head_tail": 0.25}
+
+
+class Window(NamedTuple):
+    """Which of a longer text's tokens are kept, special ones aside.
+
+    Args:
+        head: Number of tokens from its beginning.
+        tail: Number of tokens from its end.
+    """
+
+    head: int
+    tail: int
+
+
+def window(room: int, truncation: Truncation) -> Window:
+    """Divides the room for a text between its beginning and its end.
+
+    Args:
+        room: Number of tokens to keep, special tokens aside.
+        truncation: Which part is kept: the beginning, the end, or a quarter from the beginning and the rest from the
+            end.
+    """
+    head = round(room * HEAD_SHARE[truncation])
+    return Window(head, room - head)
 
 
 def cut(ids: list[int], max_length: int, truncation: Truncation, leading: int, trailing: int) -> list[int]:
@@ -28,10 +52,8 @@ def cut(ids: list[int], max_length: int, truncation: Truncation, leading: int, t
     """
     if len(ids) <= max_length:
         return ids
-    room = max_length - leading - trailing
-    head = round(room * HEAD_SHARE[truncation])
-    end = len(ids) - trailing
-    return ids[: leading + head] + ids[end - (room - head) :]
+    head, tail = window(max_length - leading - trailing, truncation)
+    return ids[: leading + head] + ids[len(ids) - trailing - tail :]
 
 
 def surrounding(special_tokens_mask: list[int]) -> tuple[int, int]:

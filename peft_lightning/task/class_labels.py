@@ -35,10 +35,11 @@ def class_numbers(
     """
     names = train.label_names
     spelled = _spelled(train, names)
-    numeric = names is None and all(_WHOLE_NUMBER.fullmatch(label) for label in spelled)
-    if numeric:
-        spelled = [_canonical(label) for label in spelled]
     present = set(spelled)
+    numeric = names is None and all(_WHOLE_NUMBER.fullmatch(label) for label in present)
+    if numeric:
+        spelled = _canonical(spelled)
+        present = set(spelled)
     if names is not None:
         class_names = [name for name in names if name in present]
     else:
@@ -51,13 +52,13 @@ def class_numbers(
         )
     _refuse_measurements(train.name, class_names, len(spelled))
     number = {name: i for i, name in enumerate(class_names)}
-    train_classes = np.array([number[label] for label in spelled], dtype=np.int64)
+    train_classes = np.fromiter(map(number.__getitem__, spelled), np.int64, len(spelled))
     if test is None:
         return train_classes, None, class_names
 
     test_spelled = _spelled(test, test.label_names or names)
     if numeric:
-        test_spelled = [_canonical(label) for label in test_spelled]
+        test_spelled = _canonical(test_spelled)
     for row, label in enumerate(test_spelled):
         if label not in number:
             raise UserError(
@@ -82,6 +83,14 @@ def _refuse_measurements(source: str, class_names: Sequence[str], rows: int) -> 
 
 
 def _spelled(split: LabelledRows, names: Sequence[str] | None) -> list[str]:
+    # Labels come again and again: each is spelled once. True is not 1, nor 1.0, though they are equal.
+    kinds = set(map(type, split.labels))
+    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+        spelled: dict[object, str] = {}
+        for label in dict.fromkeys(split.labels):
+            # Distinct labels come in the order of their first rows, so the first wrong row is named.
+            spelled[label] = _spelling(label, split.labels.index(label), split.name, names)
+        return list(map(spelled.__getitem__, split.labels))
     return [_spelling(label, row, split.name, names) for row, label in enumerate(split.labels)]
 
 
@@ -103,9 +112,11 @@ def _spelling(label: object, row: int, split_name: str, names: Sequence[str] | N
     )
 
 
-def _canonical(label: str) -> str:
-    match = _WHOLE_NUMBER.fullmatch(label)
-    return str(int(match[1])) if match else label
+def _canonical(labels: Sequence[str]) -> list[str]:
+    """Writes whole numbers alike; other labels, which the test split may have, stay."""
+    matches = {label: _WHOLE_NUMBER.fullmatch(label) for label in set(labels)}
+    written = {label: str(int(match[1])) if match else label for label, match in matches.items()}
+    return [written[label] for label in labels]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,7 +4,9 @@ from peft_lightning.data.examples import PadToLongest, TokenisedReviews
 from peft_lightning.data.tokenisation import TokenisedTexts
 
 TOKENS = TokenisedTexts(
-    torch.tensor([5, 6, 7, 8, 9, 10], dtype=torch.int32), torch.tensor([0, 2, 5, 6]), torch.tensor([2, 4, 1])
+    torch.tensor([5, 6, 7, 8, 9, 10], dtype=torch.int32),
+    torch.tensor([0, 2, 5, 6]),
+    torch.tensor([False, True, False]),
 )
 
 
@@ -22,4 +24,3 @@ def test_what_is_to_be_predicted_has_no_labels() -> None:
     reviews = TokenisedReviews(TOKENS, torch.arange(3))
     assert set(PadToLongest(0)(list(reviews))) == {"input_ids", "attention_mask", "index"}
     assert reviews.lengths == [2, 3, 1]
-    assert TOKENS.truncated.tolist() == [False, True, False]

@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from peft_lightning.data import token_cache
+from peft_lightning.data.sources import Split, fingerprint
 from peft_lightning.data.token_cache import TokenCache, default_cache_dir
 from peft_lightning.errors import UserError
 
@@ -20,7 +22,8 @@ def files(folder: Path) -> list[Path]:
 
 def test_texts_are_tokenised_once(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
-    monkeypatch.setattr(token_cache, "tokenise", None)  # calling it would fail
+    for name in ("tokenise", "token_batches"):
+        monkeypatch.setattr(token_cache, name, None)  # calling it would fail
     second = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
     assert [path.suffix for path in files(tmp_path)] == [".safetensors"]
@@ -40,7 +43,7 @@ def test_a_damaged_file_is_made_anew(tokenizer: Any, tmp_path: Path, damage: str
     path.write_bytes(damaged)
     again = TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     assert torch.equal(again.input_ids, expected.input_ids)
-    assert torch.equal(again.full_lengths, expected.full_lengths)
+    assert torch.equal(again.truncated, expected.truncated)
     assert path.read_bytes() == whole
     assert files(tmp_path) == [path]
 
@@ -78,6 +81,41 @@ def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None
     assert default_cache_dir() == Path("/somewhere/peft_lightning")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert default_cache_dir() == Path("~/.cache/peft_lightning").expanduser()
+
+
+def test_the_fingerprint_of_many_rows_is_computed_once(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def split(texts: list[str], labels: list[Any]) -> Split:
+        return Split(texts, np.array(labels), np.arange(len(texts)))
+
+    cache = TokenCache(tokenizer, str(tmp_path))
+    base = [split(TEXTS, [0, 1, 0]), split(TEXTS[:1], [1])]
+    assert cache.fingerprint(["n", "p"], base) == fingerprint(["n", "p"], base)
+    assert files(tmp_path) == [], "of a few rows it is not kept"
+    monkeypatch.setattr(token_cache, "_MANY_ROWS", 1)
+    others = [base[:1], base[::-1], [split(TEXTS, [0, 0, 0]), base[1]], [split([*TEXTS[:2], "x"], [0, 1, 0]), base[1]]]
+    others += [[split(TEXTS, [[0, 1], [1, 1], [0, 0]])]]
+    for splits in (base, *others):
+        assert cache.fingerprint(["n", "p"], splits) == fingerprint(["n", "p"], splits)
+    assert cache.fingerprint(["p", "n"], base) == fingerprint(["p", "n"], base)
+    assert len(files(tmp_path)) == 7
+    expected = fingerprint(["n", "p"], base)
+    for path in files(tmp_path):
+        path.write_text("damaged")
+    assert cache.fingerprint(["n", "p"], base) == expected
+    monkeypatch.setattr(token_cache, "fingerprint", None)  # calling it would fail
+    assert cache.fingerprint(["n", "p"], base) == expected
+
+
+def test_a_fingerprint_that_cannot_be_kept_is_computed(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(token_cache, "_MANY_ROWS", 1)
+    splits = [Split(TEXTS, np.zeros(3, np.int64), np.arange(3))]
+    cache = TokenCache(tokenizer, str(tmp_path / "file" / "cache"))
+    assert cache.fingerprint(["n", "p"], splits) == fingerprint(["n", "p"], splits)
 
 
 @pytest.mark.slow

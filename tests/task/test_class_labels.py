@@ -76,3 +76,15 @@ def test_measurements_are_no_classes() -> None:
 def test_what_is_no_class_is_refused(label: object, names: list[str] | None) -> None:
     with pytest.raises(UserError, match=r"row 2 of train.csv has the label .*, which is no class"):
         class_numbers(split([1, label], names), None)
+
+
+def test_labels_that_are_equal_and_of_several_types_keep_their_own_spelling() -> None:
+    train, _, names = class_numbers(split([True, "1", 1.0, False, "true", 1]), None)
+    assert names == ["1", "false", "true"]
+    assert train.tolist() == [2, 0, 0, 1, 2, 0]
+
+
+def test_of_many_wrong_labels_the_first_is_named() -> None:
+    labels: list[object] = [1.0, 0.0, 1.0, 2.5, 0.0, 3.5, 2.5]
+    with pytest.raises(UserError, match=r"row 4 of train.csv has the label 2.5, which is no class"):
+        class_numbers(split(labels), None)

@@ -5,9 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from peft_lightning.data.sources.columns import values_of
 from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.data.sources.splits import TRAIN, Splits, Unlabelled, labelled_split
-from peft_lightning.data.sources.tables import checked_encoding, values_of
+from peft_lightning.data.sources.tables import checked_encoding
 from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
@@ -153,7 +154,7 @@ def _read_split(name: str, split: Any, text_column: str, label_column: str) -> R
     columns = split.select_columns([text_column, label_column]).with_format("arrow")[:]
     return labelled_split(
         name,
-        values_of(checked_encoding(name, columns.column(text_column))),
+        checked_encoding(name, columns.column(text_column)),
         values_of(checked_encoding(name, columns.column(label_column))),
         label_names=feature.names if isinstance(feature, datasets.ClassLabel) else None,
     )

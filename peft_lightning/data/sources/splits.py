@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from peft_lightning.data.sources.corpus import RawSplit, checked_split
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.errors import Setting, UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TRAIN: Literal["train"] = "train"
 TEST: Literal["test"] = "test"
@@ -140,7 +143,7 @@ def choose_splits(splits: Splits, options: SourceOptions) -> Chosen:
 
 def labelled_split(
     name: str,
-    texts: Sequence[object],
+    texts: "Sequence[object] | pa.ChunkedArray",
     labels: Sequence[object],
     row_name: Callable[[int], str] | None = None,
     label_names: list[str] | None = None,

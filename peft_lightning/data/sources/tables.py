@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft_lightning.data.sources.columns import joined, values_of
 from peft_lightning.data.sources.corpus import RawSplit, checked_texts, numbered_rows
 from peft_lightning.data.sources.delimited import read_delimited
+from peft_lightning.data.sources.disk_columns import let_go, on_disk
 from peft_lightning.data.sources.json_files import read_json
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import Unlabelled, labelled_split
@@ -17,6 +19,10 @@ from peft_lightning.errors import Setting, UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Rows of a Parquet file that are decoded together: 6 MB of whole reviews.
+_ROWS_AT_ONCE = 1 << 12
+# A column's pages are read so many bytes at a time: a file may be one group of rows.
+_BYTES_AT_ONCE = 1 << 20
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 # Parquet compresses its columns itself.
 COMPRESSED_SUFFIXES = (".csv.gz", ".tsv.gz", ".jsonl.gz", ".json.gz")
@@ -66,14 +72,13 @@ def read_table(
     for path, columns in zip(paths, read, strict=True):
         if columns.label_names.get(label_column) != label_names:
             raise UserError(f"{path} names its labels otherwise than {paths[0]}: write both with the same names")
-    texts, labels = (_joined([columns.values[column] for columns in read]) for column in asked)
+    # Texts stay in Arrow. Labels are Python's: a task looks at each, and equal ones share an object.
+    texts, labels = (joined([columns.values[column] for columns in read]) for column in asked)
     sizes = [len(columns.values[text_column]) for columns in read]
-    return labelled_split(
-        name or str(paths[0]), values_of(texts), values_of(labels), _row_names(paths, sizes), label_names
-    )
+    return labelled_split(name or str(paths[0]), texts, values_of(labels), _row_names(paths, sizes), label_names)
 
 
-def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> list[str]:
+def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> Sequence[str]:
     """Reads the texts to predict on.
 
     Args:
@@ -88,7 +93,9 @@ def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> list[
         UserError: If the file cannot be read, lacks the column, has no rows, or has a row without text.
     """
     if table_suffix(path) is not None:
-        texts = values_of(_read_columns(path, {text_column: "text_column"}, quoting).values[text_column])
+        texts: Sequence[object] | pa.ChunkedArray = _read_columns(path, {text_column: "text_column"}, quoting).values[
+            text_column
+        ]
         row_name = numbered_rows(str(path))
     elif path.name.lower().endswith((".txt", ".txt.gz")):
         texts = read_lines(path)
@@ -99,7 +106,7 @@ def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> list[
         raise UserError(
             f"{path} has no known format: use one of {', '.join(TABLE_SUFFIXES)} or .txt with one text a line"
         )
-    if not texts:
+    if len(texts) == 0:
         raise UserError(f"{path} has no rows: there is nothing to predict")
     return checked_texts(texts, row_name)
 
@@ -117,7 +124,9 @@ def checked_encoding(name: str, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
 
     try:
-        column.validate(full=True)
+        for chunk in column.chunks:
+            chunk.validate(full=True)
+            let_go([chunk])
     except pa.ArrowInvalid as invalid:
         for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist(), 1):
             try:
@@ -126,26 +135,6 @@ def checked_encoding(name: str, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
                 raise UserError(f"row {row} of {name} is not UTF-8: convert it before writing the file") from error
         raise UserError(f"cannot read {name} ({invalid}): mend or re-export it") from invalid
     return column
-
-
-def values_of(column: "Sequence[object] | pa.ChunkedArray") -> Sequence[object]:
-    """Returns the values of a column as Python's."""
-    if isinstance(column, Sequence):
-        return column
-    values: list[object] = column.to_pylist()
-    return values
-
-
-def _joined(columns: "Sequence[Sequence[object] | pa.ChunkedArray]") -> "Sequence[object] | pa.ChunkedArray":
-    """Appends columns to each other; in Arrow they stay there if they are of one type."""
-    import pyarrow as pa
-
-    if len(columns) == 1:
-        return columns[0]
-    arrow = [column for column in columns if not isinstance(column, Sequence)]
-    if len(arrow) == len(columns) and len({column.type for column in arrow}) == 1:
-        return pa.chunked_array([chunk for column in arrow for chunk in column.chunks], arrow[0].type)
-    return [value for column in columns for value in values_of(column)]
 
 
 def _row_names(paths: Sequence[Path], sizes: Sequence[int]) -> Callable[[int], str]:
@@ -195,12 +184,18 @@ def _read_arrow(
 
 
 def _parquet(path: Path, columns: Mapping[str, str]) -> "pa.Table":
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty: give it labelled texts or name another file")
-    _require_columns(path, columns, pq.read_schema(path).names)
-    return pq.read_table(path, columns=list(columns))
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BYTES_AT_ONCE) as file:
+        schema = file.schema_arrow
+        _require_columns(path, columns, schema.names)
+        fields = [field for field in schema if field.name in columns]
+        # Batch by batch: 0.6 s for a million short rows, and 1.4 s and twice the memory as one table.
+        batches = file.iter_batches(_ROWS_AT_ONCE, columns=[field.name for field in fields], use_threads=False)
+        return on_disk(pa.schema(fields, schema.metadata), batches)
 
 
 def _require_columns(path: Path, columns: Mapping[str, str], present: Sequence[str]) -> None:

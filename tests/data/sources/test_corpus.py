@@ -1,12 +1,16 @@
+import hashlib
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from peft_lightning.data import embedded
 from peft_lightning.data.sources import is_on_hub, read_corpus
+from peft_lightning.data.sources.columns import TextColumn
 from peft_lightning.data.sources.corpus import Split, fingerprint
 from peft_lightning.errors import UserError
 from peft_lightning.task import SingleLabel
@@ -84,3 +88,18 @@ def test_the_fingerprint_tells_texts_and_classes_apart() -> None:
     ]
     assert len({*prints, fingerprint(["p", "n"], base)}) == 5
     assert fingerprint(["n", "p"], base) == prints[0]
+
+
+def test_the_fingerprint_is_the_hash_of_one_json_text_however_the_rows_are_held() -> None:
+    texts = [f'"film" \\ {n}\n\tünï \u2028 😀' for n in range(9000)]
+    columns = TextColumn(pa.chunked_array([texts[:5000], texts[5000:]]))
+    for labels in (np.arange(9000), np.linspace(0, 1, 9000), np.arange(18000).reshape(9000, 2) % 2):
+        parts = [(texts, labels), (texts[:1], labels[:1]), ([], labels[:0])]
+        digest = hashlib.sha256(json.dumps(["n", "p"]).encode())
+        for some, targets in parts:
+            digest.update(json.dumps([some, targets.tolist()]).encode())
+        in_lists = [Split(some, targets, np.arange(len(some))) for some, targets in parts]
+        in_arrow = [Split(columns, labels, np.arange(9000))]
+        in_arrow += [in_arrow[0].take(np.arange(count)) for count in (1, 0)]
+        assert fingerprint(["n", "p"], in_lists) == digest.hexdigest()
+        assert fingerprint(["n", "p"], in_arrow) == digest.hexdigest()
