@@ -25,6 +25,7 @@ from peft_lightning.runs.record import (
     Status,
 )
 from peft_lightning.runs.row import as_markdown
+from peft_lightning.stop_signals import is_reader_gone, listen_again, received
 from peft_lightning.task import Metric
 
 
@@ -82,11 +83,26 @@ class RunRecorder(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Records the error that stopped the run, which can still be resumed."""
+        # A second Ctrl-C ends the process at once, also while the checkpoints are written.
+        listen_again()
+        exception = received() or exception
         message = " ".join(self._describe(exception).split())
         self.record.error = message or type(exception).__name__
         # Lightning waits for checkpoints in the background only after this, and the record states their size.
         settle(trainer.strategy.checkpoint_io)
         self._write(trainer, status_after(exception))
+
+    def stop(self, trainer: Trainer, stop: KeyboardInterrupt) -> None:
+        """Records that the run was interrupted where no loop of the Trainer was running, so that no hook was called."""
+        if self.record.status != "running":
+            return
+        if self._environment is not None:
+            self.on_exception(trainer, trainer.lightning_module, stop)
+            return
+        # Nothing is measured yet, and a resumed run's record has what was measured before.
+        earlier = RunRecord.read(self.run.results)
+        earlier.status, earlier.error = "interrupted", str(stop) or type(stop).__name__
+        earlier.write(self.run.results)
 
     def finish(self, trainer: Trainer) -> RunRecord:
         """Writes the record of a finished run, and shows it in TensorBoard.
@@ -155,7 +171,7 @@ def status_after(exception: BaseException) -> Status:
     """Returns the status of a run that an exception ended."""
     if isinstance(exception, torch.OutOfMemoryError):
         return "out_of_memory"
-    if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+    if isinstance(exception, KeyboardInterrupt | SIGTERMException) or is_reader_gone(exception):
         return "interrupted"
     return "failed"
 

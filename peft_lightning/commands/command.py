@@ -1,6 +1,8 @@
 """The base class of the commands that run a Trainer, and their settings."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +19,7 @@ from peft_lightning.recipes import recipe_name
 from peft_lightning.runs.directory import RunDirectory, checkpoint_of, find_newest
 from peft_lightning.runs.identity import config_sha256
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.stop_signals import received
 from peft_lightning.task import Task
 
 
@@ -116,6 +119,22 @@ class Command(ABC):
         Raises:
             UserError: If the user can put right what went wrong.
         """
+
+    @contextmanager
+    def looping(self) -> Iterator[None]:
+        """Makes a stop of the Trainer's loops what it was: Lightning turns Ctrl-C and SIGTERM into ``SystemExit``.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C or a signal has ended the loops; what failed because of it does not count.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if (stop := received()) is not None:
+                raise stop from error
+            if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            raise
 
     def set_up_data(self, stage: str) -> None:
         """Reads the data, before anything is written.

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import yaml
@@ -47,6 +47,7 @@ from peft_lightning.runs.hyperparameters import hyperparameters
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text
 from peft_lightning.runs.tensorboard import RunTensorBoard
+from peft_lightning.stop_signals import exit_code_after, reader_may_be_gone
 
 # The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
 # environment, so they join its run.
@@ -157,12 +158,14 @@ class Fit(Command):
             return
         if started_from is not None:
             self.model.on_load_checkpoint(started_from)
-        checkpoint = self._enter(trainer, resumed, started_from)
         try:
+            checkpoint = self._enter(trainer, resumed, started_from)
             self._train(trainer, checkpoint)
             if self.settings.options["test_after_fit"]:
                 self._test(trainer)
             self.recorder.finish(trainer)
+        except KeyboardInterrupt as stop:
+            self._end_interrupted(trainer, stop)
         finally:
             # If the Trainer fails at its end, checkpoints may still be in writing; another process could resume here.
             settle(trainer.strategy.checkpoint_io)
@@ -234,15 +237,24 @@ class Fit(Command):
 
     @contextmanager
     def _one_line_endings(self, trainer: Trainer) -> Iterator[None]:
-        """Turns Ctrl-C and a full GPU into one line that says how to go on."""
+        """Turns a full GPU into one line that says how to go on, and a stop into what it was."""
         try:
-            yield
+            with self.looping():
+                yield
         except torch.OutOfMemoryError as error:
             raise UserError(_out_of_memory(trainer)) from error
-        except SystemExit as error:
-            # Lightning turns Ctrl-C into this, after the callbacks have seen it.
-            print(f"interrupted: go on in {self.directory.path} with the same command and --ckpt_path last")
-            raise SystemExit(130) from error
+
+    def _end_interrupted(self, trainer: Trainer, stop: KeyboardInterrupt) -> NoReturn:
+        """Records that the run was interrupted, says how to go on, and exits with the signal's code."""
+        if self.directory.has_record and trainer.is_global_zero:
+            self.recorder.stop(trainer, stop)
+            finished = self.record.status == "finished"
+            how = f"go on in {self.directory.path} with the same command and --ckpt_path last"
+            with reader_may_be_gone():
+                print(
+                    f"stopped, but finished: {self.directory.path}" if finished else f"interrupted: {how}", flush=True
+                )
+        raise SystemExit(exit_code_after(stop)) from stop
 
 
 def run(words: list[str]) -> None:

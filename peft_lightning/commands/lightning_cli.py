@@ -32,6 +32,7 @@ from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.startup import import_bitsandbytes_without_compiler
+from peft_lightning.stop_signals import may_raise
 
 # Options of the Trainer's methods that the commands set themselves, so that no flag can change them.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
@@ -168,18 +169,22 @@ class PeftLightningCLI(LightningCLI):
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
         """Trains."""
-        self.command.run(self.trainer)
+        self._run()
 
     def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Measures a checkpoint on the validation split."""
-        self.command.run(self.trainer)
+        self._run()
 
     def test(self, model: LightningModule, **kwargs: Any) -> None:
         """Measures a checkpoint on the test split."""
-        self.command.run(self.trainer)
+        self._run()
 
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
         """Labels the reviews of a file."""
+        self._run()
+
+    def _run(self) -> None:
+        may_raise()
         self.command.run(self.trainer)
 
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
+from peft_lightning.stop_signals import may_raise
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,4 +57,5 @@ def run(words: Sequence[str]) -> None:
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
+    may_raise()
     write_report(arguments.folder, arguments.others, texts=not arguments.no_texts and texts_allowed(arguments.folder))

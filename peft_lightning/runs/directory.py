@@ -51,6 +51,11 @@ class RunDirectory:
         return self.path / "results.json"
 
     @property
+    def has_record(self) -> bool:
+        """Whether there is a record: a run that can be resumed or has finished."""
+        return self._path is not None and self.results.is_file()
+
+    @property
     def history(self) -> Path:
         """The CSV file of losses and metrics by step."""
         return self.path / "history.csv"
