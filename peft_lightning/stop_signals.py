@@ -58,8 +58,8 @@ class Stopped(KeyboardInterrupt):
 class StopSignals:
     """Handles the signals of the table while a command runs.
 
-    Before ``may_raise`` is called, while modules are imported, nothing is to be saved, and an exception could be lost in
-    an import: a signal ends the process there and then. Afterwards it raises ``Stopped``.
+    Before ``may_raise`` is called, while modules are imported, nothing is to be saved, and an exception could be lost
+    in an import: a signal ends the process there and then. Afterwards it raises ``Stopped``.
 
     Args:
         owns_process: Whether the process is this program's alone. In another's, such as a notebook's, a signal only
@@ -83,7 +83,7 @@ class StopSignals:
                     self._before[number] = signal.signal(number, self._handle)
 
     def listen_again(self) -> None:
-        """Installs the handlers again where a library has replaced them: Lightning ignores Ctrl-C while it shuts down."""
+        """Installs the handlers again where a library has replaced them: Lightning shuts down deaf to Ctrl-C."""
         if threading.current_thread() is threading.main_thread():
             for number in self._before:
                 signal.signal(number, self._handle)

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.runs.checkpoint_io import read_checkpoint
+from peft_lightning.runs.directory import check_can_be_made
 from peft_lightning.runs.files import CannotWrite, write_atomically
 
 
@@ -22,6 +23,7 @@ class Evaluate(Command):
     def run(self, trainer: Trainer) -> None:
         """Measures, prints and writes the metrics."""
         checkpoint = self.find_checkpoint()
+        check_can_be_made(self._parent(checkpoint))
         self.set_up_data(self.word)
         self.build_model(trainer, self.data.task)
         # A checkpoint that does not fit is refused before a folder is made for its figures.
@@ -39,9 +41,12 @@ class Evaluate(Command):
             print("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
             print(f"written to {folder}")
 
-    def _make_folder(self, checkpoint: Path) -> Path:
+    def _parent(self, checkpoint: Path) -> Path:
         run = checkpoint.resolve().parent.parent
-        parent = run if (run / "results.json").is_file() else self.runs
+        return run if (run / "results.json").is_file() else self.runs
+
+    def _make_folder(self, checkpoint: Path) -> Path:
+        parent = self._parent(checkpoint)
         number = 0
         try:
             parent.mkdir(parents=True, exist_ok=True)

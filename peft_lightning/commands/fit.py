@@ -40,7 +40,7 @@ from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
-from peft_lightning.runs.directory import RunDirectory, find_unfinished
+from peft_lightning.runs.directory import RunDirectory, check_can_be_made, find_unfinished
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
 from peft_lightning.runs.hyperparameters import hyperparameters
@@ -142,6 +142,7 @@ class Fit(Command):
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; mistakes of the user are found before a directory is made."""
         resumed = find_unfinished(self.runs, self.settings.sha256) if self.settings.ckpt_path == "last" else None
+        check_can_be_made(resumed or self.runs)
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
             self._run(trainer, resumed)
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
+from peft_lightning.commands.fit import Fit
 from tests.integration.offline_run import SOURCES
 
 
@@ -262,7 +263,10 @@ def test_weights_cannot_be_trained_on_from(
     assert runs() == [run]
 
 
-def test_a_place_that_cannot_be_written(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written_is_found_before_data_are_read(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fit, "set_up_data", lambda *arguments: pytest.fail("data are read"))
     Path("file").write_text("not a folder")
     line = refusal([*tiny_fit, "--trainer.default_root_dir", "file/inside"], capfd)
     assert "file/inside" in line

@@ -4,7 +4,6 @@ Where it stands, it makes the file `standing-PLACE`.
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -20,7 +20,8 @@ from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short
-from peft_lightning.runs.files import CannotWrite, Mend, write_atomically
+from peft_lightning.runs.files import Mend
+from peft_lightning.runs.output_file import OutputFile
 
 # Up to this number of pairs the terminal shows a sentence for each.
 FEW = 6
@@ -47,6 +48,9 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     from rich.console import Console
 
     study = read_study(folder, others)
+    files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in ("table.md", "results.csv", "report.html")}
+    for file in files.values():
+        file.check()
     findings = find(study)
     rows = summarise(study, findings)
     statistics, task = findings.statistics, study.task
@@ -61,10 +65,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         ("results.csv", as_csv(study, hide)),
         ("report.html", page),
     ):
-        try:
-            write_atomically(folder / name, content.encode())
-        except CannotWrite as error:
-            raise error.mended(WRITE_AGAIN) from error
+        files[name].write(content.encode())
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
