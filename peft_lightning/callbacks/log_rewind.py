@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.runs.directory import RunDirectory
+from peft_lightning.runs.trackers import RunCSVLogger
 
 
 class LogRewind(Callback):
@@ -26,11 +27,17 @@ class LogRewind(Callback):
             logger.save()
         lengths = {path.name: path.stat().st_size for path in self._run.append_only_files()}
         checkpoint["peft_lightning_logs"] = lengths
+        # A file of theirs is written again where a new column comes, so that its rows count and not its bytes.
+        if rows := [logger.rows() for logger in trainer.loggers if isinstance(logger, RunCSVLogger)]:
+            checkpoint["peft_lightning_rows"] = rows
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Cuts the logs of the killed process to the saved lengths."""
         if trainer.state.fn == "fit":
             self.rewind(checkpoint.get("peft_lightning_logs", {}))
+            logs = [logger for logger in trainer.loggers if isinstance(logger, RunCSVLogger)]
+            for logger, rows in zip(logs, checkpoint.get("peft_lightning_rows", []), strict=False):
+                logger.cut(rows)
 
     def rewind(self, lengths: dict[str, int]) -> None:
         """Cuts the logs that a killed process left.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peft_lightning.callbacks.measured_task import task_of
@@ -25,6 +25,7 @@ from peft_lightning.runs.record import (
     Status,
 )
 from peft_lightning.runs.row import as_markdown
+from peft_lightning.runs.trackers import user_loggers
 from peft_lightning.stop_signals import is_reader_gone, listen_again, received
 from peft_lightning.task import Metric
 
@@ -35,7 +36,7 @@ class RunRecorder(Callback):
     Args:
         run: The run's directory.
         record: The record, with what is known before the run starts.
-        hyperparameters: The settings shown beside the figures in TensorBoard's HPARAMS tab.
+        hyperparameters: The settings shown beside the figures in TensorBoard's HPARAMS tab and the user's own loggers.
         describe: Returns an error's message for the record, which names settings as flags of the command line.
     """
 
@@ -58,6 +59,10 @@ class RunRecorder(Callback):
         self.record.backbone = BackboneFigures(**pl_module.backbone_identity)  # type: ignore[arg-type]
         self.record.dataset = DatasetFigures(**trainer.datamodule.description())  # type: ignore[attr-defined]
         self._environment = describe_environment(trainer)
+        for logger in user_loggers(trainer.loggers):
+            # TensorBoard's HPARAMS tab wants them together with the figures, when there are some.
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(self._hyperparameters)
         self._write(trainer, "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -98,6 +103,8 @@ class RunRecorder(Callback):
             return
         if self._environment is not None:
             self.on_exception(trainer, trainer.lightning_module, stop)
+            for logger in trainer.loggers:
+                logger.finalize("failed")
             return
         # Nothing is measured yet, and a resumed run's record has what was measured before.
         earlier = RunRecord.read(self.run.results)
@@ -105,7 +112,7 @@ class RunRecorder(Callback):
         earlier.write(self.run.results)
 
     def finish(self, trainer: Trainer) -> RunRecord:
-        """Writes the record of a finished run, and shows it in TensorBoard.
+        """Writes the record of a finished run, and shows it in TensorBoard and in the user's own loggers.
 
         Returns:
             The record as written.
@@ -122,8 +129,12 @@ class RunRecorder(Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("run", as_markdown(self.record), trainer.global_step)
                 logger.log_hyperparams(self._hyperparameters, figures, trainer.global_step)
+            elif logger in user_loggers(trainer.loggers):
+                logger.log_metrics(figures, trainer.global_step)
             logger.save()
             logger.finalize("success")
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()  # a later run of this process is another one
         return self.record
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.commands.given_classes import explained
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
@@ -19,6 +20,7 @@ from peft_lightning.recipes import recipe_name
 from peft_lightning.runs.directory import RunDirectory, checkpoint_of, find_newest
 from peft_lightning.runs.identity import config_sha256
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.runs.trackers import Tracker
 from peft_lightning.stop_signals import received
 from peft_lightning.task import Task
 
@@ -100,6 +102,7 @@ class Command(ABC):
         self.data = data
         self.checkpoints = checkpoints
         self.runs = RunDirectory(settings.root, model.method.name).runs
+        self.trackers: list[Tracker] = []
 
     def callbacks(self) -> list[Callback]:
         """Returns the callbacks that this command adds to the user's."""
@@ -121,11 +124,15 @@ class Command(ABC):
         """
 
     @contextmanager
-    def looping(self) -> Iterator[None]:
-        """Makes a stop of the Trainer's loops what it was: Lightning turns Ctrl-C and SIGTERM into ``SystemExit``.
+    def looping(self, trainer: Trainer) -> Iterator[None]:
+        """Words what the Trainer's loops raise: a stop, which Lightning makes a ``SystemExit``, and users' classes.
+
+        Args:
+            trainer: The Trainer.
 
         Raises:
             KeyboardInterrupt: If Ctrl-C or a signal has ended the loops; what failed because of it does not count.
+            UserError: If a class that the settings name has failed.
         """
         try:
             yield
@@ -134,7 +141,20 @@ class Command(ABC):
                 raise stop from error
             if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from error
+            if (better := explained(error, trainer)) is not error:
+                raise better from error
             raise
+
+    def place_trackers(self, trainer: Trainer, folder: Path, goes_on: bool = False) -> None:
+        """Makes the user's loggers write into a folder, unless the settings name another place.
+
+        Args:
+            trainer: The Trainer.
+            folder: The run's directory, or that of an evaluation.
+            goes_on: Whether the run goes on from a checkpoint in that directory.
+        """
+        placed = {id(tracker.logger): tracker.at(folder, goes_on) for tracker in self.trackers}
+        trainer.loggers = [placed.get(id(logger), logger) for logger in trainer.loggers]
 
     def set_up_data(self, stage: str) -> None:
         """Reads the data, before anything is written.

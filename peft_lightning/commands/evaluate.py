@@ -31,7 +31,8 @@ class Evaluate(Command):
         folder = self._make_folder(checkpoint)
         self.predictions.write_to(folder / "predictions.parquet")
         entry = getattr(trainer, self.word)
-        with self.looping():
+        self.place_trackers(trainer, folder)
+        with self.looping(trainer):
             entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

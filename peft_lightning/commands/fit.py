@@ -34,6 +34,7 @@ from peft_lightning.callbacks.rng_state import RNGState
 from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.given_classes import explained
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.engine.memory_limit import limited_memory
@@ -111,7 +112,7 @@ class Fit(Command):
             seed=torch.initial_seed(),
             data_seed=self.data.seed,
         )
-        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), in_words_of_a_run)
+        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), self._describe)
         self.predictions = Predictions()
         self.rewind = LogRewind(self.directory)
         # Last, so that the record is written before the last picture is drawn.
@@ -132,10 +133,13 @@ class Fit(Command):
             *live,
         ]
 
+    def _describe(self, error: BaseException) -> str:
+        return in_words_of_a_run(explained(error, self.model.trainer))
+
     def loggers(self) -> list[Logger]:
         """Returns TensorBoard, unless the user turned logging off, and the history."""
         history = History(self.directory)
-        if self.settings.config["trainer"]["logger"] in (None, True):
+        if self.settings.config["trainer"]["logger"] is not False:
             return [RunTensorBoard(self.directory), history]
         return [history]
 
@@ -153,7 +157,8 @@ class Fit(Command):
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             try:
-                trainer.fit(self.model, datamodule=self.data)
+                with self.looping(trainer):
+                    trainer.fit(self.model, datamodule=self.data)
             except torch.OutOfMemoryError as error:
                 raise UserError(_out_of_memory(trainer)) from error
             return
@@ -191,7 +196,9 @@ class Fit(Command):
         os.environ[SHARED_RUN] = str(self.directory.path)
         self.checkpoints.write_to(self.directory)
         self.predictions.write_to(self.directory.path / "predictions.parquet")
-        return self.directory.last if self.directory.last.exists() else None
+        checkpoint = self.directory.last if self.directory.last.exists() else None
+        self.place_trackers(trainer, self.directory.path, goes_on=resumed is not None and checkpoint is not None)
+        return checkpoint
 
     def _check_validation_interval(self, trainer: Trainer) -> None:
         """Refuses an interval longer than an epoch; Lightning does so only after the directory is made."""
@@ -240,7 +247,7 @@ class Fit(Command):
     def _one_line_endings(self, trainer: Trainer) -> Iterator[None]:
         """Turns a full GPU into one line that says how to go on, and a stop into what it was."""
         try:
-            with self.looping():
+            with self.looping(trainer):
                 yield
         except torch.OutOfMemoryError as error:
             raise UserError(_out_of_memory(trainer)) from error

@@ -16,11 +16,13 @@ from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.engine_options import add_engine_options
+from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
+from peft_lightning.commands.tracker_settings import flags_with_folders, with_folders
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategies import hosting_strategy
@@ -36,6 +38,8 @@ from peft_lightning.stop_signals import may_raise
 
 # Options of the Trainer's methods that the commands set themselves, so that no flag can change them.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
+# Settings of where and how a Trainer runs, which depend on the machine and on each other.
+PLACING = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 
 class PeftLightningCLI(LightningCLI):
@@ -112,6 +116,17 @@ class PeftLightningCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint's settings never replace the user's."""
 
+    def instantiate_classes(self) -> None:
+        """Makes the objects of the configuration, and the Trainer of them."""
+        self._given = GivenClasses()
+        try:
+            self.config_init = self.parser.instantiate(self.config, instantiators=[(self._given.make, object, True)])
+        except Refused as refusal:
+            raise refusal.error from refusal
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
+
     def _set_seed(self) -> None:
         try:
             super()._set_seed()
@@ -132,7 +147,9 @@ class PeftLightningCLI(LightningCLI):
         if word == "fit" and trainer_settings["enable_progress_bar"] is not False:
             callbacks += progress_shown(callbacks)
         own = [logger for logger in _as_list(trainer_settings["logger"]) if isinstance(logger, Logger)]
-        loggers = [*own, *self.command.loggers()]
+        self.command.trackers = self._given.trackers
+        # Lightning's ModelCheckpoint writes where the first logger does: in the run's directory.
+        loggers = [*self.command.loggers(), *(own if word != "predict" else [])]
         device = single_device(
             trainer_settings["accelerator"], trainer_settings["devices"], trainer_settings["num_nodes"]
         )
@@ -146,8 +163,14 @@ class PeftLightningCLI(LightningCLI):
             raise UserError(f"{setting} is for a run on one device: leave it out, or say --trainer.devices 1")
         try:
             return super().instantiate_trainer(callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs)
-        except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
-            raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
+        except Exception as error:  # all of it is Lightning's code
+            reason = str(error) or type(error).__name__
+            placing = {name: trainer_settings[name] for name in PLACING}
+            stated = [f"--trainer.{name} {value}" for name, value in placing.items() if isinstance(value, str | int)]
+            raise UserError(
+                "these --trainer settings do not go together, or not on this machine"
+                f" ({', '.join(stated)}): {' '.join(reason.split())}"
+            ) from error
 
     def _engine_settings(self) -> str:
         """Returns the setting, as a flag, that only an engine on one device can follow; empty if there is none."""
@@ -205,7 +228,8 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
     config: dict[str, Any] = {}
     for path in files:
         config = merge(config, read_config(path))
-    config = merge(config, class_flags(rest)) if config else config
+    config = with_folders(merge(config, class_flags(rest))) if config else config
+    rest = flags_with_folders(rest)
     merged = ["--config", json.dumps(config, default=str)] if config else []
     with mending(run_mend()):
         try:

@@ -49,7 +49,7 @@ class Predict(Command):
         self.set_up_data("predict")
         self.build_model(trainer, task)
         # Nothing but the predictions may be printed to standard output.
-        with self.looping():
+        with self.looping(trainer):
             batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], task))
         output.write("".join(lines).encode())
