@@ -59,10 +59,12 @@ class RunRecorder(Callback):
         self.record.backbone = BackboneFigures(**pl_module.backbone_identity)  # type: ignore[arg-type]
         self.record.dataset = DatasetFigures(**trainer.datamodule.description())  # type: ignore[attr-defined]
         self._environment = describe_environment(trainer)
+        # MLflow keeps a value in a file of its name, so that `method` and `method/r` would be a file and a folder.
+        settings = {name.replace("/", "."): value for name, value in self._hyperparameters.items()}
         for logger in user_loggers(trainer.loggers):
             # TensorBoard's HPARAMS tab wants them together with the figures, when there are some.
             if not isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(self._hyperparameters)
+                logger.log_hyperparams(settings)
         self._write(trainer, "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -38,6 +38,8 @@ from peft_lightning.stop_signals import may_raise
 
 # Options of the Trainer's methods that the commands set themselves, so that no flag can change them.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
+# What Lightning takes and then divides by, or takes for something else.
+LEAST = {"accumulate_grad_batches": 1, "log_every_n_steps": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
 # Settings of where and how a Trainer runs, which depend on the machine and on each other.
 PLACING = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
@@ -137,7 +139,7 @@ class PeftLightningCLI(LightningCLI):
         """Builds the Trainer with the command's callbacks and loggers."""
         word = str(self.subcommand)
         trainer_settings = self._get(self.config_init, "trainer")
-        for name, least in (("accumulate_grad_batches", 1), ("log_every_n_steps", 1), ("gradient_clip_val", 0)):
+        for name, least in LEAST.items():
             if trainer_settings[name] is not None and trainer_settings[name] < least:
                 raise UserError(f"trainer.{name} is {trainer_settings[name]}: it must be at least {least}")
         self.command = self._kind(
@@ -167,9 +169,10 @@ class PeftLightningCLI(LightningCLI):
             reason = str(error) or type(error).__name__
             placing = {name: trainer_settings[name] for name in PLACING}
             stated = [f"--trainer.{name} {value}" for name, value in placing.items() if isinstance(value, str | int)]
+            # Lightning's message mostly names its setting.
+            which = "" if any(name in reason for name in dict(trainer_settings)) else f" ({', '.join(stated)})"
             raise UserError(
-                "these --trainer settings do not go together, or not on this machine"
-                f" ({', '.join(stated)}): {' '.join(reason.split())}"
+                f"these --trainer settings do not go together, or not on this machine{which}: {reason}"
             ) from error
 
     def _engine_settings(self) -> str:

@@ -47,15 +47,19 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     key = ".".join(_KEY.findall(message))
     value = _VALUE.match(message)
     unknown = _UNKNOWN_ARGUMENT.search(message)
-    suspects = {f"--{key}", f"--{key}.{unknown['name']}" if unknown is not None else ""}
-    named = any(word.partition("=")[0] in suspects for word in words)
-    where = f" (in {', '.join(map(str, files))}{' or the flags' if words else ''})" if files and not named else ""
     setting = (_KEY.findall(message) or [""])[0]
+    suspects = {
+        f"--{name}" for name in (key, setting, f"{key}.{unknown['name']}" if unknown is not None else "") if name
+    }
+    named = any(word.partition("=")[0].rstrip("+") in suspects for word in words)
+    where = f" (in {', '.join(map(str, files))}{' or the flags' if words else ''})" if files and not named else ""
     explanation = explain_class(setting, lines, _taken) if setting.startswith("trainer.") and unknown is None else None
     if explanation is not None:
         return f"{explanation}{where}"
-    if "model.method" in message and "import path" in message:
+    if "model.method" in message and "import path" in message.lower():
         return f"{message}; the methods are {_methods()}{where}"
+    if "model.method" in message and "Not a valid subclass" in message:
+        return f"--model.method takes a method by its class: the methods are {_methods()}{where}"
     if unknown is not None:
         return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
     if (unaccepted := _UNACCEPTED.search(message)) is not None:

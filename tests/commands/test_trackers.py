@@ -55,7 +55,7 @@ def test_csv_beside_tensorboard_in_the_run_s_directory(how: str, tiny_fit: list[
     assert points(run, "params/trainable")[-1] == (4, figures["params"]["trainable"])
     assert points(run, "time/train_s")[-1] == (4, figures["time"]["train_s"])
     settings = yaml.safe_load((run / "csv/hparams.yaml").read_text())
-    assert (settings["method"], settings["method/r"], settings["max_length"]) == ("LoRA", 16, 32)
+    assert (settings["method"], settings["method.r"], settings["max_length"]) == ("LoRA", 16, 32)
     # The user's own checkpoints lie where they lay without the logger.
     assert list((run / "checkpoints").glob("epoch=*.ckpt"))
 
