@@ -67,13 +67,14 @@ def _known(message: str) -> tuple[str, list[str]]:
         module, _, name = (pair[0] or pair[1]).rpartition(".")
         if not module.startswith("lightning."):
             continue
-        base = getattr(importlib.import_module(module), name)
+        base: type = getattr(importlib.import_module(module), name)
         names = {kind.__name__ for kind in _subclasses(base) if kind.__module__.startswith("lightning.")}
         return name, sorted(name for name in names if not name.startswith(("_", "Dummy")))
     return "class", []
 
 
 def _subclasses(base: type) -> Iterator[type]:
-    for kind in base.__subclasses__():
+    kinds: list[type] = base.__subclasses__()
+    for kind in kinds:
         yield kind
         yield from _subclasses(kind)
