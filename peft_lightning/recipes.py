@@ -17,6 +17,7 @@ import yaml
 from peft_lightning.errors import Setting, UserError
 
 Config = dict[str, Any]
+SECTIONS = ("model", "data", "trainer", "checkpoint")
 # Folders below configs/ that were renamed after 0.1.0.
 RENAMED = {"tuned": "tuned_on_embedded"}
 
@@ -134,7 +135,13 @@ def read_config(path: Path) -> Config:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings: a recipe is a mapping such as `data: {{n_train: 3000}}`")
-    return content
+    for section in SECTIONS:
+        if content.get(section) is not None and not isinstance(content[section], dict):
+            raise UserError(
+                f"{path}: {section} is {content[section]!r}: it holds settings, as in `data: {{n_train: 3000}}`"
+            )
+    # A section whose lines are all comments states no difference; it does not take away what an earlier file states.
+    return {name: value for name, value in content.items() if name not in SECTIONS or value is not None}
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peft_lightning.callbacks.limits import limit_notes
@@ -27,6 +27,8 @@ from peft_lightning.runs.record import (
     Status,
 )
 from peft_lightning.runs.row import as_markdown
+from peft_lightning.runs.trackers import user_loggers
+from peft_lightning.stop_signals import is_reader_gone, listen_again, received
 from peft_lightning.task import Metric, recorded
 
 
@@ -36,7 +38,7 @@ class RunRecorder(Callback):
     Args:
         run: The run's directory.
         record: The record, with what is known before the run starts.
-        hyperparameters: The settings shown beside the figures in TensorBoard's HPARAMS tab.
+        hyperparameters: The settings shown beside the figures in TensorBoard's HPARAMS tab and the user's own loggers.
         describe: Returns an error's message for the record, which names settings as flags of the command line.
     """
 
@@ -62,6 +64,12 @@ class RunRecorder(Callback):
         self.record.backbone = BackboneFigures(**pl_module.backbone_identity)  # type: ignore[arg-type]
         self.record.dataset = DatasetFigures(**trainer.datamodule.description())  # type: ignore[attr-defined]
         self._environment = describe_environment(trainer)
+        # MLflow keeps a value in a file of its name, so that `method` and `method/r` would be a file and a folder.
+        settings = {name.replace("/", "."): value for name, value in self._hyperparameters.items()}
+        for logger in user_loggers(trainer.loggers):
+            # TensorBoard's HPARAMS tab wants them together with the figures, when there are some.
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(settings)
         self._write(trainer, "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,14 +102,31 @@ class RunRecorder(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Records the error that stopped the run, which can still be resumed."""
+        # A second Ctrl-C ends the process at once, also while the checkpoints are written.
+        listen_again()
+        exception = received() or exception
         message = " ".join(self._describe(exception).split())
         self.record.error = message or type(exception).__name__
         # Lightning waits for checkpoints in the background only after this, and the record states their size.
         settle(trainer.strategy.checkpoint_io)
         self._write(trainer, status_after(exception))
 
+    def stop(self, trainer: Trainer, stop: KeyboardInterrupt) -> None:
+        """Records that the run was interrupted where no loop of the Trainer was running, so that no hook was called."""
+        if self.record.status != "running":
+            return
+        if self._environment is not None:
+            self.on_exception(trainer, trainer.lightning_module, stop)
+            for logger in trainer.loggers:
+                logger.finalize("failed")
+            return
+        # Nothing is measured yet, and a resumed run's record has what was measured before.
+        earlier = RunRecord.read(self.run.results)
+        earlier.status, earlier.error = "interrupted", str(stop) or type(stop).__name__
+        earlier.write(self.run.results)
+
     def finish(self, trainer: Trainer) -> RunRecord:
-        """Writes the record of a finished run, and shows it in TensorBoard.
+        """Writes the record of a finished run, and shows it in TensorBoard and in the user's own loggers.
 
         Returns:
             The record as written.
@@ -118,8 +143,12 @@ class RunRecorder(Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("run", as_markdown(self.record), trainer.global_step)
                 logger.log_hyperparams(self._hyperparameters, figures, trainer.global_step)
+            elif logger in user_loggers(trainer.loggers):
+                logger.log_metrics(figures, trainer.global_step)
             logger.save()
             logger.finalize("success")
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()  # a later run of this process is another one
         return self.record
 
     def state_dict(self) -> dict[str, Any]:
@@ -205,7 +234,7 @@ def status_after(exception: BaseException) -> Status:
     """Returns the status of a run that an exception ended."""
     if isinstance(exception, torch.OutOfMemoryError):
         return "out_of_memory"
-    if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+    if isinstance(exception, KeyboardInterrupt | SIGTERMException) or is_reader_gone(exception):
         return "interrupted"
     return "failed"
 

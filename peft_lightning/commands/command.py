@@ -1,6 +1,8 @@
 """The base class of the commands that run a Trainer, and their settings."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.commands.given_classes import explained
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
@@ -17,6 +20,8 @@ from peft_lightning.recipes import recipe_name
 from peft_lightning.runs.directory import RunDirectory, checkpoint_of, find_newest
 from peft_lightning.runs.identity import config_sha256
 from peft_lightning.runs.record import RunRecord
+from peft_lightning.runs.trackers import Tracker
+from peft_lightning.stop_signals import received
 from peft_lightning.task import Task
 
 
@@ -97,6 +102,7 @@ class Command(ABC):
         self.data = data
         self.checkpoints = checkpoints
         self.runs = RunDirectory(settings.root, model.method.name).runs
+        self.trackers: list[Tracker] = []
 
     def callbacks(self) -> list[Callback]:
         """Returns the callbacks that this command adds to the user's."""
@@ -116,6 +122,38 @@ class Command(ABC):
         Raises:
             UserError: If the user can put right what went wrong.
         """
+
+    @contextmanager
+    def looping(self, trainer: Trainer) -> Iterator[None]:
+        """Words what the Trainer's loops raise: a stop, which Lightning makes a ``SystemExit``, and users' classes.
+
+        Args:
+            trainer: The Trainer.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C or a signal has ended the loops; what failed because of it does not count.
+            UserError: If a class that the settings name has failed.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if (stop := received()) is not None:
+                raise stop from error
+            if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            if (better := explained(error, trainer)) is not error:
+                raise better from error
+            raise
+
+    def place_trackers(self, trainer: Trainer, folder: Path) -> None:
+        """Makes the user's loggers write into a folder, unless the settings name another place.
+
+        Args:
+            trainer: The Trainer.
+            folder: The run's directory, or that of an evaluation.
+        """
+        placed = {id(tracker.logger): tracker.at(folder) for tracker in self.trackers}
+        trainer.loggers = [placed.get(id(logger), logger) for logger in trainer.loggers]
 
     def set_up_data(self, stage: str) -> None:
         """Reads the data, before anything is written.

@@ -6,14 +6,10 @@ compare --resume lightning_logs/compare/NAME       go on with one that was stopp
 
 import argparse
 import difflib
-import errno
-import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from peft_lightning.commands.mends import COMPARISON, mending
@@ -28,6 +24,7 @@ from peft_lightning.compare.plan.overrides import DECIDED
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags
+from peft_lightning.stop_signals import READER_GONE, exit_code_after, is_reader_gone, listening, reader_may_be_gone
 
 USAGE = """\
 {start} RECIPE RECIPE ... [--config FILE] [--seeds 1 2 3] [--data.n_train 400 ...]
@@ -37,7 +34,8 @@ settings for all runs follow by their name, as in fit: --data.n_train 400 --trai
 
 Ctrl-C stops it so that --resume goes on; so does a kill, which costs the steps since the last checkpoint. A run that
 fails, or runs out of memory, becomes a row that says so; --resume tries it again. Exit code: 0 if all runs finished,
-1 if some did not or a part of the report could not be made, 2 for a mistake that can be put right, 130 after Ctrl-C."""
+1 if some did not or a part of the report could not be made, 2 for a mistake that can be put right, 130 after Ctrl-C,
+143 after SIGTERM, 129 after SIGHUP, 141 where nobody reads its output any more."""
 
 
 @mending(COMPARISON)
@@ -175,18 +173,6 @@ def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str
     return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 
 
-class _Terminated(KeyboardInterrupt):
-    """A signal that stops the process in the same way as Ctrl-C.
-
-    Args:
-        number: Number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 @contextmanager
 def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
     """Prints the command that resumes the comparison on Ctrl-C, SIGTERM or SIGHUP, then exits.
@@ -195,36 +181,17 @@ def stopping_in_order(folder: Path, options: Options) -> Iterator[None]:
         folder: The comparison's folder.
         options: The comparison's options, which the command repeats.
     """
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise _Terminated(number)
-
-    # A signal that the process was started to ignore stays ignored: `nohup compare &` must outlive its terminal.
-    handled = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in handled}
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        with _reader_may_be_gone():
-            print(f"\ninterrupted: go on with {_started()} {options.resume(folder)}", flush=True)
-        sys.exit(128 + (stop.number if isinstance(stop, _Terminated) else signal.SIGINT))
-    except OSError as error:
-        # An error without a file name comes from the pipe or the terminal of standard output.
-        if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
-            raise
-        with _reader_may_be_gone():
-            sys.stdout.flush()
-        sys.exit(128 + signal.SIGPIPE)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _reader_may_be_gone() -> Iterator[None]:
-    """Ignores that standard output is closed, and redirects it: Python would report the error at exit."""
-    try:
-        yield
-    except OSError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with listening(owns_process=False) as signals:
+        signals.may_raise()
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            with reader_may_be_gone():
+                print(f"\ninterrupted: go on with {_started()} {options.resume(folder)}", flush=True)
+            sys.exit(exit_code_after(stop))
+        except OSError as error:
+            if not is_reader_gone(error):
+                raise
+            with reader_may_be_gone():
+                sys.stdout.flush()
+            sys.exit(READER_GONE)

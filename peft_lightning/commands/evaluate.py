@@ -10,6 +10,7 @@ from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.processes import ending_its_processes
 from peft_lightning.runs.checkpoint_io import read_checkpoint
+from peft_lightning.runs.directory import check_can_be_made
 from peft_lightning.runs.files import CannotWrite, write_atomically
 from peft_lightning.task import recorded
 from peft_lightning.task.metric import DASH
@@ -29,6 +30,7 @@ class Evaluate(Command):
     def run(self, trainer: Trainer) -> None:
         """Measures, prints and writes the metrics."""
         checkpoint = self.find_checkpoint()
+        check_can_be_made(self._parent(checkpoint))
         self.set_up_data(self.word)
         self.build_model(trainer, self.data.task)
         # A checkpoint that does not fit is refused before a folder is made for its figures.
@@ -39,7 +41,8 @@ class Evaluate(Command):
         if folder is not None:
             self.predictions.write_to(folder / "predictions.parquet")
         entry = getattr(trainer, self.word)
-        with ending_its_processes(trainer):
+        self.place_trackers(trainer, folder)
+        with ending_its_processes(trainer), self.looping(trainer):
             entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
@@ -51,9 +54,12 @@ class Evaluate(Command):
             print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in metrics.items()))
             print(f"written to {folder}")
 
-    def _make_folder(self, checkpoint: Path) -> Path:
+    def _parent(self, checkpoint: Path) -> Path:
         run = checkpoint.resolve().parent.parent
-        parent = run if (run / "results.json").is_file() else self.runs
+        return run if (run / "results.json").is_file() else self.runs
+
+    def _make_folder(self, checkpoint: Path) -> Path:
+        parent = self._parent(checkpoint)
         number = 0
         try:
             parent.mkdir(parents=True, exist_ok=True)

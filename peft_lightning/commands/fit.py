@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import yaml
@@ -38,6 +38,7 @@ from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.callbacks.unchanged_settings import UnchangedSettings
 from peft_lightning.callbacks.users_files import UsersFiles, drop_elsewhere
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.given_classes import explained
 from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.commands.monitors import check_monitors
@@ -48,13 +49,14 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
 from peft_lightning.runs.continuation import changed_settings, refusal_to_go_on, settings_of, unlike_the_newest
-from peft_lightning.runs.directory import RunDirectory, find_newest, find_unfinished
+from peft_lightning.runs.directory import RunDirectory, check_can_be_made, find_newest, find_unfinished
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
 from peft_lightning.runs.hyperparameters import hyperparameters
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text
 from peft_lightning.runs.tensorboard import RunTensorBoard
+from peft_lightning.stop_signals import exit_code_after, reader_may_be_gone
 
 # The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
 # environment, so they join its run.
@@ -119,7 +121,7 @@ class Fit(Command):
             seed=torch.initial_seed(),
             data_seed=self.data.seed,
         )
-        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), in_words_of_a_run)
+        self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), self._describe)
         self.predictions = Predictions()
         self.rewind = LogRewind(self.directory)
         self.users_files = UsersFiles(self.directory)
@@ -145,16 +147,20 @@ class Fit(Command):
             *live,
         ]
 
+    def _describe(self, error: BaseException) -> str:
+        return in_words_of_a_run(explained(error, self.model.trainer))
+
     def loggers(self) -> list[Logger]:
         """Returns TensorBoard, unless the user turned logging off, and the history."""
         history = History(self.directory)
-        if self.settings.config["trainer"]["logger"] in (None, True):
+        if self.settings.config["trainer"]["logger"] is not False:
             return [RunTensorBoard(self.directory), history]
         return [history]
 
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; mistakes of the user are found before a directory is made."""
         resumed = self._find_unfinished() if self.settings.ckpt_path == "last" else None
+        check_can_be_made(resumed or self.runs)
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
             self._run(trainer, resumed)
 
@@ -170,20 +176,23 @@ class Fit(Command):
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             try:
-                trainer.fit(self.model, datamodule=self.data)
+                with self.looping(trainer):
+                    trainer.fit(self.model, datamodule=self.data)
             except torch.OutOfMemoryError as error:
                 raise UserError(_out_of_memory(trainer)) from error
             return
         if started_from is not None:
             self.model.on_load_checkpoint(started_from)
         self.users_files.check(trainer)
-        checkpoint = self._enter(trainer, resumed, started_from)
         try:
+            checkpoint = self._enter(trainer, resumed, started_from)
             with ending_its_processes(trainer):
                 self._train(trainer, checkpoint)
                 if self.settings.options["test_after_fit"]:
                     self._test(trainer)
             self.recorder.finish(trainer)
+        except KeyboardInterrupt as stop:
+            self._end_interrupted(trainer, stop)
         finally:
             # If the Trainer fails at its end, checkpoints may still be in writing; another process could resume here.
             settle(trainer.strategy.checkpoint_io)
@@ -195,6 +204,7 @@ class Fit(Command):
         """Makes or opens the run's directory, and returns the checkpoint to go on from."""
         if not trainer.is_global_zero:
             self.directory.join(Path(os.environ[SHARED_RUN]))
+            self.place_trackers(trainer, self.directory.path)
         elif resumed is not None:
             self._reopen(trainer, resumed)
         else:
@@ -205,6 +215,7 @@ class Fit(Command):
                 # So the run can be resumed from its start, even if the other run's file is deleted.
                 AtomicCheckpointIO().save_checkpoint(self._as_a_start(started_from, trainer), self.directory.last)
             self.record.write(self.directory.results)
+            self.place_trackers(trainer, self.directory.path)
             self.users_files.begin(trainer)
         os.environ[SHARED_RUN] = str(self.directory.path)
         self.checkpoints.write_to(self.directory)
@@ -291,6 +302,7 @@ class Fit(Command):
         else:
             checkpoint = read_checkpoint(self.directory.last)
             print(f"resuming {path} at step {checkpoint['global_step']}")
+        self.place_trackers(trainer, path)
         for note in self.users_files.take_up(trainer, checkpoint):
             self.recorder.add_note(note)
 
@@ -308,15 +320,24 @@ class Fit(Command):
 
     @contextmanager
     def _one_line_endings(self, trainer: Trainer) -> Iterator[None]:
-        """Turns Ctrl-C and a full GPU into one line that says how to go on."""
+        """Turns a full GPU into one line that says how to go on, and a stop into what it was."""
         try:
-            yield
+            with self.looping(trainer):
+                yield
         except torch.OutOfMemoryError as error:
             raise UserError(_out_of_memory(trainer)) from error
-        except SystemExit as error:
-            # Lightning turns Ctrl-C into this, after the callbacks have seen it.
-            print(f"interrupted: go on in {self.directory.path} with the same command and --ckpt_path last")
-            raise SystemExit(130) from error
+
+    def _end_interrupted(self, trainer: Trainer, stop: KeyboardInterrupt) -> NoReturn:
+        """Records that the run was interrupted, says how to go on, and exits with the signal's code."""
+        if self.directory.has_record and trainer.is_global_zero:
+            self.recorder.stop(trainer, stop)
+            finished = self.record.status == "finished"
+            how = f"go on in {self.directory.path} with the same command and --ckpt_path last"
+            with reader_may_be_gone():
+                print(
+                    f"stopped, but finished: {self.directory.path}" if finished else f"interrupted: {how}", flush=True
+                )
+        raise SystemExit(exit_code_after(stop)) from stop
 
 
 def run(words: list[str]) -> None:

@@ -16,12 +16,14 @@ from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.engine_options import add_engine_options
+from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.processes import one_process
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
+from peft_lightning.commands.tracker_settings import flags_with_folders, with_folders
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.single_device import single_device
@@ -34,9 +36,14 @@ from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.startup import import_bitsandbytes_without_compiler
+from peft_lightning.stop_signals import may_raise
 
 # Options of the Trainer's methods that the commands set themselves, so that no flag can change them.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
+# What Lightning takes and then divides by, or takes for something else.
+LEAST = {"accumulate_grad_batches": 1, "log_every_n_steps": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+# Settings of where and how a Trainer runs, which depend on the machine and on each other.
+PLACING = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 
 class PeftLightningCLI(LightningCLI):
@@ -113,6 +120,17 @@ class PeftLightningCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint's settings never replace the user's."""
 
+    def instantiate_classes(self) -> None:
+        """Makes the objects of the configuration, and the Trainer of them."""
+        self._given = GivenClasses()
+        try:
+            self.config_init = self.parser.instantiate(self.config, instantiators=[(self._given.make, object, True)])
+        except Refused as refusal:
+            raise refusal.error from refusal
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
+
     def _set_seed(self) -> None:
         try:
             super()._set_seed()
@@ -123,7 +141,7 @@ class PeftLightningCLI(LightningCLI):
         """Builds the Trainer with the command's callbacks and loggers."""
         word = str(self.subcommand)
         trainer_settings = self._get(self.config_init, "trainer")
-        for name, least in (("accumulate_grad_batches", 1), ("log_every_n_steps", 1), ("gradient_clip_val", 0)):
+        for name, least in LEAST.items():
             if trainer_settings[name] is not None and trainer_settings[name] < least:
                 raise UserError(f"trainer.{name} is {trainer_settings[name]}: it must be at least {least}")
         self.command = self._kind(
@@ -133,7 +151,9 @@ class PeftLightningCLI(LightningCLI):
         if word == "fit" and trainer_settings["enable_progress_bar"] is not False:
             callbacks += progress_shown(callbacks)
         own = [logger for logger in _as_list(trainer_settings["logger"]) if isinstance(logger, Logger)]
-        loggers = [*own, *self.command.loggers()]
+        self.command.trackers = self._given.trackers
+        # Lightning's ModelCheckpoint writes where the first logger does: in the run's directory.
+        loggers = [*self.command.loggers(), *(own if word != "predict" else [])]
         device = single_device(
             trainer_settings["accelerator"], trainer_settings["devices"], trainer_settings["num_nodes"]
         )
@@ -155,8 +175,15 @@ class PeftLightningCLI(LightningCLI):
             trainer = super().instantiate_trainer(
                 callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs
             )
-        except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
-            raise UserError(f"these --trainer settings do not go together, or not on this machine: {error}") from error
+        except Exception as error:  # all of it is Lightning's code
+            reason = str(error) or type(error).__name__
+            placing = {name: trainer_settings[name] for name in PLACING}
+            stated = [f"--trainer.{name} {value}" for name, value in placing.items() if isinstance(value, str | int)]
+            # Lightning's message mostly names its setting.
+            which = "" if any(name in reason for name in dict(trainer_settings)) else f" ({', '.join(stated)})"
+            raise UserError(
+                f"these --trainer settings do not go together, or not on this machine{which}: {reason}"
+            ) from error
         refuse_features(trainer, trainer_settings, self.model, word)
         return trainer
 
@@ -180,18 +207,22 @@ class PeftLightningCLI(LightningCLI):
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
         """Trains."""
-        self.command.run(self.trainer)
+        self._run()
 
     def validate(self, model: LightningModule, **kwargs: Any) -> None:
         """Measures a checkpoint on the validation split."""
-        self.command.run(self.trainer)
+        self._run()
 
     def test(self, model: LightningModule, **kwargs: Any) -> None:
         """Measures a checkpoint on the test split."""
-        self.command.run(self.trainer)
+        self._run()
 
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
         """Labels the reviews of a file."""
+        self._run()
+
+    def _run(self) -> None:
+        may_raise()
         self.command.run(self.trainer)
 
 
@@ -212,7 +243,8 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
     config: dict[str, Any] = {}
     for path in files:
         config = merge(config, read_config(path))
-    config = merge(config, class_flags(rest)) if config else config
+    config = with_folders(merge(config, class_flags(rest))) if config else config
+    rest = flags_with_folders(rest)
     merged = ["--config", json.dumps(config, default=str)] if config else []
     with mending(run_mend()):
         try:

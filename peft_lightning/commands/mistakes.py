@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from peft_lightning import methods
+from peft_lightning.commands.class_mistakes import explain_class
 
 # The message about a class's argument is nested in the message about the class: each names its part of the key.
 _KEY = re.compile(r'Parser key "([^"]+)"')
@@ -37,6 +38,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
         words: The command line without them.
         known: The dotted names of all settings.
     """
+    lines = message
     message = " ".join(message.split())
     if not files and "model.method" in message and "required" in message:
         return "no method: name a recipe, such as --method lora or --config configs/lora.yaml"
@@ -45,16 +47,24 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     key = ".".join(_KEY.findall(message))
     value = _VALUE.match(message)
     unknown = _UNKNOWN_ARGUMENT.search(message)
-    suspects = {f"--{key}", f"--{key}.{unknown['name']}" if unknown is not None else ""}
-    named = any(word.partition("=")[0] in suspects for word in words)
+    setting = (_KEY.findall(message) or [""])[0]
+    suspects = {
+        f"--{name}" for name in (key, setting, f"{key}.{unknown['name']}" if unknown is not None else "") if name
+    }
+    named = any(word.partition("=")[0].rstrip("+") in suspects for word in words)
     where = f" (in {', '.join(map(str, files))}{' or the flags' if words else ''})" if files and not named else ""
-    if "model.method" in message and "import path" in message:
+    explanation = explain_class(setting, lines, _taken) if setting.startswith("trainer.") and unknown is None else None
+    if explanation is not None:
+        return f"{explanation}{where}"
+    if "model.method" in message and "import path" in message.lower():
         return f"{message}; the methods are {_methods()}{where}"
+    if "model.method" in message and "Not a valid subclass" in message:
+        return f"--model.method takes a method by its class: the methods are {_methods()}{where}"
     if unknown is not None:
         return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
     if (unaccepted := _UNACCEPTED.search(message)) is not None:
-        setting = ".".join(part for part in unaccepted.groups() if part)
-        return f"{_explain_unknown(f'--{setting}', known)}{where}"
+        name = ".".join(part for part in unaccepted.groups() if part)
+        return f"{_explain_unknown(f'--{name}', known)}{where}"
     taken = _taken(value["expected"]) if value is not None else ""
     if value is None or not key or not taken:
         return f"{message}{where}"
@@ -76,6 +86,8 @@ def _explain_unknown(rest: str, known: Iterable[str]) -> str:
 
 def _explain_class(path: str, name: str) -> str:
     module, _, title = path.rpartition(".")
+    if title in ("Callback", "Logger"):  # what the parser takes where no class is named
+        return f"{name} belongs to no class: name the {title}, with class_path beside init_args"
     takes = inspect.signature(getattr(importlib.import_module(module), title)).parameters
     return f"{title} has no {name}: it takes {', '.join(takes) or 'nothing'}"
 

@@ -17,8 +17,10 @@ from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.errors import UserError
 from peft_lightning.module.trained import task_in_checkpoint
 from peft_lightning.runs.checkpoint_io import read_checkpoint
-from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.output_file import OutputFile
 from peft_lightning.task import Task
+
+BACKBONE_FILES = ("*config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt")
 
 
 class Predict(Command):
@@ -40,23 +42,28 @@ class Predict(Command):
         """Predicts and writes."""
         if self.data.predict_file is None:
             raise UserError("predict what? name a file of reviews, one a line: --data.predict_file reviews.txt")
-        output = self.settings.options["output"]
-        if output is not None and not Path(output).absolute().parent.is_dir():
-            raise UserError(
-                f"--output {output}: there is no folder {Path(output).parent}: make it or name another file"
-            )
         checkpoint = self.find_checkpoint()
+        output = OutputFile(self.settings.options["output"], "output")
+        output.check(self._inputs(checkpoint))
         task = task_in_checkpoint(read_checkpoint(checkpoint), checkpoint)
         self.set_up_data("predict")
         self.build_model(trainer, task)
         # Nothing but the predictions may be printed to standard output.
-        batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        with self.looping(trainer):
+            batches = trainer.predict(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         lines = list(as_lines([batch for batch in batches or [] if isinstance(batch, Tensor)], task))
-        if output is None:
-            sys.stdout.writelines(lines)
-        else:
-            write_atomically(Path(output), "".join(lines).encode())
+        output.write("".join(lines).encode())
+        if self.settings.options["output"] is not None:
             print(f"{len(lines)} predictions written to {output}", file=sys.stderr)
+
+    def _inputs(self, checkpoint: Path) -> list[Path]:
+        """Returns the files that are read, and those that the run keeps."""
+        read = [Path(str(self.data.predict_file)).expanduser(), *self.settings.files]
+        backbone = Path(self.model.model_name_or_path)
+        kept = [path for pattern in BACKBONE_FILES for path in backbone.glob(pattern)]
+        run = checkpoint.parent.parent
+        kept += [run / name for name in ("results.json", "config.yaml", "history.csv", "predictions.parquet")]
+        return [*read, *kept, *checkpoint.parent.glob("*.ckpt")]
 
 
 def run(words: list[str]) -> None:

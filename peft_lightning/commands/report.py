@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
+from peft_lightning.stop_signals import may_raise
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,6 +59,7 @@ def run(words: Sequence[str]) -> None:
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
+    may_raise()
     texts = not arguments.no_texts and texts_allowed(arguments.folder)
     if write_report(arguments.folder, arguments.others, texts):  # what is left out of it
         sys.exit(1)

@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 
 from peft_lightning.errors import Part, Setting, UserError
-from peft_lightning.runs.files import atomic_file
+from peft_lightning.runs.files import CannotWrite, atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -61,7 +61,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._wrote_s = (ended_s - began_s, ended_s)
 
     def _put(self, checkpoint: dict[str, Any], path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite.because(error, path) from error
         with atomic_file(path) as file:
             try:
                 torch.save(checkpoint, file)

@@ -1,5 +1,7 @@
 """A run's directory, ``<root>/lightning_logs/<method>/version_N``: creates, locks and finds it."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,11 @@ class RunDirectory:
     def results(self) -> Path:
         """The run record."""
         return self.path / "results.json"
+
+    @property
+    def has_record(self) -> bool:
+        """Whether there is a record: a run that can be resumed or has finished."""
+        return self._path is not None and self.results.is_file()
 
     @property
     def history(self) -> Path:
@@ -140,6 +147,18 @@ class RunDirectory:
         yield from sorted(self.path.glob("events.out.tfevents.*"))
         if self.history.exists():
             yield self.history
+
+
+def check_can_be_made(folder: Path) -> None:
+    """Checks, before anything is computed, that a folder exists or can be made; nothing is changed.
+
+    Raises:
+        UserError: If the folder, or the nearest folder above it, cannot be written.
+    """
+    above = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
+    reason = errno.EACCES if above.is_dir() else errno.ENOTDIR
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise CannotWrite(folder, os.strerror(reason))
 
 
 def checkpoint_of(run: Path, name: str) -> Path:

@@ -69,6 +69,11 @@ class CannotWrite(UserError):
         return self if self.mend is not None else CannotWrite(self.path, self.reason, self.no_space, mend)
 
 
+def partial_of(path: Path) -> Path:
+    """Returns the temporary file beside a file that takes its place once it is whole."""
+    return path.with_name(f"{path.name}.partial")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Opens a temporary file beside a file, and renames it to that file once all is on disk.
@@ -82,7 +87,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         CannotWrite: If the disk is full or the folder cannot be written; the old file is kept.
     """
-    temporary = path.with_name(f"{path.name}.partial")
+    temporary = partial_of(path)
     try:
         with temporary.open("wb") as file:
             yield file

@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
+from peft_lightning.commands.fit import Fit
+from peft_lightning.module.classifier import TextClassifier
 from tests.integration.offline_run import SOURCES
 
 
@@ -80,6 +82,31 @@ def runs() -> list[Path]:
         (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "0", "at least 1"]),
         (["--trainer.log_every_n_steps", "0"], ["log_every_n_steps", "at least 1"]),
         (["--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
+        (["--trainer.check_val_every_n_epoch", "0"], ["check_val_every_n_epoch", "0", "at least 1"]),
+        (["--trainer.accelerator", "gpu"], ["--trainer.accelerator gpu", "--trainer.devices 1", "backend"]),
+        (["--trainer.strategy", "deepspeed"], ["--trainer", "pip install -U deepspeed"]),
+        (["--trainer.profiler", "nonsense"], ["`profiler`", "simple"]),
+        (["--trainer.callbacks", "EarlyStoping"], ["--trainer.callbacks EarlyStoping", "did you mean EarlyStopping?"]),
+        (["--trainer.callbacks", "nowhere.Nothing"], ["--trainer.callbacks: nowhere.Nothing", "No module named"]),
+        (["--trainer.callbacks", "pathlib.Path"], ["--trainer.callbacks pathlib.Path: that is no Callback"]),
+        (["--trainer.callbacks", "[5]"], ["--trainer.callbacks [5]: it takes a Callback by its class, such as Early"]),
+        (["--trainer.callbacks", "EarlyStopping"], ["EarlyStopping needs monitor: say --trainer.callbacks.monitor"]),
+        (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitr=val/loss"], ["EarlyStopping has no monitr"]),
+        (
+            ["--trainer.callbacks", "[{class_path: EarlyStopping, init_args: {monitor: a, patience: many}}]"],
+            ["--trainer.callbacks.patience many: EarlyStopping takes a whole number"],
+        ),
+        (
+            ["--trainer.callbacks", "[{class_path: LearningRateMonitor, init_args: {logging_interval: minute}}]"],
+            ["--trainer.callbacks.logging_interval minute: LearningRateMonitor takes one of step, epoch or null"],
+        ),
+        (
+            ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=a", "--trainer.callbacks.mode=up"],
+            ["--trainer.callbacks: EarlyStopping cannot be made (`mode` can be min, max, got up)", "--debug"],
+        ),
+        (["--trainer.callbacks", "[{monitor: a}]"], ["monitor belongs to no class: name the Callback"]),
+        (["--trainer.logger", "Nonsense"], ["--trainer.logger Nonsense", "there is no Logger", "CSVLogger"]),
+        (["--trainer.logger", "CometLogger"], ["--trainer.logger: CometLogger needs what is not installed", "comet"]),
         (["--trainer.val_check_interval", "100"], ["val_check_interval", "100", "4"]),
         (["--model.adam_beta1", "2"], ["adam_beta1", "below 1"]),
         (["--model.adam_epsilon", "-1"], ["adam_epsilon", "above 0"]),
@@ -121,6 +148,67 @@ def test_an_unknown_key_in_a_file(tiny_fit: list[str], capfd: pytest.CaptureFixt
     line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
     assert line.startswith("there is no --data.n_trian: did you mean --data.n_train? (in ")
     assert "mine.yaml" in line
+
+
+@pytest.mark.parametrize("section", ["trainer", "data", "model", "checkpoint"])
+def test_a_section_that_holds_no_settings(section: str, tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(f"{section}: [5]\n")
+    line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
+    assert line.startswith(f"mine.yaml: {section} is [5]: it holds settings")
+
+
+FAILING = """
+from lightning.pytorch import Callback
+
+class Fails(Callback):
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        if trainer.global_step == self.at or self.at == 0:
+            raise KeyError("name")
+
+    def on_fit_start(self, *args) -> None:
+        if self.at == 0:
+            raise ValueError("nothing\\nto start with")
+"""
+
+
+def test_a_callback_that_fails_is_named_before_training_and_shows_its_own_traceback_in_it(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("failing.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(os.getcwd())
+    words = [*tiny_fit, "--trainer.callbacks=failing.Fails"]
+    line = refusal([*words, "--trainer.callbacks.at=0"], capfd)
+    assert line.startswith("--trainer.callbacks: Fails fails in on_fit_start (nothing to start with)")
+    assert line.endswith("(--debug shows the traceback)")
+    (run,) = runs()
+    record = json.loads((run / "results.json").read_text())
+    assert (record["status"], record["error"]) == ("failed", line)
+    # What its author has to mend is shown.
+    with pytest.raises(KeyError, match="name"):
+        main([*words, "--trainer.callbacks.at=2"])
+
+
+def test_an_installed_class_that_fails_late_is_named_too(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    words = ["--trainer.profiler=SimpleProfiler", "--trainer.profiler.dirpath=file/x", "--trainer.profiler.filename=y"]
+    line = refusal([*tiny_fit, *words], capfd)
+    assert line.startswith("--trainer.profiler: SimpleProfiler fails in ")
+
+
+def test_a_bug_of_our_own_shows_its_traceback_though_a_user_s_class_called_it(
+    tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(TextClassifier, "training_step", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        main([*tiny_fit, "--trainer.profiler", "simple"])
 
 
 @pytest.mark.parametrize("words", [["fitt"], ["fit"], ["test", "--config", "configs/lora.yaml"], ["predict"]])
@@ -266,7 +354,10 @@ def test_weights_cannot_be_trained_on_from(
     assert runs() == [run]
 
 
-def test_a_place_that_cannot_be_written(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written_is_found_before_data_are_read(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fit, "set_up_data", lambda *arguments: pytest.fail("data are read"))
     Path("file").write_text("not a folder")
     line = refusal([*tiny_fit, "--trainer.default_root_dir", "file/inside"], capfd)
     assert "file/inside" in line

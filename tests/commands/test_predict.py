@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from peft_lightning.__main__ import main
+from peft_lightning.commands.predict import Predict
 from tests.integration.offline_run import only_run
 
 # An order that is neither sorted by length nor by alphabet.
@@ -107,3 +108,31 @@ def test_an_output_that_cannot_be_written_is_refused(finished: Path, capfd: pyte
     line = capfd.readouterr().err.splitlines()[-1]
     assert "no/such/folder.jsonl" in line
     assert "--output" in line
+
+
+@pytest.mark.parametrize(
+    ("output", "word"),
+    [
+        ("reviews.txt", "an input of this command"),
+        ("again.txt", "the same file as reviews.txt"),
+        ("{run}/config.yaml", "a file of the run"),
+        ("{run}/checkpoints/last.ckpt", "a file of the run"),
+        ("{run}/predictions.parquet", "a file of the run"),
+        (".", "is a folder"),
+    ],
+)
+def test_an_output_is_refused_before_anything_is_computed(
+    output: str, word: str, finished: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("reviews.txt").write_text("a joy\n")
+    Path("again.txt").hardlink_to("reviews.txt")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    monkeypatch.setattr(Predict, "set_up_data", lambda *arguments: pytest.fail("data are read"))
+    words = ["predict", "--config", str(finished / "config.yaml"), "--ckpt_path", "best"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--data.predict_file", "reviews.txt", "--output", output.format(run=finished)])
+    assert ended.value.code == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith("peft_lightning: error: --output: ")
+    assert word in line
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before

@@ -56,7 +56,7 @@ def stop(at: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ("how", "code", "reason", "status"),
     [
         ("Ctrl-C", 130, "interrupted: go on in", "interrupted"),
-        pytest.param("SIGTERM", 130, "interrupted: go on in", "interrupted", marks=pytest.mark.slow),
+        pytest.param("SIGTERM", 143, "interrupted: go on in", "interrupted", marks=pytest.mark.slow),
         ("no memory", 2, "peft_lightning: error: the GPU ran out of memory at step 6", "out_of_memory"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_last_checkpoint_that_could_not_be_written_ends_a_tested_run_in_one_li
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "code"), [("SIGINT", 130), ("SIGTERM", 130), ("no memory", 2)])
+@pytest.mark.parametrize(("how", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("no memory", 2)])
 def test_on_a_full_disk_a_run_ends_as_it_was_ended(
     how: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +167,7 @@ def test_on_a_full_disk_a_run_ends_as_it_was_ended(
     words = ["fit", "--config", "configs/lora.yaml", *TINY, "--data.n_train", "64"]
     outcome = run(words, tmp_path, start=(sys.executable, str(FULL_DISK_RUN)))
     assert outcome.code == code, outcome.err
-    assert ("interrupted: go on in" if code == 130 else "the GPU ran out of memory") in outcome.out + outcome.err
+    assert ("interrupted: go on in" if code > 128 else "the GPU ran out of memory") in outcome.out + outcome.err
     (said,) = [line for line in outcome.err.splitlines() if "no space left" in line]
     assert NOT_WRITTEN in said
     assert checkpoint(only_run(tmp_path) / "checkpoints/last.ckpt")["global_step"] == 4

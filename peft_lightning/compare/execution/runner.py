@@ -10,6 +10,7 @@ from peft_lightning.compare.execution.board import Row, View
 from peft_lightning.compare.execution.executor import Pool, Running
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, has_failed
+from peft_lightning.stop_signals import raising_again
 
 # Seconds between two looks at the jobs. To draw the table takes 5 ms of a processor that the measured run may need.
 LOOK_EVERY_S = 0.5
@@ -96,5 +97,6 @@ def _interrupt(started: Sequence[Running]) -> None:
         # Printed after the interrupts: Ctrl-C has ended `| tee log` too, so the print may fail.
         with suppress(OSError):
             print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)
-    for running in started:
-        running.stop()
+    with raising_again():
+        for running in started:
+            running.stop()

@@ -21,7 +21,9 @@ from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import verdict, verdict_in_short
-from peft_lightning.runs.files import CannotWrite, Mend, write_atomically
+from peft_lightning.errors import UserError
+from peft_lightning.runs.files import CannotWrite, Mend
+from peft_lightning.runs.output_file import OutputFile
 
 # Up to this number of pairs the terminal shows a sentence for each.
 FEW = 6
@@ -54,6 +56,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
 
     attempts = Attempts()
     study = read_study(folder, others)
+    files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in ("table.md", "results.csv", "report.html")}
     findings = attempts.made(
         "statistics", "Intervals, tests and answers are", lambda: find(study), without_statistics(study)
     )
@@ -75,22 +78,24 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         "results.csv": lambda: as_csv(study, hide),
         "report.html": lambda: render_page(study, findings, rows, whole_verdict, shown, hide, attempts),
     }
-    written, in_the_way = [], []
+    written: list[str] = []
+    in_the_way: list[UserError] = []
     for name, make in makers.items():
         content = attempts.made(name, f"{name} is", make, "")
         if not content and name == "report.html":
             content = bare_page(study.name, table, list(attempts.failed.values()))
         try:
             if content:
+                files[name].check()
                 # A text from a damaged file may hold half a character.
-                write_atomically(folder / name, content.encode(errors="backslashreplace"))
+                files[name].write(content.encode(errors="backslashreplace"))
                 written.append(name)
             else:
                 (folder / name).unlink(missing_ok=True)  # that of an earlier report
-        except CannotWrite as error:
+        except UserError as error:
             in_the_way.append(error)
         except OSError as error:
-            in_the_way.append(CannotWrite.because(error, folder / name))
+            in_the_way.append(CannotWrite.because(error, folder / name).mended(WRITE_AGAIN))
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows, attempts)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
@@ -106,7 +111,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         names = ", ".join(sorted(written, key=("report.html", "table.md", "results.csv").index))
         console.print(Text(f"\nwritten to {folder}: {names}"), soft_wrap=True)
     if in_the_way:
-        raise in_the_way[0].mended(WRITE_AGAIN)
+        raise in_the_way[0]
     return tuple(attempts.failed.values())
 
 
