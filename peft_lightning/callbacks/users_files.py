@@ -117,8 +117,7 @@ class UsersFiles(Callback):
             io.announce = self._announce
         for callback in _model_checkpoints(trainer):
             # An instance's own function: a subclass would have to be named in the user's YAML.
-            taken: Any = partial(self._taken, callback.file_exists)
-            callback.file_exists = taken
+            callback.file_exists = partial(self._taken, callback.file_exists)  # type: ignore[method-assign]
 
     def _announce(self, path: Path) -> None:
         if path.absolute() not in self._own():

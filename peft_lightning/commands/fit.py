@@ -259,11 +259,10 @@ class Fit(Command):
 
     def _check_is_longer(self, checkpoint: dict[str, Any], trainer: Trainer) -> None:
         """Refuses a checkpoint of a step that the run would not reach: its record would state too few epochs."""
-        if trainer.max_epochs is None and trainer.max_steps == -1:
+        if trainer.max_steps == -1 and trainer.max_epochs in (None, -1):  # nothing ends it
             return
         step, end = checkpoint["global_step"], planned_steps(trainer, len(self.data.train_dataloader()))
-        limited = trainer.max_epochs != -1 or trainer.max_steps != -1
-        if limited and step > end:
+        if step > end:
             raise UserError(
                 f"{self.settings.ckpt_path} is of step {step:,}, and this run ends with step {end:,}: raise ",
                 Setting("trainer.max_epochs"),
