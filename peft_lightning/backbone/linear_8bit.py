@@ -19,8 +19,9 @@ class MovableLinear8bit(Linear8bitLt):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MovableLinear8bit:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.state.CB = self.weight.data
+        assert self.state.SCB is not None
         self.state.SCB = self.state.SCB.to(self.weight.device)
         return self
 

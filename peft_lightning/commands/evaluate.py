@@ -40,8 +40,8 @@ class Evaluate(Command):
         folder = self._make_folder(checkpoint) if trainer.is_global_zero else None
         if folder is not None:
             self.predictions.write_to(folder / "predictions.parquet")
+            self.place_trackers(trainer, folder)
         entry = getattr(trainer, self.word)
-        self.place_trackers(trainer, folder)
         with ending_its_processes(trainer), self.looping(trainer):
             entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
