@@ -19,6 +19,8 @@ from peft_lightning.errors import Setting, UserError
 Config = dict[str, Any]
 # Folders below configs/ that were renamed after 0.1.0.
 RENAMED = {"tuned": "tuned_on_embedded"}
+# Below configs/, where a recipe that is named by one word is looked for: the first that has it wins.
+_FOLDERS = ("", "peft/")
 
 
 def find_config(name: str) -> Path:
@@ -80,25 +82,43 @@ def _meant(path: Path, known: Sequence[str]) -> str:
 
 
 def find_recipe(name: str) -> str:
-    """Returns the file of a recipe, ``configs/NAME.yaml``.
+    """Returns the file of a recipe: ``configs/NAME.yaml``, or else ``configs/peft/NAME.yaml``.
 
     Args:
-        name: The recipe's name, such as ``lora``, or with a folder, ``study/lora``.
+        name: The recipe's name, such as ``lora`` or ``vera``, or with a folder, ``study/lora``.
 
     Raises:
         UserError: If there is no such recipe; an overlay is not a recipe.
     """
-    if not _names_method(f"configs/{name}.yaml"):
-        files = _configs_below([Path("configs"), *_packaged_configs()])
-        names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
-        raise UserError(f"no recipe is called {name}: there are {', '.join(names)}")
-    return f"configs/{name}.yaml"
+    for folder in _FOLDERS:
+        file = f"configs/{folder}{name}.yaml"
+        if _names_method(file):
+            return file
+    files = _configs_below([Path("configs"), *_packaged_configs()])
+    names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
+    # Those of one word first, by the word that finds them.
+    names = sorted(dict.fromkeys(map(_shortest, names)), key=lambda known: ("/" in known, known))
+    raise UserError(f"no recipe is called {name}: there are {', '.join(names)}")
+
+
+def recipe_of_method(method: str) -> str | None:
+    """Returns the name of the package's recipe for a method; None if there is none.
+
+    Args:
+        method: The method's name, such as ``lora`` or ``vera``.
+    """
+    return next((name for folder in _FOLDERS if is_packaged(name := f"{folder}{method}")), None)
 
 
 def method_of(settings: Mapping[str, Any]) -> Any:
     """Returns the ``model.method`` of a configuration: a class in a recipe, None in most overlays."""
     model = settings.get("model")
     return model.get("method") if isinstance(model, Mapping) else None
+
+
+def _shortest(name: str) -> str:
+    folder, _, word = name.rpartition("/")
+    return word if f"{folder}/" in _FOLDERS and not _names_method(f"configs/{word}.yaml") else name
 
 
 def _names_method(file: str) -> bool:

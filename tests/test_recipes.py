@@ -12,6 +12,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.recipes import (
     class_flags,
     find_config,
+    find_recipe,
     is_packaged,
     merge,
     read_config,
@@ -22,6 +23,7 @@ from peft_lightning.recipes import (
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OVERLAYS = ("offline.yaml", "lean.yaml")
 RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in OVERLAYS)
+OF_PEFT = [path for path in RECIPES if path.parent.name == "peft"]
 LORA = {"model": {"method": {"class_path": "peft_lightning.methods.LoRA", "init_args": {"target_modules": ["query"]}}}}
 
 
@@ -36,20 +38,24 @@ def parsed(*words: str) -> dict[str, Any]:
 
 
 def test_every_recipe_parses() -> None:
-    seen = 0
+    seen = len(OF_PEFT)  # test_a_recipe_of_a_peft_type_parses_and_takes_both_overlays parses these
     for path in RECIPES:
+        if path in OF_PEFT:
+            continue
         config = parsed("--config", str(path))
         offline = parsed("--config", str(path), "--config", "configs/offline.yaml")
         assert config["trainer"]["max_epochs"] == 3
         assert offline["model"]["model_name_or_path"] == offline["data"]["source"] == "embedded"
         assert offline["model"]["method"] == config["model"]["method"]
         seen += 1
-    assert seen == 14
+    assert seen == 49
 
 
 def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone() -> None:
     lean = yaml.safe_load((CONFIGS / "lean.yaml").read_text())
     for path in RECIPES:
+        if path in OF_PEFT:
+            continue
         before = parsed("--config", str(path))
         config = parsed("--config", str(path), "--config", "configs/lean.yaml")
         for section, settings in lean.items():
@@ -59,6 +65,60 @@ def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone()
             assert config[section].items() >= settings.items()
             before[section] |= settings
         assert config == before
+
+
+@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+def test_a_recipe_of_a_peft_type_parses_and_takes_both_overlays(path: Path) -> None:
+    stated = yaml.safe_load(path.read_text())
+    config = parsed("--config", str(path), "--config", "configs/offline.yaml", "--config", "configs/lean.yaml")
+    method = config["model"]["method"]
+    assert method["class_path"] == stated["model"]["method"]["class_path"]
+    assert method["init_args"] | stated["model"]["method"]["init_args"] == method["init_args"]
+    expected = stated
+    for overlay in OVERLAYS:
+        expected = merge(expected, read_config(CONFIGS / overlay))
+    del expected["model"]["method"]
+    for section, settings in expected.items():
+        if isinstance(settings, dict):
+            assert config[section] | settings == config[section]
+        else:
+            assert config[section] == settings
+
+
+def test_recipes_of_peft_types_differ_from_lora_s_in_the_method_its_rate_and_its_memory_alone() -> None:
+    lora = read_config(CONFIGS / "lora.yaml")
+    for path in OF_PEFT:
+        own = read_config(path)
+        own["model"] |= {name: lora["model"][name] for name in ("method", "learning_rate")}
+        if own["model"].pop("quantization", None) == "nf4":
+            assert own["model"]["optimizer"] == "paged_adamw_8bit"
+            own["model"]["optimizer"] = lora["model"]["optimizer"]
+        assert own == lora, path
+
+
+@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+def test_a_recipe_of_a_peft_type_names_paper_and_source_and_states_its_layers(path: Path) -> None:
+    head, _, _ = path.read_text().partition("seed_everything")
+    words = " ".join(line.removeprefix("#").strip() for line in head.splitlines())
+    assert "arXiv:" in words.partition(" A recipe for ")[0] or "openreview.net" in words.partition(" A recipe for ")[0]
+    assert "Not measured here: roberta-base's weights were not at hand." in words
+    assert any(source in words for source in (".sh", ".py", ".ipynb", "README.md", "method_comparison", "neighbour's"))
+    arguments = yaml.safe_load(path.read_text())["model"]["method"]["init_args"]
+    arguments = arguments.get("config", arguments)
+    assert arguments.get("target_modules") or arguments["num_virtual_tokens"]
+
+
+def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("vera") == find_recipe("peft/vera") == "configs/peft/vera.yaml"
+    assert find_recipe("lora") == "configs/lora.yaml"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/vera.yaml").write_text("model: {method: LoRA}")
+    assert find_recipe("vera") == "configs/vera.yaml"
+    with pytest.raises(UserError, match=r"^no recipe is called verra: there are adalora, .*, vera, waveft, peft/vera"):
+        find_recipe("verra")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(CONFIGS)))
