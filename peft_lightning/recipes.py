@@ -2,7 +2,7 @@
 
 When a later file or flag names another class, jsonargparse keeps those ``init_args`` whose names the new class also
 has: LoRA's ``target_modules`` would silently become IA³'s. Here files are merged before they are parsed, and another
-class starts without arguments.
+class starts without arguments. So does another type of PEFT.
 """
 
 import difflib
@@ -96,9 +96,11 @@ def find_recipe(name: str) -> str:
             return file
     files = _configs_below([Path("configs"), *_packaged_configs()])
     names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
-    # Those of one word first, by the word that finds them.
-    names = sorted(dict.fromkeys(map(_shortest, names)), key=lambda known: ("/" in known, known))
-    raise UserError(f"no recipe is called {name}: there are {', '.join(names)}")
+    direct = {known for known in names if "/" not in known}
+    of_peft = {known.removeprefix("peft/") for known in names if known.startswith("peft/")} - direct
+    others = {known for known in names if "/" in known and known.removeprefix("peft/") not in of_peft}
+    offer = [*sorted(direct), *sorted(of_peft), *sorted(others)]
+    raise UserError(f"no recipe is called {name}: there are {', '.join(offer)}")
 
 
 def recipe_of_method(method: str) -> str | None:
@@ -114,11 +116,6 @@ def method_of(settings: Mapping[str, Any]) -> Any:
     """Returns the ``model.method`` of a configuration: a class in a recipe, None in most overlays."""
     model = settings.get("model")
     return model.get("method") if isinstance(model, Mapping) else None
-
-
-def _shortest(name: str) -> str:
-    folder, _, word = name.rpartition("/")
-    return word if f"{folder}/" in _FOLDERS and not _names_method(f"configs/{word}.yaml") else name
 
 
 def _names_method(file: str) -> bool:
@@ -155,7 +152,7 @@ def read_config(path: Path) -> Config:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
-    """Merges an overlay into a configuration; another ``class_path`` replaces the whole node.
+    """Merges an overlay into a configuration; another ``class_path`` or ``peft_type`` replaces the whole node.
 
     Args:
         base: The configuration so far; not changed.
@@ -168,6 +165,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
             isinstance(current, Mapping)
             and isinstance(value, Mapping)
             and not _changes_class(current, value.get("class_path"))
+            and not _changes_type(current, value)
         ):
             merged[key] = merge(current, value)
         elif isinstance(value, str) and _changes_class(current, value):
@@ -184,6 +182,11 @@ def _changes_class(node: object, class_path: object) -> bool:
     if not isinstance(node, Mapping) or "class_path" not in node or not isinstance(class_path, str):
         return False
     return str(node["class_path"]).rsplit(".", 1)[-1] != class_path.rsplit(".", 1)[-1]
+
+
+def _changes_type(node: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    """Tells whether a method's configuration names another type of PEFT than the node has."""
+    return "peft_type" in value and str(node.get("peft_type", "")).upper() != str(value["peft_type"]).upper()
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:

@@ -117,7 +117,9 @@ def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/vera.yaml").write_text("model: {method: LoRA}")
     assert find_recipe("vera") == "configs/vera.yaml"
-    with pytest.raises(UserError, match=r"^no recipe is called verra: there are adalora, .*, vera, waveft, peft/vera"):
+    with pytest.raises(
+        UserError, match="^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, peft/vera"
+    ):
         find_recipe("verra")
 
 
@@ -189,6 +191,20 @@ def test_another_class_starts_without_the_old_one_s_arguments() -> None:
     assert flagged["model"]["method"]["init_args"]["target_modules"] is None
     filed = parsed("--config", "configs/lora.yaml", "--config", "configs/ia3.yaml")
     assert filed["model"]["method"]["init_args"]["target_modules"] is None
+
+
+def test_another_type_of_peft_starts_without_the_old_one_s_arguments() -> None:
+    filed = parsed("--config", "configs/peft/vera.yaml", "--config", "configs/peft/miss.yaml")
+    assert filed["model"]["method"]["init_args"]["config"] == {
+        "peft_type": "MISS",
+        "r": 64,
+        "target_modules": ["query", "value"],
+    }
+    vera = {"config": {"peft_type": "VERA", "r": 8, "d_initial": 0.1}}
+    assert merge(vera, {"config": {"peft_type": "vera", "r": 4}}) == {
+        "config": {**vera["config"], "peft_type": "vera", "r": 4}
+    }
+    assert merge(vera, {"config": {"r": 4}}) == {"config": {"peft_type": "VERA", "r": 4, "d_initial": 0.1}}
 
 
 def test_the_same_class_keeps_its_arguments() -> None:

@@ -127,5 +127,11 @@ def test_a_recipe_trains_as_many_weights_as_its_comment_says(
     assert f"with the head {counts.trainable:,}." in comment
 
 
-def test_every_recipe_of_a_peft_type_is_counted() -> None:
+def test_every_recipe_of_a_peft_type_is_counted_here_and_in_the_docs() -> None:
     assert sorted(path.stem for path in RECIPES.glob("*.yaml")) == sorted(ADAPTERS)
+    rows = (RECIPES.parents[1] / "docs/recipes.md").read_text().splitlines()
+    for name, adapter in ADAPTERS.items():
+        (row,) = [row.split(" | ") for row in rows if row.startswith(f"| `{name}` |")]
+        assert row[3] == f"{adapter:,}"
+        rate = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["model"]["learning_rate"]
+        assert float(row[4].partition(":")[0]) == rate
