@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
+from peft_lightning import methods
 from peft_lightning.__main__ import main
+from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
+from peft_lightning.compare.stages.forecast import EPOCHS
+from peft_lightning.compare.stages.forecast_runs import BATCHES
 from peft_lightning.errors import UserError
+from peft_lightning.methods import Method
+from peft_lightning.methods.parameters import count_parameters
 from peft_lightning.recipes import (
     class_flags,
     find_config,
@@ -94,6 +101,19 @@ def test_recipes_of_peft_types_differ_from_lora_s_in_the_method_its_rate_and_its
             assert own["model"]["optimizer"] == "paged_adamw_8bit"
             own["model"]["optimizer"] = lora["model"]["optimizer"]
         assert own == lora, path
+
+
+@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+def test_a_recipe_of_a_peft_type_fits_the_backbone_in_the_package_and_a_forecast_s_few_steps(path: Path) -> None:
+    stated = read_config(path)["model"]
+    made = getattr(methods, stated["method"]["class_path"].rpartition(".")[2])
+    method: Method = made(**stated["method"]["init_args"])
+    bits = stated.get("quantization")
+    backbone = Backbone("embedded", quantisation=bits and Quantisation(bits))
+    model = method.adapt(method.load_backbone(backbone, num_labels=2))
+    method.before_training(model, EPOCHS * BATCHES)
+    assert count_parameters(model).adapter > 0
+    assert not method.notes
 
 
 @pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)

@@ -28,7 +28,7 @@ ADAPTERS = {
     "adalora": 331_920,
     "beft": 9_216,
     "boft": 165_888,
-    "c3a": 18_432,
+    "c3a": 55_296,
     "delora": 294_936,
     "dora": 608_256,
     "fourierft": 24_000,
