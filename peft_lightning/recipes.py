@@ -2,7 +2,7 @@
 
 When a later file or flag names another class, jsonargparse keeps those ``init_args`` whose names the new class also
 has: LoRA's ``target_modules`` would silently become IA³'s. Here files are merged before they are parsed, and another
-class starts without arguments.
+class starts without arguments. So does another type of PEFT.
 """
 
 import difflib
@@ -20,6 +20,8 @@ Config = dict[str, Any]
 SECTIONS = ("model", "data", "trainer", "checkpoint")
 # Folders below configs/ that were renamed after 0.1.0.
 RENAMED = {"tuned": "tuned_on_embedded"}
+# Below configs/, where a recipe that is named by one word is looked for: the first that has it wins.
+_FOLDERS = ("", "peft/")
 
 
 def find_config(name: str) -> Path:
@@ -81,19 +83,34 @@ def _meant(path: Path, known: Sequence[str]) -> str:
 
 
 def find_recipe(name: str) -> str:
-    """Returns the file of a recipe, ``configs/NAME.yaml``.
+    """Returns the file of a recipe: ``configs/NAME.yaml``, or else ``configs/peft/NAME.yaml``.
 
     Args:
-        name: The recipe's name, such as ``lora``, or with a folder, ``study/lora``.
+        name: The recipe's name, such as ``lora`` or ``vera``, or with a folder, ``study/lora``.
 
     Raises:
         UserError: If there is no such recipe; an overlay is not a recipe.
     """
-    if not _names_method(f"configs/{name}.yaml"):
-        files = _configs_below([Path("configs"), *_packaged_configs()])
-        names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
-        raise UserError(f"no recipe is called {name}: there are {', '.join(names)}")
-    return f"configs/{name}.yaml"
+    for folder in _FOLDERS:
+        file = f"configs/{folder}{name}.yaml"
+        if _names_method(file):
+            return file
+    files = _configs_below([Path("configs"), *_packaged_configs()])
+    names = [file.removeprefix("configs/").removesuffix(".yaml") for file in files if _names_method(file)]
+    direct = {known for known in names if "/" not in known}
+    of_peft = {known.removeprefix("peft/") for known in names if known.startswith("peft/")} - direct
+    others = {known for known in names if "/" in known and known.removeprefix("peft/") not in of_peft}
+    offer = [*sorted(direct), *sorted(of_peft), *sorted(others)]
+    raise UserError(f"no recipe is called {name}: there are {', '.join(offer)}")
+
+
+def recipe_of_method(method: str) -> str | None:
+    """Returns the name of the package's recipe for a method; None if there is none.
+
+    Args:
+        method: The method's name, such as ``lora`` or ``vera``.
+    """
+    return next((name for folder in _FOLDERS if is_packaged(name := f"{folder}{method}")), None)
 
 
 def method_of(settings: Mapping[str, Any]) -> Any:
@@ -145,7 +162,7 @@ def read_config(path: Path) -> Config:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
-    """Merges an overlay into a configuration; another ``class_path`` replaces the whole node.
+    """Merges an overlay into a configuration; another ``class_path`` or ``peft_type`` replaces the whole node.
 
     Args:
         base: The configuration so far; not changed.
@@ -158,6 +175,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
             isinstance(current, Mapping)
             and isinstance(value, Mapping)
             and not _changes_class(current, value.get("class_path"))
+            and not _changes_type(current, value)
         ):
             merged[key] = merge(current, value)
         elif isinstance(value, str) and _changes_class(current, value):
@@ -174,6 +192,11 @@ def _changes_class(node: object, class_path: object) -> bool:
     if not isinstance(node, Mapping) or "class_path" not in node or not isinstance(class_path, str):
         return False
     return str(node["class_path"]).rsplit(".", 1)[-1] != class_path.rsplit(".", 1)[-1]
+
+
+def _changes_type(node: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    """Tells whether a method's configuration names another type of PEFT than the node has."""
+    return "peft_type" in value and str(node.get("peft_type", "")).upper() != str(value["peft_type"]).upper()
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:

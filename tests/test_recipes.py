@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 import yaml
 
+from peft_lightning import methods
 from peft_lightning.__main__ import main
+from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
+from peft_lightning.compare.stages.forecast import EPOCHS
+from peft_lightning.compare.stages.forecast_runs import BATCHES
 from peft_lightning.errors import UserError
+from peft_lightning.methods import Method
+from peft_lightning.methods.parameters import count_parameters
 from peft_lightning.recipes import (
     class_flags,
     find_config,
+    find_recipe,
     is_packaged,
     merge,
     read_config,
@@ -22,6 +30,7 @@ from peft_lightning.recipes import (
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OVERLAYS = ("offline.yaml", "lean.yaml")
 RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in OVERLAYS)
+OF_PEFT = [path for path in RECIPES if path.parent.name == "peft"]
 LORA = {"model": {"method": {"class_path": "peft_lightning.methods.LoRA", "init_args": {"target_modules": ["query"]}}}}
 
 
@@ -36,20 +45,24 @@ def parsed(*words: str) -> dict[str, Any]:
 
 
 def test_every_recipe_parses() -> None:
-    seen = 0
+    seen = len(OF_PEFT)  # test_a_recipe_of_a_peft_type_parses_and_takes_both_overlays parses these
     for path in RECIPES:
+        if path in OF_PEFT:
+            continue
         config = parsed("--config", str(path))
         offline = parsed("--config", str(path), "--config", "configs/offline.yaml")
         assert config["trainer"]["max_epochs"] == 3
         assert offline["model"]["model_name_or_path"] == offline["data"]["source"] == "embedded"
         assert offline["model"]["method"] == config["model"]["method"]
         seen += 1
-    assert seen == 15
+    assert seen == 50
 
 
 def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone() -> None:
     lean = yaml.safe_load((CONFIGS / "lean.yaml").read_text())
     for path in RECIPES:
+        if path in OF_PEFT:
+            continue
         before = parsed("--config", str(path))
         config = parsed("--config", str(path), "--config", "configs/lean.yaml")
         for section, settings in lean.items():
@@ -59,6 +72,75 @@ def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone()
             assert config[section].items() >= settings.items()
             before[section] |= settings
         assert config == before
+
+
+@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+def test_a_recipe_of_a_peft_type_parses_and_takes_both_overlays(path: Path) -> None:
+    stated = yaml.safe_load(path.read_text())
+    config = parsed("--config", str(path), "--config", "configs/offline.yaml", "--config", "configs/lean.yaml")
+    method = config["model"]["method"]
+    assert method["class_path"] == stated["model"]["method"]["class_path"]
+    assert method["init_args"] | stated["model"]["method"]["init_args"] == method["init_args"]
+    expected = stated
+    for overlay in OVERLAYS:
+        expected = merge(expected, read_config(CONFIGS / overlay))
+    del expected["model"]["method"]
+    for section, settings in expected.items():
+        if isinstance(settings, dict):
+            assert config[section] | settings == config[section]
+        else:
+            assert config[section] == settings
+
+
+def test_recipes_of_peft_types_differ_from_lora_s_in_the_method_its_rate_and_its_memory_alone() -> None:
+    lora = read_config(CONFIGS / "lora.yaml")
+    for path in OF_PEFT:
+        own = read_config(path)
+        own["model"] |= {name: lora["model"][name] for name in ("method", "learning_rate")}
+        if own["model"].pop("quantization", None) == "nf4":
+            assert own["model"]["optimizer"] == "paged_adamw_8bit"
+            own["model"]["optimizer"] = lora["model"]["optimizer"]
+        assert own == lora, path
+
+
+@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+def test_a_recipe_of_a_peft_type_fits_the_backbone_in_the_package_and_a_forecast_s_few_steps(path: Path) -> None:
+    stated = read_config(path)["model"]
+    made = getattr(methods, stated["method"]["class_path"].rpartition(".")[2])
+    method: Method = made(**stated["method"]["init_args"])
+    bits = stated.get("quantization")
+    backbone = Backbone("embedded", quantisation=bits and Quantisation(bits))
+    model = method.adapt(method.load_backbone(backbone, num_labels=2))
+    method.before_training(model, EPOCHS * BATCHES)
+    assert count_parameters(model).adapter > 0
+    assert not method.notes
+
+
+@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+def test_a_recipe_of_a_peft_type_names_paper_and_source_and_states_its_layers(path: Path) -> None:
+    head, _, _ = path.read_text().partition("seed_everything")
+    words = " ".join(line.removeprefix("#").strip() for line in head.splitlines())
+    assert "arXiv:" in words.partition(" A recipe for ")[0] or "openreview.net" in words.partition(" A recipe for ")[0]
+    assert "Not measured here: roberta-base's weights were not at hand." in words
+    assert any(source in words for source in (".sh", ".py", ".ipynb", "README.md", "method_comparison", "neighbour's"))
+    arguments = yaml.safe_load(path.read_text())["model"]["method"]["init_args"]
+    arguments = arguments.get("config", arguments)
+    assert arguments.get("target_modules") or arguments["num_virtual_tokens"]
+
+
+def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("vera") == find_recipe("peft/vera") == "configs/peft/vera.yaml"
+    assert find_recipe("lora") == "configs/lora.yaml"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/vera.yaml").write_text("model: {method: LoRA}")
+    assert find_recipe("vera") == "configs/vera.yaml"
+    with pytest.raises(
+        UserError, match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, peft/vera"
+    ):
+        find_recipe("verra")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(CONFIGS)))
@@ -129,6 +211,20 @@ def test_another_class_starts_without_the_old_one_s_arguments() -> None:
     assert flagged["model"]["method"]["init_args"]["target_modules"] is None
     filed = parsed("--config", "configs/lora.yaml", "--config", "configs/ia3.yaml")
     assert filed["model"]["method"]["init_args"]["target_modules"] is None
+
+
+def test_another_type_of_peft_starts_without_the_old_one_s_arguments() -> None:
+    filed = parsed("--config", "configs/peft/vera.yaml", "--config", "configs/peft/miss.yaml")
+    assert filed["model"]["method"]["init_args"]["config"] == {
+        "peft_type": "MISS",
+        "r": 64,
+        "target_modules": ["query", "value"],
+    }
+    vera = {"config": {"peft_type": "VERA", "r": 8, "d_initial": 0.1}}
+    assert merge(vera, {"config": {"peft_type": "vera", "r": 4}}) == {
+        "config": {**vera["config"], "peft_type": "vera", "r": 4}
+    }
+    assert merge(vera, {"config": {"r": 4}}) == {"config": {"peft_type": "VERA", "r": 4, "d_initial": 0.1}}
 
 
 def test_the_same_class_keeps_its_arguments() -> None:

@@ -5,7 +5,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from peft_lightning.backbone.locations import EMBEDDED
 from peft_lightning.callbacks.measured_task import task_of
-from peft_lightning.recipes import is_packaged
+from peft_lightning.recipes import is_packaged, recipe_of_method
 from peft_lightning.task import Baseline
 
 
@@ -21,12 +21,15 @@ class MajorityClassWarning(Callback):
     """
 
     def __init__(self, method: str, recipe: str = "", backbone: str = "") -> None:
-        better, what = (
-            (f"tuned_on_embedded/{method}", "method on this backbone") if backbone == EMBEDDED else (method, "method")
-        )
+        better, what = recipe_of_method(method) or method, "method"
+        # A variant, such as DoRA of LoRA, has a rate of its own.
+        has_own_rate = recipe == better or recipe.startswith("peft/")
+        if backbone == EMBEDDED:
+            better, what = f"tuned_on_embedded/{method}", "method on this backbone"
+            has_own_rate = recipe == better
         self._mend = (
             f"try configs/{better}.yaml, whose learning rate was chosen for this {what}, or raise model.learning_rate"
-            if recipe != better and is_packaged(better)
+            if not has_own_rate and is_packaged(better)
             else "raise model.learning_rate, or train on more reviews or for more epochs"
         )
         self._best: float | None = None

@@ -33,6 +33,10 @@ def test_warns_of_a_method_that_learned_nothing(scores: list[float], share: floa
         (("ia3", "ia3", "embedded"), "try configs/tuned_on_embedded/ia3.yaml, whose learning rate was chosen"),
         (("ia3", "tuned_on_embedded/ia3", "embedded"), "raise model.learning_rate, or train on more"),
         (("of_my_own", "mine", "roberta-base"), "raise model.learning_rate, or train on more"),
+        (("vera", "mine", "roberta-base"), "try configs/peft/vera.yaml, whose learning rate was chosen"),
+        (("vera", "peft/vera", "roberta-base"), "raise model.learning_rate, or train on more"),
+        (("lora", "peft/dora", "roberta-base"), "raise model.learning_rate, or train on more"),
+        (("vera", "peft/vera", "embedded"), "raise model.learning_rate, or train on more"),
     ],
 )
 def test_the_mend_is_a_recipe_for_this_backbone_other_than_the_run_s(

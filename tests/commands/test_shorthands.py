@@ -59,6 +59,10 @@ def test_an_overlay_may_change_the_method_that_is_named() -> None:
     assert expand(["--config", "mine.yaml", "--method", "lora"]) == words
 
 
+def test_a_peft_type_s_recipe_has_a_short_word() -> None:
+    assert expand(["--method", "vera", "--n_train=3"]) == ["--config", "configs/peft/vera.yaml", "--data.n_train", "3"]
+
+
 def test_a_recipe_of_the_user_s_own_has_a_name_too() -> None:
     Path("configs/deep").mkdir(parents=True)
     Path("configs/deep/mine.yaml").write_text("model: {method: LoRA}\n")

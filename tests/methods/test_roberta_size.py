@@ -1,18 +1,68 @@
-"""The study's published parameter counts, at the study's size."""
+"""Parameter counts at the size of roberta-base: the study's published ones, and those that the recipes state."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import yaml
 
+from peft_lightning import methods
 from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, IA3LoRA, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import count_parameters
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 HEAD = 592_130
 TOTAL = 124_647_170
+RECIPES = Path(__file__).resolve().parents[2] / "configs/peft"
+# The weights that each recipe of configs/peft/ trains in the encoder. Its head comment has the sum.
+ADAPTERS = {
+    "adalora": 331_920,
+    "beft": 9_216,
+    "boft": 165_888,
+    "c3a": 55_296,
+    "delora": 294_936,
+    "dora": 608_256,
+    "fourierft": 24_000,
+    "gralora": 1_179_648,
+    "hira": 1_179_648,
+    "hra": 147_456,
+    "lily": 247_296,
+    "ln_tuning": 38_400,
+    "loha": 589_824,
+    "lokr": 295_296,
+    "miss": 1_179_648,
+    "oft": 285_696,
+    "olora": 1_179_648,
+    "p_tuning": 229_376,
+    "pissa": 589_824,
+    "prefix_tuning": 368_640,
+    "prompt_tuning": 7_680,
+    "psoft": 27_048,
+    "pvera": 30_720,
+    "qdora": 608_256,
+    "qmiss": 1_179_648,
+    "qvera": 43_008,
+    "randlora": 718_848,
+    "road": 165_888,
+    "rslora": 2_359_296,
+    "shira": 1_179_648,
+    "tinylora": 1_536,
+    "unilora": 23_040,
+    "vblora": 74_880,
+    "vera": 43_008,
+    "waveft": 62_208,
+}
+# They factorise or quantise every weight, which takes seconds.
+SLOW = ("pissa", "psoft", "qdora", "qmiss", "qvera", "tinylora")
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +98,41 @@ def test_published_counts(method: Method, trainable: int, adapter: int, roberta_
     counts = count_parameters(method.adapt(method.load_backbone(roberta_base, num_labels=2)))
     assert (counts.trainable, counts.adapter, counts.head, counts.total) == (trainable, adapter, HEAD, TOTAL)
     assert not method.notes
+
+
+@pytest.fixture(scope="module")
+def encoder(roberta_base: Backbone) -> PreTrainedModel:
+    return FullFineTuning().load_backbone(roberta_base, num_labels=2)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ADAPTERS]
+)
+def test_a_recipe_trains_as_many_weights_as_its_comment_says(
+    name: str, roberta_base: Backbone, encoder: PreTrainedModel
+) -> None:
+    text = (RECIPES / f"{name}.yaml").read_text()
+    stated: dict[str, Any] = yaml.safe_load(text)["model"]
+    made = getattr(methods, stated["method"]["class_path"].rpartition(".")[2])
+    method: Method = made(**stated["method"]["init_args"])
+    if bits := stated.get("quantization"):
+        model = method.load_backbone(replace(roberta_base, quantisation=Quantisation(bits)), num_labels=2)
+    else:
+        # A copy that shares its 124 million weights.
+        model = copy.deepcopy(encoder, {id(weight): weight for weight in encoder.parameters()})
+    counts = count_parameters(method.adapt(model))
+    assert (counts.adapter, counts.head, counts.total) == (ADAPTERS[name], HEAD, TOTAL)
+    assert not method.notes
+    comment = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    assert f"It trains {counts.adapter:,} weights, " in comment
+    assert f"with the head {counts.trainable:,}." in comment
+
+
+def test_every_recipe_of_a_peft_type_is_counted_here_and_in_the_docs() -> None:
+    assert sorted(path.stem for path in RECIPES.glob("*.yaml")) == sorted(ADAPTERS)
+    rows = (RECIPES.parents[1] / "docs/recipes.md").read_text().splitlines()
+    for name, adapter in ADAPTERS.items():
+        (row,) = [row.split(" | ") for row in rows if row.startswith(f"| `{name}` |")]
+        assert row[3] == f"{adapter:,}"
+        rate = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["model"]["learning_rate"]
+        assert float(row[4].partition(":")[0]) == rate

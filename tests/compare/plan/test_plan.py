@@ -91,6 +91,7 @@ def test_a_plan_reads_back_whole_and_in_another_place(tmp_path: Path) -> None:
     [
         (["configs/tuned_on_embedded/lora.yaml", "configs/full.yaml"], ["tuned_on_embedded/lora", "full"]),
         (["configs/lora.yaml", "configs/study/lora.yaml"], ["lora", "study/lora"]),
+        (["configs/lora.yaml", "configs/peft/dora.yaml"], ["lora", "peft/dora"]),
         (["tuned.yaml", "../up.yaml", "./here.yaml"], ["tuned", "up", "here"]),
     ],
 )
