@@ -50,7 +50,7 @@ def test_the_command_line_shows_flags(monkeypatch: pytest.MonkeyPatch, capsys: p
     def refuse(words: list[str]) -> None:
         raise UserError("too long: ", Setting("data.max_length", 8))
 
-    monkeypatch.setattr("peft_lightning.__main__.load", lambda word: refuse)
+    monkeypatch.setattr("peft_lightning.commands.registry.load", lambda word: refuse)
     with pytest.raises(SystemExit) as ended:
         main(["fit"])
     assert ended.value.code == 2

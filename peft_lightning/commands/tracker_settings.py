@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from peft_lightning.recipes import Config
 from peft_lightning.runs.trackers import RUN_DIR
 
@@ -62,9 +64,23 @@ def _flags(words: list[str]) -> Iterator[str]:
             value = word if before in names else ""
         elif not equals:
             continue
-        if _title(value) in FOLDERS and not _has_folder(words[number + 1 :]):
-            for argument, default in FOLDERS[_title(value)].items():
-                yield f"{_FLAG}.{argument}={default}"
+        title, own = _written(value)
+        if title in FOLDERS and "save_dir" not in own and not _has_folder(words[number + 1 :]):
+            for argument, default in FOLDERS[title].items():
+                if argument not in own:
+                    yield f"{_FLAG}.{argument}={default}"
+
+
+def _written(value: str) -> tuple[str, Mapping[str, Any]]:
+    """Returns the class that a flag's value names, as a word or in braces, and the arguments stated with it."""
+    if value.startswith("{"):
+        try:
+            node = yaml.safe_load(value)
+        except yaml.YAMLError:  # the parser says so
+            return "", {}
+        own = node.get("init_args") if isinstance(node, Mapping) else None
+        return _title(node.get("class_path") if isinstance(node, Mapping) else None), own if own is not None else {}
+    return _title(value), {}
 
 
 def _has_folder(words: Sequence[str]) -> bool:

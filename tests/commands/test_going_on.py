@@ -107,8 +107,8 @@ def test_one_s_own_callbacks_and_tables_end_as_if_nothing_had_happened(tiny_fit:
     (table,) = Path("tables").rglob("metrics.csv")
     with table.open(newline="") as file:
         resumed = [(row["step"], row["train/loss"], row["val/loss"]) for row in csv.DictReader(file)]
-    # Beside the table lie the checkpoints of the one that names no folder, as is Lightning's way.
-    beside = {path.name for path in table.parent.rglob("*.ckpt")}
+    # Beside the run's own lie the checkpoints of the one that names no folder.
+    beside = {path.name for path in (run / "checkpoints").glob("*.ckpt")}
     kept = {path.name: checkpoint(path) for path in Path("kept").glob("*")}
     Path("kept").rename("kept_resumed")
     Path("tables").rename("tables_resumed")
@@ -116,7 +116,8 @@ def test_one_s_own_callbacks_and_tables_end_as_if_nothing_had_happened(tiny_fit:
     (table,) = Path("tables").rglob("metrics.csv")
     with table.open(newline="") as file:
         assert resumed == [(row["step"], row["train/loss"], row["val/loss"]) for row in csv.DictReader(file)]
-    assert beside == {path.name for path in table.parent.rglob("*.ckpt")} == {"epoch=1-step=8.ckpt", "last.ckpt"}
+    again = {path.name for path in (run.with_name("version_1") / "checkpoints").glob("*.ckpt")}
+    assert beside == again == {"best.ckpt", "last.ckpt", "epoch=1-step=8.ckpt", "last-v1.ckpt"}
     for name, content in kept.items():
         for part in ("state_dict", "optimizer_states", "loops"):
             assert same(content[part], checkpoint(Path("kept") / name)[part]), (name, part)

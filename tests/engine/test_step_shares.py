@@ -11,7 +11,7 @@ import torch
 
 import peft_lightning.data.datamodule
 import peft_lightning.engine.step_engine
-from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler
+from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, Positions
 from peft_lightning.engine import lightning_engine
 from peft_lightning.engine.step_shares import share_of_step
 from tests.engine.captured_runs import curve, trained, uncaptured
@@ -30,9 +30,11 @@ def undivided(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     class Joined(LengthGroupedBatchSampler):
         """The batches of a divided run, three together."""
 
-        def _of_all(self, epoch: int) -> list[list[int]]:
-            parts = LengthGroupedBatchSampler(self._lengths, 4, self.seed)._of_all(epoch)
-            return [list(chain(*parts[begin : begin + 3])) for begin in range(0, len(parts), 3)]
+        def _cuts(self, epoch: int) -> tuple[Positions, Positions, Positions]:
+            parts = LengthGroupedBatchSampler(self._lengths, 4, self.seed).order(epoch)
+            steps = [list(chain(*parts[begin : begin + 3])) for begin in range(0, len(parts), 3)]
+            bounds = np.cumsum([0, *map(len, steps)])
+            return np.array(list(chain(*steps))), bounds[:-1], bounds[1:]
 
         def __len__(self) -> int:
             return 3

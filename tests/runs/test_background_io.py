@@ -19,6 +19,7 @@ from peft_lightning.runs import background_io, checkpoint_io
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from peft_lightning.runs.directory import RunDirectory
+from peft_lightning.runs.files import CannotWrite
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 
 PATIENCE_S = 10.0
@@ -123,7 +124,7 @@ def test_what_waits_behind_a_failure_is_not_written(held: Held, tmp_path: Path) 
     held.save_checkpoint(content(), tmp_path / "file" / "best.ckpt")
     held.save_checkpoint(content(), tmp_path / "last.ckpt")
     held.may_write.set()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(CannotWrite, match="file"):
         held.save_checkpoint(content(), tmp_path / "last.ckpt")
     held.teardown()
     assert not (tmp_path / "last.ckpt").exists()
@@ -146,7 +147,7 @@ def test_ctrl_c_while_the_run_waits_loses_no_failure(
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     held.may_write.set()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(CannotWrite, match="file"):
         held.teardown()
     held.teardown()
 
