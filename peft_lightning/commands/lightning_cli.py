@@ -244,7 +244,7 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
     for path in files:
         config = merge(config, read_config(path))
     config = with_folders(merge(config, class_flags(rest))) if config else config
-    rest = flags_with_folders(rest)
+    rest = flags_with_folders(rest, config)
     merged = ["--config", json.dumps(config, default=str)] if config else []
     with mending(run_mend()):
         try:

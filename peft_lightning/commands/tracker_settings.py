@@ -32,13 +32,17 @@ def with_folders(config: Mapping[str, Any]) -> Config:
     return {**config, "trainer": {**trainer, "logger": placed}}
 
 
-def flags_with_folders(words: Sequence[str]) -> list[str]:
+def flags_with_folders(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
     """Returns a command line in which such loggers have the run's directory.
 
     Args:
         words: The command line without its files.
+        config: What ``with_folders`` returned of the files. A logger that they name keeps its folder, since a flag with
+            its class keeps its arguments.
     """
-    return list(_flags(list(words)))
+    trainer = config.get("trainer")
+    node = trainer.get("logger") if isinstance(trainer, Mapping) else None
+    return list(_flags(list(words), _title(node.get("class_path")) if isinstance(node, Mapping) else ""))
 
 
 def _placed(node: Any) -> Any:
@@ -53,7 +57,7 @@ def _placed(node: Any) -> Any:
     return {**node, "init_args": {**FOLDERS[_title(node["class_path"])], **own}}
 
 
-def _flags(words: list[str]) -> Iterator[str]:
+def _flags(words: list[str], placed: str) -> Iterator[str]:
     for number, word in enumerate(words):
         yield word
         before = words[number - 1] if number else ""
@@ -65,6 +69,9 @@ def _flags(words: list[str]) -> Iterator[str]:
         elif not equals:
             continue
         title, own = _written(value)
+        appended = f"{_FLAG}+" in (name, before)
+        if title == placed and not appended:
+            continue
         if title in FOLDERS and "save_dir" not in own and not _has_folder(words[number + 1 :]):
             for argument, default in FOLDERS[title].items():
                 if argument not in own:
