@@ -75,6 +75,8 @@ ADAPTERS = {
 # AdaMSS clusters with scikit-learn, which is no dependency.
 NEEDS = {"ADAMSS": "sklearn"}
 STEPS = 6
+# One of each kind that differs in what it keeps: ranks, frozen draws, a solver, a mask, tokens of its own.
+FAST = ("ADALORA", "BOFT", "LORA", "P_TUNING", "SHIRA", "VERA")
 
 
 def adapted(peft_type: str, backbone: Backbone, seed: int = 0, checkpointing: bool = False) -> tuple[PEFT, nn.Module]:
@@ -114,9 +116,13 @@ def types() -> list[Any]:
     return [
         pytest.param(
             kind,
-            marks=pytest.mark.skipif(
-                kind in NEEDS and importlib.util.find_spec(NEEDS[kind]) is None, reason=f"{NEEDS.get(kind)} is missing"
-            ),
+            marks=[
+                pytest.mark.skipif(
+                    kind in NEEDS and importlib.util.find_spec(NEEDS[kind]) is None,
+                    reason=f"{NEEDS.get(kind)} is missing",
+                ),
+                *([] if kind in FAST else [pytest.mark.slow]),
+            ],
         )
         for kind in classifying_types()
     ]
@@ -174,7 +180,7 @@ class TestType:
 @pytest.mark.parametrize(
     ("bits", "peft_type"),
     [
-        pytest.param(bits, kind, marks=[] if bits == "nf4" else pytest.mark.slow)
+        pytest.param(bits, kind, marks=[] if bits == "nf4" and kind in FAST else pytest.mark.slow)
         for bits in get_args(Bits)
         for kind in classifying_types()
         if kind not in NOT_QUANTISED[bits] and kind not in NEEDS

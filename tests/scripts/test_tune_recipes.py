@@ -36,6 +36,7 @@ def test_a_trial_is_its_tuned_recipe_with_its_own_rate_schedule_and_seed(tmp_pat
         trial_job(trial, ["--seed_everything", "3"], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_best_on_validation_is_tested_with_every_seed_and_nothing_else_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

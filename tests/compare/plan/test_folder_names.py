@@ -20,6 +20,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.markdown import escaped
 from tests.compare.report.records import IA3, LORA, comparison, fail, plan, write_run
 from tests.compare.report.test_writing import runs, table
+from tests.samples import mostly_slow
 
 # Names that mean something to Matplotlib, Markdown, HTML, Jinja, YAML, a shell or rich, and that a file can have.
 ODD = (
@@ -30,7 +31,7 @@ ODD = (
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize("names", ODD)
+@pytest.mark.parametrize("names", mostly_slow(ODD, fast=ODD[:1]))
 def test_names_that_a_folder_can_have_are_shown_as_they_are_everywhere(names: tuple[str, ...], tmp_path: Path) -> None:
     assert {name_problem(name) for name in names} == {formula_problem(name) for name in names} == {None}
     folder = comparison(tmp_path / names[0], {name: LORA if name == names[0] else IA3 for name in names}, (1,), 40)

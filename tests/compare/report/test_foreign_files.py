@@ -28,6 +28,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.progress import Progress, read_progress
 from tests.compare.report.records import IA3, LORA, comparison, fail, tune
 from tests.compare.report.test_writing import table
+from tests.samples import mostly_slow
 
 # As JSON spells them: some are of the right type in some fields, and must then do no harm.
 FOREIGN = (
@@ -93,6 +94,7 @@ def spoilt(content: Any, place: tuple[str | int, ...], value: str) -> str:
     return json.dumps(changed).replace('"@here@"', value)
 
 
+@pytest.mark.slow
 def test_every_foreign_value_in_every_field_of_a_record_is_a_row(folder: Path) -> None:
     path = run_of(folder) / "results.json"
     record = json.loads(path.read_text())
@@ -115,7 +117,13 @@ def test_every_foreign_value_in_every_field_of_a_record_is_a_row(folder: Path) -
 
 
 # What a record may hold, and what its sections make pictures, sentences and cells of.
-@pytest.mark.parametrize("value", ["-1", "1e308", "0.5", r'"a\u0000b\u001b[2J\nc"', '"$x$ | <b> {{ 7 }} %s"', '"=1+1"'])
+@pytest.mark.parametrize(
+    "value",
+    mostly_slow(
+        ["-1", "1e308", "0.5", r'"a\u0000b\u001b[2J\nc"', '"$x$ | <b> {{ 7 }} %s"', '"=1+1"'],
+        fast=['"$x$ | <b> {{ 7 }} %s"'],
+    ),
+)
 def test_a_report_goes_on_with_a_strange_value_in_all_fields_that_take_it(
     value: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +173,9 @@ def a_loop(path: Path) -> None:
 IN_ITS_PLACE: tuple[Callable[[Path], None], ...] = (a_folder, os.mkfifo, a_huge_file, a_loop)
 
 
-@pytest.mark.parametrize("name", ["results.json", "history.csv", "predictions.parquet", "config.yaml"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["results.json", "history.csv", "predictions.parquet", "config.yaml"], fast=["results.json"])
+)
 @pytest.mark.parametrize("put", IN_ITS_PLACE)
 def test_what_is_no_file_in_the_place_of_a_run_s_is_said(put: Callable[[Path], None], name: str, folder: Path) -> None:
     (run_of(folder) / name).unlink()
