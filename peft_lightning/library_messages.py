@@ -21,9 +21,15 @@ def quieten() -> None:
         ".*The ``compute`` method of metric .* was called before the ``update`` method.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    # Eight-bit layers compute in 16 bits, and say so at every one of their calls.
+    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_about_casts)
     # Logged at import if an optional package has kernels for the processor, even if nothing is quantised.
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
 
 
 def _not_about_optional_kernels(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward from kernels-community")
+
+
+def _not_about_casts(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("MatMul8bitLt: inputs will be cast")

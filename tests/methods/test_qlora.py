@@ -13,7 +13,7 @@ from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.errors import UserError
 from peft_lightning.methods import FullFineTuning, LoRA, Method, QLoRA
-from tests.methods.tiny_backbones import CONFIGS
+from tests.methods.tiny_backbones import CONFIGS, batch
 
 GetBackbone = Callable[..., Backbone]
 NEW = {"bert": "bert.pooler.dense", "albert": "albert.pooler", "deberta-v2": "pooler.dense", "modernbert": "head.dense"}
@@ -124,8 +124,18 @@ def test_a_method_that_cannot_use_quantised_layers_says_so(
 def test_layers_in_eight_bits_move_with_the_model_that_holds_them(tiny_backbone: GetBackbone) -> None:
     model = replace(tiny_backbone(), quantisation=Quantisation("int8")).load(num_labels=3)
     layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
-    before = layer.weight.data_ptr()
-    model._apply(lambda values: values.clone())  # as a move to another device does
-    assert layer.weight.data_ptr() != before
-    assert layer.state.CB.data_ptr() == layer.weight.data_ptr()
-    assert layer.state.SCB.device == layer.weight.device
+    for holder in (layer.weight, layer.state):  # before the first forward pass, and after it
+        before = layer.weight.data_ptr()
+        model._apply(lambda values: values.clone())  # as a move to another device does
+        assert layer.weight.data_ptr() != before
+        assert holder.CB.data_ptr() == layer.weight.data_ptr()
+        assert holder.SCB.device == layer.weight.device
+        model(**batch())
+
+
+def test_dora_unpacks_layers_in_eight_bits_and_trains(tiny_backbone: GetBackbone) -> None:
+    method = LoRA(use_dora=True)
+    model = method.adapt(method.load_backbone(replace(tiny_backbone(), quantisation=Quantisation("int8")), 3))
+    for _ in range(2):
+        model.train()(**batch()).logits.sum().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
