@@ -26,6 +26,7 @@ from peft_lightning.recipes import (
     recipe_name,
     split_arguments,
 )
+from tests.samples import mostly_slow
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OVERLAYS = ("offline.yaml", "lean.yaml")
@@ -103,7 +104,11 @@ def test_recipes_of_peft_types_differ_from_lora_s_in_the_method_its_rate_and_its
         assert own == lora, path
 
 
-@pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    mostly_slow(OF_PEFT, fast=[path for path in OF_PEFT if path.stem in ("adalora", "c3a", "p_tuning", "vera")]),
+    ids=lambda path: path.stem,
+)
 def test_a_recipe_of_a_peft_type_fits_the_backbone_in_the_package_and_a_forecast_s_few_steps(path: Path) -> None:
     stated = read_config(path)["model"]
     made = getattr(methods, stated["method"]["class_path"].rpartition(".")[2])

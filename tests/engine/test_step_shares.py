@@ -88,6 +88,7 @@ def test_a_strategy_without_an_engine_of_ours_weighs_alike(undivided: Any, words
     assert_same_training(tmp_path / "divided", divided, undivided[0])
 
 
+@pytest.mark.slow
 def test_where_all_batches_are_alike_nothing_is_multiplied(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,13 @@ from tests.integration.offline_run import only_run
 METHODS = ["full", "lora", "qlora", "ia3"]
 
 
-@pytest.mark.parametrize(("method", "precision"), [*((name, "32-true") for name in METHODS), ("lora", "bf16-mixed")])
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [
+        pytest.param(name, precision, marks=[] if name == "qlora" else pytest.mark.slow)
+        for name, precision in [*((name, "32-true") for name in METHODS), ("lora", "bf16-mixed")]
+    ],
+)
 def test_a_trained_model_answers_as_predict_does(
     method: str, precision: str, tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

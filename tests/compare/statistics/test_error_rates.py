@@ -133,6 +133,7 @@ def test_seed_interval_covers_new_seeds_on_these_reviews() -> None:
     assert np.mean(covered) == pytest.approx(0.95, abs=3 * (0.05 * 0.95 / len(covered)) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("needed", [reviews_needed, seeds_needed])
 def test_the_planned_size_finds_the_difference_four_times_in_five(needed: Callable[..., int | None]) -> None:
     """From what small experiments show on average, so that the plan is tested and not the luck of one of them."""
