@@ -59,6 +59,7 @@ def test_every_recipe_parses() -> None:
     assert seen == 50
 
 
+@pytest.mark.slow
 def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone() -> None:
     lean = yaml.safe_load((CONFIGS / "lean.yaml").read_text())
     for path in RECIPES:

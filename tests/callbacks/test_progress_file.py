@@ -14,6 +14,7 @@ def test_nobody_who_does_not_ask_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked_for() == []
 
 
+@pytest.mark.slow
 def test_a_run_says_how_far_it_is_and_stays_what_it_is(
     tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

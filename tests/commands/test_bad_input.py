@@ -278,6 +278,7 @@ class Payload:
         return Path.touch, (Path("ran.txt").absolute(),)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_none_of_ours(
     tiny_fit: list[str], trained_once: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:

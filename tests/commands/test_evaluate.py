@@ -30,6 +30,7 @@ def finished(tiny_fit: list[str], trained_once: Callable[..., None]) -> Path:
     return only_run(Path())
 
 
+@pytest.mark.slow
 def test_best_and_last_and_a_file_are_measured_beside_an_untouched_record(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

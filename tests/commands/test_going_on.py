@@ -32,6 +32,7 @@ def test_other_settings_or_data_than_the_checkpoint_s_are_refused_by_name_and_va
     assert "was trained with other texts or labels" in refusal(longer, capfd)
 
 
+@pytest.mark.slow
 def test_a_longer_run_has_the_schedule_of_its_length_from_there_on_and_its_record_says_so(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_checkpoint_of_an_older_version_still_goes_on(tiny_fit: list[str]) -> 
     assert list(points(second, "train/loss")) == [5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_one_s_own_callbacks_and_tables_end_as_if_nothing_had_happened(tiny_fit: list[str]) -> None:
     own = [
         *("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "tables"),

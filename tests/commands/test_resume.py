@@ -59,6 +59,7 @@ def refusal(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_going_on_ends_as_if_nothing_had_happened(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +93,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_ends_as_if_nothing_had_happened(
     )
 
 
+@pytest.mark.slow
 def test_time_goes_on_counting_over_a_resume(tiny_fit: list[str]) -> None:
     words = [*tiny_fit, *STOPPABLE]
     run = interrupt(words)
@@ -130,6 +132,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(
     assert steps == ["1", "2", "3", "4", "5", "6", "7", "8"]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_its_final_test_only_tests(tiny_fit: list[str]) -> None:
     words = [*tiny_fit, *STOPPABLE]
     run = interrupt(words, at="test")
@@ -159,6 +162,7 @@ def test_the_newest_unfinished_run_goes_on(tiny_fit: list[str]) -> None:
     assert record(oldest)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_own_configuration_and_elsewhere_watched(tiny_fit: list[str]) -> None:
     words = [*tiny_fit, *STOPPABLE]
     run = interrupt(words)

@@ -88,6 +88,7 @@ def test_without_a_logger_there_is_none_but_the_history(tiny_fit: list[str]) -> 
     assert (run / "history.csv").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["2", "6"])
 def test_a_resumed_run_s_rows_are_those_of_an_uninterrupted_one(
     at: str, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
@@ -108,6 +109,7 @@ def test_a_resumed_run_s_rows_are_those_of_an_uninterrupted_one(
     assert "test/acc" in rows(run)[-1]
 
 
+@pytest.mark.slow
 def test_a_test_logs_into_its_own_folder_and_predict_nowhere(
     tiny_fit: list[str], trained_once: Callable[..., None]
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
     ]
 
 
+@pytest.mark.slow
 def test_learning_rates_and_runs_of_other_settings_than_the_plan_s_are_not_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

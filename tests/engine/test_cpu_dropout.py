@@ -134,6 +134,7 @@ def test_no_step_of_a_run_draws_masks_torchs_way(
     assert set(drawn) == {0}
 
 
+@pytest.mark.slow
 def test_what_is_computed_again_in_the_backward_pass_has_the_same_masks(tiny_fit: list[str], tmp_path: Path) -> None:
     kept, _ = trained(tiny_fit, tmp_path / "kept")
     again, _ = trained(tiny_fit, tmp_path / "again", "--model.gradient_checkpointing", "true")

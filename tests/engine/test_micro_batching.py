@@ -50,6 +50,7 @@ def test_a_batch_that_does_not_fit_goes_through_in_micro_batches_and_the_run_is_
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_gradients_of_the_batches_before_are_neither_lost_nor_counted_twice(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

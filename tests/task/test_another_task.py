@@ -95,6 +95,7 @@ def test_a_stopped_run_of_another_task_goes_on_from_the_settings_that_it_left(ra
     assert RunRecord.read(results).status == "finished"
 
 
+@pytest.mark.slow
 def test_runs_of_another_task_are_compared_by_its_scores(
     rated_fit: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -318,6 +318,7 @@ def parquets() -> Iterator[tuple[str, Any]]:
         yield f"{key!r} {value[:9]!r}", pa.table(good).replace_schema_metadata({key: value})
 
 
+@pytest.mark.slow
 def test_answers_that_are_not_ours_are_left_out_and_named(folder: Path) -> None:
     import pyarrow.parquet as pq
 
