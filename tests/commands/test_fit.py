@@ -114,6 +114,7 @@ def test_the_record_is_read_back_as_it_was_written(tiny_fit: list[str]) -> None:
     assert Path("again.json").read_bytes() == (run / "results.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_saved_configuration_is_the_same_run_again(tiny_fit: list[str]) -> None:
     main(tiny_fit)
     first = only_run(Path())
@@ -232,6 +233,7 @@ def test_limits_and_an_early_end_are_noted(tiny_fit: list[str]) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_another_monitor_chooses_the_checkpoint_and_its_figures(tiny_fit: list[str], tmp_path: Path) -> None:
     # Which rate lets the area see what the accuracy does not is the backbone's affair: the first one that does.
     for rate in ("1e-5", "3e-5", "1e-4", "3e-4"):

@@ -118,6 +118,7 @@ def test_an_error_is_recorded_in_one_line_and_the_run_goes_on(tiny_fit: list[str
     assert (record(run)["status"], record(run)["error"]) == ("finished", None)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_first_checkpoint_starts_again(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

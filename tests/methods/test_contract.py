@@ -25,6 +25,7 @@ from peft_lightning.methods import IA3, PEFT, FullFineTuning, HeadOnly, IA3LoRA,
 from peft_lightning.methods.parameters import count_parameters, trainable_names
 from tests.methods.conftest import PRECISION
 from tests.methods.tiny_backbones import batch
+from tests.samples import mostly_slow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -82,7 +83,8 @@ def test_every_exported_method_is_tested() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
 
 
-@pytest.fixture(params=DTYPES)
+# The smallest form is bf16 but for what the methods pack further, which tests of their own cover.
+@pytest.fixture(params=mostly_slow(DTYPES, fast=DTYPES[:2]))
 def backbone(tiny_backbone: GetBackbone, request: pytest.FixtureRequest) -> Backbone:
     return tiny_backbone(width=WIDTH, dtype=request.param)
 

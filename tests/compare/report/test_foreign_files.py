@@ -145,7 +145,7 @@ def test_a_report_goes_on_with_a_strange_value_in_all_fields_that_take_it(
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize("content", NO_FILES)
+@pytest.mark.parametrize("content", mostly_slow(NO_FILES, fast=NO_FILES[:4]))
 def test_what_is_no_record_is_a_row_that_says_so(content: str | bytes, folder: Path) -> None:
     path = run_of(folder) / "results.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -207,7 +207,7 @@ def test_every_foreign_value_in_a_plan_is_one_line_or_a_plan(folder: Path) -> No
                 found.runs(folder)
 
 
-@pytest.mark.parametrize("content", NO_FILES)
+@pytest.mark.parametrize("content", mostly_slow(NO_FILES, fast=NO_FILES[:4]))
 def test_what_is_no_plan_is_one_line(content: str | bytes, folder: Path) -> None:
     (folder / "plan.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=r"plan\.json is"):

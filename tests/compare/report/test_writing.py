@@ -30,6 +30,7 @@ def runs(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_same_records_make_the_same_bytes(tmp_path: Path) -> None:
     comparison(tmp_path, reviews=60)
     write_report(tmp_path)
