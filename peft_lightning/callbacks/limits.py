@@ -22,6 +22,8 @@ def limit_notes(trainer: Trainer) -> list[str]:
     )
     notes = []
     for name, limit, loader, what in limits:
+        if isinstance(limit, float) and limit == 1:
+            continue  # all of them: no need of a loader, which sorts its rows
         batches = len(loader())
         if (used := limited_batches(batches, limit)) < batches:
             notes.append(f"trainer.{name} {limit:g}: {what} {used:,} of {batches:,} batches")

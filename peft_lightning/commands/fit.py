@@ -224,7 +224,7 @@ class Fit(Command):
 
     def _check_validation_interval(self, trainer: Trainer) -> None:
         """Refuses an interval longer than an epoch; Lightning does so only after the directory is made."""
-        interval, batches = trainer.val_check_interval, len(self.data.train_dataloader())
+        interval, batches = trainer.val_check_interval, self.data.batches_per_epoch()
         if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > batches:
             raise UserError(f"trainer.val_check_interval is {interval} batches: an epoch has {batches}")
 
@@ -261,7 +261,7 @@ class Fit(Command):
         """Refuses a checkpoint of a step that the run would not reach: its record would state too few epochs."""
         if trainer.max_steps == -1 and trainer.max_epochs in (None, -1):  # nothing ends it
             return
-        step, end = checkpoint["global_step"], planned_steps(trainer, len(self.data.train_dataloader()))
+        step, end = checkpoint["global_step"], planned_steps(trainer, self.data.batches_per_epoch())
         if step > end:
             raise UserError(
                 f"{self.settings.ckpt_path} is of step {step:,}, and this run ends with step {end:,}: raise ",
@@ -277,7 +277,7 @@ class Fit(Command):
         drop_elsewhere(checkpoint)
         note = f"training goes on from step {checkpoint['global_step']} of {self.settings.ckpt_path}"
         before = checkpoint["peft_lightning"].get("planned_steps")
-        now = planned_steps(trainer, len(self.data.train_dataloader()))
+        now = planned_steps(trainer, self.data.batches_per_epoch())
         if before not in (None, now):
             note += (
                 f": until there the learning rate followed a schedule of {before:,} steps, from there one of {now:,}"

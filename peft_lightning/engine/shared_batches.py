@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lightning.pytorch import Trainer
 from torch import Tensor
 
 from peft_lightning.engine.micro_batches import Batch, size_of
+from peft_lightning.engine.step_shares import known_batch_sizes
 from peft_lightning.task.gathering import summed
-
-
-@runtime_checkable
-class SharingData(Protocol):
-    """A data module that deals the examples of a batch out to processes, in shares that may be uneven."""
-
-    def batch_sizes(self) -> Sequence[Sequence[int]] | None:
-        """Returns the number of examples in each batch of this epoch, for each process; None if it cannot be known."""
-        ...
 
 
 def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
@@ -37,8 +28,7 @@ def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: 
     if trainer is None or trainer.world_size == 1:
         return loss
     processes = trainer.world_size
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    sizes = data.batch_sizes() if isinstance(data, SharingData) else None
+    sizes = known_batch_sizes(trainer)
     # Other data modules get what Lightning assumes: equal shares.
     shares = [size_of(batch)] * processes if sizes is None else [counts[batch_idx] for counts in sizes]
     own, examples = shares[trainer.global_rank], sum(shares)

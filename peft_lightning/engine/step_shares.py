@@ -10,11 +10,21 @@ from lightning.pytorch import Trainer
 
 @runtime_checkable
 class KnownBatches(Protocol):
-    """A data module that knows the sizes of an epoch's batches in advance."""
+    """A data module that knows the sizes of an epoch's batches in advance; processes may have uneven shares of them."""
 
     def batch_sizes(self) -> Sequence[Sequence[int]] | None:
         """Returns the number of examples in each batch of this epoch, for each process; None if it cannot be known."""
         ...
+
+
+def known_batch_sizes(trainer: Trainer) -> Sequence[Sequence[int]] | None:
+    """Returns the number of examples in each batch of this epoch, for each process; None if it cannot be known.
+
+    Args:
+        trainer: The Trainer, with its data module.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return data.batch_sizes() if isinstance(data, KnownBatches) else None
 
 
 def share_of_step(trainer: Trainer, examples: int | None = None) -> float:
@@ -38,8 +48,7 @@ def share_of_step(trainer: Trainer, examples: int | None = None) -> float:
     present = max(trainer.fit_loop.batch_idx, 0)
     begin = present - present % accumulate
     end = int(min(begin + accumulate, trainer.num_training_batches))
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    sizes = data.batch_sizes() if isinstance(data, KnownBatches) else None
+    sizes = known_batch_sizes(trainer)
     if sizes is None:
         return accumulate / (end - begin)
     if examples is None:

@@ -59,10 +59,7 @@ class IA3(Method):
             UserError: The architecture has no such target layers, or PEFT has no choice for it.
         """
         adapted = inject_adapters(model, self.configuration(model))
-        if is_held_in_bfloat16(model):
-            from peft_lightning.methods.scaling import narrow_scaling
-
-            narrow_scaling(adapted)
+        keep_narrow(adapted)
         return adapted
 
     def configuration(self, model: PreTrainedModel) -> IA3Config:
@@ -95,3 +92,15 @@ class IA3(Method):
                 " with those among target_modules ([]: none)",
             )
         return [module for module in targets if module in known]
+
+
+def keep_narrow(adapted: nn.Module) -> None:
+    """Lets the scales of an encoder in bf16 leave its activations in bf16; other encoders stay as they are.
+
+    Args:
+        adapted: The PEFT model with its scales; it is changed in place.
+    """
+    if is_held_in_bfloat16(adapted):
+        from peft_lightning.methods.scaling import narrow_scaling
+
+        narrow_scaling(adapted)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from torch import nn
 
-from peft_lightning.backbone.half_width import is_held_in_bfloat16
-from peft_lightning.methods.ia3 import IA3
+from peft_lightning.methods.ia3 import IA3, keep_narrow
+from peft_lightning.methods.injection import widen_trained
 from peft_lightning.methods.lora import LoRA
 from peft_lightning.methods.parameters import trainable_names
 
@@ -72,12 +71,7 @@ class IA3LoRA(LoRA):
         # PEFT freezes all that does not belong to the adapter it adds.
         for name, parameter in adapted.named_parameters():
             # A layer that now has scales holds its update one level further down.
-            is_scale = ".ia3_l." in name
-            parameter.requires_grad_(is_scale or name.replace(".base_layer.lora_", ".lora_") in trained)
-            if is_scale and parameter.dtype == torch.bfloat16:
-                parameter.data = parameter.data.float()
-        if is_held_in_bfloat16(model):
-            from peft_lightning.methods.scaling import narrow_scaling
-
-            narrow_scaling(adapted)
+            parameter.requires_grad_(".ia3_l." in name or name.replace(".base_layer.lora_", ".lora_") in trained)
+        widen_trained(adapted)
+        keep_narrow(adapted)
         return adapted

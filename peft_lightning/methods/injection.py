@@ -40,10 +40,7 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
         # PEFT reads a property that transformers has renamed.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         adapted = get_peft_model(model, config)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad and parameter.dtype == torch.bfloat16:
-            # Trained biases of an encoder in bf16: in bf16 they would lose small steps.
-            parameter.data = parameter.data.float()
+    widen_trained(adapted)
     if is_held_in_bfloat16(model):
         # PEFT widens the input of LoRA's layers to the type of their weights, and autocast narrows it again.
         for module in adapted.modules():
@@ -54,3 +51,14 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
         surprise = ", ".join(sorted(wrapped ^ set(head)))
         raise UserError(f"{model.config.model_type}: PEFT takes its head to be other modules than it is ({surprise})")
     return adapted
+
+
+def widen_trained(model: nn.Module) -> None:
+    """Holds what is trained in 32 bits: biases and scales of an encoder in bf16 would lose small steps.
+
+    Args:
+        model: The PEFT model; it is changed in place.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype == torch.bfloat16:
+            parameter.data = parameter.data.float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -164,7 +165,7 @@ class PEFT(Method):
         cls = configuration_class(self.peft_type)
         fields = {field.name for field in dataclasses.fields(cls)}
         # PEFT changes the lists that it is given.
-        arguments = json.loads(json.dumps(self.arguments))
+        arguments = copy.deepcopy(self.arguments)
         if "target_modules" in fields and arguments.get("target_modules") is None:
             targets, note = default_targets(model, self.peft_type)
             if targets is not None:

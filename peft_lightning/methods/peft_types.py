@@ -65,12 +65,8 @@ BOOKKEEPING = (
     "revision",
     "task_type",
 )
-# Arguments that stand for a calibration on data, which a run does not do, and the value that asks for it.
-_NEED_DATA = {
-    "corda_config": "CorDA",
-    "eva_config": "EVA",
-    "lora_ga_config": "LoRA-GA",
-}
+# Arguments, and values of init_lora_weights, that stand for a calibration on data, which a run does not do.
+_NEED_DATA = ("corda_config", "eva_config", "lora_ga_config")
 _STARTS_FROM_DATA = ("corda", "eva", "lora_ga")
 _PLAIN = {bool, int, float, str, type(None)}
 

@@ -110,11 +110,7 @@ def unlike_the_newest(runs: Path, config: Mapping[str, Any]) -> tuple[Part, ...]
         return ()
     left_out = ALLOWED | {f"{section}.{name}" for section, names in WATCHING.items() for name in names}
     before, now = dict(_flat(content, left_out)), dict(_flat(config, left_out))
-    changed = {
-        name: (before[name], now[name])
-        for name in before
-        if name in now and _key(name, before[name]) != _key(name, now[name])
-    }
+    changed = _differences(before, now)
     return (f"; {run}, the newest one, has ", *_in_words(changed)) if changed else ()
 
 
@@ -135,11 +131,9 @@ def changed_settings(
         For each dotted name, the checkpoint's value and the run's.
     """
     return {
-        name: (saved[name], asked[name])
-        for name in saved
-        if name in asked
-        and _key(name, saved[name]) != _key(name, asked[name])
-        and not (same_texts and name.startswith("data.") and name not in BEYOND_FINGERPRINT)
+        name: values
+        for name, values in _differences(saved, asked).items()
+        if not (same_texts and name.startswith("data.") and name not in BEYOND_FINGERPRINT)
     }
 
 
@@ -162,6 +156,15 @@ def refusal_to_go_on(file: object, changed: Mapping[str, tuple[Any, Any]], same_
     mend = f"go on with {'that' if len(changed) + unnamed == 1 else 'those'}"
     anew = Setting("ckpt_path")
     return UserError(f"{file} was trained with ", *parts, f": {mend}, or leave ", anew, " out to train anew")
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns both values of each setting that both sides have and that differs."""
+    return {
+        name: (before[name], now[name])
+        for name in before
+        if name in now and _key(name, before[name]) != _key(name, now[name])
+    }
 
 
 def _in_words(changed: Mapping[str, tuple[Any, Any]], *more: str) -> list[Part]:

@@ -16,6 +16,7 @@ from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.methods import IA3, FullFineTuning, HeadOnly, IA3LoRA, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import count_parameters
+from tests.samples import mostly_slow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -105,9 +106,7 @@ def encoder(roberta_base: Backbone) -> PreTrainedModel:
     return FullFineTuning().load_backbone(roberta_base, num_labels=2)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in ADAPTERS]
-)
+@pytest.mark.parametrize("name", mostly_slow(ADAPTERS, fast=FAST))
 def test_a_recipe_trains_as_many_weights_as_its_comment_says(
     name: str, roberta_base: Backbone, encoder: PreTrainedModel
 ) -> None:
