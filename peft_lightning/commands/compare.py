@@ -152,8 +152,8 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--baseline",
         metavar="RECIPE",
-        help="the recipe that the report compares all others with, chosen before anything has run: says which are really"
-        " better and what each costs, corrected for these comparisons only",
+        help="the recipe that the report compares all others with, chosen before anything runs: which are really"
+        " better, and what each costs; corrected for these comparisons only",
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="runs at the same time, each on a GPU of its own (default: 1)"
@@ -177,7 +177,9 @@ def _started() -> str:
 
 
 def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:
-    flags = [f"--{name}" for name in ("config", "seeds", "name", "tune", "baseline") if getattr(arguments, name) is not None]
+    flags = [
+        f"--{name}" for name in ("config", "seeds", "name", "tune", "baseline") if getattr(arguments, name) is not None
+    ]
     return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 
 

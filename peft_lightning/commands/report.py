@@ -1,6 +1,6 @@
 """report: rebuild a comparison's table, tests and page from what its runs left on disk.
 
-report lightning_logs/compare/NAME [--baseline lora]
+report lightning_logs/compare/NAME
 """
 
 import argparse
@@ -76,7 +76,9 @@ def run(words: Sequence[str]) -> None:
     )
     arguments = parser.parse_args(list(words))
     if arguments.in_place_of_null is not None and arguments.method_comparison is None:
-        raise UserError("--in_place_of_null is for the files of --method_comparison: name their folder, or leave it out")
+        raise UserError(
+            "--in_place_of_null is for the files of --method_comparison: name their folder, or leave it out"
+        )
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 

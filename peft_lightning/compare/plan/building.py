@@ -31,7 +31,8 @@ def build_plan(
         baseline: The label of the recipe that the report compares all others with, or its path; None for none.
 
     Raises:
-        UserError: If a name, a seed, an overlay, the baseline or an override is wrong, or the recipes draw different reviews.
+        UserError: If a name, a seed, an overlay, the baseline or an override is wrong, or the recipes draw different
+            reviews.
     """
     if not recipes:
         raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
@@ -82,9 +83,7 @@ def check_baseline(baseline: str, labels: Sequence[str]) -> None:
     if baseline not in labels:
         raise UserError(f"--baseline {baseline} is none of the recipes: there are {', '.join(labels)}")
     if len(labels) < 2:
-        raise UserError(
-            f"--baseline {baseline}: there is no other recipe to compare with it: name one, or leave it out"
-        )
+        raise UserError(f"--baseline {baseline} is the only recipe: name another to compare with it, or leave it out")
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

@@ -71,18 +71,8 @@ def columns(rows: Sequence[Figures], task: type[Task]) -> list[Column]:
     """Returns the columns. The task decides the metrics; resident memory has a column only if a run was on a CPU."""
     on_cpu = any(row.cpu_resident_gib is not None for row in rows)
     memory = [GPU, CPU] if on_cpu else [GPU]
-    groups = [GROUPS] if any(row.letters for row in rows) else []
-    return [
-        RECIPE,
-        _headline(task.headline),
-        *groups,
-        PARAMETERS,
-        *memory,
-        TIME,
-        THROUGHPUT,
-        *_others(task.others),
-        CHECKPOINT,
-    ]
+    quality = [_headline(task.headline), *([GROUPS] if any(row.letters for row in rows) else [])]
+    return [RECIPE, *quality, PARAMETERS, *memory, TIME, THROUGHPUT, *_others(task.others), CHECKPOINT]
 
 
 def _headline(metric: Metric) -> Column:

@@ -210,7 +210,7 @@ def _write_history(path: Path, rng: np.random.Generator, accuracy: float) -> Non
 
 
 def tournament(folder: Path, recipes: int = 40, seeds: int = 5, reviews: int = 2000) -> Path:
-    """A comparison of many recipes: three in ten alike at the top, the others ever worse, each with costs of its own."""
+    """A comparison of many recipes: three in ten alike at the top, the others ever worse; their costs differ."""
     made = {}
     for number in range(recipes):
         costs = np.random.default_rng(number)

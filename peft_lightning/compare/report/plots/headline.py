@@ -103,8 +103,8 @@ def draw_tradeoff(
 ) -> tuple[str, list[str]]:
     """Draws the headline metric against a cost and marks the Pareto front.
 
-    Of many recipes only those on the front, the extremes and the baseline have labels and intervals; the others are grey,
-    and named where they are pointed at.
+    Of many recipes only those on the front, the extremes and the baseline have labels and intervals. The others are
+    grey, and named where they are pointed at.
 
     Args:
         name: A word that is unique among the page's pictures.
