@@ -131,9 +131,7 @@ def test_the_baseline_s_betters_and_equals_are_named_with_what_they_cost(known: 
 def test_a_baseline_tells_apart_what_all_pairs_do_not(known: Known) -> None:
     _, findings, _ = known
     assert findings.statistics is not None
-    of_all = {
-        frozenset((pair.first, pair.second)): pair.corrected_p_value for pair in findings.statistics.differences
-    }
+    of_all = {frozenset((pair.first, pair.second)): pair.corrected_p_value for pair in findings.statistics.differences}
     for pair in findings.against:
         assert pair.p_value <= pair.corrected_p_value <= of_all[frozenset((pair.first, pair.second))] + 1e-12
 
