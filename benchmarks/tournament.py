@@ -106,6 +106,7 @@ def main(words: Sequence[str]) -> int:
     add("--gpus", type=int, default=1, help="number of GPUs: the runs at the same time where none is shared")
     add("--jobs", type=int, help="runs at the same time where GPUs are shared; --gpus times --share_gpu without it")
     add("--share_gpu", type=int, default=1, help="runs on a GPU at the same time; 1 shares none")
+    add("--stages", nargs="+", choices=("3000", "300", "costs"), help="those calls only; all of them without it")
     add("--recipes", nargs="+", default=[], metavar="NAME", help="those recipes only, such as lora vera")
     arguments, settings = parser.parse_known_args(words)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -114,6 +115,8 @@ def main(words: Sequence[str]) -> int:
     together += ["--share_gpu", str(arguments.share_gpu)] if shared else []
     code = 0
     for stage in stages(arguments.recipes, shared):
+        if arguments.stages and stage.name not in arguments.stages:
+            continue
         name = f"{arguments.out.resolve().name}_{stage.name}"
         jobs = together if stage.shares else ["--jobs", str(arguments.gpus)]
         asked = command(stage, name, arguments.reviews, jobs, settings)
