@@ -59,7 +59,9 @@ def run(words: Sequence[str]) -> None:
         with stopping_in_order(folder, options):
             finished = go_on(folder, options)
     else:
-        plan = build_plan(arguments.recipes, arguments.seeds or [1, 2, 3], arguments.config or [], overrides)
+        plan = build_plan(
+            arguments.recipes, arguments.seeds or [1, 2, 3], arguments.config or [], overrides, arguments.baseline
+        )
         tuning = plan_tuning(plan, arguments.tune) if arguments.tune is not None else None
         pool_for(plan, options)  # refused before a folder is made
         folder = new_folder(arguments.name)
@@ -148,6 +150,12 @@ def _parser() -> _Parser:
         " one that is best on validation; the test split is not touched",
     )
     parser.add_argument(
+        "--baseline",
+        metavar="RECIPE",
+        help="the recipe that the report compares all others with, chosen before anything runs: which are really"
+        " better, and what each costs; corrected for these comparisons only",
+    )
+    parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="runs at the same time, each on a GPU of its own (default: 1)"
     )
     parser.add_argument(
@@ -169,7 +177,9 @@ def _started() -> str:
 
 
 def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:
-    flags = [f"--{name}" for name in ("config", "seeds", "name", "tune") if getattr(arguments, name) is not None]
+    flags = [
+        f"--{name}" for name in ("config", "seeds", "name", "tune", "baseline") if getattr(arguments, name) is not None
+    ]
     return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 
 

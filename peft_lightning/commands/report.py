@@ -55,11 +55,41 @@ def run(words: Sequence[str]) -> None:
         help="for a report that is shared: show numbers of reviews instead of their texts, and name no folders; so it"
         " is from then on where the comparison was made with --no_texts",
     )
+    parser.add_argument(
+        "--baseline",
+        metavar="RECIPE",
+        help="the recipe that all others are compared with, by its name in the table: which are really better, and what"
+        " each costs (default: the one that compare --baseline named)",
+    )
+    parser.add_argument(
+        "--method_comparison",
+        type=Path,
+        metavar="FOLDER",
+        help="also write a file for each run into this folder, as PEFT's method_comparison has them: run_info,"
+        " train_info, meta_info; what was not measured is null",
+    )
+    parser.add_argument(
+        "--in_place_of_null",
+        type=int,
+        metavar="NUMBER",
+        help="the number that those files have for what was not measured, such as -1: PEFT's application reads no null",
+    )
     arguments = parser.parse_args(list(words))
+    if arguments.in_place_of_null is not None and arguments.method_comparison is None:
+        raise UserError(
+            "--in_place_of_null is for the files of --method_comparison: name their folder, or leave it out"
+        )
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
     from peft_lightning.compare.report import write_report
 
     may_raise()
     texts = not arguments.no_texts and texts_allowed(arguments.folder)
-    if write_report(arguments.folder, arguments.others, texts):  # what is left out of it
+    left_out = write_report(arguments.folder, arguments.others, texts, arguments.baseline)
+    if arguments.method_comparison is not None:
+        from peft_lightning.compare.report.method_comparison import write_method_comparison
+
+        write_method_comparison(
+            arguments.folder, arguments.others, arguments.method_comparison, texts, arguments.in_place_of_null
+        )
+    if left_out:
         sys.exit(1)

@@ -49,6 +49,11 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ([*RECIPES, "--jobs", "0"], "--jobs 0: say 1 or more"),
         ([*RECIPES, "--jobs", "2", "--trainer.accelerator", "cpu"], "--jobs 2: trainer.accelerator is cpu"),
         ([*RECIPES, "--tune", "3", "--model.learning_rate", "1e-3"], "leave one of them out"),
+        ([*RECIPES, "--baseline", "vera"], "--baseline vera is none of the recipes: there are "),
+        (
+            [RECIPES[0], "--baseline", RECIPES[0]],
+            "is the only recipe: name another to compare with it, or leave it out",
+        ),
         ([*RECIPES, "--tune", "1"], "a choice takes 2 learning rates or more"),
         ([*RECIPES, "--overlay"], "expected one argument"),
         ([*RECIPES, "--config"], "expected one argument"),

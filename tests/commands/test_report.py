@@ -26,7 +26,7 @@ def test_a_comparison_that_was_to_show_no_texts_shows_none_in_a_later_report(
     folder = comparison(tmp_path / "mine", {"lora": LORA}, (1, 2), 60)
     shown: list[bool] = []
 
-    def write(folder: Path, others: object, texts: bool) -> None:
+    def write(folder: Path, others: object, texts: bool, baseline: str | None) -> None:
         shown.append(texts)
 
     monkeypatch.setattr("peft_lightning.compare.report.write_report", write)

@@ -1,5 +1,9 @@
-"""A table in the terminal that is redrawn in place: a row and a bar for each job, and the time left."""
+"""A table in the terminal that is redrawn in place: a row and a bar for each job, and the time left.
 
+Of many recipes whose jobs do not fit, only those that run have rows; the others are summed up by recipe.
+"""
+
+import time
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
@@ -9,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from peft_lightning.compare.display import row_words
+from peft_lightning.compare.display.recipe_summary import state_in_words, summarise_recipes
 from peft_lightning.compare.display.time_left import time_left
 from peft_lightning.compare.execution.board import Row
 from peft_lightning.runs.durations import round_duration
@@ -16,6 +21,12 @@ from peft_lightning.runs.durations import round_duration
 STYLES = {"finished": "green", "failed": "red", "out_of_memory": "red", "interrupted": "yellow", "waiting": "dim"}
 # Lines beside the rows: title, three of headings, the note of hidden rows at each end, the total.
 FRAME = 8
+# Lines beside the rows of running jobs and of recipes: title, counts, three of headings for each, the rest, the total.
+FRAME_OF_TWO = 11
+# From this number of recipes on, jobs that do not fit are summed up by recipe.
+MANY = 9
+# Seconds between two drawings of such a table: one of 300 jobs takes up to 40 ms of a processor, so 2 % of it.
+PAUSE_S = 2.0
 
 
 class LiveTable:
@@ -36,6 +47,8 @@ class LiveTable:
         self._at_once = at_once
         self._console = console or Console()
         self._rows: list[Row] = []
+        self._state: list[tuple[bool, bool]] = []
+        self._drawn_at = 0.0
         # No thread that draws: this process starts children, and to fork beside threads is not safe.
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
 
@@ -49,8 +62,12 @@ class LiveTable:
         """Leaves the drawing to ``update``."""
 
     def update(self) -> None:
-        """Draws the table as it stands."""
+        """Draws the table as it stands; a long one less often, unless a job has started or ended."""
+        state = [(row.started, row.outcome is None) for row in self._rows]
+        if self._by_recipe and state == self._state and time.monotonic() < self._drawn_at + PAUSE_S:
+            return
         self._live.update(self._drawn(whole=False), refresh=True)
+        self._state, self._drawn_at = state, time.monotonic()
 
     def ended(self, row: Row) -> None:
         """Leaves the drawing to ``update``."""
@@ -68,6 +85,9 @@ class LiveTable:
         # A table that is taller than the terminal cannot be redrawn in place, so only the rows around the running jobs
         # are shown.
         room = len(self._rows) if whole else max(1, self._console.height - FRAME - len(troubles[-3:]))
+        if self._by_recipe:
+            lines = None if whole else self._console.height - FRAME_OF_TWO - len(troubles[-3:])
+            return Group(*self._summed_up(lines), self._total(), *(troubles if whole else troubles[-3:]))
         first = self._first(room)
         shown = self._rows[first : first + room]
         parts: list[Text | Table] = [Text(self._title, style="bold")]
@@ -77,6 +97,37 @@ class LiveTable:
         parts += [Text(f"… {below} below", style="dim")] if below else []
         parts += [self._total(), *(troubles if whole else troubles[-3:])]
         return Group(*parts)
+
+    @property
+    def _by_recipe(self) -> bool:
+        many = len({row.job.label for row in self._rows}) >= MANY
+        return many and len(self._rows) > self._console.height - FRAME
+
+    def _summed_up(self, lines: int | None) -> list[Text | Table]:
+        """Returns the running jobs, and a row for each recipe, the best first; without ``lines`` all recipes."""
+        parts: list[Text | Table] = [Text(self._title, style="bold"), Text(state_in_words(self._rows), style="dim")]
+        running = [row for row in self._rows if row.started and row.outcome is None]
+        summaries = summarise_recipes(self._rows)
+        shown = summaries
+        if lines is not None:
+            # Half of the lines at most are for running jobs: there may be more places than lines.
+            jobs = running[: max(1, lines // 2)]
+            shown = summaries[: max(1, lines - len(jobs))]
+            if jobs:
+                parts += [self._table(jobs)]
+            if len(running) > len(jobs):
+                parts += [Text(f"… {len(running) - len(jobs)} more running", style="dim")]
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+        table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=30)
+        memory = f"GiB {row_words.memory_name(self._rows)}"
+        for heading in ("finished", "train time", row_words.metric_name(self._rows), memory):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for summary in shown:
+            style = "cyan" if summary.running else "red" if summary.failed else ""
+            table.add_row(Text(summary.label, style=style), Text(summary.done), *summary.cells)
+        parts += [table]
+        rest = len(summaries) - len(shown)
+        return [*parts, Text(f"… {rest} more recipes", style="dim")] if rest else parts
 
     def _first(self, room: int) -> int:
         busy = next((number for number, row in enumerate(self._rows) if row.outcome is None), len(self._rows))

@@ -23,10 +23,12 @@ class PlainLines:
         self._forecast_s = forecast_s
         self._at_once = at_once
         self._rows: list[Row] = []
+        self._numbers: dict[int, int] = {}
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Prints how many jobs there are."""
         self._rows = list(rows)
+        self._numbers = {id(row): number for number, row in enumerate(rows, 1)}
         ended = [row.outcome for row in rows if row.outcome is not None]
         finished = sum(outcome.finished for outcome in ended)
         earlier = f", {finished} of them finished before" if finished else ""
@@ -61,7 +63,7 @@ class PlainLines:
         """Prints nothing: the last job has had its line."""
 
     def _place(self, row: Row) -> str:
-        return f"[{self._rows.index(row) + 1}/{len(self._rows)}] {row.job.title}:"
+        return f"[{self._numbers[id(row)]}/{len(self._rows)}] {row.job.title}:"
 
     def _time_left(self) -> str:
         seconds = time_left(self._rows, self._forecast_s, self._at_once)

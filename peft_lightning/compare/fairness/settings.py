@@ -7,6 +7,8 @@ from typing import Any
 from peft_lightning.compare.fairness.known_effects import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
 from peft_lightning.runs.identity import FIRST_VALUES, written_out
 
+# As many names as a sentence can hold.
+NAMED = 8
 # The setting that is compared.
 METHOD = "model.method"
 # Settings that are never reported, because they do not bear on the comparison:
@@ -92,7 +94,9 @@ def unequal_settings(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 
 def headline(fairness: Fairness) -> str:
     """Says in a sentence how many settings differ between the recipes beyond the method."""
-    recipes, count = listing(fairness.recipes), len(fairness.differences)
+    count = len(fairness.differences)
+    few = len(fairness.recipes) <= NAMED
+    recipes = listing(fairness.recipes) if few else f"the {len(fairness.recipes)} recipes"
     if len(fairness.recipes) < 2:
         return "One recipe alone is not compared with anything."
     if not count:
@@ -156,3 +160,9 @@ def _differ(values: Mapping[str, Any]) -> bool:
 def listing(words: Sequence[str]) -> str:
     """Joins one or more words: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def short_listing(words: Sequence[str]) -> str:
+    """Joins one or more words, of more than eight only the first: "a, b, c, d, e, f, g and 12 others"."""
+    shown = NAMED - 1
+    return listing(words) if len(words) <= NAMED else listing([*words[:shown], f"{len(words) - shown} others"])

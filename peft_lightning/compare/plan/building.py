@@ -15,7 +15,11 @@ from peft_lightning.recipes import Config, find_config, merge, method_of, read_c
 
 
 def build_plan(
-    recipes: Sequence[str], seeds: Sequence[int], overlays: Sequence[str] = (), overrides: Sequence[str] = ()
+    recipes: Sequence[str],
+    seeds: Sequence[int],
+    overlays: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    baseline: str | None = None,
 ) -> Plan:
     """Plans a comparison.
 
@@ -24,9 +28,11 @@ def build_plan(
         seeds: The seeds to train each recipe with; the subsets of reviews are the same for all seeds.
         overlays: Files with differences for all recipes.
         overrides: Settings for all runs, as words: ``--data.n_train 400``.
+        baseline: The label of the recipe that the report compares all others with, or its path; None for none.
 
     Raises:
-        UserError: If a name, a seed, an overlay or an override is wrong, or the recipes draw different reviews.
+        UserError: If a name, a seed, an overlay, the baseline or an override is wrong, or the recipes draw different
+            reviews.
     """
     if not recipes:
         raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
@@ -57,7 +63,27 @@ def build_plan(
                 f"{visible(name)} would be called {called} in the comparison, which {problem}: rename the file"
             )
     planned = map(PlannedRecipe, labels, map(str, recipes), plain)
-    return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()))
+    chosen = None
+    if baseline is not None:
+        chosen = dict(zip(recipes, labels, strict=True)).get(baseline, baseline)
+        check_baseline(chosen, labels)
+    return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()), chosen)
+
+
+def check_baseline(baseline: str, labels: Sequence[str]) -> None:
+    """Checks that the baseline is one of several recipes.
+
+    Args:
+        baseline: The label of the recipe that all others are to be compared with.
+        labels: The labels of all recipes.
+
+    Raises:
+        UserError: If it is none of them, or there is no other.
+    """
+    if baseline not in labels:
+        raise UserError(f"--baseline {baseline} is none of the recipes: there are {', '.join(labels)}")
+    if len(labels) < 2:
+        raise UserError(f"--baseline {baseline} is the only recipe: name another to compare with it, or leave it out")
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

@@ -67,6 +67,7 @@ class Plan:
         overrides: Settings for every run, from ``read_overrides``.
         directory: The directory in which it was begun, to which relative paths in its settings are relative; None if
             that was not kept.
+        baseline: The label of the recipe that the report compares all others with; None if none was chosen.
     """
 
     recipes: tuple[PlannedRecipe, ...]
@@ -74,6 +75,7 @@ class Plan:
     seeds: tuple[int, ...]
     overrides: Config
     directory: str | None = None
+    baseline: str | None = None
 
     def runs(self, folder: Path) -> tuple[PlannedRun, ...]:
         """Returns the runs in the order in which they start.
@@ -169,5 +171,8 @@ def _check(plan: Plan) -> None:
             raise ValueError(f"a recipe's label {recipe.label[:60]!r} {problem}")
         if not method_of(recipe.settings):
             raise ValueError(f"no recipe: {recipe.label!r}")
-    if len({recipe.label for recipe in plan.recipes}) < len(plan.recipes):
+    labels = {recipe.label for recipe in plan.recipes}
+    if len(labels) < len(plan.recipes):
         raise ValueError("two recipes have the same label")
+    if plan.baseline is not None and plan.baseline not in labels:
+        raise ValueError(f"the baseline {plan.baseline[:60]!r} is none of the recipes")

@@ -138,6 +138,8 @@ class Figures:
     # The task's headline metric on the test reviews, and its 95 % interval for new reviews.
     headline: float | None = field(metadata=_read(_headline))
     interval: Interval | None = field(metadata=_read(_interval))
+    # The letters of the groups of recipes that are not told apart from it; empty if there are no groups.
+    letters: str = field(metadata=_read(lambda of: of.findings.letters.get(of.recipe.label, "")))
     # Whether the interval is for new seeds too; else it is for these trained models.
     for_new_seeds: bool = field(metadata=_read(lambda of: of.recipe.label in of.findings.for_new_seeds))
     # The task's other metrics on the test reviews, by their keys.

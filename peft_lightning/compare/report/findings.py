@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.study import Recipe, Run, Study
-from peft_lightning.compare.statistics import MethodScore, Statistics, compare_methods, measure_methods
+from peft_lightning.compare.statistics import (
+    Difference,
+    MethodScore,
+    Statistics,
+    against,
+    compare_methods,
+    letter_groups,
+    letters,
+    measure_methods,
+)
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import DatasetFigures, RunRecord
 from peft_lightning.task import Metric, Task
@@ -30,6 +40,8 @@ class Findings:
             left answers, those of all its finished runs that were tested.
         left_out: Sentences that say what is not part of the tests, and why.
         partial: Sentences that say which runs are missing.
+        groups: The labels of tested recipes that are not told apart, the best first, if there are many; else empty.
+        against: The tests of all others against the baseline, best first; empty if there is none, or it has no tests.
     """
 
     statistics: Statistics | None
@@ -39,6 +51,13 @@ class Findings:
     counted: dict[str, list[RunRecord]]
     left_out: tuple[str, ...]
     partial: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    against: tuple[Difference, ...] = ()
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The letters of each recipe's groups, by label; empty if there are no groups."""
+        return letters([label for label in self.scores if any(label in group for group in self.groups)], self.groups)
 
     @property
     def for_new_seeds(self) -> frozenset[str]:
@@ -105,7 +124,34 @@ def find(study: Study) -> Findings:
         {recipe.label: _counted(recipe, used.get(recipe.label, []), study.task.headline) for recipe in study.recipes},
         tuple(left_out),
         _partial(study),
+        _groups(statistics) if statistics is not None and study.many else (),
+        _against(statistics, study.baseline),
     )
+
+
+def best_first(study: Study, findings: Findings) -> Study:
+    """Returns the study with its recipes ranked by the headline metric; those without it come last, in their order."""
+    metric = study.task.headline
+
+    def rank(recipe: Recipe) -> float:
+        if recipe.label in findings.scores:
+            return -findings.scores[recipe.label].mean
+        values = [record.metrics.get(metric.test) for record in findings.counted[recipe.label]]
+        known = [metric.oriented(value) for value in values if value is not None]
+        return -sum(known) / len(known) if known else math.inf
+
+    return replace(study, recipes=tuple(sorted(study.recipes, key=rank)))
+
+
+def _groups(statistics: Statistics) -> tuple[tuple[str, ...], ...]:
+    ranked = [method.method for method in sorted(statistics.methods, key=lambda method: -method.mean)]
+    return letter_groups(ranked, [(pair.first, pair.second) for pair in statistics.differences if pair.told_apart])
+
+
+def _against(statistics: Statistics | None, baseline: str | None) -> tuple[Difference, ...]:
+    if statistics is None or baseline not in {method.method for method in statistics.methods}:
+        return ()
+    return against(statistics, str(baseline))
 
 
 def without_statistics(study: Study) -> Findings:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from peft_lightning import __version__
-from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.fairness.settings import listing, short_listing
 from peft_lightning.compare.plan.overrides import as_flags
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.attempts import Attempts
+from peft_lightning.compare.report.baseline import ComparedRecipe, baseline_in_words, compared_with_baseline
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.findings import Findings, first_record
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.recommendations import recommend
-from peft_lightning.compare.report.sections import answers, pairwise_tests, pictures
+from peft_lightning.compare.report.sections import answers, difference_matrix, pairwise_tests, pictures
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
-from peft_lightning.compare.report.study import STATES, Study
+from peft_lightning.compare.report.study import MANY, STATES, Study
 from peft_lightning.compare.report.summary_table import columns, legend
 from peft_lightning.compare.report.surroundings import Surrounding, describe_surroundings
 from peft_lightning.task import Metric
@@ -93,15 +94,18 @@ def render_page(
         {"surroundings": [], "rows": [], "shared": "", "tried": "", "loud": "", "headline": ""},
     )
     pairs = len(findings.statistics.differences) if findings.statistics is not None and verdict else 0
+    # Of many recipes the groups say what the sentence before the pairs says.
+    general = len(verdict) - pairs - (1 if findings.groups and verdict else 0)
     tuning = made("tuning", "The learning rates tried are", lambda: describe_tuning(study), None)
     curves, damaged_curves = made("curves", "The learning curves are", lambda: pictures.curves(study), ([], []))
+    overview = made("curves", "The learning curves are", lambda: pictures.overview(study, curves), None)
     headline = made(
         metric.slug, f"The picture of the {metric.name} is", lambda: pictures.headlines(findings, rows, metric), None
     )
     tradeoffs = made(
         "costs",
         "The pictures of the cost are",
-        lambda: pictures.tradeoffs(rows, metric),
+        lambda: pictures.tradeoffs(rows, metric, study.baseline),
         {"tradeoffs": [], "no_tradeoffs": []},
     )
     memory = made("memory", "The parts of the memory are", lambda: pictures.memory(rows), None)
@@ -110,6 +114,21 @@ def render_page(
         "The tests are",
         lambda: pairwise_tests.describe_tests(findings, metric),
         {"pairs": [], "no_tests": "", "test_reviews": ""},
+    )
+    groups, matrix = made(
+        "tests",
+        "The tests are",
+        lambda: (
+            difference_matrix.describe_groups(findings, metric),
+            difference_matrix.describe_matrix(findings, metric),
+        ),
+        (None, None),
+    )
+    against, against_in_words = made(
+        "baseline",
+        "The comparison with the baseline is",
+        lambda: _against(study, compared_with_baseline(findings, rows), metric),
+        (None, ()),
     )
     confusions = made(
         "confusion", "The confusion of classes is", lambda: answers.confusions(study, findings, labelled), []
@@ -141,8 +160,13 @@ def render_page(
         "partial": findings.partial,
         "everything_finished": not study.unfinished,
         "recommendations": recommendations,
-        "verdict": verdict[: len(verdict) - pairs],
-        "verdict_pairs": verdict[len(verdict) - pairs :],
+        "verdict": verdict[:general],
+        "verdict_pairs": () if study.many else verdict[len(verdict) - pairs :],
+        "many": study.many,
+        "groups": groups,
+        "pair_matrix": matrix,
+        "against": against,
+        "against_in_words": against_in_words,
         "left_out": findings.left_out,
         "columns": columns(rows, study.task),
         "rows": rows,
@@ -155,6 +179,7 @@ def render_page(
         "headline": headline,
         **tradeoffs,
         "curves": curves,
+        "overview": overview,
         "damaged_curves": [hide.text(sentence) for sentence in damaged_curves],
         "memory": memory,
         **tests,
@@ -202,13 +227,22 @@ def _recipes(study: Study, hide: Hiding) -> tuple[list[tuple[str, str]], list[di
     ]
 
 
+def _against(
+    study: Study, compared: Sequence[ComparedRecipe], metric: Metric
+) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    return difference_matrix.describe_baseline(compared, metric), baseline_in_words(
+        study, compared, metric, every_cost=not study.many
+    )
+
+
 def _introduction(study: Study, hide: Hiding) -> list[str]:
     planned = [recipe.label for recipe in study.recipes if recipe.planned]
     joined = [recipe.label for recipe in study.recipes if not recipe.planned]
     seeds = ", ".join(map(str, study.plan.seeds))
     whole = all(run.state == "finished" for recipe in study.recipes if recipe.planned for run in recipe.runs)
     trained = "trained" if whole else "to be trained"
-    sentences = [f"{listing(planned)}, each {trained} with {words.runs(len(study.plan.seeds))} ({seeds})."]
+    recipes = f"{len(planned)} recipes" if len(planned) >= MANY else listing(planned)
+    sentences = [f"{recipes}, each {trained} with {words.runs(len(study.plan.seeds))} ({seeds})."]
     found = first_record(study.recipes)
     if found is not None:
         record = found[1]
@@ -225,7 +259,7 @@ def _introduction(study: Study, hide: Hiding) -> list[str]:
         sentences.append("; ".join(clauses) + ".")
     if joined:
         verb = "has" if len(joined) == 1 else "have"
-        sentences.append(f"{listing(joined)} {verb} joined from other runs.")
+        sentences.append(f"{short_listing(joined)} {verb} joined from other runs.")
     return sentences
 
 
@@ -237,4 +271,4 @@ def _commands(study: Study, hide: Hiding) -> list[tuple[str, str]]:
 
 
 def _had(value: str, labels: Sequence[str], count: int) -> str:
-    return value if count == 1 else f"{value} ({listing(labels)})"
+    return value if count == 1 else f"{value} ({short_listing(labels)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.fairness.settings import short_listing
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.statistics import Statistics
 from peft_lightning.task import Metric
@@ -74,7 +74,7 @@ def least(
     if others:
         times = f" ({_ratio(others[0][0] / smallest)})" if smallest > 0 else ""
         sentences.append(f"Next is {others[0][1].label} with {word(others[0][0])}{times}.")
-    answer = listing([row.label for _, row in same])
+    answer = short_listing([row.label for _, row in same])
     return Recommendation(question, answer, " to ".join(ends), " ".join(filter(None, sentences)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from peft_lightning.compare.execution.outcomes import FAILURE, newest_run
+from peft_lightning.compare.plan.building import check_baseline
 from peft_lightning.compare.plan.folder_names import name_problem, visible
 from peft_lightning.compare.plan.plan import PlannedRun, read_plan
 from peft_lightning.compare.report.joining import join, runs_below
@@ -21,16 +22,17 @@ from peft_lightning.runs.predictions import read_answers
 from peft_lightning.runs.record import RunRecord, Status
 
 
-def read_study(folder: Path, others: Sequence[Path] = ()) -> Study:
+def read_study(folder: Path, others: Sequence[Path] = (), baseline: str | None = None) -> Study:
     """Reads a comparison's runs, and further runs that join it.
 
     Args:
         folder: The comparison's folder.
         others: Directories of further runs: a run's directory, one that holds ``lightning_logs``, or another
             comparison's folder.
+        baseline: The label of the recipe that all others are compared with; that of the plan if None.
 
     Raises:
-        UserError: If a folder holds no comparison, or no run.
+        UserError: If a folder holds no comparison, or no run, or there is no such recipe.
     """
     plan = read_plan(folder)
     planned = plan.runs(folder)
@@ -50,13 +52,16 @@ def read_study(folder: Path, others: Sequence[Path] = ()) -> Study:
     notes: list[str] = []
     for directory, place in (found for other in others for found in runs_below(other)):
         join(recipes, read_run(directory, place), notes)
+    if baseline is not None:
+        check_baseline(baseline, [recipe.label for recipe in recipes])
     damaged = [f"{run.place}: {reason}." for recipe in recipes for run in recipe.runs for reason in run.damaged]
     try:
         tuning = read_tuning(folder)
     except UserError as error:
         tuning = None
         damaged.append(f"The learning rates tried are left out: {error}.")
-    return Study(folder.resolve().name, plan, tuple(recipes), tuning, (*notes, *damaged))
+    chosen = baseline if baseline is not None else plan.baseline
+    return Study(folder.resolve().name, plan, tuple(recipes), tuning, (*notes, *damaged), chosen)
 
 
 def _planned_run(planned: PlannedRun, folder: Path) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.fairness.settings import listing, short_listing
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.ranking import Recommendation, alone, least, not_told_apart
@@ -144,8 +144,8 @@ def _best(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric
     if len(top) > 1:
         sentences.append("They measured the same.")
     if alike:
-        sentences.append(f"Not told apart from {'it' if len(top) == 1 else top[0]}: {listing(alike)}.")
+        sentences.append(f"Not told apart from {'it' if len(top) == 1 else top[0]}: {short_listing(alike)}.")
     worse = [method.method for method in statistics.methods if method.method not in (*top, *alike)]
     if worse:
-        sentences.append(f"Worse beyond chance: {listing(worse)}.")
-    return Recommendation(question, listing(top), metric.words(metric.oriented(best)), " ".join(sentences))
+        sentences.append(f"Worse beyond chance: {short_listing(worse)}.")
+    return Recommendation(question, short_listing(top), metric.words(metric.oriented(best)), " ".join(sentences))

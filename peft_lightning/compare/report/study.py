@@ -13,6 +13,10 @@ from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import RunRecord, Status
 from peft_lightning.task import FIRST, Task, task_named
 
+# From this number of recipes on the report ranks them. Eight have colours of their own, and their 28 pairs are the most
+# that can be read one by one.
+MANY = 9
+
 State = Literal[Status, "not_started", "unreadable"]
 STATES: dict[State, str] = {
     "running": "unfinished",
@@ -91,6 +95,7 @@ class Study:
         recipes: The comparison's recipes in its order, then those that joined.
         tuning: The learning rates tried; None if that was not recorded.
         notes: Sentences on what was left out, and why.
+        baseline: The label of the recipe that all others are compared with; None if none was chosen.
     """
 
     name: str
@@ -98,6 +103,12 @@ class Study:
     recipes: tuple[Recipe, ...]
     tuning: Tuning | None
     notes: tuple[str, ...] = ()
+    baseline: str | None = None
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many recipes that the report shows them ranked, by matrices and groups."""
+        return len(self.recipes) >= MANY
 
     @property
     def task(self) -> type[Task]:

@@ -52,6 +52,7 @@ def _seeds(row: Figures) -> str:
 
 
 RECIPE = Column("recipe", lambda row: row.label, "seeds done", _seeds)
+GROUPS = Column("group", lambda row: row.letters or words.DASH, weight=9)
 PARAMETERS = Column("trained parameters", _parameters, "adapter + head", _parts, 8)
 GPU = Column(
     "GPU memory",
@@ -70,7 +71,8 @@ def columns(rows: Sequence[Figures], task: type[Task]) -> list[Column]:
     """Returns the columns. The task decides the metrics; resident memory has a column only if a run was on a CPU."""
     on_cpu = any(row.cpu_resident_gib is not None for row in rows)
     memory = [GPU, CPU] if on_cpu else [GPU]
-    return [RECIPE, _headline(task.headline), PARAMETERS, *memory, TIME, THROUGHPUT, *_others(task.others), CHECKPOINT]
+    quality = [_headline(task.headline), *([GROUPS] if any(row.letters for row in rows) else [])]
+    return [RECIPE, *quality, PARAMETERS, *memory, TIME, THROUGHPUT, *_others(task.others), CHECKPOINT]
 
 
 def _headline(metric: Metric) -> Column:
@@ -100,6 +102,7 @@ def legend(rows: Sequence[Figures], metric: Metric) -> list[str]:
     sentences = [
         "Means over the finished seeds.",
         _of_intervals(rows, metric),
+        *_of_groups(rows),
         "Training time leaves evaluation out. Parameters are counted in percent of the original model; full fine-tuning"
         " has no adapter and trains the whole encoder beside the head.",
     ]
@@ -135,6 +138,12 @@ def _of_intervals(rows: Sequence[Figures], metric: Metric) -> str:
     return (
         f"{sentence}; that of {listing(alone)}, with one seed measured alone, for new reviews and that trained model."
     )
+
+
+def _of_groups(rows: Sequence[Figures]) -> list[str]:
+    if not any(row.letters for row in rows):
+        return []
+    return ["Two recipes that share a letter of their groups are not told apart; two without a common letter are."]
 
 
 def as_markdown(rows: Sequence[Figures], task: type[Task]) -> str:

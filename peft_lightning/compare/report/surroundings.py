@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.fairness.settings import short_listing
 from peft_lightning.compare.report.hiding import NOTHING, Hiding
 from peft_lightning.compare.report.study import Study
 from peft_lightning.runs.record import RunRecord
@@ -72,7 +72,7 @@ def surroundings_in_words(surroundings: tuple[Surrounding, ...], metric: Metric)
     """Returns sentences on what differed and must be the same for figures to be compared."""
     return tuple(
         f"Not all runs had the same {surrounding.name}: "
-        + "; ".join(f"{value} in {listing(labels)}" for value, labels in surrounding.values)
+        + "; ".join(f"{value} in {short_listing(labels)}" for value, labels in surrounding.values)
         + f". So {CRITICAL[surrounding.name].format(metric=metric.name)}."
         for surrounding in surroundings
         if surrounding.name in CRITICAL and len(surrounding.values) > 1

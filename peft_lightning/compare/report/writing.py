@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from peft_lightning.compare.report.attempts import Attempts
+from peft_lightning.compare.report.baseline import baseline_in_words, compared_with_baseline
 from peft_lightning.compare.report.figures import Figures, summarise
-from peft_lightning.compare.report.findings import Findings, find, without_statistics
+from peft_lightning.compare.report.findings import Findings, best_first, find, without_statistics
 from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
 from peft_lightning.compare.report.page import bare_page, render_page
 from peft_lightning.compare.report.reading import read_study
@@ -15,6 +16,7 @@ from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.results_csv import as_csv
 from peft_lightning.compare.report.sections.answers import disputed_ids
 from peft_lightning.compare.report.sections.conditions import describe_fairness
+from peft_lightning.compare.report.sections.difference_matrix import groups_in_words
 from peft_lightning.compare.report.study import Study
 from peft_lightning.compare.report.summary_table import as_markdown, on_other_data
 from peft_lightning.compare.report.surroundings import describe_surroundings
@@ -33,7 +35,9 @@ WRITE_AGAIN = Mend(
 )
 
 
-def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) -> tuple[str, ...]:
+def write_report(
+    folder: Path, others: Sequence[Path] = (), texts: bool = True, baseline: str | None = None
+) -> tuple[str, ...]:
     """Prints the table and the verdict, and writes ``table.md``, ``results.csv`` and ``report.html``.
 
     The report is made only from what the runs left on disk: the same records make the same bytes. A part of it that
@@ -44,22 +48,24 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
         others: Directories of further runs that join the report.
         texts: Whether the page shows the texts of reviews on which recipes disagree. Without them the data source is
             not opened, and the files name no folders of this machine.
+        baseline: The label of the recipe that all others are compared with; that of the plan if None.
 
     Returns:
         A sentence on each part that could not be made.
 
     Raises:
-        UserError: If a folder holds no comparison or no run, or cannot be written.
+        UserError: If a folder holds no comparison or no run, or cannot be written, or no recipe is the baseline.
     """
     from rich.console import Console
     from rich.text import Text
 
     attempts = Attempts()
-    study = read_study(folder, others)
+    planned = read_study(folder, others, baseline)
     files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in ("table.md", "results.csv", "report.html")}
     findings = attempts.made(
-        "statistics", "Intervals, tests and answers are", lambda: find(study), without_statistics(study)
+        "statistics", "Intervals, tests and answers are", lambda: find(planned), without_statistics(planned)
     )
+    study = best_first(planned, findings) if planned.many else planned
     rows = summarise(study, findings)
     statistics, task = findings.statistics, study.task
     metric = task.headline
@@ -75,7 +81,7 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     # The page comes last: its sections are the most likely to fail.
     makers: dict[str, Callable[[], str]] = {
         "table.md": lambda: table,
-        "results.csv": lambda: as_csv(study, hide),
+        "results.csv": lambda: as_csv(planned, hide),
         "report.html": lambda: render_page(study, findings, rows, whole_verdict, shown, hide, attempts),
     }
     written: list[str] = []
@@ -100,12 +106,20 @@ def write_report(folder: Path, others: Sequence[Path] = (), texts: bool = True) 
     cautions = [*findings.partial, *_cautions(study, rows, attempts)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
         pairwise = attempts.made("verdict", "The verdict is", lambda: verdict_in_short(statistics, metric), ())
+    elif findings.groups and whole_verdict:
+        pairwise = (*whole_verdict[: -pairs - 1], groups_in_words(findings))
     else:
         pairwise = tuple(whole_verdict if pairs <= FEW else whole_verdict[:-pairs])
+    against_baseline = attempts.made(
+        "baseline",
+        "The comparison with the baseline is",
+        lambda: baseline_in_words(study, compared_with_baseline(findings, rows), metric, every_cost=True),
+        (),
+    )
     recommendations = attempts.made(
         "recommendations", "The recommendations are", lambda: recommend(rows, statistics, metric), ()
     )
-    sentences = [*cautions, *pairwise, *findings.left_out, *study.notes, *attempts.failed.values()]
+    sentences = [*cautions, *pairwise, *against_baseline, *findings.left_out, *study.notes, *attempts.failed.values()]
     print_report(console, rows, recommendations, sentences, task)
     if written:
         names = ", ".join(sorted(written, key=("report.html", "table.md", "results.csv").index))

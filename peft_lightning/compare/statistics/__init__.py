@@ -47,12 +47,20 @@ paired data"), and for a single accuracy two imagined reviews are right and two 
 The p-values of all pairs are corrected with Shaffer's (1986) first procedure. It is Holm's (1979), except that it
 counts only combinations of equal methods that can exist (of 6 pairs of 4 methods, exactly 5 cannot be equal). It
 controls the family-wise error as Holm's does, without assumptions on how the pairs depend, and rejects all that Holm's
-rejects.
+rejects. Many methods are shown by letters: two share a letter if, and only if, that correction does not tell them apart
+(Piepho 2004). A baseline that is chosen before the results are known has a family of its own: the comparisons of all
+others with it are corrected by Holm's procedure for their number alone.
+
+Both families hold for many methods. Of 1,000 simulated comparisons of 30 equal methods with three seeds, 1.3, 3.4 and
+5.1 % had a false difference among the 435 pairs if seeds spread by 0, 0.5 and 1 points, and 1.6, 3.8 and 2.7 % one
+against the baseline (the simulation is in tests/compare/statistics/test_many_methods.py).
 
 Distributions come from scipy.special, the reference implementation, on which statsmodels and pingouin are built. It is
 imported in functions only.
 """
 
+from peft_lightning.compare.statistics.against_baseline import against
+from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
 from peft_lightning.compare.statistics.paired_tests import (
     Difference,
     Interval,
@@ -68,7 +76,11 @@ __all__ = [
     "Interval",
     "MethodScore",
     "Statistics",
+    "against",
     "compare_methods",
+    "letter",
+    "letter_groups",
+    "letters",
     "measure_methods",
     "verdict",
     "verdict_in_short",

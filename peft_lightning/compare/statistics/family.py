@@ -1,4 +1,4 @@
-"""Corrects the p-values of all pairs of methods for the number of pairs (Shaffer 1986)."""
+"""Corrects p-values for their number: of all pairs of methods (Shaffer 1986), or of all against one (Holm 1979)."""
 
 from functools import cache
 
@@ -44,4 +44,21 @@ def corrected(p_values: Floats, methods: int) -> Floats:
     factors = possible[np.searchsorted(possible, len(p_values) - np.arange(len(p_values)), side="right") - 1]
     result = np.empty_like(p_values)
     result[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * factors))
+    return result
+
+
+def holm(p_values: Floats) -> Floats:
+    """Corrects p-values of which any number can be equal (Holm 1979, "A simple sequentially rejective procedure").
+
+    Against one baseline, whether a method equals it says nothing of the others, so Shaffer's counting does not help.
+
+    Args:
+        p_values: A p-value for each comparison, shape (P,).
+
+    Returns:
+        Corrected p-values in 0 to 1, shape (P,). Those of at most 0.05 hold together with a family-wise error of 5 %.
+    """
+    order = np.argsort(p_values, kind="stable")
+    result = np.empty_like(p_values)
+    result[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)))
     return result

@@ -102,6 +102,71 @@ def test_more_runs_than_lines_show_those_under_way() -> None:
     assert "20 of 40 done" in text
 
 
+def of_many(recipes: int = 60, seeds: int = 5) -> list[Row]:
+    """The jobs of many recipes in the order in which they start: two fifths have ended, eight run."""
+    of = [Row(FitJob(f"recipe-{n}", f"seed {seed}", Path(f"{n}"), {})) for seed in range(seeds) for n in range(recipes)]
+    for number, row in enumerate(of[: 2 * recipes]):
+        row.outcome = Outcome("finished", record=record(test_acc=0.8 + 0.001 * (number % recipes)))
+    of[3].outcome = Outcome("failed", "a reason")
+    for row in of[2 * recipes : 2 * recipes + 8]:
+        row.started, row.progress = True, Progress("train", 400, 1125, 22.0)
+    return of
+
+
+def test_three_hundred_jobs_fit_a_terminal_of_forty_lines_running_ones_and_recipes_the_best_first() -> None:
+    of = of_many()
+    lines = drawn(of, height=40)
+    assert len(lines) < 40
+    assert max(map(len, lines)) <= 80
+    cells = [" ".join(line.split()) for line in lines]
+    assert "119 finished, 1 failed, 8 running, 172 waiting" in cells
+    assert sum("400/1125" in line for line in cells) == 8
+    recipes = [line.split()[0] for line in cells if "/5" in line]
+    assert recipes[:3] == ["recipe-59", "recipe-58", "recipe-57"]
+    assert any(line.startswith("recipe-59 2/5 60 s 85.9 % 0.50") for line in cells)
+    assert f"… {60 - len(recipes)} more recipes" in cells
+    assert any(line.startswith("120 of 300 done") for line in cells)
+    assert any("recipe-3 seed 0: failed: a reason" in line for line in cells)
+
+
+def test_the_last_drawing_of_many_recipes_has_all_of_them_and_all_reasons() -> None:
+    out = io.StringIO()
+    table = LiveTable("runs", {}, console=Console(file=out, width=80, height=40))
+    of = of_many()
+    table.begin(of)
+    out.truncate(0)
+    table.end()
+    printed = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert sum("/5" in line for line in printed) == 60
+    assert any(line.startswith("recipe-3 1/5, 1 failed") for line in printed)
+
+
+def test_a_terminal_with_room_for_every_job_shows_each() -> None:
+    assert sum("waiting" in line for line in drawn(of_many(10, 2), height=60)) == 0
+    of = rows(1) + [Row(FitJob(f"recipe-{n}", "seed 1", Path(f"{n}"), {})) for n in range(10)]
+    assert sum("waiting" in line for line in drawn(of, height=40)) == 12
+
+
+def test_three_hundred_jobs_are_drawn_when_one_ends_and_else_every_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drawing takes up to 40 ms of a processor that the runs may need."""
+    of, out = of_many(), io.StringIO()
+    table = LiveTable("runs", {}, at_once=8, console=Console(file=out, width=80, height=40))
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    drawn_at = []
+    monkeypatch.setattr(table._live, "update", lambda drawn, refresh: drawn_at.append(now))
+    table.begin(of)
+    for now in (100.5, 101.0, 101.5, 102.0, 102.5):
+        if now == 101.0:
+            of[120].outcome = Outcome("finished", record=record(test_acc=0.8))
+        table.update()
+    assert drawn_at == [100.0, 101.0]
+    now = 103.0
+    table.update()
+    assert drawn_at == [100.0, 101.0, 103.0]
+    table.end()
+
+
 def test_the_last_drawing_has_all_rows_and_all_reasons() -> None:
     out = io.StringIO()
     table = LiveTable("runs", FORECAST, console=Console(file=out, width=80, height=16))

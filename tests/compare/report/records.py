@@ -207,3 +207,21 @@ def _write_history(path: Path, rng: np.random.Generator, accuracy: float) -> Non
             lines.append(f"{step},val/loss,{0.25 + 0.2 * np.exp(-step / 200)!r}")
             lines.append(f"{step},val/acc,{accuracy - 0.1 * np.exp(-step / 300)!r}")
     path.write_text("\n".join(lines).replace("np.float64(", "").replace(")", "") + "\n")
+
+
+def tournament(folder: Path, recipes: int = 40, seeds: int = 5, reviews: int = 2000) -> Path:
+    """A comparison of many recipes: three in ten alike at the top, the others ever worse; their costs differ."""
+    made = {}
+    for number in range(recipes):
+        costs = np.random.default_rng(number)
+        rank = number / max(1, recipes - 1)
+        made[f"method_{number:02d}"] = Made(
+            f"method_{number:02d}",
+            0.91 - 0.04 * max(0.0, rank - 0.3) / 0.7,
+            trainable=int(10 ** costs.uniform(4, 6.5)),
+            gpu=round(float(costs.uniform(0.5, 2.5)), 3),
+            train_s=round(float(costs.uniform(60, 600)), 1),
+            checkpoint=int(10 ** costs.uniform(5, 7.5)),
+            learning_rate=1e-3 if number % 2 else 3e-4,
+        )
+    return comparison(folder, made, tuple(range(1, seeds + 1)), reviews)

@@ -11,14 +11,15 @@ from peft_lightning.compare.report.figure_words import span
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.pareto import front
 from peft_lightning.compare.report.plots.point_labels import Box, place_labels
-from peft_lightning.compare.report.plots.svg import FAINT, FRONT, INK, SURFACE, as_svg, drawing, series
+from peft_lightning.compare.report.plots.svg import FAINT, FRONT, INK, SERIES, SURFACE, as_svg, drawing, series
+from peft_lightning.compare.report.study import MANY
 from peft_lightning.task import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-ROW = 46
+ROW, ROW_OF_MANY = 46, 25
 LETTER = 7.2
 # Width for the figures on the right: 100.0 %, and 22.6 – 100.0 beside it.
 MARGIN = 170
@@ -38,28 +39,40 @@ def draw_headlines(rows: Sequence[Figures], by_seed: Mapping[str, Sequence[float
     shown = [(number, row) for number, row in enumerate(rows) if row.headline is not None]
     if not shown:
         return "", ""
-    name, width, height = metric.slug, 640, ROW * len(shown) + 46
+    many = len(rows) >= MANY
+    name, width, height = metric.slug, 640, (ROW_OF_MANY if many else ROW) * len(shown) + 46
     left = min(190.0, 22 + LETTER * max(len(row.label) for _, row in shown))
     with drawing(name, width, height) as figure:
         figure.subplots_adjust(left=left / width, right=1 - MARGIN / width, top=1 - 8 / height, bottom=38 / height)
         axes = figure.add_subplot()
         for place, (number, row) in enumerate(shown):
-            color, marker = series(number)
+            # Colours that repeat would say that recipes belong together.
+            color, marker = series(0 if many else number)
             assert row.headline is not None
             if row.interval is not None:
                 axes.plot(
                     [row.interval.low, row.interval.high],
                     [place] * 2,
                     color=color,
-                    linewidth=2.4,
+                    linewidth=1.8 if many else 2.4,
                     zorder=2,
                     clip_on=False,
                 )
             seeds = by_seed.get(row.label, ())
             if len(seeds) > 1:
-                axes.plot(seeds, [place + 0.27] * len(seeds), "|", color=color, markersize=7, markeredgewidth=1.4)
+                beside = place + (0.32 if many else 0.27)
+                axes.plot(
+                    seeds, [beside] * len(seeds), "|", color=color, markersize=4 if many else 7, markeredgewidth=1.4
+                )
             axes.plot(
-                row.headline, place, marker, color=color, markersize=9, markeredgecolor=SURFACE, zorder=3, clip_on=False
+                row.headline,
+                place,
+                marker,
+                color=color,
+                markersize=7 if many else 9,
+                markeredgecolor=SURFACE,
+                zorder=3,
+                clip_on=False,
             )
             _beside(axes, place, 14, metric.words(row.headline), fontweight="bold")
             if row.interval is not None:
@@ -80,9 +93,18 @@ def draw_headlines(rows: Sequence[Figures], by_seed: Mapping[str, Sequence[float
 
 
 def draw_tradeoff(
-    name: str, rows: Sequence[Figures], costs: Mapping[str, float], axis: str, in_words: str, metric: Metric
+    name: str,
+    rows: Sequence[Figures],
+    costs: Mapping[str, float],
+    axis: str,
+    in_words: str,
+    metric: Metric,
+    baseline: str | None = None,
 ) -> tuple[str, list[str]]:
     """Draws the headline metric against a cost and marks the Pareto front.
+
+    Of many recipes only those on the front, the extremes and the baseline have labels and intervals. The others are
+    grey, and named where they are pointed at.
 
     Args:
         name: A word that is unique among the page's pictures.
@@ -91,6 +113,7 @@ def draw_tradeoff(
         axis: The title of the cost's axis, with its unit.
         in_words: The name of the cost in running text.
         metric: The metric.
+        baseline: The label of the recipe that all others are compared with; None if there is none.
 
     Returns:
         The picture, and the labels on the front, cheapest first; both are empty with fewer than two points.
@@ -103,7 +126,10 @@ def draw_tradeoff(
     from matplotlib.ticker import MaxNLocator
 
     best = front({label: (cost, metric.oriented(value)) for label, (cost, value) in points.items()})
+    many = len(rows) >= MANY
+    named = _named(points, best, metric, baseline) if many else list(points)
     width, height = 480, 360
+    titles: dict[str, str] = {}
     with drawing(name, width, height) as figure:
         figure.subplots_adjust(left=62 / width, right=1 - 14 / width, top=1 - 14 / height, bottom=44 / height)
         axes = figure.add_subplot()
@@ -117,7 +143,11 @@ def draw_tradeoff(
         for number, row in shown:
             color, marker = series(number)
             cost, value = points[row.label]
-            if row.interval is not None:
+            gid = None
+            if many:
+                color, marker, gid = SERIES[0] if row.label in named else FAINT, "o", f"point-{number}"
+                titles[gid] = f"{row.label}: {metric.words(value)} at {cost:.3g}"
+            if row.interval is not None and row.label in named:
                 axes.plot([cost] * 2, [row.interval.low, row.interval.high], color=color, linewidth=1.2, zorder=2)
                 (x, bottom), (_, top) = axes.transData.transform(
                     [(cost, row.interval.low), (cost, row.interval.high)]
@@ -128,7 +158,8 @@ def draw_tradeoff(
                 cost,
                 value,
                 marker,
-                markersize=10,
+                markersize=10 if row.label in named else 6,
+                gid=gid,
                 markerfacecolor=color if filled else SURFACE,
                 markeredgecolor=SURFACE if filled else color,
                 markeredgewidth=1.2 if filled else 1.8,
@@ -141,10 +172,22 @@ def draw_tradeoff(
         axes.set_xlabel(axis)
         axes.set_ylabel(f"test {metric.name}")
         _ticked(axes.yaxis, metric)
-        place_labels(axes, list(points.values()), list(points), taken, color=INK)
+        others = axes.transData.transform([points[label] for label in points if label not in named] or [(0, 0)])
+        taken += [(x - 4, y - 4, x + 4, y + 4) for x, y in others.tolist()]
+        place_labels(axes, [points[label] for label in named], named, taken, color=INK)
         values = "; ".join(f"{label} {metric.words(good)} at {cost:.3g}" for label, (cost, good) in points.items())
         text = f"Test {metric.name} against {in_words}: {values}. On the Pareto front: {', '.join(best)}."
-        return as_svg(figure, name, text), best
+        return as_svg(figure, name, text, titles), best
+
+
+def _named(
+    points: Mapping[str, tuple[float, float]], best: Sequence[str], metric: Metric, baseline: str | None
+) -> list[str]:
+    """Returns the labels to write of many: the front, the dearest, the worst and the baseline."""
+    dearest = max(points, key=lambda label: points[label][0])
+    worst = min(points, key=lambda label: metric.oriented(points[label][1]))
+    wanted = {*best, dearest, worst, baseline}
+    return [label for label in points if label in wanted]
 
 
 def _beside(axes: Axes, place: int, distance: int, text: str, **looks: Any) -> None:

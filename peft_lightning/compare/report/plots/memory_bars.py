@@ -8,8 +8,9 @@ from peft_lightning.compare.report.figure_words import gibibytes
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.plots.headline import LETTER
 from peft_lightning.compare.report.plots.svg import INK, PARTS, SURFACE, as_svg, drawing
+from peft_lightning.compare.report.study import MANY
 
-ROW = 40
+ROW, ROW_OF_MANY = 40, 25
 NAMES = ("weights", "gradients", "optimiser", "activations")
 
 
@@ -30,7 +31,8 @@ def draw_memory(rows: Sequence[Figures]) -> str:
     totals = [sum(part or 0.0 for part in parts(row)) for row in shown]
     # Below 0.25 GiB the axis is in MiB, so that it does not count in hundredths.
     unit, scale = ("GiB", 1.0) if max(totals) >= 0.25 else ("MiB", 1024.0)
-    name, width, height = "memory", 600, ROW * len(shown) + 46
+    row_height = ROW_OF_MANY if len(rows) >= MANY else ROW
+    name, width, height = "memory", 600, row_height * len(shown) + 46
     left = min(190.0, 22 + LETTER * max(len(row.label) for row in shown))
     with drawing(name, width, height) as figure:
         figure.subplots_adjust(left=left / width, right=1 - 92 / width, top=1 - 6 / height, bottom=40 / height)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING
@@ -94,13 +94,14 @@ def drawing(name: str, width: int, height: int) -> Iterator[Figure]:
         yield figure
 
 
-def as_svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str, titles: Mapping[str, str] | None = None) -> str:
     """Turns a figure into an element of a page. Call it within ``drawing``.
 
     Args:
         figure: The figure.
         name: The picture's unique word, which prefixes its ids.
         description: The text for screen readers.
+        titles: What a browser shows where the mouse rests on a part of the picture, by the part's Matplotlib ``gid``.
 
     Returns:
         An ``<svg>`` element.
@@ -123,6 +124,8 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"<svg[^>]*>", lambda _: root, text, count=1)
     text = re.sub(r"font: (?:(\w+) )?([\d.]+)px [^;\"]*", _font, text)
     text = re.sub(r"font-family: [^;\"]*(; )?", "", text)
+    for gid, title in (titles or {}).items():
+        text = text.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{escape(title)}</title>')
     text = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", text)
     # Two decimals are enough: nobody sees less than a hundredth of a pixel.

@@ -9,7 +9,7 @@ import numpy as np
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.disagreements import DisputedReview, find_disagreements
 from peft_lightning.compare.report.findings import Findings
-from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.study import MANY, Study
 from peft_lightning.compare.report.texts import Texts
 from peft_lightning.task import Task
 
@@ -88,6 +88,7 @@ def disputed(findings: Findings, labelled: Task | None, texts: Texts | str) -> d
         "note": note,
         "labels": list(counts),
         "with_texts": bool(by_id),
+        "many": len(counts) >= MANY,
         "rows": [_row(review, counts, labelled, by_id.get(review.id)) for review in found.shown],
     }
 
@@ -107,6 +108,7 @@ def _row(review: DisputedReview, counts: dict[str, int], task: Task, text: str |
             {"said": f"{review.right[label]} of {count}", "wrong": review.right[label] < count / 2}
             for label, count in counts.items()
         ],
+        "right": f"{sum(review.right[label] > count / 2 for label, count in counts.items())} of {len(counts)}",
         "start": _shortened(flat, SUMMARY_LETTERS),
         "text": _shortened(text.strip(), TEXT_LETTERS) if text else "",
     }

@@ -77,12 +77,47 @@ def describe_tuning(study: Study) -> dict[str, Any] | None:
         for label, tries in tuning.tries.items()
         for place, trial in enumerate(tries)
     ]
+    measured = _measured(tuning)
     return {
         "metric": tuning.metric,
         "note": _tried(study),
-        "chosen": [f"{sentence}." for sentence in tuning_in_words(_measured(tuning))],
+        "chosen": _ends_in_words(measured) if study.many else [f"{line}." for line in tuning_in_words(measured)],
         "rows": rows,
+        "ladders": _ladders(study, tuning) if study.many else [],
     }
+
+
+def _ladders(study: Study, tuning: Tuning) -> list[dict[str, Any]]:
+    """Returns the rates of each recipe in a row, in the order of the recipes."""
+    labels = [recipe.label for recipe in study.recipes if recipe.label in tuning.tries]
+    return [
+        {
+            "label": label,
+            "cells": [
+                {
+                    "rate": words.scientific(trial.learning_rate),
+                    "validation": "diverged" if trial.diverged else tuning.metric.words(trial.validation),
+                    "chosen": trial.learning_rate == tuning.chosen.get(label),
+                }
+                for trial in tuning.tries[label]
+            ],
+        }
+        for label in labels
+    ]
+
+
+def _ends_in_words(tuning: Tuning) -> list[str]:
+    """Names the recipes whose chosen rate is the lowest or the highest tried: beyond it may be a better one."""
+    sentences = []
+    for place, end in ((0, "lowest"), (-1, "highest")):
+        found = [
+            label
+            for label, rate in tuning.chosen.items()
+            if len(tuning.tries[label]) > 1 and tuning.tries[label][place].learning_rate == rate
+        ]
+        if found:
+            sentences.append(f"The {end} rate tried was chosen for {listing(found)}: beyond it may be a better one.")
+    return sentences
 
 
 def _measured(tuning: Tuning) -> Tuning:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -12,10 +12,11 @@ from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures, of_the_same_data, timed_alike
 from peft_lightning.compare.report.findings import Findings
+from peft_lightning.compare.report.plots.curve_overview import MOST_SHOWN, draw_overview
 from peft_lightning.compare.report.plots.headline import draw_headlines, draw_tradeoff
 from peft_lightning.compare.report.plots.learning_curves import draw_curves
 from peft_lightning.compare.report.plots.memory_bars import NAMES, draw_memory, parts
-from peft_lightning.compare.report.study import Study
+from peft_lightning.compare.report.study import MANY, Study
 from peft_lightning.runs.curves import Curves
 from peft_lightning.task import Metric
 
@@ -42,7 +43,7 @@ def headlines(findings: Findings, rows: Sequence[Figures], metric: Metric) -> di
     return {"svg": _wide(svg), "note": note, "seeds": any(len(values) > 1 for values in by_seed.values())}
 
 
-def tradeoffs(rows: Sequence[Figures], metric: Metric) -> dict[str, Any]:
+def tradeoffs(rows: Sequence[Figures], metric: Metric, baseline: str | None = None) -> dict[str, Any]:
     """Returns the pictures of the headline metric against memory and against time, and why one is missing."""
     shown, missing = [], []
     compared, on_other_data = of_the_same_data(rows)
@@ -60,9 +61,11 @@ def tradeoffs(rows: Sequence[Figures], metric: Metric) -> dict[str, Any]:
             f"training time, {'minutes' if minutes else 'seconds'}",
         ),
     ):
-        svg, best = draw_tradeoff(name, rows, costs, axis, axis, metric)
+        svg, best = draw_tradeoff(name, rows, costs, axis, axis, metric, baseline)
         if svg:
-            shown.append({"title": title, "svg": Markup(svg), "caption": f"On the Pareto front: {listing(best)}."})
+            others = " The others are grey; point at one for its name." if len(rows) >= MANY else ""
+            caption = f"On the Pareto front: {listing(best)}.{others}"
+            shown.append({"title": title, "svg": Markup(svg), "caption": caption})
         elif costs or name == "tradeoff-time":
             missing.append(f"{title} takes two tested recipes that measured both.")
         else:
@@ -79,7 +82,7 @@ def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the learning curves of every recipe that has any, also of unfinished runs.
 
     Returns:
-        A picture for each recipe, and sentences on histories that are damaged and left out.
+        A picture for each recipe, unless there are many, and sentences on histories that are damaged and left out.
     """
     damaged = []
     found: dict[str, list[tuple[int, Curves]]] = {}
@@ -99,13 +102,30 @@ def curves(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
         {
             "label": label,
             "number": labels.index(label),
-            "svg": Markup(draw_curves(label, labels.index(label), every)),
+            "svg": "" if study.many else Markup(draw_curves(label, labels.index(label), every)),
+            "curves": every[label],
             "caption": words.runs(len(seeds)),
             "rows": [_ends(seed, curve) for seed, curve in seeds],
         }
         for label, seeds in found.items()
     ]
     return shown, damaged
+
+
+def overview(study: Study, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Returns one picture of many recipes' curves; the baseline and the recipes with the best results are in colour.
+
+    Args:
+        study: The runs, recipes ranked.
+        shown: The recipes' curves, from ``curves``.
+    """
+    if not study.many or not shown:
+        return None
+    curves: dict[str, list[Curves]] = {one["label"]: one["curves"] for one in shown}
+    first = [study.baseline] if study.baseline in curves else []
+    best = [label for label in curves if label not in first]
+    coloured = [*first, *best][:MOST_SHOWN]
+    return {"svg": _wide(draw_overview(curves, coloured)), "coloured": coloured}
 
 
 def memory(rows: Sequence[Figures]) -> dict[str, Any] | None:
