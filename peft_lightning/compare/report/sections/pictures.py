@@ -63,7 +63,7 @@ def tradeoffs(rows: Sequence[Figures], metric: Metric) -> dict[str, Any]:
         svg, best = draw_tradeoff(name, rows, costs, axis, axis, metric)
         if svg:
             shown.append({"title": title, "svg": Markup(svg), "caption": f"On the Pareto front: {listing(best)}."})
-        elif costs or name == "tradeoff-time":
+        elif costs or name == "tradeoff-time" or any(row.not_measured for row in rows):
             missing.append(f"{title} takes two tested recipes that measured both.")
         else:
             no_run = "No run on the comparison's own data" if on_other_data else "No run"
