@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,6 +108,36 @@ def import_bitsandbytes_without_compiler() -> None:
         pass
     finally:
         torch.compile = original
+
+
+@contextmanager
+def without_cuda_context() -> Iterator[None]:
+    """Keeps imports from making a CUDA context, after which processes could not be forked from this one.
+
+    torch is told to count GPUs through NVML, which makes none; Lightning tells it so for good. bitsandbytes asks at
+    import what its GPUs can do, which makes one, and keeps the answer for diagnostics only: it is told that they can do
+    nothing.
+    """
+    import torch
+
+    variable, original = "PYTORCH_NVML_BASED_CUDA_CHECK", torch.cuda.get_device_capability
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    torch.cuda.get_device_capability = lambda device=None: (0, 0)
+    try:
+        yield
+    finally:
+        torch.cuda.get_device_capability = original
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+def has_touched_gpu() -> bool:
+    """Tells whether this process has made a CUDA context, or is forked from one that has: it can make none then."""
+    torch = sys.modules.get("torch")
+    return torch is not None and (torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork())
 
 
 def _compiled_when_called(function: Callable[..., Any] | None = None, **settings: Any) -> Callable[..., Any]:

@@ -91,3 +91,18 @@ def test_garbage_is_looked_for_again_after_importing() -> None:
         assert gc.get_freeze_count() > frozen
     finally:
         gc.unfreeze()
+
+
+def test_imports_are_kept_from_touching_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+    asking = torch.cuda.get_device_capability
+    with startup.without_cuda_context():
+        assert torch.cuda.get_device_capability(torch.device("cuda", 0)) == (0, 0)
+        assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+    assert torch.cuda.get_device_capability is asking
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
+    assert not startup.has_touched_gpu()
+    for name in ("is_initialized", "_is_in_bad_fork"):
+        with monkeypatch.context() as scene:
+            scene.setattr(torch.cuda, name, lambda: True)
+            assert startup.has_touched_gpu()

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.mean_loss import examples_of
 from peft_lightning.callbacks.measured_device import synchronise
+from peft_lightning.runs.process_start import Start, process_start, runs_on_device
 
 
 class EpochTimer(Callback):
@@ -19,6 +20,7 @@ class EpochTimer(Callback):
     def __init__(self) -> None:
         self.epoch_s: list[float] = []
         self.startup_s: float | None = None
+        self.start: Start | None = None
         self.eval_s = 0.0
         self._current_s = 0.0
         self._samples = 0
@@ -36,6 +38,7 @@ class EpochTimer(Callback):
         train_s = self.train_s
         return {
             "startup_s": self.startup_s,
+            "start": self.start,
             "train_s": train_s or None,
             "epoch_s": list(self.epoch_s),
             "eval_s": self.eval_s or None,
@@ -52,6 +55,7 @@ class EpochTimer(Callback):
         """Measures once the time from the start of the process to the first step."""
         if self.startup_s is None:
             self.startup_s = time.time() - psutil.Process().create_time()
+            self.start = process_start()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -84,7 +88,8 @@ class EpochTimer(Callback):
         self._pause(trainer)
         self.epoch_s.append(self._current_s)
         self._current_s = 0.0
-        for logger in trainer.loggers:
+        # Runs on one device slow each other down.
+        for logger in trainer.loggers if runs_on_device() == 1 else []:
             logger.log_metrics({"time/epoch_s": self.epoch_s[-1]}, step=trainer.global_step)
         self._since = time.perf_counter()
 
@@ -100,6 +105,7 @@ class EpochTimer(Callback):
             "current_s": self._current_s + running,
             "eval_s": self.eval_s,
             "startup_s": self.startup_s,
+            "start": self.start,
             "samples": self._samples,
             "steps": self._steps,
         }
@@ -114,6 +120,7 @@ class EpochTimer(Callback):
         self._current_s = state_dict["current_s"]
         self.eval_s = state_dict["eval_s"]
         self.startup_s = state_dict["startup_s"]
+        self.start = state_dict.get("start")  # older checkpoints lack it
         self._samples = state_dict["samples"]
         self._steps = state_dict["steps"]
 

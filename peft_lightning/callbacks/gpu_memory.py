@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.methods.parameters import stored_bytes
+from peft_lightning.runs.process_start import runs_on_device
 from peft_lightning.task.gathering import largest
 
 GIB = 2**30
@@ -76,7 +77,8 @@ class GPUMemory(Callback):
         """Ends the last training phase and logs the peaks."""
         self._read_training(trainer)
         figures = {f"memory/{name}": value for name, value in self.figures().items() if "peak" in name}
-        for logger in trainer.loggers:
+        # Runs on one device leave each other less of it.
+        for logger in trainer.loggers if runs_on_device() == 1 else []:
             logger.log_metrics(figures, step=trainer.global_step)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

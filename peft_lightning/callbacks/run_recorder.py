@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peft_lightning.callbacks.limits import limit_notes
+from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
@@ -18,13 +19,16 @@ from peft_lightning.optim.steps import steps_in_all
 from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
+from peft_lightning.runs.process_start import runs_on_device
 from peft_lightning.runs.record import (
     SECTIONS,
     BackboneFigures,
     DatasetFigures,
     EnvironmentFigures,
+    MemoryFigures,
     RunRecord,
     Status,
+    TimeFigures,
 )
 from peft_lightning.runs.row import as_markdown
 from peft_lightning.runs.trackers import user_loggers
@@ -57,6 +61,8 @@ class RunRecorder(Callback):
         self._ended_early: list[str] = []
         self._origins: list[str] = []
         self._remarks: list[str] = []
+        # Why times and memory are not measured; a run keeps it over its attempts.
+        self._not_measured: str | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the backbone, the data and the environment."""
@@ -64,6 +70,10 @@ class RunRecorder(Callback):
         self.record.backbone = BackboneFigures(**pl_module.backbone_identity)  # type: ignore[arg-type]
         self.record.dataset = DatasetFigures(**trainer.datamodule.description())  # type: ignore[attr-defined]
         self._environment = describe_environment(trainer)
+        if (runs := runs_on_device()) > 1:
+            device = "CPU" if cuda_device(trainer) is None else "GPU"
+            self._not_measured = f"runs shared the {device}"
+            self.add_note(f"times and memory are not measured, because up to {runs} runs shared the {device}")
         # MLflow keeps a value in a file of its name, so that `method` and `method/r` would be a file and a folder.
         settings = {name.replace("/", "."): value for name, value in self._hyperparameters.items()}
         for logger in user_loggers(trainer.loggers):
@@ -153,15 +163,20 @@ class RunRecorder(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the metrics so far, where the run went on from, and its own notes."""
-        return {"metrics": dict(self.record.metrics), "origins": self._own_notes}
+        return {
+            "metrics": dict(self.record.metrics),
+            "origins": self._own_notes,
+            "not_measured": self._not_measured,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the metrics so far.
 
         Args:
-            state_dict: What ``state_dict`` returned; older checkpoints lack the origins.
+            state_dict: What ``state_dict`` returned; older checkpoints lack all but the metrics.
         """
         self._origins = list(state_dict.get("origins", []))
+        self._not_measured = self._not_measured or state_dict.get("not_measured")
         # These are the metrics of the best checkpoint. A run that starts from another run's checkpoint has none yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
 
@@ -197,6 +212,10 @@ class RunRecorder(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
+        record.not_measured = self._not_measured
+        if self._not_measured is not None:
+            record.memory = MemoryFigures()
+            record.time = TimeFigures(start=record.time.start, steps=record.time.steps)
         record.history = self.run.history.name if self.run.history.exists() else None
         record.checkpoint_bytes = checkpoint_bytes(self.run)
         record.write(self.run.results)

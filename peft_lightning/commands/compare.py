@@ -17,6 +17,7 @@ from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import SECTIONS, TOP_LEVEL
 from peft_lightning.commands.shorthands import RUN_SETTINGS, add_to_help, expand
 from peft_lightning.compare.comparison import Options, begin, go_on, pool_for
+from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.execution.registry import DEFAULT, executor_names
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
@@ -50,7 +51,8 @@ def run(words: Sequence[str]) -> None:
     """
     own_words, overrides = split_overrides(expand(words, RUN_SETTINGS))
     arguments = _parser().parse_intermixed_args(own_words)
-    options = Options(arguments.jobs, not arguments.no_forecast, not arguments.no_texts, arguments.executor)
+    starting = ExecutorOptions(arguments.cold_starts, arguments.share_gpu)
+    options = Options(arguments.jobs, not arguments.no_forecast, not arguments.no_texts, arguments.executor, starting)
     if arguments.resume is not None:
         if extra := _given_besides_resume(arguments, overrides):
             raise UserError(f"--resume goes on with a comparison as it was begun: leave {extra} out")
@@ -156,7 +158,24 @@ def _parser() -> _Parser:
         " better, and what each costs; corrected for these comparisons only",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="runs at the same time, each on a GPU of its own (default: 1)"
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at the same time, each on a GPU of its own unless --share_gpu (default: 1, or all that may share)",
+    )
+    parser.add_argument(
+        "--share_gpu",
+        type=int,
+        default=1,
+        metavar="N",
+        help="let N runs share each GPU, or the CPU where there is none: for accuracy only, since neither time nor"
+        " memory is measured then (default: 1)",
+    )
+    parser.add_argument(
+        "--cold_starts",
+        action="store_true",
+        help="let every run start Python and import everything itself, in some ten seconds; by default a server that"
+        " has imported everything forks each run's process",
     )
     parser.add_argument(
         "--executor",

@@ -2,11 +2,11 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from peft_lightning.compare.display.view_choice import view_for
-from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.executor import ExecutorOptions, Pool
 from peft_lightning.compare.execution.fit_job import FitJob, fit_job
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, newest_run
@@ -29,22 +29,25 @@ class Options:
     """How a comparison is carried out; none of it changes a result.
 
     Args:
-        jobs: How many runs at the same time, each on a GPU of its own.
+        jobs: How many runs at the same time; None for one, or as many as may share the devices.
         forecast: Whether to try a few steps of each recipe first.
         texts: Whether the report may show texts of reviews. A False is kept with the comparison.
         executor: The name of the executor that starts its runs.
+        starting: How the executor starts them.
     """
 
-    jobs: int = 1
+    jobs: int | None = None
     forecast: bool = True
     texts: bool = True
     executor: str = DEFAULT
+    starting: ExecutorOptions = field(default_factory=ExecutorOptions)
 
     def resume(self, folder: Path) -> str:
-        """Returns the command-line words that resume a comparison with the same executor and number of jobs."""
+        """Returns the command-line words that resume a comparison as it is carried out."""
         words = [f"--resume {shlex.quote(str(folder))}"]
-        words += [f"--jobs {self.jobs}"] if self.jobs > 1 else []
+        words += [f"--jobs {self.jobs}"] if self.jobs not in (None, 1) else []
         words += [f"--executor {self.executor}"] if self.executor != DEFAULT else []
+        words += self.starting.words()
         return " ".join(words)
 
 
@@ -163,7 +166,7 @@ def pool_for(plan: Plan, options: Options) -> Pool:
     Raises:
         UserError: If runs would share a device.
     """
-    executor = executor_named(options.executor)
+    executor = executor_named(options.executor, options.starting)
     trainers = [plan.settings_of(recipe).get("trainer") or {} for recipe in plan.recipes]
     return Pool(executor, executor.places(options.jobs, [trainer.get("accelerator") for trainer in trainers]))
 

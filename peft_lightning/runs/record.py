@@ -10,6 +10,7 @@ from typing import Any, Literal
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checked_json import build, read_object
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.process_start import Start
 from peft_lightning.task import FIRST, task_named
 
 SCHEMA = 4
@@ -82,7 +83,11 @@ class MemoryFigures:
 
 @dataclass
 class TimeFigures:
-    """Times in seconds; ``train_s`` excludes evaluation, and includes the time before a resume."""
+    """Times in seconds; ``train_s`` excludes evaluation, and includes the time before a resume.
+
+    ``startup_s`` goes from the process's start to the first step, and ``start`` says what that start was: a ``cold``
+    process imports everything itself, a ``warm`` one was forked with all imports done. Null in older records.
+    """
 
     startup_s: float | None = None
     train_s: float | None = None
@@ -90,6 +95,7 @@ class TimeFigures:
     eval_s: float | None = None
     steps: int | None = None
     samples_per_s: float | None = None
+    start: Start | None = None
 
 
 @dataclass
@@ -137,7 +143,8 @@ class RunRecord:
     """The record of one run, ``results.json``; only the ``RunRecorder`` callback writes it.
 
     ``problem_type`` names the task, which defines what ``metrics`` holds: null is a metric that the examples leave
-    undefined, such as the AUROC of a split with one class.
+    undefined, such as the AUROC of a split with one class. ``not_measured`` says why times and memory are null; it is
+    null if they were measured.
     """
 
     run_id: str
@@ -155,6 +162,7 @@ class RunRecord:
     memory: MemoryFigures = field(default_factory=MemoryFigures)
     time: TimeFigures = field(default_factory=TimeFigures)
     engine: EngineFigures = field(default_factory=EngineFigures)
+    not_measured: str | None = None
     problem_type: str = FIRST.problem_type
     metrics: dict[str, float | None] = field(default_factory=dict)
     history: str | None = None

@@ -20,7 +20,7 @@ def cells(record: RunRecord) -> tuple[str, ...]:
     return (
         record.method,
         f"{params.trainable:,} ({params.trainable_percent:.2f} %)" if params else "–",
-        f"{peak:.2f} GiB" if peak is not None else "– (no GPU)",
+        f"{peak:.2f} GiB" if peak is not None else "– (shared)" if record.not_measured else "– (no GPU)",
         duration(record.time.train_s),
         metric.words(record.metrics.get(metric.test)),
     )

@@ -31,6 +31,7 @@ def test_training_and_evaluation_are_timed_apart(tmp_path: Path) -> None:
     assert figures["eval_s"] == pytest.approx(2 * EVAL_S)
     assert figures["samples_per_s"] == pytest.approx(6 / figures["train_s"])
     assert figures["startup_s"] > 0
+    assert figures["start"] == "cold"
     # When training is over the clock stands still, whatever comes after.
     watched.validate(module, datamodule=ScriptedData(val=1), verbose=False)
     assert timer.figures()["train_s"] == figures["train_s"]
@@ -45,6 +46,7 @@ def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
     second.load_state_dict(state)
     trainer(tmp_path, second).fit(ScriptedModule(train_s=TRAIN_S), datamodule=ScriptedData(train=2))
     assert second.startup_s == first.startup_s
+    assert second.start == first.start == "cold"
     assert second.epoch_s[0] == first.epoch_s[0]
     assert second.epoch_s == pytest.approx([3 * TRAIN_S, 2 * TRAIN_S])
     assert second.train_s == pytest.approx(5 * TRAIN_S)

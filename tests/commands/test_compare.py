@@ -12,6 +12,7 @@ from peft_lightning.__main__ import main
 from peft_lightning.commands import compare
 from peft_lightning.commands.compare import split_overrides, stopping_in_order
 from peft_lightning.compare.comparison import Options
+from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, Plan
 from tests.commands.holding import held_elsewhere
@@ -47,6 +48,7 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ([*RECIPES, "--name", "a/b"], "'a/b' is no name for a folder"),
         ([*RECIPES, "--name", ".."], "is no name for a folder"),
         ([*RECIPES, "--jobs", "0"], "--jobs 0: say 1 or more"),
+        ([*RECIPES, "--share_gpu", "0"], "--share_gpu 0: say 1 or more"),
         ([*RECIPES, "--jobs", "2", "--trainer.accelerator", "cpu"], "--jobs 2: trainer.accelerator is cpu"),
         ([*RECIPES, "--tune", "3", "--model.learning_rate", "1e-3"], "leave one of them out"),
         ([*RECIPES, "--baseline", "vera"], "--baseline vera is none of the recipes: there are "),
@@ -216,11 +218,19 @@ def test_help_answers_without_what_training_takes() -> None:
         "--resume",
         "--tune",
         "--jobs",
+        "--share_gpu",
+        "--cold_starts",
         "--no_forecast",
         "--no_texts",
         "Ctrl-C",
     ):
         assert word in answer.stdout
+
+
+def test_the_command_to_go_on_with_repeats_how_runs_start() -> None:
+    shared = Options(jobs=4, starting=ExecutorOptions(cold_starts=True, share_gpu=8))
+    assert shared.resume(Path("mine")) == "--resume mine --jobs 4 --cold_starts --share_gpu 8"
+    assert Options().resume(Path("mine")) == "--resume mine"
 
 
 def test_an_executor_that_is_not_there_is_refused_before_a_folder_is_made(capsys: pytest.CaptureFixture[str]) -> None:

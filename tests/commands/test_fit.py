@@ -12,21 +12,24 @@ import yaml
 
 from peft_lightning.__main__ import main
 from peft_lightning.backbone.locations import locate
+from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.module.classifier import LoRA, TextClassifier
+from peft_lightning.runs.directory import RunDirectory
+from peft_lightning.runs.process_start import SHARED
 from peft_lightning.runs.record import RunRecord
 from tests.integration.offline_run import checkpoint, only_run, record, same
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
-    " engine problem_type metrics history predictions checkpoint_bytes environment notes",
+    " engine not_measured problem_type metrics history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share"
     " val_split test_split train_repeats val_in_train test_in_train removed_from_train",
     "params": "trainable adapter head total trainable_percent",
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
-    "time": "startup_s train_s epoch_s eval_s steps samples_per_s",
+    "time": "startup_s start train_s epoch_s eval_s steps samples_per_s",
     "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
@@ -394,3 +397,29 @@ def test_weights_that_broke_in_the_last_step_replace_no_checkpoint(
         content = checkpoint(run / f"checkpoints/{name}.ckpt")
         assert content["global_step"] == 4
         assert all(bool(torch.isfinite(tensor).all()) for tensor in content["state_dict"].values())
+
+
+def test_of_a_run_that_shares_its_device_neither_times_nor_memory_are_recorded_also_after_a_resume(
+    tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(SHARED, "4")
+    main(tiny_fit)
+    (run,) = Path("lightning_logs/lora").iterdir()
+    content = json.loads((run / "results.json").read_text())
+    assert content["not_measured"] == "runs shared the CPU"
+    assert "times and memory are not measured, because up to 4 runs shared the CPU" in content["notes"]
+    assert set(content["memory"].values()) == {None}
+    times = {name: value for name, value in content["time"].items() if value not in (None, [])}
+    assert times == {"steps": 4, "start": "cold"}
+    assert content["metrics"]["test/acc"] is not None
+    assert not [row for row in (run / "history.csv").read_text().splitlines() if ",time/" in row or ",memory/" in row]
+    assert "– (shared)" in capsys.readouterr().out
+    # A run that goes on with a device to itself has times of both parts.
+    state = checkpoint(run / "checkpoints/last.ckpt")["callbacks"]["RunRecorder"]
+    monkeypatch.delenv(SHARED)
+    directory = RunDirectory(Path(), "lora")
+    directory.open(run)
+    alone = RunRecorder(directory, RunRecord("id", "lora", "sha", "lora", 1, 42), {})
+    alone.load_state_dict(state)
+    directory.release()
+    assert alone.state_dict()["not_measured"] == "runs shared the CPU"

@@ -27,7 +27,7 @@ def train_time(row: Row) -> str:
     """Returns the training time so far, without evaluation."""
     record = row.outcome.record if row.outcome is not None else None
     if record is not None:
-        return round_duration(record.time.train_s)
+        return round_duration(record.time.train_s)  # a dash where runs shared a device
     return round_duration(row.progress.train_s if row.progress is not None else None)
 
 

@@ -37,9 +37,14 @@ def time_left(rows: Sequence[Row], forecast_s: Mapping[str, float], at_once: int
 
 
 def whole_s(outcome: Outcome) -> float | None:
-    """Returns the seconds that a run took to start, train and evaluate, over all its attempts."""
+    """Returns the seconds that a run took to start, train and evaluate, over all its attempts.
+
+    Of a run that was not timed, because it shared its device, it returns those of its process.
+    """
     if outcome.record is None:
         return None
+    if outcome.record.not_measured is not None:
+        return outcome.wall_s
     time = outcome.record.time
     parts = [seconds for seconds in (time.startup_s, time.train_s, time.eval_s) if seconds is not None]
     return sum(parts) if parts else None

@@ -12,6 +12,27 @@ from peft_lightning.runs.progress import Progress
 PATIENCE_S = 30.0
 
 
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """How an executor starts runs; each takes what concerns it.
+
+    Args:
+        cold_starts: Whether every run starts Python and imports everything itself.
+        share_gpu: Number of runs at the same time on a GPU, or on the CPU where there is none; 1 gives each run the
+            device to itself.
+    """
+
+    cold_starts: bool = False
+    share_gpu: int = 1
+
+    def words(self) -> list[str]:
+        """Returns the command-line words that ask for the same again."""
+        return [
+            *(["--cold_starts"] if self.cold_starts else []),
+            *([f"--share_gpu {self.share_gpu}"] if self.share_gpu > 1 else []),
+        ]
+
+
 class Running(Protocol):
     """A job that was started."""
 
@@ -57,11 +78,11 @@ class Running(Protocol):
 class Executor(Protocol):
     """Starts jobs. Each has a place, such as a GPU, to itself."""
 
-    def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
         """Chooses the places for jobs that run at the same time.
 
         Args:
-            count: Number of jobs at the same time.
+            count: Number of jobs at the same time; None for the executor's own choice.
             accelerators: The values of ``trainer.accelerator`` in the recipes.
 
         Returns:

@@ -16,13 +16,25 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Asks the kernel to be killed with the parent, and executes the program that the other words name."""
     parent, *command = sys.argv[1:]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # the parent died before the kernel was asked
+    if not die_with_parent(int(parent)):
         sys.exit(1)
     # A shell makes background processes ignore SIGINT, and children inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *command])
+
+
+def die_with_parent(parent: int) -> bool:
+    """Asks the kernel to kill this process when its parent dies.
+
+    Args:
+        parent: Number of the parent's process.
+
+    Returns:
+        Whether the parent lives; it may have died before the kernel was asked.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
 
 
 if __name__ == "__main__":

@@ -16,30 +16,53 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in names[:count]]
 
 
-def places(jobs: int, accelerators: Sequence[object] = ()) -> list[str | None]:
+def places(count: int | None, accelerators: Sequence[object] = (), share_gpu: int = 1) -> list[str | None]:
     """Chooses the places of the runs at the same time: a GPU for each, or the whole machine for a single one.
 
     Args:
-        jobs: Number of runs at the same time.
+        count: Number of runs at the same time; None for as many as may share the devices, a single one if none may.
         accelerators: The values of ``trainer.accelerator`` in the recipes.
+        share_gpu: Number of runs that may share a GPU, or the CPU where there is none.
 
     Returns:
         The GPU of each place; None for a place that is the whole machine.
 
     Raises:
-        UserError: If runs would share a device.
+        UserError: If more runs than may would share a device.
     """
-    if jobs < 1:
-        raise UserError(f"--jobs {jobs}: say 1 or more")
-    if jobs == 1:
+    if count is not None and count < 1:
+        raise UserError(f"--jobs {count}: say 1 or more")
+    if share_gpu < 1:
+        raise UserError(f"--share_gpu {share_gpu}: say 1 or more")
+    if share_gpu > 1:
+        return _shared(count, accelerators, share_gpu)
+    if count in (None, 1):
         return [None]
     why = "runs that share a device measure neither memory nor time"
+    alone = "leave --jobs out, or say --share_gpu N if only accuracy is wanted"
     if "cpu" in accelerators:
-        raise UserError(f"--jobs {jobs}: trainer.accelerator is cpu, and {why}: leave --jobs out")
+        raise UserError(f"--jobs {count}: trainer.accelerator is cpu, and {why}: {alone}")
     gpus = visible_gpus()
     if not gpus:
-        raise UserError(f"--jobs {jobs}: there is no GPU here, and {why}: leave --jobs out")
-    if jobs > len(gpus):
-        gpus_in_words = "there is 1 GPU" if len(gpus) == 1 else f"there are {len(gpus)} GPUs"
-        raise UserError(f"--jobs {jobs}: {gpus_in_words}, and {why}: say --jobs {len(gpus)}")
-    return list(gpus[:jobs])
+        raise UserError(f"--jobs {count}: there is no GPU here, and {why}: {alone}")
+    if count > len(gpus):
+        raise UserError(
+            f"--jobs {count}: {_counted(gpus)}, and {why}: say --jobs {len(gpus)}, or --share_gpu N if only accuracy"
+            " is wanted"
+        )
+    return list(gpus[:count])
+
+
+def _shared(count: int | None, accelerators: Sequence[object], share_gpu: int) -> list[str | None]:
+    """Chooses the places of runs that share devices: the GPUs take turns, so that each has as few runs as possible."""
+    gpus: list[str] = [] if "cpu" in accelerators else visible_gpus()
+    devices: list[str | None] = list(gpus) or [None]
+    most = share_gpu * len(devices)
+    if count is not None and count > most:
+        where = _counted(gpus) if gpus else "the runs share the CPU"
+        raise UserError(f"--jobs {count}: {where}, and --share_gpu {share_gpu} allows {most} runs: leave --jobs out")
+    return (devices * share_gpu)[: count or most]
+
+
+def _counted(gpus: Sequence[str]) -> str:
+    return "there is 1 GPU" if len(gpus) == 1 else f"there are {len(gpus)} GPUs"

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from peft_lightning.compare.execution import executors
-from peft_lightning.compare.execution.executor import Executor
+from peft_lightning.compare.execution.executor import Executor, ExecutorOptions
 from peft_lightning.errors import UserError
 
 DEFAULT = "local"
@@ -17,17 +17,21 @@ def executor_names() -> list[str]:
     return sorted(name for name in files if not name.startswith("_"))
 
 
-def executor_named(name: str = DEFAULT) -> Executor:
+def executor_named(name: str = DEFAULT, options: ExecutorOptions = ExecutorOptions()) -> Executor:  # noqa: B008 frozen
     """Makes the executor of that name.
+
+    Args:
+        name: One of ``executor_names``.
+        options: How it starts runs.
 
     Raises:
         UserError: If there is none of that name.
     """
     module = f"{executors.__name__}.{name}"
     try:
-        make: Callable[[], Executor] = import_module(module).EXECUTOR
+        make: Callable[[ExecutorOptions], Executor] = import_module(module).EXECUTOR
     except ModuleNotFoundError as error:
         if error.name != module:  # a package that the executor needs
             raise
         raise UserError(f"there is no executor {name}: choose one of {', '.join(executor_names())}") from error
-    return make()
+    return make(options)

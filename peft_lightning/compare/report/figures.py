@@ -96,6 +96,8 @@ class Figures:
     state: str = field(metadata=_read(lambda of: _state(of.recipe)))
     # The states of the runs that did not finish, in words; empty if all finished.
     trouble: str = field(metadata=_read(lambda of: _trouble(of.recipe)))
+    # Why times and memory of its runs were not measured, in words; empty if they were.
+    not_measured: str = field(metadata=_read(lambda of: _not_measured(of.records)))
     # The data of its runs in words, if that is not the comparison's; else empty.
     other_data: str = field(metadata=_read(lambda of: of.elsewhere))
 
@@ -182,6 +184,14 @@ def timed_alike(rows: Sequence[Figures]) -> tuple[list[Figures], list[str]]:
 def _device(records: list[RunRecord]) -> str | None:
     devices = {record.environment.device for record in records if record.environment is not None}
     return devices.pop() if len(devices) == 1 else None
+
+
+def _not_measured(records: list[RunRecord]) -> str:
+    reasons = [record.not_measured for record in records if record.not_measured is not None]
+    if not reasons:
+        return ""
+    which = "" if len(reasons) == len(records) else f" in {len(reasons)} of {len(records)} runs"
+    return "; ".join(dict.fromkeys(reasons)) + which
 
 
 def _metric(records: list[RunRecord], name: str) -> float | None:

@@ -69,6 +69,8 @@ def _smallest_gpu(
         largest = "The largest peak of all seeds counts: the card must hold it." if winner.finished > 1 else ""
         room = f"Torch held {words.gibibytes(winner.gpu_largest_reserved_gib)}; CUDA's own context comes on top."
         return replace(found, reason=" ".join(filter(None, (largest, found.reason, room))))
+    if shared := next((row.not_measured for row in rows if row.not_measured), ""):
+        return Recommendation(question, "", "", f"Not measured: {shared}.")
     reason = f"{no_run} used a GPU, so what a GPU would need was not measured."
     resident = [row for row in rows if row.cpu_resident_gib is not None]
     if len(resident) > 1:
@@ -106,6 +108,7 @@ def _unknown_spread(each: Sequence[Sequence[float]], what: str) -> str:
 
 def _fastest(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric) -> Recommendation:
     alike, elsewhere = timed_alike(rows)
+    shared = next((row.not_measured for row in rows if row.not_measured), "")
     found = least(
         "Fastest",
         alike,
@@ -113,7 +116,7 @@ def _fastest(rows: Sequence[Figures], statistics: Statistics | None, metric: Met
         metric,
         lambda row: row.train_s,
         duration,
-        "No time was recorded.",
+        f"Not measured: {shared}." if shared else "No time was recorded.",
         lambda row: row.train_s_each,
     )
     reasons = [found.reason]

@@ -110,11 +110,23 @@ def legend(rows: Sequence[Figures], metric: Metric) -> list[str]:
         sentences.append(
             "GPU memory is the peak in training that torch's allocator gave out, and below that what it held."
         )
-    else:
+    elif not any(row.not_measured for row in rows):
         sentences.append("No run used a GPU, so GPU memory was not measured.")
     if any(row.cpu_resident_gib is not None for row in rows):
         sentences.append("CPU memory is the peak of the whole process, libraries included: no measure of GPU memory.")
-    return [*on_other_data(rows, metric), *sentences]
+    return [*on_other_data(rows, metric), *not_measured(rows), *sentences]
+
+
+def not_measured(rows: Sequence[Figures]) -> list[str]:
+    """Returns sentences on recipes whose times and memory were not measured, and why."""
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        if row.not_measured:
+            labels.setdefault(row.not_measured, []).append(row.label)
+    return [
+        f"Times and memory{'' if len(of) == len(rows) else f' of {listing(of)}'} were not measured: {why}."
+        for why, of in labels.items()
+    ]
 
 
 def on_other_data(rows: Sequence[Figures], metric: Metric) -> list[str]:

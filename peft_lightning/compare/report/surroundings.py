@@ -21,6 +21,7 @@ CRITICAL = {
     "engine": "memory and time are not comparable",
     "unpadded attention": "memory and time are not comparable",
     "cuDNN attention": "time is not comparable",
+    "process start": "start-up time and resident memory are not comparable",
     "micro-batch size": "memory and time are not comparable: a batch that did not fit went through in micro-batches",
     "torch": "memory and time may differ by themselves",
 }
@@ -55,6 +56,7 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
             else None
         ),
         "engine": lambda record: record.engine.name,
+        "process start": lambda record: record.time.start,
         "unpadded attention": _unpadded_attention,
         "cuDNN attention": lambda record: record.engine.cudnn_attention,
         "micro-batch size": lambda record: record.engine.micro_batch_size,

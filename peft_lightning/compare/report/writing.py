@@ -18,7 +18,7 @@ from peft_lightning.compare.report.sections.answers import disputed_ids
 from peft_lightning.compare.report.sections.conditions import describe_fairness
 from peft_lightning.compare.report.sections.difference_matrix import groups_in_words
 from peft_lightning.compare.report.study import Study
-from peft_lightning.compare.report.summary_table import as_markdown, on_other_data
+from peft_lightning.compare.report.summary_table import as_markdown, not_measured, on_other_data
 from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
@@ -141,6 +141,7 @@ def _cautions(study: Study, rows: Sequence[Figures], attempts: Attempts) -> list
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
         *on_other_data(rows, study.task.headline),
+        *not_measured(rows),
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
         *fairness["surroundings"],
     ]

@@ -31,6 +31,7 @@ class RecipeForecast:
         peak_gib: Peak memory of the steps that were tried; a longer batch can exceed it.
         peak_of: The name of the memory that was measured.
         error: Why there is no forecast; None if there is one.
+        not_measured: Why time and memory are not forecast, although the short fit finished.
     """
 
     label: str
@@ -42,6 +43,7 @@ class RecipeForecast:
     peak_gib: float | None = None
     peak_of: str = "memory"
     error: str | None = None
+    not_measured: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def project(label: str, outcome: Outcome, tried: Workload, planned: Workload) ->
         planned: The batches of a whole run.
     """
     record = outcome.record
+    if record is not None and record.not_measured is not None:
+        return RecipeForecast(label, steps=planned.steps, not_measured=record.not_measured)
     if record is None or len(record.time.epoch_s) != EPOCHS or not tried.train:
         return RecipeForecast(label, error="the steps tried were not timed")
     first_s, usual_s = record.time.epoch_s

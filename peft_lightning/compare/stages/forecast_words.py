@@ -37,6 +37,8 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
     for recipe in forecast.recipes:
         if recipe.error is not None:
             console.print(Text(f"{recipe.label}: {recipe.error}", "red"))
+    for reason in dict.fromkeys(recipe.not_measured for recipe in forecast.recipes if recipe.not_measured):
+        console.print(Text(f"time and memory are not forecast: {reason}"))
     tuned = f" and {tries} learning rates" if tries else ""
     total = f"about {round_duration(forecast.total_s)}" if forecast.total_s is not None else "an unknown time"
     console.print(

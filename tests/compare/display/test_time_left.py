@@ -5,6 +5,7 @@ from peft_lightning.compare.execution.board import Row
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.runs.progress import Progress
+from peft_lightning.runs.record import TimeFigures
 from tests.compare.records import record
 
 
@@ -27,6 +28,15 @@ def test_before_anything_ran_the_forecast_counts() -> None:
 
 def test_a_run_that_ended_is_believed_more_than_its_forecast() -> None:
     assert time_left([finished("a"), waiting("a"), waiting("b")], {"a": 10, "b": 100}) == 75 + 100
+
+
+def test_a_run_that_was_not_timed_counts_by_its_process() -> None:
+    shared = record()
+    shared.not_measured, shared.time = "runs shared the GPU", TimeFigures(steps=100)
+    row = Row(FitJob("a", "seed 1", Path("a"), {}), Outcome("finished", record=shared, exit_code=0, wall_s=42.0))
+    assert time_left([row, waiting("a")], {"a": 10}) == 42
+    row.outcome = Outcome("finished", record=shared)  # in an earlier call
+    assert time_left([row, waiting("a")], {"a": 10}) == 10
 
 
 def test_the_run_under_way_needs_only_the_rest() -> None:

@@ -39,6 +39,32 @@ def test_a_machine_without_a_gpu_runs_one_job(monkeypatch: pytest.MonkeyPatch) -
         places(2)
 
 
+@pytest.mark.usefixtures("two_gpus")
+def test_runs_that_may_share_fill_the_gpus_in_turn() -> None:
+    assert places(None, share_gpu=2) == ["4", "5", "4", "5"]
+    assert places(3, share_gpu=8) == ["4", "5", "4"]
+    assert places(None, ["auto", "cpu"], share_gpu=3) == [None] * 3
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("jobs", "accelerators", "share_gpu", "message"),
+    [
+        (5, [], 2, "--jobs 5: there are 2 GPUs, and --share_gpu 2 allows 4 runs: leave --jobs out"),
+        (3, ["cpu"], 2, "--jobs 3: the runs share the CPU, and --share_gpu 2 allows 2 runs: leave --jobs out"),
+        (None, [], 0, "--share_gpu 0: say 1 or more"),
+    ],
+)
+def test_no_more_runs_share_than_may(jobs: int | None, accelerators: list[str], share_gpu: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        places(jobs, accelerators, share_gpu)
+
+
+def test_where_there_is_no_gpu_runs_may_share_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "visible_gpus", list)
+    assert places(None, share_gpu=2) == [None, None]
+
+
 @pytest.mark.parametrize(
     ("named", "count", "expected"),
     [(None, 3, ["0", "1", "2"]), ("2, 0", 2, ["2", "0"]), ("GPU-8a,GPU-7b", 2, ["GPU-8a", "GPU-7b"]), ("", 0, [])],

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from peft_lightning.compare.execution.board import Row
-from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.executor import ExecutorOptions, Pool
 from peft_lightning.compare.execution.executors.local import LocalExecutor, LocalProcess
 from peft_lightning.compare.execution.fit_job import PROGRESS, FitJob
 from peft_lightning.compare.execution.job import Job
@@ -24,6 +24,7 @@ from tests.integration.offline_run import SOURCES
 
 # Every interpreter started here says which GPUs it sees, and lasts at least until its job's folder holds no HOLD.
 HOLD = "hold"
+COLD = ExecutorOptions(cold_starts=True)
 SITE = f"""
 import os, sys, time
 if "peft_lightning" in sys.orig_argv and "peft_lightning.compare.execution.launcher" not in sys.orig_argv:
@@ -79,7 +80,7 @@ def job(folder: Path, label: str, **settings: Any) -> FitJob:
 
 
 def here(*places: str | None) -> Pool:
-    return Pool(LocalExecutor(), places or (None,))
+    return Pool(LocalExecutor(COLD), places or (None,))
 
 
 def held(job: FitJob) -> FitJob:
@@ -255,7 +256,7 @@ def test_a_child_dies_with_the_thread_that_started_it_and_so_with_its_process(tm
     log = tmp_path / "a" / "log.txt"
 
     def start() -> None:
-        children.append(LocalExecutor().start(held(job(tmp_path, "a")), None))
+        children.append(LocalExecutor(COLD).start(held(job(tmp_path, "a")), None))
         deadline = time.monotonic() + 200
         while "sees" not in log.read_text() and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from peft_lightning.compare.plan.plan import read_plan
 from peft_lightning.compare.report import write_report
 from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import fingerprint, read_corpus
 from peft_lightning.errors import UserError
-from peft_lightning.runs.record import Status
+from peft_lightning.runs.record import MemoryFigures, RunRecord, Status, TimeFigures
 from tests.compare.report.records import FOUR, IA3, LORA, QLORA, comparison, fail, plan, write_run
 
 FILES = ("table.md", "results.csv", "report.html")
@@ -70,6 +71,42 @@ def test_the_csv_holds_every_run_s_plain_figures(tmp_path: Path) -> None:
         assert float(row["time/train_s"]) == record["time"]["train_s"]
         assert int(row["params/trainable"]) == record["params"]["trainable"]
         assert row["memory/train_peak_rss_gib"] == ""  # not measured on a GPU, and no 0
+
+
+def share_gpu(folder: Path, seeds: tuple[int, ...], labels: tuple[str, ...]) -> None:
+    """Makes the records of some runs those of runs that shared a GPU."""
+    for run in read_plan(folder).runs(folder):
+        if run.seed in seeds and run.label in labels:
+            path = next(run.folder.rglob("results.json"))
+            nothing = {"memory": MemoryFigures(), "time": TimeFigures(steps=1125)}
+            replace(RunRecord.read(path), not_measured="runs shared the GPU", **nothing).write(path)
+
+
+def test_times_and_memory_of_runs_that_shared_a_gpu_are_dashes_with_their_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1, 2), 60)
+    share_gpu(tmp_path, (1, 2), ("lora", "ia3"))
+    write_report(tmp_path)
+    for row in table(tmp_path):
+        assert row["train time"] == row["GPU memory"] == row["samples/s"] == "–"
+        assert row["test accuracy"].endswith("%")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Times and memory were not measured: runs shared the GPU." in printed
+    assert "Smallest GPU: Not measured: runs shared the GPU. Fastest: Not measured: runs shared the GPU." in printed
+    assert "No run used a GPU" not in (tmp_path / "report.html").read_text()
+    assert {row["time/train_s"] for row in runs(tmp_path)} == {""}
+
+
+def test_where_some_runs_shared_a_gpu_the_others_are_measured_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1, 2), 60)
+    share_gpu(tmp_path, (1,), ("lora",))
+    write_report(tmp_path)
+    assert {row["recipe"]: row["GPU memory"] for row in table(tmp_path)} == {"lora": "1.35 GiB", "ia3": "1.73 GiB"}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Times and memory of lora were not measured: runs shared the GPU in 1 of 2 runs." in printed
 
 
 def test_cpu_memory_is_never_in_the_gpu_s_column(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from peft_lightning.compare.stages.forecast_runs import forecast_jobs, refuse_mi
 from peft_lightning.compare.stages.forecast_words import print_forecast
 from peft_lightning.compare.stages.run_batches import Workload
 from peft_lightning.errors import UserError
+from peft_lightning.runs.record import TimeFigures
 from tests.compare.plan.test_plan import OFFLINE, STUDY, resolved
 from tests.compare.records import record
 
@@ -68,6 +70,15 @@ def test_the_short_fits_are_short_and_never_touch_the_test_split(tmp_path: Path)
     assert (trainer["max_epochs"], trainer["max_steps"], trainer["limit_train_batches"]) == (2, -1, 6)
     assert Path(trainer["default_root_dir"]) == jobs[1].folder == tmp_path / "forecast" / "lora"
     assert config["data"]["n_train"] == 3000  # the reviews of the runs: their tokens are then in the cache
+
+
+def test_what_runs_that_share_a_gpu_take_is_not_forecast() -> None:
+    shared = replace(record(), not_measured="runs shared the GPU", time=TimeFigures(steps=12))
+    made = project("a", Outcome("finished", None, shared, 0, 30.0), TRIED, Workload(100, 100, 4, 8))
+    assert made == RecipeForecast("a", steps=100, not_measured="runs shared the GPU")
+    out = io.StringIO()
+    print_forecast(Forecast((made, replace(made, label="b")), None), 3, 0, Console(file=out, width=80))
+    assert out.getvalue().count("time and memory are not forecast: runs shared the GPU") == 1
 
 
 def test_a_forecast_reads_back_and_a_damaged_one_is_none(tmp_path: Path) -> None:

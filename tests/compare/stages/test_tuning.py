@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from peft_lightning.compare.execution.executor import Pool
+from peft_lightning.compare.execution.executor import ExecutorOptions, Pool
 from peft_lightning.compare.execution.executors.local import LocalExecutor
 from peft_lightning.compare.execution.fit_job import LOG, FitJob
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
@@ -17,7 +17,7 @@ from peft_lightning.task import FIRST
 from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe, resolved
 from tests.compare.records import leave, record
 
-HERE = Pool(LocalExecutor(), [None])
+HERE = Pool(LocalExecutor(ExecutorOptions(cold_starts=True)), [None])
 
 
 @pytest.mark.parametrize(

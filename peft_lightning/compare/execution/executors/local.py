@@ -5,34 +5,94 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import IO
 
-from peft_lightning.compare.execution import launcher
-from peft_lightning.compare.execution.executor import PATIENCE_S
+from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.execution.places import places
+from peft_lightning.compare.execution.warm_starts import LAUNCHER, ForkedProcess, NoWarmStart, WarmStarts
 from peft_lightning.runs.files import CannotWrite
+from peft_lightning.runs.process_start import SHARED
 from peft_lightning.runs.progress import Progress, forget_progress, read_progress
 
-LAUNCHER = os.path.abspath(launcher.__file__)
+# The only program whose processes a server forks.
+PROGRAM = ("-m", "peft_lightning")
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 class LocalExecutor:
-    """Starts each job in a process of its own, which sees only the GPU of its place."""
+    """Starts each job in a process of its own, which sees only the GPU of its place.
 
-    def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
+    The processes come from a server that has done their imports. Where it cannot fork, they start cold, which a note
+    says. Call it in the main thread: the kernel ends a child with the *thread* that started it.
+
+    Args:
+        options: How it starts jobs.
+    """
+
+    def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
+        self._options = options
+        self._at_once = options.share_gpu
+        self._warm: WarmStarts | None = None
+        # The kernels of other systems end no process with its parent, and hand no process on.
+        self._cold = options.cold_starts or sys.platform != "linux"
+
+    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
         """Chooses a GPU of this machine for each job; a single job at a time has the whole machine."""
-        return places(count, accelerators)
+        chosen = places(count, accelerators, self._options.share_gpu)
+        self._at_once = len(chosen)
+        return chosen
 
     def start(self, job: Job, place: str | None) -> "LocalProcess":
-        """Starts a job. Call it in the main thread: the kernel ends a child with the *thread* that started it."""
+        """Starts a job."""
         attempt = job.attempt()
+        environment = self._environment(attempt, place)
         try:
-            return LocalProcess(attempt, place)
+            with attempt.log.open("ab") as log:
+                if (server := self._server_for(attempt, environment)) is not None:
+                    began = time.monotonic()
+                    try:
+                        words = list(attempt.command[len(PROGRAM) :])
+                        return LocalProcess(attempt, server.start(words, environment, attempt.directory, log), began)
+                    except NoWarmStart as error:
+                        self._start_cold_from_now_on(error)
+                began = time.monotonic()
+                return LocalProcess(attempt, _started(attempt, environment, log), began)
         except OSError as error:
             raise CannotWrite.because(error, job.folder) from error
+
+    def _server_for(self, attempt: Attempt, environment: Mapping[str, str]) -> WarmStarts | None:
+        """Returns the server that forks the process of an attempt, once it is ready; None for a cold start."""
+        if self._cold or attempt.command[: len(PROGRAM)] != PROGRAM:
+            return None
+        try:
+            if self._warm is None:
+                self._warm = WarmStarts(environment)
+            self._warm.await_ready()
+        except NoWarmStart as error:
+            self._start_cold_from_now_on(error)
+            return None
+        return self._warm if self._warm.suits(environment) else None
+
+    def _start_cold_from_now_on(self, why: NoWarmStart) -> None:
+        self._cold = True
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
+        print(f"note: runs import everything themselves from now on, since their server cannot fork: {why}", flush=True)
+
+    def _environment(self, attempt: Attempt, place: str | None) -> dict[str, str]:
+        environment = os.environ | dict(attempt.environment)
+        if place is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = place
+        if self._options.share_gpu > 1:
+            environment[SHARED] = str(self._options.share_gpu)
+            # More threads than cores cost more than they bring.
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // self._at_once)))
+        return environment
 
 
 class LocalProcess:
@@ -40,28 +100,14 @@ class LocalProcess:
 
     Args:
         attempt: The attempt.
-        place: The only GPU that it sees, as CUDA_VISIBLE_DEVICES names it; None for all that this process sees.
+        process: Its process.
+        began: When it was started, by the monotonic clock.
     """
 
-    def __init__(self, attempt: Attempt, place: str | None) -> None:
+    def __init__(self, attempt: Attempt, process: Process, began: float) -> None:
         self._attempt = attempt
-        environment = os.environ | dict(attempt.environment)
-        if place is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = place
-        # The launcher needs no site packages, and without them it starts in a hundredth of a second.
-        program = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid())]
-        with attempt.log.open("ab") as log:
-            self._began = time.monotonic()
-            self._process = subprocess.Popen(
-                [*program, *attempt.command],
-                env=environment,
-                cwd=attempt.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches the whole foreground group; the child gets it once, from `interrupt`.
-                process_group=0,
-            )
+        self._process = process
+        self._began = began
         self._ended: float | None = None
 
     @property
@@ -121,6 +167,21 @@ class LocalProcess:
         """Ends all processes of the group, also those that outlive the first, such as a loader's workers."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _started(attempt: Attempt, environment: Mapping[str, str], log: IO[bytes]) -> Process:
+    # The launcher needs no site packages, and without them it starts in a hundredth of a second.
+    program = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid())]
+    return subprocess.Popen(
+        [*program, *attempt.command],
+        env=environment,
+        cwd=attempt.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # Ctrl-C in a terminal reaches the whole foreground group; the child gets it once, from `interrupt`.
+        process_group=0,
+    )
 
 
 EXECUTOR = LocalExecutor

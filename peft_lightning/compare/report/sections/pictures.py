@@ -66,7 +66,7 @@ def tradeoffs(rows: Sequence[Figures], metric: Metric, baseline: str | None = No
             others = " The others are grey; point at one for its name." if len(rows) >= MANY else ""
             caption = f"On the Pareto front: {listing(best)}.{others}"
             shown.append({"title": title, "svg": Markup(svg), "caption": caption})
-        elif costs or name == "tradeoff-time":
+        elif costs or name == "tradeoff-time" or any(row.not_measured for row in rows):
             missing.append(f"{title} takes two tested recipes that measured both.")
         else:
             no_run = "No run on the comparison's own data" if on_other_data else "No run"

@@ -54,6 +54,21 @@ def test_a_run_whose_batches_did_not_fit_is_said(tmp_path: Path) -> None:
     assert sentence.startswith("Not all runs had the same micro-batch size: 8 in lora; 2 in ia3. So memory and time")
 
 
+def test_runs_that_started_in_another_way_are_said(tmp_path: Path) -> None:
+    folder = comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    for run in read_plan(folder).runs(folder):
+        path = next(run.folder.rglob("results.json"))
+        record = RunRecord.read(path)
+        record.time.start = "warm" if run.label == "ia3" else "cold"
+        record.write(path)
+    study = read_study(folder)
+    (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
+    assert sentence == (
+        "Not all runs had the same process start: cold in lora; warm in ia3."
+        " So start-up time and resident memory are not comparable."
+    )
+
+
 @pytest.mark.parametrize("before", [False, None], ids=["not unpadded", "older record"])
 def test_attention_that_left_padding_out_in_some_runs_only_is_said(before: bool | None, tmp_path: Path) -> None:
     folder = comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
