@@ -160,14 +160,34 @@ def test_another_seed_a_checkpoint_and_the_trained_weights_rebuild_it(start: str
     assert not again.rebuilds_for(again.state(rebuilt)), "the same start is not built twice"
 
 
-def test_eva_gives_ranks_away_and_the_count_stays(backbone: Backbone) -> None:
-    usual = count_parameters(at_usual_start("eva", backbone, target_modules=["query", "value"])[1])
-    method, model = started("eva", backbone, target_modules=["query", "value"])
+OUTPUTS = ["query", "output.dense"]
+
+
+def test_eva_gives_ranks_away_and_the_count_follows(backbone: Backbone) -> None:
+    method, model = started("eva", backbone, r=3, target_modules=OUTPUTS)
     ranks = method.state(model)["start"]["ranks"]
-    assert sum(ranks.values()) == 4 * len(ranks)
-    assert len(set(ranks.values())) > 1
-    assert count_parameters(model) == usual
+    assert sum(ranks.values()) == 3 * len(ranks)
+    assert len(set(ranks.values())) > 2
+    inputs = {name: 48 if name.endswith(".output.dense") and "attention" not in name else WIDTH for name in ranks}
+    assert count_parameters(model).adapter == sum(rank * (inputs[name] + WIDTH) for name, rank in ranks.items())
     assert any("EVA gave ranks: " in finding for finding in method.findings(model))
+
+
+def test_a_layer_that_eva_gives_no_rank_has_no_adapter_in_a_rebuilt_model_either(backbone: Backbone) -> None:
+    method, model = at_usual_start("eva", backbone)
+    computed = method.compute_start(model, sample())
+    name = "base_model.model.roberta.encoder.layer.1.attention.self.value"
+    computed["directions"][name] = computed["directions"][name][:0]
+    method.start_from(model, computed)
+    assert isinstance(model.get_submodule(name), nn.Linear)
+    train_step(model)
+    saved = {name: model.state_dict()[name].clone() for name in trainable_names(model)}
+    again, _ = at_usual_start("eva", backbone, seed=2)
+    assert again.rebuilds_for(method.state(model))
+    rebuilt = again.adapt(again.load_backbone(backbone, num_labels=3))
+    assert trainable_names(rebuilt) == trainable_names(model)
+    rebuilt.load_state_dict(saved, strict=False)
+    assert torch.equal(logits(rebuilt), logits(model))
 
 
 def test_a_start_that_was_never_computed_is_refused_and_not_trained(backbone: Backbone) -> None:
