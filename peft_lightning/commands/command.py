@@ -102,6 +102,8 @@ class Command(ABC):
         self.data = data
         self.checkpoints = checkpoints
         self.runs = RunDirectory(settings.root, model.method.name).runs
+        # Runs of a variant were in the folder of what it varies.
+        self.former_runs = [RunDirectory(settings.root, name).runs for name in sorted(model.method.former_names)]
         self.trackers: list[Tracker] = []
 
     def callbacks(self) -> list[Callback]:
@@ -206,7 +208,9 @@ class Command(ABC):
             raise UserError("which weights? say --ckpt_path best, last or a file")
         if ckpt_path not in ("best", "last"):
             return Path(ckpt_path)
-        run = self.settings.run_path or find_newest(self.runs, self.settings.sha256)
+        run = self.settings.run_path or next(
+            (run for runs in (self.runs, *self.former_runs) if (run := find_newest(runs, self.settings.sha256))), None
+        )
         if run is None:
             raise UserError(
                 f"--ckpt_path {ckpt_path}: no run of this very configuration in {self.runs}: name the run,"

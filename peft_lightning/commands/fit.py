@@ -8,7 +8,7 @@ fit --method qlora --ckpt_path last       go on where a killed run stopped
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,6 +89,13 @@ class Fit(Command):
             help="Test the best checkpoint when training ends.",
         )
         parser.add_argument(
+            "--rehearsal",
+            type=bool,
+            default=False,
+            help="Take the steps for the first ones of a longer run, as a comparison's forecast does: a method whose"
+            " own schedule needs more steps is not refused.",
+        )
+        parser.add_argument(
             "--live",
             type=bool,
             nargs="?",
@@ -159,6 +166,7 @@ class Fit(Command):
 
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; mistakes of the user are found before a directory is made."""
+        self.model.rehearses = self.settings.options["rehearsal"]
         resumed = self._find_unfinished() if self.settings.ckpt_path == "last" else None
         check_can_be_made(resumed or self.runs)
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
@@ -242,6 +250,9 @@ class Fit(Command):
         try:
             return find_unfinished(self.runs, self.settings.sha256)
         except UserError as error:
+            for runs in self.former_runs:
+                with suppress(UserError):
+                    return find_unfinished(runs, self.settings.sha256)
             if find_newest(self.runs, self.settings.sha256) is not None:  # it has finished
                 raise
             raise UserError(*error.args, *unlike_the_newest(self.runs, self.settings.config)) from error

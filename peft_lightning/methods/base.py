@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from peft_lightning.methods.starts import TrainingSample
+
 
 class Method(ABC):
     """A fine-tuning method: which weights of a pretrained encoder are trained, and in what form.
@@ -46,6 +48,11 @@ class Method(ABC):
         values = {name: getattr(self, name) for name in _arguments(type(self))}
         return {name: list(value) if isinstance(value, list | tuple) else value for name, value in values.items()}
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The values of arguments that the user need not give, as plain values."""
+        return {name: value for name, value in _defaults(type(self)).items() if name in self.settings}
+
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the pretrained encoder in the form that this method needs.
 
@@ -75,6 +82,53 @@ class Method(ABC):
 
         Raises:
             UserError: The method does not fit the architecture.
+        """
+
+    @property
+    def least_steps(self) -> int:
+        """The optimiser steps that the method's own schedule needs at least."""
+        return 1
+
+    @property
+    def former_names(self) -> frozenset[str]:
+        """Names under which earlier versions of this program ran the same; their checkpoints still fit."""
+        return frozenset()
+
+    def rate_factor(self, name: str, parameter: nn.Parameter) -> float:
+        """Returns what the learning rate of a trained weight is multiplied by; the schedule keeps the ratio.
+
+        Args:
+            name: Its name in what ``adapt`` returned.
+            parameter: The weight.
+        """
+        return 1.0
+
+    @property
+    def batches_to_start_from(self) -> int:
+        """The number of training batches that the method's start is computed from; 0, the default, for none."""
+        return 0
+
+    def compute_start(self, model: nn.Module, sample: TrainingSample) -> dict[str, Any]:
+        """Computes from training batches what the adapters start from; called once, in one process.
+
+        Args:
+            model: What ``adapt`` returned; its weights are left as they are.
+            sample: As many batches as ``batches_to_start_from``, or all there are.
+
+        Returns:
+            Plain values, and tensors on the CPU.
+
+        Raises:
+            UserError: No start comes out of these batches.
+        """
+        return {}
+
+    def start_from(self, model: nn.Module, computed: dict[str, Any]) -> None:  # noqa: B027  most need no data
+        """Gives the adapters their start; called in every process, before the optimiser is made.
+
+        Args:
+            model: What ``adapt`` returned.
+            computed: What ``compute_start`` returned.
         """
 
     def before_training(self, model: nn.Module, total_steps: int) -> None:  # noqa: B027  most have no schedule
@@ -154,3 +208,15 @@ def _arguments(method: type) -> list[str]:
         inherited = _arguments(method.__mro__[1])
         names += [name for name in inherited if name not in names and name not in decided]
     return names
+
+
+def _defaults(method: type) -> dict[str, Any]:
+    """Returns the defaults of a method's arguments, the nearest class's first."""
+    defaults: dict[str, Any] = {}
+    for cls in reversed(method.__mro__):
+        if "__init__" in vars(cls):
+            for parameter in inspect.signature(vars(cls)["__init__"]).parameters.values():
+                if parameter.default is not parameter.empty:
+                    value = parameter.default
+                    defaults[parameter.name] = list(value) if isinstance(value, list | tuple) else value
+    return defaults

@@ -1,6 +1,7 @@
 """PEFT's layers without what a CUDA graph cannot hold: copies from the host and values that are read back.
 
-Each computes what PEFT's own layer computes, bit for bit; a class is put in the place of another one's.
+Each computes what PEFT's own layer computes, bit for bit (FRoD's to the rounding of a sum); a class is put in the place
+of another one's.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ import torch
 from peft import PeftModelForSequenceClassification
 from peft.tuners.boft.layer import Linear as BOFTLinear
 from peft.tuners.fourierft.layer import FourierFTLinear
+from peft.tuners.frod.layer import Linear as FRoDLinear
 from peft.tuners.psoft.layer import OrthLayer
 from peft.tuners.vblora.layer import Linear as VBLoRALinear
+from peft.tuners.waveft.constants import WAVELET_REDUCTIONS
+from peft.tuners.waveft.layer import WaveFTLinear
+from peft.tuners.waveft.waverec2d import _construct_2d_filt, _get_filter_tensors
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class CapturableBOFT(BOFTLinear):
@@ -70,6 +76,59 @@ class CapturableFourierFT(FourierFTLinear):
         return delta
 
 
+class CapturableFRoD(FRoDLinear):
+    """A FRoD layer whose sparse factor is dense where it is used.
+
+    A sparse tensor is sorted and its size read back in every forward. In 16 bits PEFT itself multiplies by a dense one.
+    """
+
+    def _get_frod_tensors(
+        self, adapter: str, *, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        u, v = self.frod_U[adapter].to(device, dtype), self.frod_V[adapter].to(device, dtype)
+        rows, columns = self.frod_s_indices[adapter].to(device)
+        values = self.frod_lambda_s_values[adapter].to(device, dtype)
+        dense = values.new_zeros(len(v), len(v)).index_put((rows, columns), values)
+        return u, v, dense, self.frod_lambda_l[adapter].to(device, dtype)
+
+    def _sparse_activation_mm(self, z_flat: Tensor, S_sparse: Tensor) -> Tensor:
+        return z_flat @ S_sparse.t()
+
+
+class CapturableWaveFT(WaveFTLinear):
+    """A WaveFT layer that keeps its filters, and the places of its coefficients, on their device."""
+
+    _filters: Tensor | None = None
+
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """Computes the update of the weight, (outputs, inputs), by an inverse wavelet transform of the coefficients."""
+        spectrum = self.waveft_spectrum[adapter]
+        self.waveft_indices[adapter] = self.waveft_indices[adapter].to(spectrum.device)
+        if not self.waveft_use_idwt[adapter]:
+            delta: Tensor = super().get_delta_weight(adapter)  # type: ignore[no-untyped-call]
+            return delta
+        wavelet = self.waveft_wavelet_family[adapter]
+        if self._filters is None or (self._filters.device, self._filters.dtype) != (spectrum.device, spectrum.dtype):
+            _, _, low, high = _get_filter_tensors(wavelet, flip=False, device=spectrum.device, dtype=spectrum.dtype)
+            self._filters = _construct_2d_filt(lo=low, hi=high)
+        rows, columns = self.waveft_indices[adapter]
+        height, width = (
+            size + reduction + (size + reduction) % 2
+            for size, reduction in zip((self.out_features, self.in_features), WAVELET_REDUCTIONS[wavelet], strict=True)
+        )
+        # Centred in the larger matrix, so that none of them lies outside: PEFT asks the device for those that do.
+        placed = rows + (height - self.out_features) // 2, columns + (width - self.in_features) // 2
+        dense = spectrum.new_zeros(height, width).index_put(placed, spectrum)
+        (upper_left, upper_right), (lower_left, lower_right) = (half.chunk(2, dim=1) for half in dense.chunk(2, dim=0))
+        bands = torch.stack([upper_left, upper_right, lower_left, lower_right])[None]
+        whole = functional.conv_transpose2d(bands, self._filters, stride=2)[0, 0]
+        padding = (2 * self._filters.shape[-1] - 3) // 2
+        delta = whole[padding : len(whole) - padding, padding : whole.shape[1] - padding]
+        delta = delta * self.waveft_scaling[adapter]
+        top, left = (len(delta) - self.out_features) // 2, (delta.shape[1] - self.in_features) // 2
+        return delta[top : top + self.out_features, left : left + self.in_features]
+
+
 class CapturablePrompts(PeftModelForSequenceClassification):
     """A model with virtual tokens whose mask and numbers are made on its device."""
 
@@ -85,18 +144,22 @@ class CapturablePrompts(PeftModelForSequenceClassification):
 _PLACES: dict[type[nn.Module], type[nn.Module]] = {
     BOFTLinear: CapturableBOFT,
     FourierFTLinear: CapturableFourierFT,
+    FRoDLinear: CapturableFRoD,
     OrthLayer: CapturablePSOFT,
     VBLoRALinear: CapturableVBLoRA,
+    WaveFTLinear: CapturableWaveFT,
 }
 
 
 def make_capturable(model: nn.Module) -> None:
-    """Replaces the layers that a CUDA graph cannot hold; FRoD's and WaveFT's stay as they are.
+    """Replaces the layers that a CUDA graph cannot hold.
 
     Args:
         model: The PEFT model; it is changed in place.
     """
     for module in model.modules():
+        if isinstance(module, FRoDLinear) and any(module.runtime_offload_base_weight.values()):
+            continue  # the user wants weights that go to the host in every forward
         module.__class__ = _PLACES.get(type(module), type(module))
     if isinstance(model, PeftModelForSequenceClassification) and model.active_peft_config.is_prompt_learning:
         model.__class__ = CapturablePrompts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +32,8 @@ class LoRA(Method):
         bias: Which biases are trained too.
         use_rslora: Multiply by `lora_alpha / sqrt(r)` instead (Kalajdzievski 2023, arXiv:2312.03732).
         use_dora: Train each weight's magnitude apart from its direction (Liu et al. 2024, arXiv:2402.09353).
+        loraplus_lr_ratio: The learning rate of B, and of what is a vector, such as biases, is this many times that of
+            A: LoRA+ (Hayou et al. 2024, arXiv:2402.12354), in the groups of PEFT's `create_loraplus_optimizer`.
 
     Raises:
         UserError: A value is out of its range.
@@ -47,6 +50,7 @@ class LoRA(Method):
         bias: Literal["none", "all", "lora_only"] = "none",
         use_rslora: bool = False,
         use_dora: bool = False,
+        loraplus_lr_ratio: float = 1.0,
     ) -> None:
         super().__init__()
         if r <= 0:
@@ -55,6 +59,8 @@ class LoRA(Method):
             raise UserError(f"lora_alpha is {lora_alpha}; it must be above 0")
         if not 0 <= lora_dropout < 1:
             raise UserError(f"lora_dropout is {lora_dropout}; a probability of at least 0 and below 1 is needed")
+        if not 0 < loraplus_lr_ratio < math.inf:
+            raise UserError(f"loraplus_lr_ratio is {loraplus_lr_ratio}; it must be above 0")
         if not target_modules:
             raise UserError("target_modules is empty; name the layers to adapt, or all-linear")
         self.r = r
@@ -64,6 +70,20 @@ class LoRA(Method):
         self.bias = bias
         self.use_rslora = use_rslora
         self.use_dora = use_dora
+        self.loraplus_lr_ratio = loraplus_lr_ratio
+        # A run goes by what it varies: qdora, not qlora.
+        variants = {"dora": use_dora, "rslora": use_rslora, "lora_plus": loraplus_lr_ratio != 1}
+        variant = next((name for name, is_asked in variants.items() if is_asked), "lora")
+        self.name = type(self).name.replace("lora", variant)
+
+    @property
+    def former_names(self) -> frozenset[str]:
+        """The name without the variant."""
+        return frozenset({type(self).name} - {self.name})
+
+    def rate_factor(self, name: str, parameter: nn.Parameter) -> float:
+        """Returns LoRA+'s ratio for B and for vectors, 1 for the other weights."""
+        return self.loraplus_lr_ratio if "lora_B" in name or parameter.ndim == 1 else 1.0
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the encoder; quantised layers are refused where their biases are to be trained."""

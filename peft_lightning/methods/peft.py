@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from peft_lightning.backbone.architectures import recomputes_activations
 from peft_lightning.backbone.loading import head_modules
 from peft_lightning.errors import Placeholder, Setting, UserError
-from peft_lightning.methods import adalora
+from peft_lightning.methods.adalora import AdaLoRA
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
+from peft_lightning.methods.own_part import OwnPart
 from peft_lightning.methods.peft_types import (
     BOOKKEEPING,
     NOT_QUANTISED,
@@ -27,16 +29,23 @@ from peft_lightning.methods.peft_types import (
     classifying_types,
     configuration_class,
     default_targets,
+    refuse_start_on_packed,
+    variant_of,
 )
+from peft_lightning.methods.starts import Computed, TrainingSample, computed_under, start_from_data
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
     from peft_lightning.backbone.loading import Backbone
 
 # The seeds that PEFT's types take are 32-bit numbers.
 _SEED_RANGE = 2**31
+# With batches of 8, the 256 texts of which CorDA's authors take the covariance; LoRA-GA's take 128.
+START_BATCHES = 32
+# What types do beside their layers; those that are not here do nothing.
+_OWN_PARTS: dict[str, type[OwnPart]] = {"ADALORA": AdaLoRA}
 
 
 class PEFT(Method):
@@ -49,13 +58,21 @@ class PEFT(Method):
             encoder.
         adapter_seed: Seed of what the type draws when it starts, frozen projections and masks included; by default
             the seed of the run.
+        start_batches: Training batches that `init_lora_weights` `eva`, `corda` and `lora_ga` are computed from before
+            the first step, the first ones of the run's own order.
 
     Raises:
         UserError: There is no such type, it cannot classify texts, or it does not take these arguments.
     """
 
-    def __init__(self, config: dict[str, Any] | str, adapter_seed: int | None = None) -> None:
+    def __init__(
+        self, config: dict[str, Any] | str, adapter_seed: int | None = None, start_batches: int = START_BATCHES
+    ) -> None:
         super().__init__()
+        if start_batches < 1:
+            raise UserError(
+                f"start_batches is {start_batches}: ", Setting("model.method.start_batches"), " takes 1 or more"
+            )
         words = dict(config) if isinstance(config, Mapping) else _read_config(Path(config).expanduser())
         peft_type = words.pop("peft_type", None)
         if not isinstance(peft_type, str):
@@ -63,18 +80,32 @@ class PEFT(Method):
         self.peft_type = peft_type.upper()
         self._whole = words.get("modules_to_save")
         self.arguments: dict[str, Any] = {name: value for name, value in words.items() if name not in BOOKKEEPING}
-        if self.peft_type == "ADALORA":
-            self.arguments.pop("total_step", None)  # it follows from the length of the run
+        self._own = _OWN_PARTS.get(self.peft_type, OwnPart)()
+        for name in self._own.follows_from_run:
+            self.arguments.pop(name, None)
         check_arguments(configuration_class(self.peft_type), self.peft_type, self.arguments)
         self.config = {"peft_type": self.peft_type, **self.arguments}
         self.adapter_seed = adapter_seed
-        self.reads_gradients = self.peft_type == "ADALORA"
+        self.reads_gradients = self._own.reads_gradients
+        self.start_batches = start_batches
+        self._start = start_from_data(self.peft_type, self.arguments)
+        self._computed: Computed | None = None
         self._drawn_with: int | None = None
 
     @property
     def name(self) -> str:
-        """The type in lower case, such as ``vera``."""
-        return self.peft_type.lower()
+        """The type in lower case, such as ``vera``; of LoRA the variant, such as ``pissa``."""
+        return variant_of(self.peft_type, self.arguments) or self.peft_type.lower()
+
+    @property
+    def former_names(self) -> frozenset[str]:
+        """The type without the variant."""
+        return frozenset({self.peft_type.lower()} - {self.name})
+
+    @property
+    def least_steps(self) -> int:
+        """The optimiser steps that the type's own schedule needs at least."""
+        return self._own.least_steps(self.arguments)
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the encoder; quantised layers are refused where the type cannot be put beside them."""
@@ -86,6 +117,8 @@ class PEFT(Method):
                 Setting("model.quantization"),
                 " out",
             )
+        if bits is not None:
+            refuse_start_on_packed(self.arguments, bits)
         return super().load_backbone(backbone, num_labels)
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
@@ -106,10 +139,9 @@ class PEFT(Method):
             self._drawn_with = seed % _SEED_RANGE
         # A fork, so that the draws of a type change neither the order of the data nor dropout, and so that a
         # checkpoint is rebuilt from this one number under any seed.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._drawn_with)
+        with _drawing_under(self._drawn_with):
             try:
-                adapted = inject_adapters(model, self._configuration(model))
+                adapted = self._injected(model)
             except ImportError as error:
                 raise UserError(f"{self.peft_type} needs a package that is missing: {_reason(error)}") from error
             # PEFT checks shapes and names where it builds the layers, with errors of many classes.
@@ -125,41 +157,86 @@ class PEFT(Method):
         make_capturable(adapted)
         return adapted
 
+    @property
+    def batches_to_start_from(self) -> int:
+        """The number of training batches that the start still has to be computed from."""
+        return 0 if self._start is None or self._computed is not None else self.start_batches
+
+    def compute_start(self, model: nn.Module, sample: TrainingSample) -> dict[str, Any]:
+        """Computes the start of EVA, CorDA or LoRA-GA."""
+        if self._start is None or self._drawn_with is None:
+            return {}
+        return computed_under(self._drawn_with, self._start, cast("PeftModel", model), sample)
+
+    def start_from(self, model: nn.Module, computed: dict[str, Any]) -> None:
+        """Gives the adapters the start that ``compute_start`` returned."""
+        if self._start is not None and self._drawn_with is not None:
+            self._computed = computed
+            with _drawing_under(self._drawn_with):
+                self._start.apply(cast("PeftModel", model), computed)
+
     def before_training(self, model: nn.Module, total_steps: int) -> None:
-        """Sets the length of AdaLoRA's schedule."""
-        if self.peft_type == "ADALORA":
-            adalora.set_length(model, total_steps)
+        """Sets the length of the type's own schedule."""
+        self._own.begin(model, total_steps)
 
     def extra_loss(self, model: nn.Module) -> Tensor | None:
-        """Computes AdaLoRA's penalty."""
-        return adalora.orthogonality(model) if self.peft_type == "ADALORA" else None
+        """Computes the type's penalty.
+
+        Raises:
+            UserError: The start was never computed: a loop other than the Trainer's has to ask for it.
+        """
+        if self.batches_to_start_from:
+            raise UserError(
+                f"{self.name} was given no training batches to start from: call TextClassifier.start_from_data first"
+            )
+        return self._own.extra_loss(model)
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Reallocates AdaLoRA's ranks."""
-        if self.peft_type == "ADALORA":
-            adalora.allocate(model, step)
+        """Makes the type's own changes, such as AdaLoRA's reallocation of ranks."""
+        self._own.after_step(model, step)
 
     def findings(self, model: nn.Module) -> list[str]:
-        """Returns the ranks that AdaLoRA's layers have kept."""
-        ranks = adalora.final_ranks(model) if self.peft_type == "ADALORA" else {}
-        if not ranks:
-            return []
-        return ["ranks kept: " + ", ".join(f"{layer} {rank}" for layer, rank in ranks.items())]
+        """Returns what the type has decided, such as the ranks that AdaLoRA's layers have kept."""
+        if self._start is None or self._computed is None:
+            return self._own.findings(model)
+        batches = f"{self.name} started from {self._computed['batches']} training batches"
+        return [*self._own.findings(model), batches, *self._start.findings(self._computed)]
 
     def state(self, model: nn.Module) -> dict[str, Any]:
-        """Returns the seed that the adapters were drawn with, and AdaLoRA's memory of its weights."""
-        own = adalora.state(model) if self.peft_type == "ADALORA" else None
-        return {"drawn_with": self._drawn_with, "adalora": own}
+        """Returns the seed that the adapters were drawn with, and what the type's own part goes on from."""
+        state = {"drawn_with": self._drawn_with, self._own.name: self._own.state(model)}
+        if self._start is not None and self._computed is not None:
+            state["start"] = {**self._start.kept(self._computed), "batches": self._computed["batches"]}
+        return state
 
     def rebuilds_for(self, state: Mapping[str, Any]) -> bool:
-        """Takes over the seed of a checkpoint's adapters; tells whether the model has to be built anew with it."""
+        """Takes over the seed of a checkpoint's adapters, and their start; tells whether to build the model anew."""
         before, self._drawn_with = self._drawn_with, state["drawn_with"]
-        return before != self._drawn_with
+        if self._start is None:
+            return before != self._drawn_with
+        if self._computed is not None and self._start.same(self._computed, state["start"]):
+            return before != self._drawn_with
+        self._computed = state["start"]
+        return True
 
     def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:
-        """Restores AdaLoRA's memory of its weights."""
-        if state["adalora"] is not None:
-            adalora.restore(model, state["adalora"])
+        """Restores what the type's own part goes on from."""
+        own = state.get(self._own.name)
+        if own is not None:
+            self._own.restore(model, own)
+
+    def _injected(self, model: PreTrainedModel) -> nn.Module:
+        config = self._configuration(model)
+        if self._start is None:
+            return inject_adapters(model, config)
+        # At LoRA's usual start until the data have been seen, or a checkpoint's start is known.
+        asked = config.init_lora_weights  # type: ignore[attr-defined]
+        config.init_lora_weights = True  # type: ignore[attr-defined]
+        adapted = inject_adapters(model, config)
+        config.init_lora_weights = asked  # type: ignore[attr-defined]
+        if self._computed is not None:
+            self._start.apply(cast("PeftModel", adapted), self._computed)
+        return adapted
 
     def _configuration(self, model: PreTrainedModel) -> PeftConfig:
         cls = configuration_class(self.peft_type)
@@ -174,9 +251,9 @@ class PEFT(Method):
         for name in SEEDS:
             if name in fields and name not in arguments:
                 arguments[name] = self._drawn_with
-        if self.peft_type == "ADALORA":
-            arguments["total_step"] = adalora.UNKNOWN_LENGTH
-        return cls(**arguments)
+        if self._start is not None:  # PEFT warns of a default, or raises
+            arguments[self._start.argument] = arguments.get(self._start.argument) or {}
+        return cls(**arguments, **self._own.follows_from_run)
 
     def _refuse_combinations(self, model: PreTrainedModel) -> None:
         # PEFT writes the usual names of a head into every file, those that the model lacks too.
@@ -193,6 +270,13 @@ class PEFT(Method):
                 Setting("model.gradient_checkpointing"),
                 " out",
             )
+
+
+@contextlib.contextmanager
+def _drawing_under(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -65,9 +65,12 @@ BOOKKEEPING = (
     "revision",
     "task_type",
 )
-# Arguments, and values of init_lora_weights, that stand for a calibration on data, which a run does not do.
-_NEED_DATA = ("corda_config", "eva_config", "lora_ga_config")
-_STARTS_FROM_DATA = ("corda", "eva", "lora_ga")
+# Arguments that go with one value of init_lora_weights alone.
+_OF_STARTS = {"corda_config": "corda", "eva_config": "eva", "lora_ga_config": "lora_ga"}
+# Starts of LoRA that PEFT computes from the weights in floats, each tried with PEFT 0.21.2.
+_STARTS_ON_FLOATS = ("corda", "loftq", "lora_ga", "mica", "pissa")
+# Starts by which a LoRA is known.
+_VARIANTS = ("corda", "eva", "loftq", "lora_ga", "mica", "olora", "orthogonal", "pissa")
 _PLAIN = {bool, int, float, str, type(None)}
 
 
@@ -119,13 +122,29 @@ def check_arguments(cls: type[PeftConfig], peft_type: str, arguments: Mapping[st
             f"{peft_type} needs the number of its virtual tokens: use ",
             Setting("model.method.config.num_virtual_tokens", 20),
         )
-    _refuse_data(arguments)
+    _check_start(arguments)
     if arguments.get("generator_seed") is not None:
         # Its state is in no checkpoint, and activations computed again would get other noise than before.
         raise UserError("generator_seed would make a run that cannot be resumed: leave it out, the run's seed serves")
     if peft_type == "ADAMSS" and arguments.get("use_asa"):
         raise UserError("ADAMSS with use_asa cannot be resumed, so it is refused: leave use_asa out")
     _check_types(cls, arguments)
+
+
+def variant_of(peft_type: str, arguments: Mapping[str, object]) -> str | None:
+    """Returns the name of the variant of LoRA that a type's arguments make, such as ``pissa``; None for none.
+
+    Args:
+        peft_type: The type.
+        arguments: The arguments that the user has set.
+    """
+    if peft_type != "LORA":
+        return None
+    start = arguments.get("init_lora_weights")
+    named = start.lower().partition("_niter_")[0] if isinstance(start, str) else None
+    if named in _VARIANTS:
+        return named
+    return "dora" if arguments.get("use_dora") else "rslora" if arguments.get("use_rslora") else None
 
 
 def default_targets(model: PreTrainedModel, peft_type: str) -> tuple[list[str] | str | None, str | None]:
@@ -161,15 +180,46 @@ def norm_layers(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def _refuse_data(arguments: Mapping[str, object]) -> None:
+def refuse_start_on_packed(arguments: Mapping[str, object], bits: str) -> None:
+    """Refuses a start of LoRA's that is taken off the weights, where these are packed.
+
+    Args:
+        arguments: The arguments that the user has set.
+        bits: What the encoder's layers are held in.
+
+    Raises:
+        UserError: If the start needs floats.
+    """
     start = arguments.get("init_lora_weights")
-    wanted = start if isinstance(start, str) and start.lower() in _STARTS_FROM_DATA else None
-    wanted = wanted or next((name for name in _NEED_DATA if arguments.get(name)), None)
-    if wanted is not None:
-        # Without data PEFT falls back to LoRA's default start, and says nothing.
+    if isinstance(start, str) and start.partition("_niter_")[0] in _STARTS_ON_FLOATS:
         raise UserError(
-            f"{wanted} computes its start from data, which a run does not do: use another init_lora_weights, such as "
-            "pissa, olora or orthogonal"
+            f"{start} takes its start off the weights themselves, and layers in {bits} cannot hold the rest: leave ",
+            Setting("model.quantization"),
+            " out, or use eva, olora or orthogonal as init_lora_weights",
+        )
+
+
+def _check_start(arguments: Mapping[str, object]) -> None:
+    start = arguments.get("init_lora_weights")
+    for name, own in _OF_STARTS.items():
+        if arguments.get(name) and start != own:
+            raise UserError(
+                f"{name} has no effect under another start: use ",
+                Setting("model.method.config.init_lora_weights", own),
+                f", or leave {name} out",
+            )
+    corda = arguments.get("corda_config")
+    files = [name for name in ("cache_file", "covariance_file") if isinstance(corda, Mapping) and corda.get(name)]
+    if files:
+        raise UserError(
+            f"corda_config.{files[0]} could hold the start of other data: leave it out, every run computes its own"
+        )
+    if start == "loftq":
+        raise UserError(
+            "loftq is refused: PEFT computes it on a GPU alone, and leaves the weights in floats, which saves no "
+            "memory: use ",
+            Setting("model.quantization", "nf4"),
+            " with init_lora_weights olora instead",
         )
 
 

@@ -1,13 +1,35 @@
 """Checks that a checkpoint fits a model: the same backbone, the same method, exactly the weights that are trained."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import problem_type_in
 
+if TYPE_CHECKING:
+    from peft_lightning.methods import Method
+
 # Entries with a comparison and a message of their own; all other entries are the method's and the task's.
 SAID_OTHERWISE = {"schema", "backbone", "backbone_dtype"}
+
+
+def in_present_words(saved: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Returns what a checkpoint says of its model as this version would say it.
+
+    Variants had the name of what they vary, and an argument that did not exist had the value that is now its default.
+
+    Args:
+        saved: The checkpoint's own section.
+        method: The method of the model to load into.
+    """
+    present = dict(saved)
+    if present.get("method") in method.former_names:
+        present["method"] = method.name
+    if present.get("method") == method.name and isinstance(settings := present.get("method_settings"), Mapping):
+        present["method_settings"] = {**method.defaults, **settings}
+    return present
 
 
 def restore_refusal(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from peft_lightning.backbone.architectures import longest_input
@@ -27,14 +29,16 @@ from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.module.checkpoint_keys import restore_refusal
+from peft_lightning.methods.starts import TrainingSample
+from peft_lightning.module.checkpoint_keys import in_present_words, restore_refusal
 from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.task import Task, recorded
+from peft_lightning.task.gathering import gathered, process_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -126,6 +130,8 @@ class TextClassifier(LightningModule):
         self.model: nn.Module | None = None
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
+        self.rehearses = False
+        """Whether these are the first steps of a longer run, whose schedule the method's own is taken from."""
         self._precision: str | None = None
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
@@ -229,10 +235,39 @@ class TextClassifier(LightningModule):
         self.test_metrics = task.metrics()
 
     def configure_model(self) -> None:
-        """Builds the model for the Trainer's data, unless it is built already."""
+        """Builds the model for the Trainer's data, unless it is built already, and gives it its start."""
+        trainer = self.trainer
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if self.model is None:
-            datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-            self.build(datamodule.task, str(self.trainer.precision))
+            self.build(datamodule.task, str(trainer.precision))
+        # A run that goes on has its start from the checkpoint.
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.ckpt_path and self.method.batches_to_start_from:
+            self.start_from_data(datamodule.train_dataloader(), trainer.strategy.root_device)
+
+    def start_from_data(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> None:
+        """Computes the start of a method that starts from training data, and applies it; of others nothing.
+
+        ``fit`` does so by itself. Of several processes the first one computes.
+
+        Args:
+            batches: Training batches in a fixed order; the method takes the first ones.
+            device: Where to compute.
+        """
+        model, method = self._built(), self.method
+        # Taken before anything draws: the loader's order follows from torch's seed.
+        taken = list(islice(batches, method.batches_to_start_from))
+        if not taken:
+            return
+        task, on = self._its_task(), torch.device(device)
+        dtype, mixed = compute_dtype(str(self._precision)), str(self._precision).endswith("-mixed")
+        sample = TrainingSample(
+            taken,
+            lambda network, batch: task.loss(_logits(network, batch).float(), batch["labels"]),
+            on,
+            lambda: torch.autocast(on.type, dtype, enabled=mixed),
+        )
+        computed = gathered(method.compute_start(model, sample) if process_number() == 0 else None)[0]
+        method.start_from(model, computed or {})
 
     def forward(self, batch: Batch) -> Tensor:
         """Runs the network.
@@ -245,9 +280,7 @@ class TextClassifier(LightningModule):
         """
         if self.model is None:
             raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
-        output = self.model(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"))
-        logits: Tensor = output.logits
-        return logits
+        return _logits(self.model, batch)
 
     def loss(self, batch: Batch) -> Tensor:
         """Computes the training loss without side effects, so that a step can be captured as a CUDA graph.
@@ -298,9 +331,11 @@ class TextClassifier(LightningModule):
             betas=self.betas,
             eps=self.adam_epsilon,
             device=self.device,
+            rate_factor=lambda name, parameter: self.method.rate_factor(name.removeprefix("model."), parameter),
         )
         self._optimizer_notes = [note] if note else []
-        self.method.before_training(self._built(), steps)
+        length = max(steps, self.method.least_steps) if self.rehearses else steps
+        self.method.before_training(self._built(), length)
         self._planned_steps = steps
         scheduler = build_schedule(
             self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
@@ -362,6 +397,7 @@ class TextClassifier(LightningModule):
         names = trainable_names(self._built())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
         expected = {f"model.{name}": shapes[f"model.{name}"] for name in names}
+        checkpoint["peft_lightning"] = in_present_words(checkpoint.get("peft_lightning", {}), self.method)
         refusal = restore_refusal(checkpoint, self._identity(), expected)
         if refusal is not None:
             raise refusal
@@ -411,6 +447,11 @@ class TextClassifier(LightningModule):
             "quantization": self.quantization,
             **self._its_task().state(),
         }
+
+
+def _logits(network: nn.Module, batch: Batch) -> Tensor:
+    logits: Tensor = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
+    return logits
 
 
 def _require(name: str, value: float, holds: bool, rule: str) -> None:

@@ -31,6 +31,7 @@ def build_optimizer(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     device: torch.device | str = "cpu",
+    rate_factor: Callable[[str, nn.Parameter], float] | None = None,
 ) -> tuple[Optimizer, str | None]:
     """Builds the optimiser over the parameters that are trained.
 
@@ -44,6 +45,7 @@ def build_optimizer(
         betas: Decay rates of the two moments.
         eps: Added to the denominator.
         device: Where the parameters will be trained.
+        rate_factor: What the learning rate of a parameter is multiplied by, from its name and itself; None for 1.
 
     Returns:
         The optimiser, and a note where it is not the one asked for.
@@ -51,7 +53,7 @@ def build_optimizer(
     Raises:
         UserError: The name is unknown, or bitsandbytes is missing.
     """
-    groups = _decay_groups(named_parameters, weight_decay)
+    groups = _groups(named_parameters, weight_decay, learning_rate, rate_factor)
     group_defaults: dict[str, Any] = {"lr": learning_rate, "betas": tuple(betas), "eps": eps}
     if name == "adamw":
         return _fused_adamw(groups, group_defaults), None
@@ -113,14 +115,23 @@ def build_schedule(name: ScheduleName, optimizer: Optimizer, warmup_steps: int, 
     return schedule
 
 
-def _decay_groups(named_parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
+def _groups(
+    named_parameters: Iterable[tuple[str, nn.Parameter]],
+    weight_decay: float,
+    learning_rate: float,
+    rate_factor: Callable[[str, nn.Parameter], float] | None,
+) -> list[dict[str, Any]]:
+    """Returns a group for each rate and weight decay, those at the learning rate itself first."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in named_parameters:
         if parameter.requires_grad:
-            (spared if _is_bias_or_norm(name) else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+            factor = 1.0 if rate_factor is None else rate_factor(name, parameter)
+            groups.setdefault((factor, _is_bias_or_norm(name)), []).append(parameter)
+    return [
+        {"params": groups[factor, is_spared], "weight_decay": 0.0 if is_spared else weight_decay}
+        | ({} if factor == 1 else {"lr": learning_rate * factor})
+        for factor, is_spared in sorted(groups, key=lambda group: (group[0] != 1, *group))
+    ]
 
 
 def _is_bias_or_norm(name: str) -> bool:

@@ -18,7 +18,10 @@ WATCHING = {
 FIRST_VALUES = {
     "model.backbone_dtype": "float32",
     "model.quantization": None,
+    "model.method.loraplus_lr_ratio": 1.0,
+    "model.method.start_batches": 32,
     "engine": "auto",
+    "rehearsal": False,
     "checkpoint.max_time_share": 1.0,
 }
 # Settings whose default is None now; earlier runs wrote the value out, so None is hashed as that value.
@@ -42,7 +45,7 @@ def config_sha256(config: Mapping[str, Any]) -> str:
             continue
         if isinstance(value, Mapping):
             value = {
-                key: written_out(f"{section}.{key}", item)
+                key: written_out(f"{section}.{key}", _without_firsts(f"{section}.{key}", item))
                 for key, item in value.items()
                 if key not in WATCHING.get(section, ()) and not _is_first(f"{section}.{key}", item)
             }
@@ -59,6 +62,14 @@ def written_out(name: str, value: Any) -> Any:
     """
     # Compared one by one: a file that is not ours may have a list here, which cannot be looked up.
     return next((written for first, written in WRITTEN_OUT.get(name, {}).items() if value == first), value)
+
+
+def _without_firsts(name: str, value: Any) -> Any:
+    """Leaves out of a class's arguments those that were added later and have the value that earlier runs had."""
+    if not isinstance(value, Mapping) or not isinstance(arguments := value.get("init_args"), Mapping):
+        return value
+    kept = {key: item for key, item in arguments.items() if not _is_first(f"{name}.{key}", item)}
+    return {**value, "init_args": kept}
 
 
 def _is_first(name: str, value: object) -> bool:

@@ -26,6 +26,11 @@ def gathered(value: T) -> list[T]:
     return values
 
 
+def process_number() -> int:
+    """Returns the number of this process among those of the run, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 def gathered_states(state: Tensor, group: object = None) -> list[Tensor]:
     """Gathers a state of a metric: torchmetrics' ``dist_sync_fn``.
 

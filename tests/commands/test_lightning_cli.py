@@ -48,7 +48,10 @@ def test_checkpoints_are_written_in_the_background_on_one_gpu_only(
 @pytest.mark.parametrize(
     ("word", "own"),
     [
-        ("fit", {"recipe": None, "test_after_fit": True, "live": False, "live_interval_s": 5.0}),
+        (
+            "fit",
+            {"recipe": None, "test_after_fit": True, "rehearsal": False, "live": False, "live_interval_s": 5.0},
+        ),
         ("validate", {}),
         ("test", {}),
         ("predict", {"output": None}),

@@ -21,7 +21,7 @@ from tests.compare.execution.in_process import InProcess
 from tests.compare.plan.test_plan import OFFLINE, STUDY, printed_config, recipe, resolved
 from tests.compare.records import leave, record
 
-LAUNCHING = {"config", "ckpt_path", "recipe", "test_after_fit", "live", "live_interval_s"}
+LAUNCHING = {"config", "ckpt_path", "recipe", "test_after_fit", "rehearsal", "live", "live_interval_s"}
 # A report without texts names no folders of this machine either.
 PLACE = "/home/somebody/roberta"
 

@@ -21,6 +21,7 @@ DECIDED = {
     "trainer.default_root_dir": "every run has its folder in the comparison's, which --name names",
     "ckpt_path": "go on with a comparison by --resume",
     "test_after_fit": "a comparison is of test results",
+    "rehearsal": "the forecast rehearses, and the runs do not",
     "recipe": "a run's record names the recipe that it was planned with",
     "model.method": "it would give all recipes the same method",
     "model.method.class_path": "it would give all recipes the same method",

@@ -32,6 +32,8 @@ SHORTENED = {
     },
     "checkpoint": {"every_n_steps": 0},
     "test_after_fit": False,
+    # A schedule of the method's own, such as AdaLoRA's, need not fit into these few steps.
+    "rehearsal": True,
 }
 
 
