@@ -204,7 +204,9 @@ class PEFT(Method):
 
     def state(self, model: nn.Module) -> dict[str, Any]:
         """Returns the seed that the adapters were drawn with, and what the type's own part goes on from."""
-        state = {"drawn_with": self._drawn_with, self._own.name: self._own.state(model)}
+        state: dict[str, Any] = {"drawn_with": self._drawn_with}
+        if (own := self._own.state(model)) is not None:
+            state[self._own.name] = own
         if self._start is not None and self._computed is not None:
             state["start"] = {**self._start.kept(self._computed), "batches": self._computed["batches"]}
         return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from peft_lightning.backbone.architectures import recompute_activations
 from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.errors import UserError
 from peft_lightning.methods import PEFT, LoRA
 from tests.methods.test_contract import WIDTH, GetBackbone, logits
@@ -31,7 +33,12 @@ def backbone(tiny_backbone: GetBackbone) -> Backbone:
         ({"peft_type": "VERA", "r": "8"}, "VeraConfig: r is '8', and has to be of type int"),
         ({"peft_type": "XLORA"}, "XLORA cannot classify texts (it mixes LoRA adapters"),
         ({"peft_type": "P_TUNING"}, "P_TUNING needs the number of its virtual tokens: use num_virtual_tokens=20"),
-        ({"peft_type": "LORA", "init_lora_weights": "eva"}, "eva computes its start from data"),
+        ({"peft_type": "LORA", "eva_config": {"rho": 1.0}}, "eva_config has no effect under another start: use "),
+        (
+            {"peft_type": "LORA", "init_lora_weights": "corda", "corda_config": {"cache_file": "c.pt"}},
+            "corda_config.cache_file could hold the start of other data",
+        ),
+        ({"peft_type": "LORA", "init_lora_weights": "loftq"}, "loftq is refused: PEFT computes it on a GPU alone"),
         ({"peft_type": "PVERA", "generator_seed": 1}, "generator_seed would make a run that cannot be resumed"),
         ("nowhere.json", "cannot read nowhere.json"),
     ],
@@ -41,6 +48,22 @@ def test_a_wrong_configuration_is_refused_before_a_model_is_loaded(config: Any, 
         PEFT(config)
     assert line in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_2", "corda", "lora_ga", "mica"])
+def test_a_start_taken_off_the_weights_is_refused_beside_packed_ones(start: str, backbone: Backbone) -> None:
+    method = PEFT({"peft_type": "LORA", "init_lora_weights": start})
+    packed = replace(backbone, quantisation=Quantisation("nf4"))
+    with pytest.raises(
+        UserError, match=f"^{start} takes its start off the weights themselves, and layers in nf4"
+    ) as no:
+        method.load_backbone(packed, num_labels=3)
+    assert "\n" not in str(no.value)
+
+
+def test_no_batches_to_start_from_are_refused() -> None:
+    with pytest.raises(UserError, match=r"start_batches is 0: .*start_batches.* takes 1 or more"):
+        PEFT({"peft_type": "LORA", "init_lora_weights": "eva"}, start_batches=0)
 
 
 def test_arguments_that_do_not_fit_the_architecture_are_refused_in_a_line(backbone: Backbone) -> None:

@@ -14,6 +14,7 @@ from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.execution.places import places
 from peft_lightning.compare.execution.warm_starts import LAUNCHER, ForkedProcess, NoWarmStart, WarmStarts
+from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.runs.process_start import SHARED
 from peft_lightning.runs.progress import Progress, forget_progress, read_progress
@@ -34,6 +35,8 @@ class LocalExecutor:
     """
 
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
+        if options.settings is not None:
+            raise UserError("--executor_settings is for a cluster: say --executor slurm, or leave it out")
         self._options = options
         self._at_once = options.share_gpu
         self._warm: WarmStarts | None = None
@@ -116,6 +119,11 @@ class LocalProcess:
         if self._process.poll() is None:
             return True
         self._note_end()
+        return False
+
+    @property
+    def stays(self) -> bool:
+        """Nothing outlives this process."""
         return False
 
     @property
