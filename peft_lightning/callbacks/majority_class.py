@@ -43,8 +43,8 @@ class MajorityClassWarning(Callback):
         if metric.improves(float(value), self._best):
             self._best = float(value)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warns if the best value is near the baseline."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warns if the best value is near the baseline, also where a resumed run had no step left to train."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         baseline: Baseline | None = data.baseline if data is not None else None
         if self._best is None or baseline is None:

@@ -88,8 +88,11 @@ class RunRecorder(Callback):
             for note in self._notes(trainer):
                 print(f"note: {note}", flush=True)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes that training ended before its last step, as a time limit or an early stopping has it."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes that training ended before its last step, as a time limit or an early stopping has it.
+
+        A run that was killed after its training has none left when it goes on: then Lightning calls no ``on_train_end``.
+        """
         steps = steps_in_all(trainer)
         if steps is not None and trainer.global_step < steps:
             self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]

@@ -242,7 +242,9 @@ class TextClassifier(LightningModule):
             self.build(datamodule.task, str(trainer.precision))
         # A run that goes on has its start from the checkpoint.
         if trainer.state.fn == TrainerFn.FITTING and not trainer.ckpt_path and self.method.batches_to_start_from:
-            self.start_from_data(datamodule.train_dataloader(), trainer.strategy.root_device)
+            # Lightning makes the GPU the default device here, and a loader draws its order on the CPU.
+            with torch.device("cpu"):
+                self.start_from_data(datamodule.train_dataloader(), trainer.strategy.root_device)
 
     def start_from_data(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> None:
         """Computes the start of a method that starts from training data, and applies it; of others nothing.
