@@ -14,6 +14,7 @@ from peft_lightning.compare.fairness.settings import (
     compare_settings,
     headline,
     shared_rate_in_words,
+    short_listing,
     unequal_settings,
 )
 
@@ -187,3 +188,9 @@ def test_runs_of_one_recipe_must_share_the_method_s_settings_and_may_differ_in_s
     rank = one["model"]["method"]["init_args"]["r"]
     other["model"]["method"]["init_args"]["r"] = 2
     assert unequal_settings({"1": one, "7": other}) == {"model.method.init_args.r": {"1": rank, "7": 2}}
+
+
+def test_more_names_than_a_sentence_holds_are_counted() -> None:
+    assert short_listing(list("abcdefgh")) == "a, b, c, d, e, f, g and h"
+    assert short_listing(list("abcdefghij")) == "a, b, c, d, e, f, g and 3 others"
+    assert "between the 9 recipes: what" in headline(Fairness(tuple("abcdefghi"), (None,), None))  # type: ignore[arg-type]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.compare.plan.building import build_plan
-from peft_lightning.compare.plan.plan import Plan
+from peft_lightning.compare.plan.plan import Plan, read_plan
 from peft_lightning.errors import UserError
 from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe
 
@@ -14,6 +14,12 @@ def test_recipes_with_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
     alike = [recipe(tmp_path / "a" / "b-c.yaml"), recipe(tmp_path / "a-b" / "c.yaml"), recipe(tmp_path / "d" / "c.yml")]
     plan = build_plan([*alike, recipe(tmp_path / "d" / "c.yaml")], [1])
     assert len({run.folder for run in plan.runs(tmp_path)}) == 4
+
+
+@pytest.mark.parametrize("named", ["lora", STUDY[1]])
+def test_a_baseline_is_named_by_its_label_or_its_path_and_kept_in_the_plan(named: str, tmp_path: Path) -> None:
+    build_plan(STUDY[:2], [1], baseline=named).write(tmp_path)
+    assert read_plan(tmp_path).baseline == "lora"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from peft_lightning.__main__ import main
-from peft_lightning.compare.report.method_comparison import as_result, write_method_comparison
+from peft_lightning.compare.report.method_comparison import write_method_comparison
+from peft_lightning.compare.report.peft_layout import as_result
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.errors import UserError
 from tests.compare.report.records import FULL, LORA, comparison, fail

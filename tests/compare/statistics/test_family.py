@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from peft_lightning.compare.statistics.family import corrected, possible_equalities
+from peft_lightning.compare.statistics.family import corrected, holm, possible_equalities
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,21 @@ def test_four_methods_by_hand() -> None:
     """Factors 6, 3, 3, 3, 2, 1 in the order of the p-values, and never below the one before."""
     p_values = np.array([0.2, 0.001, 0.03, 0.012, 0.01, 0.02])
     assert corrected(p_values, 4) == pytest.approx([0.2, 0.006, 0.06, 0.036, 0.03, 0.06])
+
+
+def test_against_one_baseline_the_factors_are_holm_s() -> None:
+    """Factors 4, 3, 2, 1 in the order of the p-values, never below the one before, and at most 1."""
+    assert holm(np.array([0.2, 0.001, 0.6, 0.02])) == pytest.approx([0.4, 0.004, 0.6, 0.06])
+    assert holm(np.array([0.7, 0.8])) == pytest.approx([1.0, 1.0])
+
+
+def test_the_correction_is_ready_for_eight_hundred_pairs_and_never_less_than_that_of_all_that_can_be_equal() -> None:
+    p_values = np.full(780, 1e-9)
+    p_values[0] = 6.4e-5
+    found = corrected(p_values, 40)
+    # Once all others differ, one pair alone is left that can be equal; the first takes all 780.
+    assert found[0] == pytest.approx(6.4e-5)
+    assert found[1:].min() == pytest.approx(780e-9)
 
 
 def test_one_pair_needs_no_correction() -> None:

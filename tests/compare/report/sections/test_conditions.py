@@ -145,6 +145,20 @@ def test_a_rate_without_a_result_was_not_tried(tmp_path: Path) -> None:
     assert len(tuning["rows"]) == 6
 
 
+def test_many_recipes_have_their_rates_in_rows_and_only_those_at_an_end_are_named(tmp_path: Path) -> None:
+    labels = [f"method_{number:02d}" for number in range(9)]
+    plan(dict.fromkeys(labels, LORA), (1,), tmp_path)
+    tries = dict.fromkeys(labels, tuple(Try(rate, 0.9) for rate in (1e-5, 1e-4, 1e-3)))
+    Tuning(3, tries, dict.fromkeys(labels, 1e-5) | {labels[0]: 1e-4, labels[1]: 1e-3}, 1).write(tmp_path)
+    told = describe_tuning(read_study(tmp_path))
+    assert told is not None
+    assert [row["label"] for row in told["ladders"]] == labels
+    assert [cell["chosen"] for cell in told["ladders"][0]["cells"]] == [False, True, False]
+    lowest, highest = told["chosen"]
+    assert lowest.startswith("The lowest rate tried was chosen for method_02, method_03, ")
+    assert highest == "The highest rate tried was chosen for method_01: beyond it may be a better one."
+
+
 def test_a_rate_that_diverged_was_tried(tmp_path: Path) -> None:
     comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
     lora = (Try(1e-3, 0.9, 0.3), Try(1e-2, 0.8, 0.4))
