@@ -167,6 +167,16 @@ def listen_again() -> None:
         _current.listen_again()
 
 
+@contextmanager
+def delaying_signals() -> Iterator[None]:
+    """Delays the signals of the table until the end of the block, in this thread: what it makes is not lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def received() -> Stopped | None:
     """Returns the signal that has asked this process to stop; None if there was none."""
     return _current.received if _current is not None else None

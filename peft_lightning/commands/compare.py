@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> None:
     """
     own_words, overrides = split_overrides(expand(words, RUN_SETTINGS))
     arguments = _parser().parse_intermixed_args(own_words)
-    starting = ExecutorOptions(arguments.cold_starts, arguments.share_gpu)
+    starting = ExecutorOptions(arguments.cold_starts, arguments.share_gpu, arguments.executor_settings)
     options = Options(arguments.jobs, not arguments.no_forecast, not arguments.no_texts, arguments.executor, starting)
     if arguments.resume is not None:
         if extra := _given_besides_resume(arguments, overrides):
@@ -174,6 +174,12 @@ def _parser() -> _Parser:
         default=DEFAULT,
         metavar="NAME",
         help=f"who starts the runs: {', '.join(executor_names())} (default: {DEFAULT}, processes of this machine)",
+    )
+    parser.add_argument(
+        "--executor_settings",
+        type=Path,
+        metavar="FILE",
+        help="a YAML file with what runs ask a cluster for: partition, time, gpus, mem ... (docs/cluster.md)",
     )
     parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
     parser.add_argument(

@@ -1,7 +1,9 @@
 """The protocols of an executor, which starts a comparison's jobs, and of a job that it has started."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from peft_lightning.compare.execution.job import Job
@@ -20,16 +22,19 @@ class ExecutorOptions:
         cold_starts: Whether every run starts Python and imports everything itself.
         share_gpu: Number of runs at the same time on a GPU, or on the CPU where there is none; 1 gives each run the
             device to itself.
+        settings: A file with what else the executor wants to know.
     """
 
     cold_starts: bool = False
     share_gpu: int = 1
+    settings: Path | None = None
 
     def words(self) -> list[str]:
         """Returns the command-line words that ask for the same again."""
         return [
             *(["--cold_starts"] if self.cold_starts else []),
             *([f"--share_gpu {self.share_gpu}"] if self.share_gpu > 1 else []),
+            *([f"--executor_settings {shlex.quote(str(self.settings))}"] if self.settings is not None else []),
         ]
 
 
@@ -39,6 +44,11 @@ class Running(Protocol):
     @property
     def running(self) -> bool:
         """Whether the job has not ended yet."""
+        ...
+
+    @property
+    def stays(self) -> bool:
+        """Whether it goes on when this process is interrupted, so that a later one finds it."""
         ...
 
     @property

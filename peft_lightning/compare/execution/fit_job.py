@@ -54,7 +54,6 @@ class FitJob(Job):
 
     def attempt(self) -> Attempt:
         """Writes the settings, and returns the process that trains with them."""
-        before = _stamp(self.folder)
         resumed = resumable(self.folder) and not self.unlike()
         words = (*self.words, *(("--ckpt_path", "last") if resumed else ()))
         log, progress = self.folder / LOG, self.folder / PROGRESS
@@ -66,8 +65,23 @@ class FitJob(Job):
                 file.write(f"{ATTEMPT}{' '.join(words)}\n".encode())
         except OSError as error:
             raise CannotWrite.because(error, self.folder) from error
-        text = yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
-        write_atomically(self.file, text.encode())
+        write_atomically(self.file, self._text.encode())
+        return self._attempt(words, resumed)
+
+    def rejoin(self) -> Attempt | None:
+        """Returns the process that was left under way, if it was given these settings."""
+        try:
+            same = self.file.read_text(encoding="utf-8") == self._text
+        except (OSError, UnicodeDecodeError):
+            return None
+        return self._attempt(self.words, resumed=False) if same else None
+
+    @property
+    def _text(self) -> str:
+        return yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
+
+    def _attempt(self, words: tuple[str, ...], resumed: bool) -> Attempt:
+        before, log, progress = _stamp(self.folder), self.folder / LOG, self.folder / PROGRESS
 
         def outcome(exit_code: int, wall_s: float) -> Outcome:
             forget_progress(progress)

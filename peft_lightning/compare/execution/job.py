@@ -56,6 +56,10 @@ class Job(ABC):
             UserError: If the job's folder cannot be written, or a run in it cannot be read.
         """
 
+    def rejoin(self) -> Attempt | None:
+        """Returns the attempt that an earlier comparison has left under way; None if it was one of other settings."""
+        return None
+
     def unlike(self) -> tuple[str, ...]:
         """Names the settings in which the run in the job's folder differs from the job."""
         return ()

@@ -93,7 +93,10 @@ def _ended(job: Job, before: Callable[[Path], Outcome | None]) -> Outcome | None
 def _interrupt(started: Sequence[Running]) -> None:
     for running in started:
         running.interrupt()
-    if started:
+    if any(running.stays for running in started):
+        with suppress(OSError):
+            print("what runs is left in the queue, where --resume finds it", flush=True)
+    elif started:
         # Printed after the interrupts: Ctrl-C has ended `| tee log` too, so the print may fail.
         with suppress(OSError):
             print("stopping: what runs writes its record first (Ctrl-C again ends it at once)", flush=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from peft_lightning.compare.execution import fork_server, launcher
-from peft_lightning.stop_signals import SIGNALS
+from peft_lightning.stop_signals import delaying_signals
 
 LAUNCHER = os.path.abspath(launcher.__file__)
 # From linux/prctl.h.
@@ -139,7 +139,7 @@ class WarmStarts:
         line = json.dumps(content).encode() + b"\n"
         descriptor = array.array("i", [log.fileno()])
         # A signal that raised here would lose a process that is about to start.
-        with _without_signals(), _adopting():
+        with delaying_signals(), _adopting():
             try:
                 sent = self._socket.sendmsg([line], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
                 self._socket.sendall(line[sent:])
@@ -197,13 +197,3 @@ def _adopting() -> Iterator[None]:
         yield
     finally:
         library.prctl(PR_SET_CHILD_SUBREAPER, before.value)
-
-
-@contextmanager
-def _without_signals() -> Iterator[None]:
-    """Delays the signals that stop a command until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -37,6 +37,10 @@ class InProcess:
         self.looks -= 1
         return self.looks >= 0
 
+    @property
+    def stays(self) -> bool:
+        return False
+
     def progress(self) -> Progress | None:
         return read_progress(self.attempt.progress) if self.attempt.progress is not None else None
 
