@@ -21,7 +21,8 @@ install() {
 start() {
     local dir="$1" host cores memory
     host="$(hostname -s)"
-    cores="$(nproc)"
+    # --all: else OMP_NUM_THREADS counts.
+    cores="$(nproc --all)"
     memory="$(awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
     mkdir -p "$dir/state" "$dir/spool" "$dir/munge"
     dir="$(cd "$dir" && pwd)"
@@ -47,7 +48,7 @@ SlurmctldPidFile=$dir/slurmctld.pid
 SlurmdPidFile=$dir/slurmd.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdLogFile=$dir/slurmd.log
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none

@@ -1,4 +1,4 @@
-"""Callbacks that a recipe names: they break its runs as long as BREAKING is set, or hold the one that HELD_IN names."""
+"""Callbacks that a recipe names: they break its runs as long as BREAKING is set, or hold them."""
 
 import os
 import time
@@ -34,6 +34,24 @@ class Killed(Callback):
     def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
         if VARIABLE in os.environ and trainer.global_step == 2:
             os.kill(os.getpid(), 9)
+
+
+class HeldBy(Callback):
+    """Stands still in the third step as long as a file exists.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+
+    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while trainer.global_step == 2 and os.path.exists(self._file) and not trainer.received_sigterm:
+            if time.monotonic() > until:
+                raise RuntimeError("nobody has let this run go")
+            time.sleep(0.05)
 
 
 class Held(Callback):

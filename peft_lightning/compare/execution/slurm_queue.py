@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def _code(text: str) -> int | None:
     return -int(number) if int(number) else int(code)
 
 
-def _run(command: list[str], environment: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+def _run(command: list[str]) -> tuple[int, str, str]:
     try:
         # In a group of its own: Ctrl-C in a terminal is for this process.
         done = subprocess.run(
@@ -154,7 +154,6 @@ def _run(command: list[str], environment: Mapping[str, str] | None = None) -> tu
             text=True,
             errors="replace",
             timeout=ANSWERED_AFTER_S,
-            env=environment,
             process_group=0,
         )
     except FileNotFoundError:

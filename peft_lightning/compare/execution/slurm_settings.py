@@ -81,7 +81,7 @@ def read_slurm_settings(path: Path | None) -> SlurmSettings:
     if unknown := [str(name) for name in content if name not in known]:
         raise UserError(f"{where}: {', '.join(unknown)} is no setting: there are {', '.join(known)}")
     if isinstance(content.get("time"), int):
-        # YAML reads 02:00:00 as 7200, and SLURM would take that for minutes.
+        # YAML reads 12:00:00 as 43200, and SLURM would take that for minutes.
         raise UserError(f'{where}: time must be in quotes, such as time: "02:00:00"')
     try:
         settings = build(SlurmSettings, content)

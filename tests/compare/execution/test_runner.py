@@ -10,6 +10,7 @@ import psutil
 import pytest
 import yaml
 
+from peft_lightning.compare.execution import places
 from peft_lightning.compare.execution.board import Row
 from peft_lightning.compare.execution.executor import ExecutorOptions, Pool
 from peft_lightning.compare.execution.executors.local import LocalExecutor, LocalProcess
@@ -17,6 +18,7 @@ from peft_lightning.compare.execution.fit_job import PROGRESS, FitJob
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, has_failed
 from peft_lightning.compare.execution.runner import run_jobs
+from peft_lightning.runs.process_start import SHARED
 from peft_lightning.runs.progress import VARIABLE, Progress
 from tests.compare.execution.in_process import InProcess
 from tests.compare.records import leave
@@ -211,6 +213,23 @@ def test_without_places_of_their_own_runs_see_what_the_user_shows_them(
     one = job(tmp_path, "a")
     run_jobs([one], here(), Silent())
     assert "sees 3" in (one.folder / "log.txt").read_text()
+
+
+def test_runs_that_share_a_device_are_told_so_and_divide_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "visible_gpus", lambda: ["4", "5"])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(32)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    executor = LocalExecutor(ExecutorOptions(share_gpu=8))
+    assert len(executor.places(None)) == 16
+    told = executor._environment(job(tmp_path, "a").attempt(), "5")
+    assert (told["CUDA_VISIBLE_DEVICES"], told[SHARED], told["OMP_NUM_THREADS"]) == ("5", "8", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert executor._environment(job(tmp_path, "a").attempt(), "5")["OMP_NUM_THREADS"] == "3"
+    # Fewer at a time than may share have a GPU each.
+    assert executor.places(2) == ["4", "5"]
+    assert SHARED not in executor._environment(job(tmp_path, "a").attempt(), "5")
 
 
 def test_what_breaks_the_work_off_ends_the_processes_too(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO
@@ -38,7 +39,7 @@ class LocalExecutor:
         if options.settings is not None:
             raise UserError("--executor_settings is for a cluster: say --executor slurm, or leave it out")
         self._options = options
-        self._at_once = options.share_gpu
+        self._at_once = self._on_a_device = 1
         self._warm: WarmStarts | None = None
         # The kernels of other systems end no process with its parent, and hand no process on.
         self._cold = options.cold_starts or sys.platform != "linux"
@@ -46,7 +47,7 @@ class LocalExecutor:
     def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
         """Chooses a GPU of this machine for each job; a single job at a time has the whole machine."""
         chosen = places(count, accelerators, self._options.share_gpu)
-        self._at_once = len(chosen)
+        self._at_once, self._on_a_device = len(chosen), max(Counter(chosen).values())
         return chosen
 
     def start(self, job: Job, place: str | None) -> "LocalProcess":
@@ -91,8 +92,8 @@ class LocalExecutor:
         environment = os.environ | dict(attempt.environment)
         if place is not None:
             environment["CUDA_VISIBLE_DEVICES"] = place
-        if self._options.share_gpu > 1:
-            environment[SHARED] = str(self._options.share_gpu)
+        if self._on_a_device > 1:
+            environment[SHARED] = str(self._on_a_device)
             # More threads than cores cost more than they bring.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // self._at_once)))
         return environment

@@ -25,6 +25,7 @@ from peft_lightning.compare.execution.slurm_settings import SlurmSettings, read_
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, write_atomically
 from peft_lightning.runs.progress import Progress, read_progress
+from peft_lightning.runs.record import Status
 
 SCRIPT = "slurm.sh"
 # The run's node writes its name here before anything else.
@@ -171,7 +172,7 @@ class SlurmJob:
             )
         if outcome.finished or error is None or self._stopping:
             return outcome
-        status = "out_of_memory" if state.name == "OUT_OF_MEMORY" else "failed"
+        status: Status = "out_of_memory" if state.name == "OUT_OF_MEMORY" else "failed"
         outcome = replace(outcome, status=status, error=error)
         keep_failure(self._job.folder, outcome)
         return outcome
