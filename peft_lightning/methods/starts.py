@@ -146,10 +146,10 @@ class EVA(DataStart):
         """Sets A and the ranks; layers without a rank lose their adapter."""
         from peft import initialize_lora_eva_weights
 
-        ranks, directions = computed.get("ranks"), computed.get("directions")
+        directions = computed.get("directions")
         if directions is None:  # a checkpoint's trained weights take their place
-            layers = _lora_layers(model)
-            directions = {name: torch.zeros(rank, layers[name].in_features) for name, rank in cast(Any, ranks).items()}
+            inputs = {name: cast("int", layer.in_features) for name, layer in _lora_layers(model).items()}
+            directions = {name: torch.zeros(rank, inputs[name]) for name, rank in computed["ranks"].items()}
         initialize_lora_eva_weights(model, eva_state_dict=dict(directions))
         widen_trained(model)
 
@@ -195,8 +195,8 @@ class _FactorStart(DataStart):
             with torch.no_grad():
                 self._start(layer, config)
             weight.data = own  # what PEFT leaves there is computed again by `apply`, on the CPU
-            a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-            factors[name] = {"A": a.detach().float().cpu().clone(), "B": b.detach().float().cpu().clone()}
+            pair = {"A": cast("nn.Linear", layer.lora_A["default"]), "B": cast("nn.Linear", layer.lora_B["default"])}
+            factors[name] = {part: linear.weight.detach().float().cpu().clone() for part, linear in pair.items()}
             if not bool(factors[name]["B"].any()):
                 raise UserError(f"{self.name} found no start for {name} in {len(sample.batches)} training batches")
         return {"factors": factors}

@@ -38,7 +38,7 @@ from peft_lightning.task import Task, recorded
 from peft_lightning.task.gathering import gathered, process_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -449,7 +449,7 @@ class TextClassifier(LightningModule):
         }
 
 
-def _logits(network: nn.Module, batch: Batch) -> Tensor:
+def _logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     logits: Tensor = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
     return logits
 
