@@ -28,8 +28,8 @@ from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
+from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.methods.starts import TrainingSample
 from peft_lightning.module.checkpoint_keys import in_present_words, restore_refusal
 from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule

@@ -13,8 +13,8 @@ from torch import nn
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.errors import UserError
 from peft_lightning.methods import PEFT
+from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import count_parameters, trainable_names
-from peft_lightning.methods.starts import TrainingSample
 from tests.methods.test_contract import WIDTH, GetBackbone, logits, train_step
 from tests.methods.tiny_backbones import VOCABULARY
 from tests.samples import mostly_slow
