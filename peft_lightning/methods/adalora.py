@@ -70,11 +70,11 @@ class AdaLoRA(OwnPart):
     def after_step(self, model: nn.Module, step: int) -> None:
         """Updates the importance of every rank, and drops ranks when it is their time; as PEFT's allocator does."""
         config, importance = _config(model), self._its_importance(model)
-        last = config.total_step - config.tfinal
+        last = cast("int", config.total_step) - config.tfinal
         if step < last:
             importance.update(config.beta1, config.beta2)
         if step <= last:
-            budget, due = _tuner(model).rankallocator.budget_schedule(step)  # type: ignore[no-untyped-call]
+            budget, due = _tuner(model).rankallocator.budget_schedule(step)
             if due or step == last:
                 importance.keep(budget)
         else:
@@ -104,7 +104,9 @@ class AdaLoRA(OwnPart):
         before = self._importance
         if before is None or not before.is_of(encoder):
             # A model that has moved to another device keeps its means.
-            saved = self._restored if before is None else {"memory": before.memory(), "rank_pattern": before.pattern()}
+            saved = self._restored
+            if before is not None:
+                saved = {"memory": before.memory(), "rank_pattern": before.pattern()}
             self._importance = RankImportance(encoder, _tuner(model).rankallocator.init_bgt)
             if saved:
                 self._importance.restore(saved["memory"], saved["rank_pattern"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from peft_lightning.methods.starts import TrainingSample
+    from peft_lightning.methods.data_start import TrainingSample
 
 
 class Method(ABC):

@@ -6,7 +6,8 @@ of another one's.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from peft import PeftModelForSequenceClassification
@@ -85,8 +86,9 @@ class CapturableFRoD(FRoDLinear):
     def _get_frod_tensors(
         self, adapter: str, *, device: torch.device, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        u, v = self.frod_U[adapter].to(device, dtype), self.frod_V[adapter].to(device, dtype)
-        rows, columns = self.frod_s_indices[adapter].to(device)
+        bases, places = cast("Mapping[str, Tensor]", self.frod_V), cast("Mapping[str, Tensor]", self.frod_s_indices)
+        u, v = self.frod_U[adapter].to(device, dtype), bases[adapter].to(device, dtype)
+        rows, columns = places[adapter].to(device)
         values = self.frod_lambda_s_values[adapter].to(device, dtype)
         dense = values.new_zeros(len(v), len(v)).index_put((rows, columns), values)
         return u, v, dense, self.frod_lambda_l[adapter].to(device, dtype)
@@ -105,7 +107,7 @@ class CapturableWaveFT(WaveFTLinear):
         spectrum = self.waveft_spectrum[adapter]
         self.waveft_indices[adapter] = self.waveft_indices[adapter].to(spectrum.device)
         if not self.waveft_use_idwt[adapter]:
-            delta: Tensor = super().get_delta_weight(adapter)  # type: ignore[no-untyped-call]
+            delta: Tensor = super().get_delta_weight(adapter)
             return delta
         wavelet = self.waveft_wavelet_family[adapter]
         if self._filters is None or (self._filters.device, self._filters.dtype) != (spectrum.device, spectrum.dtype):

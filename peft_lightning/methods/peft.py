@@ -18,6 +18,7 @@ from peft_lightning.backbone.loading import head_modules
 from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods.adalora import AdaLoRA
 from peft_lightning.methods.base import Method
+from peft_lightning.methods.data_start import Computed, TrainingSample, computed_under
 from peft_lightning.methods.injection import inject_adapters
 from peft_lightning.methods.own_part import OwnPart
 from peft_lightning.methods.peft_types import (
@@ -32,7 +33,7 @@ from peft_lightning.methods.peft_types import (
     refuse_start_on_packed,
     variant_of,
 )
-from peft_lightning.methods.starts import Computed, TrainingSample, computed_under, start_from_data
+from peft_lightning.methods.starts import start_from_data
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel

@@ -9,101 +9,24 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.methods.data_start import Computed, DataStart, TrainingSample, lora_layers, require_all
 from peft_lightning.methods.injection import widen_trained
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from peft.tuners.lora import LoraLayer
 
-Batch = Mapping[str, Tensor]
-# What a start has computed: plain values, and tensors on the CPU.
-Computed = dict[str, Any]
 # EVA goes through the batches until its directions stand still. Ten times as many passes as batches were never needed
 # in the tests; a batch with fewer tokens than directions would otherwise go round for ever.
 _MOST_ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class TrainingSample:
-    """Training batches that a start is computed from.
-
-    Args:
-        batches: The batches, in a fixed order: ``input_ids``, ``attention_mask`` (batch, length) and ``labels``.
-        loss: Computes the training loss from the model and a batch on the device.
-        device: Where the model computes.
-        context: Makes the context that the model computes in, such as autocast.
-    """
-
-    batches: Sequence[Batch]
-    loss: Callable[[nn.Module, Batch], Tensor]
-    device: torch.device
-    context: Callable[[], AbstractContextManager[Any]]
-
-    def on_device(self) -> Iterator[dict[str, Tensor]]:
-        """Yields the batches on the device, each within the context."""
-        for batch in self.batches:
-            with self.context():
-                yield {name: values.to(self.device) for name, values in batch.items()}
-
-    def inputs(self) -> list[dict[str, Tensor]]:
-        """Returns the batches without their labels, on the CPU."""
-        return [{name: values for name, values in batch.items() if name != "labels"} for batch in self.batches]
-
-
-class DataStart(ABC):
-    """A start that is computed from training batches by a function of PEFT's."""
-
-    argument: ClassVar[str]
-    """The argument of PEFT's configuration that holds the start's own settings."""
-
-    @abstractmethod
-    def compute(self, model: PeftModel, sample: TrainingSample) -> Computed:
-        """Computes the start.
-
-        Args:
-            model: The adapted model on the sample's device, at LoRA's usual start; its weights are left as they are.
-            sample: The training batches.
-
-        Raises:
-            UserError: If no start comes out of these batches.
-        """
-
-    @abstractmethod
-    def apply(self, model: PeftModel, computed: Computed) -> None:
-        """Gives the adapters their start.
-
-        Args:
-            model: The adapted model at LoRA's usual start.
-            computed: What ``compute`` returned, or what ``kept`` left of it.
-        """
-
-    def kept(self, computed: Computed) -> Computed:
-        """Returns what a checkpoint needs of a start, beside the trained weights."""
-        return computed
-
-    @abstractmethod
-    def same(self, computed: Computed, saved: Computed) -> bool:
-        """Tells whether a checkpoint's start builds the model that the present one has built.
-
-        Args:
-            computed: The start of the present model.
-            saved: What ``kept`` left of the checkpoint's.
-        """
-
-    def findings(self, computed: Computed) -> list[str]:
-        """Returns what the start has decided, a sentence each."""
-        return []
 
 
 class EVA(DataStart):
@@ -138,18 +61,18 @@ class EVA(DataStart):
             directions: dict[str, Tensor] = get_eva_state_dict(
                 model, sample.inputs(), forward_fn=forward, gather_distributed_inputs=False, show_progress_bar=False
             )
-        layers = _lora_layers(model)
-        _require_all("EVA", layers, directions)
+        layers = lora_layers(model)
+        require_all("EVA", layers, directions)
         return {"directions": {name: directions[name].float().cpu() for name in layers}}
 
     def apply(self, model: PeftModel, computed: Computed) -> None:
         """Sets A and the ranks; layers without a rank lose their adapter."""
         from peft import initialize_lora_eva_weights
 
-        ranks, directions = computed.get("ranks"), computed.get("directions")
+        directions = computed.get("directions")
         if directions is None:  # a checkpoint's trained weights take their place
-            layers = _lora_layers(model)
-            directions = {name: torch.zeros(rank, layers[name].in_features) for name, rank in cast(Any, ranks).items()}
+            inputs = {name: cast("int", layer.in_features) for name, layer in lora_layers(model).items()}
+            directions = {name: torch.zeros(rank, inputs[name]) for name, rank in computed["ranks"].items()}
         initialize_lora_eva_weights(model, eva_state_dict=dict(directions))
         widen_trained(model)
 
@@ -184,7 +107,7 @@ class _FactorStart(DataStart):
 
     def compute(self, model: PeftModel, sample: TrainingSample) -> Computed:
         """Computes the factors of every layer by PEFT's own functions."""
-        layers = _lora_layers(model)
+        layers = lora_layers(model)
         # PEFT looks for the layers by name, here in a model that has its adapters already.
         config = _renamed(model.peft_config["default"], layers)
         self._prepare(model, config, sample)
@@ -195,8 +118,8 @@ class _FactorStart(DataStart):
             with torch.no_grad():
                 self._start(layer, config)
             weight.data = own  # what PEFT leaves there is computed again by `apply`, on the CPU
-            a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-            factors[name] = {"A": a.detach().float().cpu().clone(), "B": b.detach().float().cpu().clone()}
+            pair = {"A": cast("nn.Linear", layer.lora_A["default"]), "B": cast("nn.Linear", layer.lora_B["default"])}
+            factors[name] = {part: linear.weight.detach().float().cpu().clone() for part, linear in pair.items()}
             if not bool(factors[name]["B"].any()):
                 raise UserError(f"{self.name} found no start for {name} in {len(sample.batches)} training batches")
         return {"factors": factors}
@@ -207,8 +130,8 @@ class _FactorStart(DataStart):
         The product is computed on the CPU, wherever the model is: a GPU's sums end in other bits, and a checkpoint
         would be rebuilt as another model.
         """
-        layers = _lora_layers(model)
-        _require_all(self.name, layers, computed["factors"])
+        layers = lora_layers(model)
+        require_all(self.name, layers, computed["factors"])
         with torch.no_grad():
             for name, factors in computed["factors"].items():
                 layer, a, b = layers[name], factors["A"], factors["B"]
@@ -287,32 +210,6 @@ def start_from_data(peft_type: str, arguments: Mapping[str, object]) -> DataStar
     return _STARTS[asked]() if isinstance(asked, str) and asked in _STARTS else None
 
 
-def computed_under(seed: int, start: DataStart, model: PeftModel, sample: TrainingSample) -> Computed:
-    """Computes a start without a trace in the random numbers of training.
-
-    Args:
-        seed: What dropout and PEFT's decompositions draw under.
-        start: The start.
-        model: The adapted model; it is moved to the sample's device.
-        sample: The training batches.
-    """
-    model.to(sample.device)
-    on_gpu = sample.device.type == "cuda"
-    with torch.random.fork_rng(devices=[sample.device] if on_gpu else []), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PEFT, about what is computed here
-        torch.manual_seed(seed)
-        computed = start.compute(model, sample)
-    if on_gpu:
-        torch.cuda.empty_cache()
-    return {**computed, "batches": len(sample.batches)}
-
-
-def _lora_layers(model: nn.Module) -> dict[str, LoraLayer]:
-    from peft.tuners.lora import LoraLayer
-
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-
-
 def _renamed(config: Any, layers: Mapping[str, LoraLayer]) -> LoraConfig:
     """Returns the configuration with the layers below the adapters in place of those that it names."""
     renamed = copy.deepcopy(config)
@@ -320,9 +217,3 @@ def _renamed(config: Any, layers: Mapping[str, LoraLayer]) -> LoraConfig:
     renamed.rank_pattern = {f"{name}.base_layer": layer.r["default"] for name, layer in layers.items()}
     renamed.exclude_modules = renamed.layers_to_transform = renamed.layers_pattern = None
     return cast("LoraConfig", renamed)
-
-
-def _require_all(name: str, layers: Mapping[str, object], found: Mapping[str, object]) -> None:
-    missing = [layer for layer in layers if layer not in found]
-    if missing or not layers:
-        raise UserError(f"{name} can start linear layers alone: leave {', '.join(missing)} out of target_modules")

@@ -28,8 +28,8 @@ from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
+from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.methods.starts import TrainingSample
 from peft_lightning.module.checkpoint_keys import in_present_words, restore_refusal
 from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
@@ -38,7 +38,7 @@ from peft_lightning.task import Task, recorded
 from peft_lightning.task.gathering import gathered, process_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -451,7 +451,7 @@ class TextClassifier(LightningModule):
         }
 
 
-def _logits(network: nn.Module, batch: Batch) -> Tensor:
+def _logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     logits: Tensor = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
     return logits
 

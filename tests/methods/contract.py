@@ -25,8 +25,8 @@ from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.errors import UserError
 from peft_lightning.methods import Method
+from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import count_parameters, trainable_names
-from peft_lightning.methods.starts import TrainingSample
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BASIC = ("full", "lora", "qlora", "ia3", "ia3_lora", "head")

@@ -14,6 +14,7 @@ from peft_lightning.methods import IA3, LoRA, QLoRA
 from peft_lightning.optim.optimizers import OptimizerName, ScheduleName, build_optimizer, build_schedule
 from tests.methods.test_contract import LABELS, WIDTH, GetBackbone, adapted
 from tests.methods.tiny_backbones import batch
+from tests.samples import mostly_slow
 
 RATE, RATIO, DECAY = 1e-3, 16.0, 0.1
 
@@ -44,7 +45,7 @@ def trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, tor
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.parametrize("use_dora", [False, True])
+@pytest.mark.parametrize("use_dora", mostly_slow([False, True], fast=[True]))
 def test_rates_and_steps_are_those_of_peft_s_optimiser(use_dora: bool, backbone: Backbone) -> None:
     from peft.optimizers import create_loraplus_optimizer
 
@@ -68,7 +69,7 @@ def test_rates_and_steps_are_those_of_peft_s_optimiser(use_dora: bool, backbone:
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7, msg=name)
 
 
-@pytest.mark.parametrize("schedule", get_args(ScheduleName))
+@pytest.mark.parametrize("schedule", mostly_slow(get_args(ScheduleName), fast=["linear"]))
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 def test_every_optimiser_and_schedule_keeps_the_ratio(
     name: OptimizerName, schedule: ScheduleName, backbone: Backbone

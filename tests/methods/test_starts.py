@@ -13,10 +13,11 @@ from torch import nn
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.errors import UserError
 from peft_lightning.methods import PEFT
+from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import count_parameters, trainable_names
-from peft_lightning.methods.starts import TrainingSample
 from tests.methods.test_contract import WIDTH, GetBackbone, logits, train_step
 from tests.methods.tiny_backbones import VOCABULARY
+from tests.samples import mostly_slow
 
 STARTS = ("corda", "eva", "lora_ga")
 WORDS = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["query", "value", "intermediate.dense"]}
@@ -98,7 +99,7 @@ def peft_s_own(start: str, backbone: Backbone) -> dict[str, torch.Tensor]:
     return adapters(adapted)
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", mostly_slow(STARTS, fast=["lora_ga"]))
 def test_the_start_is_peft_s_own(start: str, backbone: Backbone) -> None:
     _, model = started(start, backbone)
     own, theirs = adapters(model), peft_s_own(start, backbone)
@@ -111,7 +112,7 @@ def test_the_start_is_peft_s_own(start: str, backbone: Backbone) -> None:
             torch.testing.assert_close(own[name], value, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", mostly_slow(STARTS, fast=["lora_ga"]))
 def test_the_model_answers_at_first_as_the_one_without_adapters(start: str, backbone: Backbone) -> None:
     method, model = at_usual_start(start, backbone)
     before, usual = logits(model), {name: value.clone() for name, value in adapters(model).items()}
@@ -124,7 +125,7 @@ def test_the_model_answers_at_first_as_the_one_without_adapters(start: str, back
     )
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", mostly_slow(STARTS, fast=["lora_ga"]))
 def test_a_start_leaves_no_trace_in_the_random_numbers_and_is_the_same_again(start: str, backbone: Backbone) -> None:
     method, model = at_usual_start(start, backbone)
     torch.manual_seed(11)
@@ -142,7 +143,7 @@ def test_a_start_leaves_no_trace_in_the_random_numbers_and_is_the_same_again(sta
     assert all(torch.equal(value, adapters(other)[name]) for name, value in adapters(model).items())
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", mostly_slow(STARTS, fast=["lora_ga"]))
 def test_another_seed_a_checkpoint_and_the_trained_weights_rebuild_it(start: str, backbone: Backbone) -> None:
     method, model = started(start, backbone, seed=1)
     assert method.batches_to_start_from == 0
@@ -173,6 +174,7 @@ def test_eva_gives_ranks_away_and_the_count_follows(backbone: Backbone) -> None:
     assert any("EVA gave ranks: " in finding for finding in method.findings(model))
 
 
+@pytest.mark.slow
 def test_a_layer_that_eva_gives_no_rank_has_no_adapter_in_a_rebuilt_model_either(backbone: Backbone) -> None:
     method, model = at_usual_start("eva", backbone)
     computed = method.compute_start(model, sample())
