@@ -92,6 +92,7 @@ class PeftLightningCLI(LightningCLI):
         add_engine_options(parser)
         parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
         parser.link_arguments("model.revision", "data.revision")
+        parser.link_arguments("model.problem_type", "data.problem_type")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)

@@ -37,14 +37,14 @@ def check_monitors(trainer: Trainer, task: Task, validation: Any) -> None:
         if isinstance(callback, RunCheckpoints):
             callback.check_monitor(task)
             if callback.monitor is not None:
-                _require_defined(f"checkpoint.monitor {callback.monitor}", callback.monitor, undefined)
+                _require_defined(f"checkpoint.monitor {callback.monitor}", callback.monitor, undefined, task)
         elif isinstance(monitor := getattr(callback, "monitor", None), str):
             if isinstance(callback, ModelCheckpoint) and monitor in COUNTERS:
                 continue
-            known = {f"val/{metric.key}": metric for metric in (*task.shown(), LOSS)} | {f"train/{LOSS.key}": LOSS}
+            known = {metric.validation: metric for metric in task.monitored} | {f"train/{LOSS.key}": LOSS}
             if monitor not in known:
                 raise UserError(f"{name} monitors {monitor}, which is not measured: {measured(monitor, known)}")
-            _require_defined(f"{name} monitors {monitor}, which", monitor, undefined)
+            _require_defined(f"{name} monitors {monitor}, which", monitor, undefined, task)
             _require_validation(f"{name} monitors {monitor}", monitor, trainer)
             _require_direction(callback, monitor, known[monitor])
 
@@ -61,10 +61,12 @@ def measured(monitor: str, known: Iterable[str]) -> str:
     return f"{f'did you mean {near[0]}? ' if near else ''}there are {', '.join(names)}"
 
 
-def _require_defined(what: str, monitor: str, undefined: Iterable[str]) -> None:
-    if monitor.rpartition("/")[2] in undefined:
+def _require_defined(what: str, monitor: str, undefined: Iterable[str], task: Task) -> None:
+    if (key := monitor.rpartition("/")[2]) in undefined:
+        # A metric of one label has the label's name after a dot.
+        why = f"of which none is {key.partition('.')[2]}" if "." in key else task.why_undefined
         raise UserError(
-            f"{what} is undefined on these validation rows, which are all of one class: validate on more of them,"
+            f"{what} is undefined on these validation rows, {why}: validate on more of them,"
             " --data.n_val, or monitor another metric"
         )
 

@@ -18,6 +18,11 @@ WATCHING = {
 FIRST_VALUES = {
     "model.backbone_dtype": "float32",
     "model.quantization": None,
+    "model.problem_type": None,
+    "model.class_weights": None,
+    "model.focal_gamma": 0.0,
+    "model.huber_delta": None,
+    "data.text_pair_column": None,
     "engine": "auto",
     "checkpoint.max_time_share": 1.0,
 }
