@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.callbacks.stopping import TaskEarlyStopping
 from peft_lightning.errors import UserError
 from peft_lightning.task import Metric, Task
 from peft_lightning.task.metric import LOSS
@@ -32,8 +33,13 @@ def check_monitors(trainer: Trainer, task: Task, validation: Any) -> None:
         UserError: If there is such a monitor.
     """
     undefined = task.undefined(validation)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        name = type(callback).__name__
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    chooses = next((callback.monitor for callback in callbacks if isinstance(callback, RunCheckpoints)), None)
+    for callback in callbacks:
+        if isinstance(callback, TaskEarlyStopping):
+            callback.follow(task, chooses)
+    for callback in callbacks:
+        name = "early_stopping" if isinstance(callback, TaskEarlyStopping) else type(callback).__name__
         if isinstance(callback, RunCheckpoints):
             callback.check_monitor(task)
             if callback.monitor is not None:

@@ -23,6 +23,7 @@ FIRST_VALUES = {
     "model.focal_gamma": 0.0,
     "model.huber_delta": None,
     "data.text_pair_column": None,
+    "early_stopping": {"patience": None, "monitor": None, "min_delta": 0.0},
     "engine": "auto",
     "checkpoint.max_time_share": 1.0,
 }

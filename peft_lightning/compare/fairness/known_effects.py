@@ -88,6 +88,7 @@ WEIGHTS = {
     ),
     "checkpoint.every_n_steps": Weight(TIME, "each checkpoint takes a moment to write"),
     "checkpoint.max_time_share": Weight(TIME, "each checkpoint takes a moment to write"),
+    **{f"early_stopping.{key}": LONGER for key in ("patience", "monitor", "min_delta")},
     "checkpoint.monitor": Weight(QUALITY, "the best checkpoint is chosen by another metric"),
 }
 UNKNOWN = Weight((), "what this does to the comparison is not known to this program: judge for yourself")
