@@ -19,6 +19,7 @@ _CLASSES: tuple[Part, ...] = (
 )
 _MEND: tuple[Part, ...] = (": mend the row",)
 Numbers = npt.NDArray[np.float32]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def label_numbers(train: LabelledRows, test: LabelledRows | None, asked: bool = 
     flat = numbers.reshape(len(numbers), -1)
     constant = np.flatnonzero((flat == flat[0]).all(axis=0))
     names = tuple(train.columns) if train.columns else tuple(f"value_{place}" for place in range(width or 0))
+    if width == 1:
+        names, numbers = (), numbers[:, 0]
     if len(constant):
         which = f" {names[constant[0]]!r}" if names else ""
         raise UserError(
@@ -85,7 +88,10 @@ def label_numbers(train: LabelledRows, test: LabelledRows | None, asked: bool = 
             " right?",
         )
     spelling = "columns of numbers" if train.columns else "lists of numbers" if width is not None else "decimals"
-    return LabelNumbers(names, numbers, None if test is None else _read(test, width, mend), spelling)
+    tested = None if test is None else _read(test, width, mend)
+    if tested is not None and width == 1:
+        tested = tested[:, 0]
+    return LabelNumbers(names, numbers, tested, spelling)
 
 
 def _width(rows: LabelledRows) -> int | None:
@@ -111,13 +117,13 @@ def _read(rows: LabelledRows, width: int | None, mend: Sequence[Part]) -> Number
                 f" {width}: mend the row"
             )
         numbers[row] = [_number(rows, row, value, mend) for value in label]
-    return numbers[:, 0] if width == 1 and not rows.columns else numbers
+    return numbers
 
 
 def _number(rows: LabelledRows, row: int, value: object, mend: Sequence[Part]) -> float:
     number = float(value) if isinstance(value, bool) else number_in(value)
     # Targets are held in 32 bits, in which a larger one would be infinite.
-    if number is None or not np.isfinite(np.float32(number)):
+    if number is None or abs(number) > _LARGEST:
         raise UserError(f"row {row + 1} of {rows.name} has the label {plain(value)}, which is no number", *mend)
     return number
 

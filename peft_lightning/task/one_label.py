@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.base import LabelledRows, PlainRows
-from peft_lightning.task.label_values import flag_in, plain
+from peft_lightning.task.label_values import flag_in, number_in, plain
 
 _MEND = (": mend the row, or leave out ", Setting("model.problem_type"))
 
@@ -24,6 +24,32 @@ def one_label_each(rows: LabelledRows) -> LabelledRows:
         return rows
     return PlainRows(
         rows.name, [_one_value(rows, row, label) for row, label in enumerate(rows.labels)], rows.label_names
+    )
+
+
+def refuse_columns(rows: LabelledRows) -> None:
+    """Refuses several label columns that hold neither 0 and 1 nor numbers, and names the first value that is neither.
+
+    Args:
+        rows: The training rows.
+
+    Raises:
+        UserError: If there are several label columns.
+    """
+    if not rows.columns:
+        return
+    for row, values in enumerate(rows.labels):
+        assert isinstance(values, tuple)
+        for column, value in zip(rows.columns, values, strict=True):
+            if number_in(value) is None and flag_in(value) is None:
+                raise UserError(
+                    f"row {row + 1} of {rows.name} has {plain(value)} in the column {column!r}: several label columns"
+                    " hold 0 and 1, or a number each; mend the row, or name one column with ",
+                    Setting("data.label_column"),
+                )
+    raise UserError(
+        f"the label columns of {rows.name} mix truth values and numbers: mend them, or name one column with ",
+        Setting("data.label_column"),
     )
 
 

@@ -27,7 +27,7 @@ from peft_lightning.task.label_metrics import (
     words_of,
 )
 from peft_lightning.task.metric import Metric
-from peft_lightning.task.one_label import one_label_each
+from peft_lightning.task.one_label import one_label_each, refuse_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,7 @@ class SingleLabel(Task):
     @classmethod
     def find(cls, train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
         """Numbers the classes."""
+        refuse_columns(train)
         train_classes, test_classes, class_names = class_numbers(train, test)
         return cls(tuple(class_names)), train_classes, test_classes
 

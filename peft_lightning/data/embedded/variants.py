@@ -91,13 +91,13 @@ class MentionedAspects(_Texts):
 
 
 class Stars(_Texts):
-    """Reviews of six to nine remarks; the label is a number of stars from 1 to 5, by the share of praise."""
+    """Reviews of four to six remarks; the label is a number of stars from 1 to 5, by the share of praise."""
 
     name = "regression"
 
     def plan(self, dice: Dice) -> list[int]:
         """Decides which remarks are praise, with all shares equally likely."""
-        count = dice.between(6, 9)
+        count = dice.between(4, 6)
         praise = dice.between(0, count)
         return _shuffled([_PRAISE] * praise + [_BLAME] * (count - praise), dice)
 
