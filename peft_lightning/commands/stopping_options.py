@@ -44,7 +44,8 @@ def early_stopping(settings: Mapping[str, Any]) -> list[TaskEarlyStopping]:
     """
     patience, monitor, least = (settings[name] for name in ("patience", "monitor", "min_delta"))
     if patience is not None:
-        return [TaskEarlyStopping(patience, monitor, least)]
+        # Checkpoints hold plain numbers, not those of the parser.
+        return [TaskEarlyStopping(int(patience), monitor, float(least))]
     if monitor is not None or least:
         raise UserError(
             "early_stopping has no patience, so training never ends early: say after how many validations, ",

@@ -18,6 +18,7 @@ from peft_lightning.errors import Setting, UserError
 
 ClassWeights = Literal["balanced"] | list[float] | dict[str, float]
 
+_READ_SO = {"true": ("true", "yes", "on", "y"), "false": ("false", "no", "off", "n")}
 _SETTING = Setting("model.class_weights")
 Floats = npt.NDArray[np.float64]
 
@@ -33,6 +34,7 @@ def stated_weights(given: list[float] | dict[str, float], names: Sequence[str]) 
         UserError: If the weights are not those of the classes, or one is not above 0.
     """
     if isinstance(given, dict):
+        given = {_as_named(name, names): weight for name, weight in given.items()}
         unknown = next((name for name in given if name not in names), None)
         if unknown is not None:
             raise UserError(
@@ -74,6 +76,15 @@ def scaled_weights(weights: Floats, counts: npt.NDArray[np.int64]) -> Floats:
     """
     mean = float(weights @ counts) / float(counts.sum())
     return weights / mean
+
+
+def _as_named(name: object, names: Sequence[str]) -> str:
+    """Returns the name of a class that YAML has read as a number, or as a truth value: yes, no, on and off."""
+    word = str(name).lower() if isinstance(name, bool) else str(name)
+    # A run's own configuration holds them as words.
+    if word in names or word not in _READ_SO:
+        return word
+    return next((known for known in names if known.lower() in _READ_SO[word]), word)
 
 
 def _listed(names: Sequence[str]) -> str:

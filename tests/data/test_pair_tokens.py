@@ -33,24 +33,8 @@ Write = Callable[[str, str | bytes], Path]
 def bert_tokenizer() -> Any:
     from transformers import BertTokenizerFast
 
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        "a",
-        "the",
-        "film",
-        "plot",
-        "was",
-        "good",
-        "dull",
-        "fine",
-        "slow",
-        "never",
-        "most",
-    ]
+    names = "[PAD] [UNK] [CLS] [SEP] [MASK] a the film plot was good dull fine slow never most"
+    words = names.split()
     return BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
 
 

@@ -48,6 +48,16 @@ def test_stated_weights_are_ratios(given: Any) -> None:
     assert single(class_weights=given).weights == pytest.approx((1 / mean, 2 / mean, 4 / mean))
 
 
+def test_names_that_yaml_reads_as_numbers_or_truth_values_are_those_of_the_classes() -> None:
+    counts = np.array([0, 1, 1, 0])
+    by_name: Any
+    for by_name in ({True: 3.0, False: 1.0}, {"true": 3.0}):
+        task = SingleLabel(("no", "yes")).fitted(counts).configured(None, 0.0, by_name)
+        assert task.weights == pytest.approx((0.5, 1.5))
+    by_number: Any = {1: 3.0}
+    assert SingleLabel(("0", "1")).fitted(counts).configured(None, 0.0, by_number).weights == pytest.approx((0.5, 1.5))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

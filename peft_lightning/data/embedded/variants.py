@@ -83,11 +83,10 @@ class MentionedAspects(_Texts):
         return sorted(ASPECTS.index(aspect) for aspect, _ in plan)
 
     def compose(self, draft: Draft, plan: list[tuple[str, int]]) -> None:
-        """Adds an opening, a remark on each aspect, and one on none of them."""
+        """Adds an opening and a remark on each aspect."""
         draft.add(draft.take("opening"))
         for aspect, opinion in plan:
             draft.add(draft.frame("single", same=draft.take(f"{('blame', 'praise')[opinion]}.{aspect}")))
-        draft.add(draft.take("neutral", "plot"))
 
 
 class Stars(_Texts):
@@ -113,7 +112,7 @@ class Stars(_Texts):
 
 
 class Preferences(_Variant):
-    """Pairs of short reviews, each all praise or all blame; the label is the one that likes its film better."""
+    """Pairs of reviews of two remarks, each all praise or all blame; the label is the one that likes its film better."""
 
     name = "pairs"
 
@@ -148,8 +147,7 @@ class Preferences(_Variant):
         """
         opinion = self._plans[row][side]
         draft = self._draft(row, f", side {side}")
-        draft.add(draft.take("opening"))
-        for _ in range(draft.dice.between(2, 4)):
+        for _ in range(2):
             draft.add(draft.frame("single", same=draft.opinion(opinion)))
         return " ".join(draft.sentences)
 
