@@ -112,7 +112,7 @@ class Stars(_Texts):
 
 
 class Preferences(_Variant):
-    """Pairs of reviews of two remarks, each all praise or all blame; the label is the one that likes its film better."""
+    """Pairs of reviews of two remarks, all praise or all blame; the label is the one that likes its film better."""
 
     name = "pairs"
 
