@@ -85,7 +85,7 @@ def name_outputs(model: nn.Module, problem_type: str, names: Sequence[str]) -> N
     """
     from transformers import PreTrainedModel
 
-    config = next((module.config for module in model.modules() if isinstance(module, PreTrainedModel)), None)
+    config: Any = next((module.config for module in model.modules() if isinstance(module, PreTrainedModel)), None)
     if config is None:
         return
     config.problem_type = problem_type if problem_type in _PROBLEM_TYPES else None

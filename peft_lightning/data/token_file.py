@@ -71,7 +71,8 @@ def read_tokens(path: Path) -> TokenisedTexts | None:
                     tensors = {name: mapped.get_tensor(name) for name in there}
         if json.loads(header)["__metadata__"]["sha256"] != digest.hexdigest():
             return None
-        return TokenisedTexts(*(tensors[name] for name in _TENSORS), tensors.get(_SECONDS))
+        input_ids, starts, truncated = (tensors[name] for name in _TENSORS)
+        return TokenisedTexts(input_ids, starts, truncated, tensors.get(_SECONDS))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
 

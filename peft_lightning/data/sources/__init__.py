@@ -137,8 +137,8 @@ def _find_splits(source: str, text_column: str, label_column: str | Sequence[str
     if options.configuration is not None:
         raise UserError(f"data source {source} has no configurations: leave out ", Setting("data.configuration"))
     if source in EMBEDDED:
-        readers = {split: partial(read_embedded, source, split, options.text_pair_column) for split in (TRAIN, TEST)}
-        return Splits("the embedded corpus", readers)
+        read = partial(read_embedded, source, text_pair_column=options.text_pair_column)
+        return Splits("the embedded corpus", {TRAIN: partial(read, TRAIN), TEST: partial(read, TEST)})
     if not path.exists():
         raise UserError(
             f"data source {source} does not exist: name a folder, a file, 'imdb', 'embedded' or a hub dataset "

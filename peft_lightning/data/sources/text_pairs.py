@@ -76,7 +76,7 @@ def digest_of_texts(texts: Texts) -> bytes:
     return texts.digest if isinstance(texts, TextPairs) else digest_of(texts)
 
 
-def in_one(text: str | Pair) -> str:
+def in_one(text: Sequence[str]) -> str:
     """Returns a text as it is, and a pair as one text for the eye.
 
     Args:
