@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, overload
 from peft_lightning.data.embedded.clauses import read_clauses
 from peft_lightning.data.embedded.composer import SEED, Dice, Draft
 
-ASPECTS = ("acting", "direction", "story", "look", "music")
+PASSAGES = ("blame", "praise", "plot", "hopes")
 PREFERENCES = ("first", "second", "neither")
 ROWS: dict[Literal["train", "test"], int] = {"train": 8_000, "test": 4_000}
 
@@ -68,25 +68,30 @@ class _Texts(_Variant, Sequence[str]):
         return " ".join(draft.sentences)
 
 
-class MentionedAspects(_Texts):
-    """Short reviews that praise or blame some aspects of a film; the labels are those they speak of, perhaps none."""
+class Passages(_Texts):
+    """Short reviews that praise, blame, tell of the plot and of hopes; the labels are those they do, perhaps none."""
 
     name = "multi_label"
 
-    def plan(self, dice: Dice) -> list[tuple[str, int]]:
-        """Decides for each aspect whether it is left out, praised or blamed, and their order."""
-        said = [(aspect, draw % 2) for aspect in ASPECTS if (draw := dice.below(10)) < 4]
-        return _shuffled(said, dice)
+    def plan(self, dice: Dice) -> list[str]:
+        """Decides what the review does, and in which order."""
+        return _shuffled([passage for passage in PASSAGES if dice.chance(0.45)], dice)
 
-    def label(self, plan: list[tuple[str, int]]) -> list[int]:
-        """Returns the numbers of the aspects that the review speaks of."""
-        return sorted(ASPECTS.index(aspect) for aspect, _ in plan)
+    def label(self, plan: list[str]) -> list[int]:
+        """Returns the numbers of what the review does."""
+        return sorted(map(PASSAGES.index, plan))
 
-    def compose(self, draft: Draft, plan: list[tuple[str, int]]) -> None:
-        """Adds an opening and a remark on each aspect."""
+    def compose(self, draft: Draft, plan: list[str]) -> None:
+        """Adds an opening, and a sentence or two for each thing that the review does."""
         draft.add(draft.take("opening"))
-        for aspect, opinion in plan:
-            draft.add(draft.frame("single", same=draft.take(f"{('blame', 'praise')[opinion]}.{aspect}")))
+        for passage in plan:
+            for _ in range(draft.dice.between(1, 2)):
+                if passage == "hopes":
+                    draft.add(draft.take("hopes.high", "hopes.low"))
+                elif passage == "plot":
+                    draft.add(draft.take("plot"))
+                else:
+                    draft.add(draft.frame("single", same=draft.opinion(PASSAGES.index(passage))))
 
 
 class Stars(_Texts):

@@ -20,11 +20,11 @@ def _reviews(split: EmbeddedSplit) -> RawSplit:
     return RawSplit(_named(split), reviews, list(reviews.labels), list(CLASS_NAMES))
 
 
-def _mentioned_aspects(split: EmbeddedSplit) -> RawSplit:
-    from peft_lightning.data.embedded.variants import ASPECTS, MentionedAspects
+def _passages(split: EmbeddedSplit) -> RawSplit:
+    from peft_lightning.data.embedded.variants import PASSAGES, Passages
 
-    texts = MentionedAspects(split)
-    return RawSplit(_named(split), texts, list(texts.labels), list(ASPECTS))
+    texts = Passages(split)
+    return RawSplit(_named(split), texts, list(texts.labels), list(PASSAGES))
 
 
 def _stars(split: EmbeddedSplit) -> RawSplit:
@@ -48,7 +48,7 @@ def _named(split: EmbeddedSplit) -> str:
 # What reads a split of each source, by the source's name.
 EMBEDDED: dict[str, Callable[[EmbeddedSplit], RawSplit]] = {
     "embedded": _reviews,
-    "embedded/multi_label": _mentioned_aspects,
+    "embedded/multi_label": _passages,
     "embedded/regression": _stars,
     PAIRS: _preferences,
 }
