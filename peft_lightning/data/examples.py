@@ -57,7 +57,7 @@ class TokenisedReviews(Dataset[Example]):
             label=None if self.labels is None else self.labels[position].tolist(),
             index=int(self.index[position]),
         )
-        if self.tokens.seconds is not None:
+        if len(self.tokens.seconds):
             example["second"] = int(self.tokens.seconds[position])
         return example
 

@@ -72,7 +72,8 @@ def read_tokens(path: Path) -> TokenisedTexts | None:
         if json.loads(header)["__metadata__"]["sha256"] != digest.hexdigest():
             return None
         input_ids, starts, truncated = (tensors[name] for name in _TENSORS)
-        return TokenisedTexts(input_ids, starts, truncated, tensors.get(_SECONDS))
+        seconds = {_SECONDS: tensors[_SECONDS]} if _SECONDS in tensors else {}
+        return TokenisedTexts(input_ids, starts, truncated, **seconds)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
 

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,13 +37,13 @@ class TokenisedTexts:
         offsets: Where each text begins, then where the last one ends, int64, shape (n + 1,).
         truncated: Which texts were cut, bool, shape (n,).
         seconds: Of pairs for a model with token types, where the tokens of the second type begin in each, int64, shape
-            (n,); None for others.
+            (n,); empty for others.
     """
 
     input_ids: torch.Tensor
     offsets: torch.Tensor
     truncated: torch.Tensor
-    seconds: torch.Tensor | None = None
+    seconds: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __len__(self) -> int:
         return len(self.truncated)
@@ -74,12 +74,12 @@ def tokenise(
         The token ids of the n texts.
     """
     batches = list(token_batches(texts, tokenizer, max_length, truncation, token_types))
-    seconds = [batch.seconds for batch in batches if batch.seconds is not None]
+    seconds = [np.empty(0, np.int64), *(batch.seconds for batch in batches if batch.seconds is not None)]
     return TokenisedTexts(
         torch.from_numpy(np.concatenate([np.empty(0, np.int32), *(batch.input_ids for batch in batches)])),
         offsets(batch.lengths for batch in batches),
         torch.from_numpy(np.concatenate([np.empty(0, np.bool_), *(batch.truncated for batch in batches)])),
-        torch.from_numpy(np.concatenate(seconds)) if seconds else None,
+        torch.from_numpy(np.concatenate(seconds)),
     )
 
 
