@@ -49,22 +49,23 @@ def check_monitors(trainer: Trainer, task: Task, validation: Any) -> None:
                 continue
             known = {metric.validation: metric for metric in task.monitored} | {f"train/{LOSS.key}": LOSS}
             if monitor not in known:
-                raise UserError(f"{name} monitors {monitor}, which is not measured: {measured(monitor, known)}")
+                shown = [metric.validation for metric in (*task.shown(), LOSS)] + [f"train/{LOSS.key}"]
+                raise UserError(f"{name} monitors {monitor}, which is not measured: {measured(monitor, known, shown)}")
             _require_defined(f"{name} monitors {monitor}, which", monitor, undefined, task)
             _require_validation(f"{name} monitors {monitor}", monitor, trainer)
             _require_direction(callback, monitor, known[monitor])
 
 
-def measured(monitor: str, known: Iterable[str]) -> str:
+def measured(monitor: str, known: Iterable[str], listed: Iterable[str]) -> str:
     """Words what could be monitored.
 
     Args:
         monitor: The unknown name.
         known: The names that there are.
+        listed: Those of them that the line shows: with those of each class there may be hundreds.
     """
-    names = list(known)
-    near = difflib.get_close_matches(monitor.replace("_", "/", 1), names, 1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}there are {', '.join(names)}"
+    near = difflib.get_close_matches(monitor.replace("_", "/", 1), list(known), 1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}there are {', '.join(listed)}"
 
 
 def _require_defined(what: str, monitor: str, undefined: Iterable[str], task: Task) -> None:
