@@ -13,8 +13,11 @@ from tests.integration.test_pretraining_matters import random_backbone
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 # What each has to reach, above what random weights reach by the same command (docs/tasks.md has both figures).
-LEAST = {"embedded/multi_label": ("test/f1_samples", 0.0), "embedded/regression": ("test/pearson", 0.0)}
-LEAST |= {"embedded/pairs": ("test/acc", 0.0)}
+LEAST = {
+    "embedded/multi_label": ("test/f1_samples", 0.72),
+    "embedded/regression": ("test/pearson", 0.75),
+    "embedded/pairs": ("test/acc", 0.72),
+}
 # On random weights one is enough here: it takes as long again.
 ON_RANDOM_WEIGHTS = "embedded/regression"
 
