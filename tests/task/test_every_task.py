@@ -17,6 +17,7 @@ from peft_lightning.runs.predictions import read_answers
 from peft_lightning.runs.record import RunRecord
 from tests.compare.report.records import IA3, LORA, plan
 from tests.integration.offline_run import checkpoint, only_run
+from tests.samples import mostly_slow
 
 Change = Callable[[int, dict[str, Any]], dict[str, Any]]
 
@@ -47,7 +48,7 @@ TASKS: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("--data.text_pair_column", "other", "--model.class_weights", "{yes: 3}", "--checkpoint.monitor", "val/mcc"),
     ),
 }
-FAST = ("multi_label_classification", "pairs")
+FAST = ("pairs",)
 
 
 def rewritten(reviews: Path, change: Change) -> None:
@@ -139,27 +140,27 @@ def test_runs_of_each_task_are_compared_by_their_scores(
         assert "The texts are not shown" not in page
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (("--model.problem_type", "ordinal"), "problem_type"),
-        (
-            ("--model.huber_delta", "1"),
-            "model.huber_delta is for numbers, which single_label_classification has none of",
-        ),
-        (("--model.class_weights", "[1, 2, 3]"), "class_weights has 3 weights and the data 2 classes (0, 1)"),
-        (("--model.class_weights", "rare"), "class_weights"),
-        (("--model.focal_gamma", "-1"), "model.focal_gamma is -1"),
-        (("--model.problem_type", "regression", "--model.huber_delta", "0"), "model.huber_delta is 0"),
-        (("--data.text_pair_column", "text"), "text_column and text_pair_column are both 'text'"),
-        (("--data.label_column", "[label, label]"), "label_column twice has 'label'"),
-        (("--data.label_column", "[]"), "label_column is an empty list"),
-        (("--early_stopping.monitor", "val/mcc"), "--early_stopping.patience 2"),
-        (("--early_stopping.patience", "0"), "early_stopping.patience"),
-        (("--early_stopping.patience", "1", "--early_stopping.monitor", "val/mc"), "did you mean val/mcc"),
-        (("--checkpoint.monitor", "val/recal.1"), "did you mean val/recall.1"),
-    ],
-)
+WRONG: list[tuple[tuple[str, ...], str]] = [
+    (("--model.problem_type", "ordinal"), "problem_type"),
+    (
+        ("--model.huber_delta", "1"),
+        "model.huber_delta is for numbers, which single_label_classification has none of",
+    ),
+    (("--model.class_weights", "[1, 2, 3]"), "class_weights has 3 weights and the data 2 classes (0, 1)"),
+    (("--model.class_weights", "rare"), "class_weights"),
+    (("--model.focal_gamma", "-1"), "model.focal_gamma is -1"),
+    (("--model.problem_type", "regression", "--model.huber_delta", "0"), "model.huber_delta is 0"),
+    (("--data.text_pair_column", "text"), "text_column and text_pair_column are both 'text'"),
+    (("--data.label_column", "[label, label]"), "label_column twice has 'label'"),
+    (("--data.label_column", "[]"), "label_column is an empty list"),
+    (("--early_stopping.monitor", "val/mcc"), "--early_stopping.patience 2"),
+    (("--early_stopping.patience", "0"), "early_stopping.patience"),
+    (("--early_stopping.patience", "1", "--early_stopping.monitor", "val/mc"), "did you mean val/mcc"),
+    (("--checkpoint.monitor", "val/recal.1"), "did you mean val/recall.1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), mostly_slow(WRONG, fast=(WRONG[2], WRONG[-1])))
 def test_a_wrong_setting_is_one_line(
     settings: tuple[str, ...], said: str, tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
