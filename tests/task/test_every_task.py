@@ -17,7 +17,6 @@ from peft_lightning.runs.predictions import read_answers
 from peft_lightning.runs.record import RunRecord
 from tests.compare.report.records import IA3, LORA, plan
 from tests.integration.offline_run import checkpoint, only_run
-from tests.samples import mostly_slow
 
 Change = Callable[[int, dict[str, Any]], dict[str, Any]]
 
@@ -160,7 +159,10 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), mostly_slow(WRONG, fast=(WRONG[2], WRONG[-1])))
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [case if case in (WRONG[2], WRONG[-1]) else pytest.param(*case, marks=pytest.mark.slow) for case in WRONG],
+)
 def test_a_wrong_setting_is_one_line(
     settings: tuple[str, ...], said: str, tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
