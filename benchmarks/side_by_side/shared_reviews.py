@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import read_corpus
+from peft_lightning.data.sources.text_pairs import in_one
 from side_by_side.peer_job import PeerJob
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def read_reviews(job: PeerJob) -> tuple[Reviews, Reviews]:
     chosen = corpus.train.take(train)
     test = corpus.test.take(draw_test(corpus.test.labels, job.n_test, DATA_SEED))
     return (
-        Reviews(list(chosen.texts), chosen.labels.tolist()),
-        Reviews(list(test.texts), test.labels.tolist()),
+        Reviews(list(map(in_one, chosen.texts)), chosen.labels.tolist()),
+        Reviews(list(map(in_one, test.texts)), test.labels.tolist()),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from peft_lightning.backbone.plain_weights import refuse_foreign_tensors
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _NEWLY_INITIALISED = "_newly_initialised_modules"
 _LOADING_NOTES = "_loading_notes"
+_HEAD_IS_NEW = "_head_is_new"
 # A checkpoint that fills less than half of the encoder is one of another architecture.
 _FOREIGN_SHARE = 0.5
 
@@ -50,6 +52,7 @@ def take_stock(model: PreTrainedModel, info: dict[str, Any], name_or_path: str, 
     if not any(_belongs(key, head) for key in missing | other_size) and (past := _past_of_head(model)):
         notes.append(f"the head in the checkpoint of {name_or_path} {past}: training goes on from it")
     setattr(model, _NEWLY_INITIALISED, new)
+    setattr(model, _HEAD_IS_NEW, any(_belongs(key, head) for key in missing | other_size))
     setattr(model, _LOADING_NOTES, notes)
 
 
@@ -70,6 +73,57 @@ def loading_notes(model: nn.Module) -> list[str]:
     """Returns what was done differently from what was asked when the backbone was loaded, a sentence each."""
     notes: list[str] = getattr(model, _LOADING_NOTES, [])
     return list(notes)
+
+
+def name_outputs(model: nn.Module, problem_type: str, names: Sequence[str]) -> None:
+    """Writes into a model's configuration what its outputs are, for those who load it later.
+
+    Args:
+        model: The loaded model, adapted or not.
+        problem_type: The task; one that transformers does not know is left out.
+        names: The name of each output.
+    """
+    from transformers import PreTrainedModel
+
+    config: Any = next((module.config for module in model.modules() if isinstance(module, PreTrainedModel)), None)
+    if config is None:
+        return
+    config.problem_type = problem_type if problem_type in _PROBLEM_TYPES else None
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: number for number, name in enumerate(names)}
+
+
+# transformers' own words.
+_PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+def start_head(model: PreTrainedModel, means: Sequence[float], scales: Sequence[float]) -> None:
+    """Lets a new head answer about the mean of the labels, with their spread; a head that was trained stays.
+
+    The outputs stay the numbers themselves: everything below the last layer learns as it would if labels had mean 0 and
+    spread 1, whatever their unit.
+
+    Args:
+        model: What ``Backbone.load`` returned.
+        means: Mean of each output's labels.
+        scales: Standard deviation of each output's labels.
+    """
+    if not getattr(model, _HEAD_IS_NEW, True):
+        return
+    modules = dict(model.named_modules())
+    layers = [
+        layer
+        for name in _head(model)
+        for layer in modules[name].modules()
+        if isinstance(layer, nn.Linear) and layer.out_features == len(means)
+    ]
+    if not layers:
+        return
+    last = layers[-1]
+    with torch.no_grad():
+        last.weight.mul_(torch.tensor(scales).unsqueeze(1))
+        if last.bias is not None:
+            last.bias.copy_(torch.tensor(means))
 
 
 def add_loading_note(model: nn.Module, note: str) -> None:

@@ -111,6 +111,17 @@ class Backbone:
         size = getattr(self._config(), "vocab_size", None)
         return size if isinstance(size, int) else None
 
+    def token_types(self) -> int:
+        """Returns the number of token types, by which the model tells the texts of a pair apart; 1 or less for none.
+
+        Raises:
+            UserError: The model's configuration cannot be read.
+        """
+        location = Path(locate(self.name_or_path))
+        if location.is_dir() and not (location / "config.json").is_file():
+            return 0
+        return int(getattr(self._config(), "type_vocab_size", 0) or 0)
+
     def _load(
         self, num_labels: int, quantization_config: QuantizationConfigMixin | None, device: str
     ) -> PreTrainedModel:

@@ -29,8 +29,8 @@ class RunCheckpoints(Checkpoint):
 
     Args:
         every_n_steps: Optimiser steps between two writings of ``last.ckpt``; 0 writes it after validations only.
-        monitor: The metric that says which checkpoint is best, such as val/f1; the task's own by default, which is
-            val/acc for classes.
+        monitor: The metric that says which checkpoint is best, such as val/f1 or val/mcc; the task's own by default,
+            which is val/acc for classes.
         max_time_share: Largest share of the time that writing ``last.ckpt`` between validations may take, after the
             first: a writing that comes too early for that is left out. 1 leaves none out. On one GPU this is the time
             of the thread that writes, without the copy to the host's memory that training waits for. It has no effect
@@ -77,7 +77,7 @@ class RunCheckpoints(Checkpoint):
         Raises:
             UserError: If there is no such metric.
         """
-        metrics = {metric.validation for metric in (*task.shown(), LOSS)}
+        metrics = {metric.validation for metric in task.monitored}
         if self.monitor is not None and self.monitor not in metrics:
             raise _not_measured(self.monitor, task)
 
@@ -175,7 +175,10 @@ def _has_just_stepped(trainer: Trainer, batch_idx: int) -> bool:
 def _not_measured(monitor: str, task: Task) -> UserError:
     *names, last = (shown.validation for shown in task.shown())
     known = f"{', '.join(names)} or {last}" if names else last
-    near = difflib.get_close_matches(monitor.replace("_", "/", 1), [*names, last, LOSS.validation], 1)
+    every = [metric.validation for metric in task.monitored]
+    near = difflib.get_close_matches(monitor.replace("_", "/", 1), every, 1) or difflib.get_close_matches(
+        monitor, every, 1
+    )
     meant = f"; did you mean {near[0]}?" if near else ""
     return UserError(f"checkpoint.monitor {monitor!r} is not measured: use {known}, or {LOSS.validation}{meant}")
 

@@ -13,7 +13,7 @@ from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import check_can_be_made
 from peft_lightning.runs.files import CannotWrite, write_atomically
 from peft_lightning.task import recorded
-from peft_lightning.task.metric import DASH
+from peft_lightning.task.metric import DASH, LOSS
 
 # How the note begins that says how a limit has cut what a command measures.
 _LIMIT = {"validate": "trainer.limit_val_batches", "test": "trainer.limit_test_batches"}
@@ -51,7 +51,9 @@ class Evaluate(Command):
             result["notes"] = notes
         if folder is not None:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
-            print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in metrics.items()))
+            shown = {metric.key for metric in (LOSS, *self.data.task.shown())}
+            some = {name: value for name, value in metrics.items() if name.partition("/")[2] in shown}
+            print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in some.items()))
             print(f"written to {folder}")
 
     def _parent(self, checkpoint: Path) -> Path:

@@ -21,8 +21,9 @@ from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.processes import one_process
 from peft_lightning.commands.program import program
-from peft_lightning.commands.setting_names import CHECKPOINT
+from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
+from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
 from peft_lightning.commands.tracker_settings import flags_with_folders, with_folders
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.data.datamodule import TextDataModule
@@ -89,9 +90,11 @@ class PeftLightningCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the settings of checkpoints and engine, and gives the data module the model's tokeniser."""
         parser.add_lightning_class_args(RunCheckpoints, CHECKPOINT)
+        add_stopping_options(parser)
         add_engine_options(parser)
         parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
         parser.link_arguments("model.revision", "data.revision")
+        parser.link_arguments("model.problem_type", "data.problem_type")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -148,6 +151,9 @@ class PeftLightningCLI(LightningCLI):
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )
         callbacks = [*_as_list(trainer_settings["callbacks"]), *self.command.callbacks()]
+        stopping = early_stopping(self._get(self.config_init, EARLY_STOPPING))
+        if word == "fit":
+            callbacks = [*stopping, *callbacks]
         if word == "fit" and trainer_settings["enable_progress_bar"] is not False:
             callbacks += progress_shown(callbacks)
         own = [logger for logger in _as_list(trainer_settings["logger"]) if isinstance(logger, Logger)]

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.callbacks.stopping import TaskEarlyStopping
 from peft_lightning.errors import UserError
 from peft_lightning.task import Metric, Task
 from peft_lightning.task.metric import LOSS
@@ -32,39 +33,47 @@ def check_monitors(trainer: Trainer, task: Task, validation: Any) -> None:
         UserError: If there is such a monitor.
     """
     undefined = task.undefined(validation)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        name = type(callback).__name__
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    chooses = next((callback.monitor for callback in callbacks if isinstance(callback, RunCheckpoints)), None)
+    for callback in callbacks:
+        if isinstance(callback, TaskEarlyStopping):
+            callback.follow(task, chooses)
+    for callback in callbacks:
+        name = "early_stopping" if isinstance(callback, TaskEarlyStopping) else type(callback).__name__
         if isinstance(callback, RunCheckpoints):
             callback.check_monitor(task)
             if callback.monitor is not None:
-                _require_defined(f"checkpoint.monitor {callback.monitor}", callback.monitor, undefined)
+                _require_defined(f"checkpoint.monitor {callback.monitor}", callback.monitor, undefined, task)
         elif isinstance(monitor := getattr(callback, "monitor", None), str):
             if isinstance(callback, ModelCheckpoint) and monitor in COUNTERS:
                 continue
-            known = {f"val/{metric.key}": metric for metric in (*task.shown(), LOSS)} | {f"train/{LOSS.key}": LOSS}
+            known = {metric.validation: metric for metric in task.monitored} | {f"train/{LOSS.key}": LOSS}
             if monitor not in known:
-                raise UserError(f"{name} monitors {monitor}, which is not measured: {measured(monitor, known)}")
-            _require_defined(f"{name} monitors {monitor}, which", monitor, undefined)
+                shown = [metric.validation for metric in (*task.shown(), LOSS)] + [f"train/{LOSS.key}"]
+                raise UserError(f"{name} monitors {monitor}, which is not measured: {measured(monitor, known, shown)}")
+            _require_defined(f"{name} monitors {monitor}, which", monitor, undefined, task)
             _require_validation(f"{name} monitors {monitor}", monitor, trainer)
             _require_direction(callback, monitor, known[monitor])
 
 
-def measured(monitor: str, known: Iterable[str]) -> str:
+def measured(monitor: str, known: Iterable[str], listed: Iterable[str]) -> str:
     """Words what could be monitored.
 
     Args:
         monitor: The unknown name.
         known: The names that there are.
+        listed: Those of them that the line shows: with those of each class there may be hundreds.
     """
-    names = list(known)
-    near = difflib.get_close_matches(monitor.replace("_", "/", 1), names, 1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}there are {', '.join(names)}"
+    near = difflib.get_close_matches(monitor.replace("_", "/", 1), list(known), 1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}there are {', '.join(listed)}"
 
 
-def _require_defined(what: str, monitor: str, undefined: Iterable[str]) -> None:
-    if monitor.rpartition("/")[2] in undefined:
+def _require_defined(what: str, monitor: str, undefined: Iterable[str], task: Task) -> None:
+    if (key := monitor.rpartition("/")[2]) in undefined:
+        # A metric of one label has the label's name after a dot.
+        why = f"of which none is {key.partition('.')[2]}" if "." in key else task.why_undefined
         raise UserError(
-            f"{what} is undefined on these validation rows, which are all of one class: validate on more of them,"
+            f"{what} is undefined on these validation rows, {why}: validate on more of them,"
             " --data.n_val, or monitor another metric"
         )
 

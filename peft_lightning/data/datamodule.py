@@ -17,7 +17,9 @@ from peft_lightning.data.duplicates import duplicates_in_words
 from peft_lightning.data.examples import PadToLongest, TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sources import Quoting, SourceOptions, prepare, read_corpus, read_texts
+from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, prepare, read_corpus, read_texts
+from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
+from peft_lightning.data.sources.splits import label_columns
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
@@ -34,10 +36,13 @@ class TextDataModule(LightningDataModule):
     Args:
         source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), a dataset on the
             hub as `owner/name`, a folder like aclImdb or with train and test files, or one file (.parquet,
-            .csv, .tsv, .jsonl). A source without a test split is split by `seed`: a stratified fifth is for
+            .csv, .tsv, .jsonl). `embedded/multi_label`, `embedded/regression` and `embedded/pairs` are like `embedded`,
+            for other tasks. A source without a test split is split by `seed`: a stratified fifth is for
             testing.
         text_column: Column of the texts.
-        label_column: Column of the labels, which may be whole numbers or words, of two or more classes.
+        text_pair_column: Column of second texts, for pairs such as premise and hypothesis.
+        label_column: Column of the labels: whole numbers or words, of two or more classes; lists or `a;b`, for texts
+            with several labels; or decimals. Several columns, `[a, b]`, hold 0 and 1, or a number each.
         configuration: Configuration of a dataset that has several, such as `sst2` of GLUE.
         train_split: Split to train on; `train` by default.
         val_split: Split to validate on; by default the source's own (`validation`, `val`, `valid` or `dev`) if it has
@@ -66,6 +71,7 @@ class TextDataModule(LightningDataModule):
             column.
         model_name_or_path: The model whose tokenizer is used; follows from the model.
         revision: Branch, tag or commit of a model on the hub; follows from the model.
+        problem_type: What labels are; follows from the model.
     """
 
     task: Task
@@ -79,7 +85,7 @@ class TextDataModule(LightningDataModule):
         self,
         source: str = "imdb",
         text_column: str = "text",
-        label_column: str = "label",
+        label_column: list[str] | str = "label",
         configuration: str | None = None,
         train_split: str | None = None,
         val_split: str | None = None,
@@ -100,6 +106,8 @@ class TextDataModule(LightningDataModule):
         predict_file: str | None = None,
         model_name_or_path: str = "roberta-base",
         revision: str | None = None,
+        text_pair_column: str | None = None,
+        problem_type: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -120,11 +128,21 @@ class TextDataModule(LightningDataModule):
                 (word or "").encode()
             except UnicodeEncodeError as error:
                 raise UserError(f"{name} {word!r} is not UTF-8, and no record could name it: rename it") from error
-        if text_column == label_column:
-            raise UserError(f"text_column and label_column are both {text_column!r}: name two columns")
+        if label_column == []:
+            raise UserError("label_column is an empty list: name a column with ", Setting("data.label_column"))
+        columns = [("text_column", text_column), *(("label_column", name) for name in label_columns(label_column))]
+        if text_pair_column is not None:
+            columns.insert(1, ("text_pair_column", text_pair_column))
+        for place, (setting, name) in enumerate(columns):
+            twice = next((other for other, same in columns[:place] if same == name), None)
+            if twice is not None:
+                what = f"{twice} and {setting} are both" if twice != setting else f"{setting} twice has"
+                raise UserError(f"{what} {name!r}: name two columns")
         self.source = source
         self.text_column = text_column
         self.label_column = label_column
+        self.text_pair_column = text_pair_column
+        self.problem_type = problem_type
         self.configuration = configuration
         self.train_split = train_split
         self.val_split = val_split
@@ -260,7 +278,8 @@ class TextDataModule(LightningDataModule):
         )
         subsets = choose_subsets(corpus, self.n_train, self.n_val, self.n_test, self.seed, tokeniser)
         self.train, self.val, self.test = subsets.train, subsets.val, subsets.test
-        self.task, self.baseline = corpus.task, subsets.baseline
+        assert self.train.labels is not None
+        self.task, self.baseline = corpus.task.fitted(self.train.labels.numpy()), subsets.baseline
         self._description = {
             "source": self.source,
             "fingerprint": subsets.fingerprint,
@@ -274,7 +293,11 @@ class TextDataModule(LightningDataModule):
             **asdict(subsets.duplicates),
             "removed_from_train": corpus.origin.removed,
         }
-        self._announce(self._description, corpus.origin.notes)
+        pairs = isinstance(corpus.train.texts, TextPairs)
+        on_pairs = [f"of longer pairs the beginnings of both texts are kept, not the {self.truncation}"]
+        self._announce(
+            self._description, [*corpus.origin.notes, *(on_pairs if pairs and self.truncation != "head" else [])]
+        )
 
     def _read_predict_file(self) -> TokenisedReviews:
         if self.predict_file is None:
@@ -282,8 +305,12 @@ class TextDataModule(LightningDataModule):
         path = Path(self.predict_file).expanduser()
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
-        texts = read_texts(path, self.text_column, self.quoting)
+        texts = read_texts(path, *self._predict_columns())
         return self._tokeniser().tokenise(texts, np.arange(len(texts)))
+
+    def _predict_columns(self) -> tuple[str, Quoting, str | None]:
+        pair = SECOND_COLUMN if self.source == PAIRS else self.text_pair_column
+        return self.text_column, self.quoting, pair
 
     def _tokeniser(self) -> ReviewTokeniser:
         tokeniser = ReviewTokeniser(

@@ -1,6 +1,6 @@
 """Texts that occur more than once: in training and in an evaluation, or twice in training."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,8 @@ class Duplicates:
     test_in_train: int
 
 
-def count_duplicates(train: Iterable[str], val: Iterable[str], test: Iterable[str]) -> Duplicates:
-    """Counts texts that occur more than once.
+def count_duplicates(train: Iterable[Hashable], val: Iterable[Hashable], test: Iterable[Hashable]) -> Duplicates:
+    """Counts texts that occur more than once; pairs of texts are equal if both sides are.
 
     Args:
         train: The texts to train on.
@@ -63,7 +63,7 @@ def duplicates_in_words(figures: Mapping[str, Any]) -> str | None:
     return f"data: {'; '.join(words)}; --data.deduplicate true leaves them out of training" if words else None
 
 
-def without_duplicates(texts: Sequence[str], elsewhere: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+def without_duplicates(texts: Sequence[Hashable], elsewhere: Sequence[Sequence[Hashable]]) -> NDArray[np.int64]:
     """Finds the first row of each text that does not occur elsewhere.
 
     Args:
@@ -81,7 +81,7 @@ def without_duplicates(texts: Sequence[str], elsewhere: Sequence[Sequence[str]])
     return np.flatnonzero(first)
 
 
-def _hashes(texts: Iterable[str]) -> NDArray[np.int64]:
+def _hashes(texts: Iterable[Hashable]) -> NDArray[np.int64]:
     # Python's own hash has 64 bits and takes 0.1 µs: that two of a million texts share one by chance has a
     # probability of 3e-8. It differs between processes; which texts are equal does not.
     return np.fromiter(map(hash, texts), dtype=np.int64)

@@ -1,6 +1,6 @@
 """The dataset of tokenised reviews, and the collate function that pads them to batches."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch.utils.data import Dataset
@@ -15,11 +15,13 @@ class Example(TypedDict):
         input_ids: The token ids, int32, shape (tokens,).
         label: The target, such as the number of its class; None if it is to be predicted.
         index: Row in the split or file that the review comes from.
+        second: Of a pair for a model with token types, where the tokens of the second type begin.
     """
 
     input_ids: torch.Tensor
     label: int | float | list[float] | None
     index: int
+    second: NotRequired[int]
 
 
 class TokenisedReviews(Dataset[Example]):
@@ -50,11 +52,14 @@ class TokenisedReviews(Dataset[Example]):
         if not 0 <= position < len(self):
             raise IndexError(position)
         start, end = self.tokens.offsets[position : position + 2].tolist()
-        return Example(
+        example = Example(
             input_ids=self.tokens.input_ids[start:end],
             label=None if self.labels is None else self.labels[position].tolist(),
             index=int(self.index[position]),
         )
+        if len(self.tokens.seconds):
+            example["second"] = int(self.tokens.seconds[position])
+        return example
 
 
 class PadToLongest:
@@ -87,8 +92,9 @@ class PadToLongest:
             examples: B examples, padded to T tokens.
 
         Returns:
-            ``input_ids`` and ``attention_mask``, int64, shape (B, T); ``index``, int64, shape (B,); and ``labels``,
-            shape (B, …), unless the examples are to be predicted.
+            ``input_ids`` and ``attention_mask``, int64, shape (B, T), and ``token_type_ids`` like them for pairs and a
+            model with token types; ``index``, int64, shape (B,); and ``labels``, shape (B, …), unless the examples are
+            to be predicted.
         """
         width = self.width(max(len(example["input_ids"]) for example in examples))
         input_ids = torch.full((len(examples), width), self.pad_token_id)
@@ -102,6 +108,10 @@ class PadToLongest:
             "attention_mask": attention_mask,
             "index": torch.tensor([example["index"] for example in examples]),
         }
+        if any("second" in example for example in examples):
+            batch["token_type_ids"] = torch.zeros_like(input_ids)
+            for row, example in enumerate(examples):
+                batch["token_type_ids"][row, example["second"] : len(example["input_ids"])] = 1
         labels = [example["label"] for example in examples if example["label"] is not None]
         if labels:
             batch["labels"] = torch.tensor(labels)

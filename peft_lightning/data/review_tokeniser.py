@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from peft_lightning.data.examples import TokenisedReviews
-from peft_lightning.data.sources import Split
+from peft_lightning.data.sources import Split, Texts
+from peft_lightning.data.sources.text_pairs import in_one
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
@@ -40,7 +41,8 @@ class ReviewTokeniser:
         from peft_lightning.backbone.tokenizers import load_tokenizer, require_usable
 
         tokenizer = load_tokenizer(model_name_or_path, revision)
-        embeddings = Backbone(model_name_or_path, revision).embeddings()
+        backbone = Backbone(model_name_or_path, revision)
+        embeddings = backbone.embeddings()
         require_usable(tokenizer, max_length, embeddings)
         self.pad_token_id = int(tokenizer.pad_token_id)
         """The id of the padding token."""
@@ -50,14 +52,14 @@ class ReviewTokeniser:
         self._tokenizer = tokenizer
         self._model = model_name_or_path
         self._embeddings = embeddings
+        # A tokenizer may know token types that its model has no use for, and refuses.
+        self._token_types = "token_type_ids" in tokenizer.model_input_names and backbone.token_types() > 1
 
-    def tokenise(
-        self, texts: Sequence[str], rows: NDArray[np.int64], labels: NDArray[Any] | None = None
-    ) -> TokenisedReviews:
+    def tokenise(self, texts: Texts, rows: NDArray[np.int64], labels: NDArray[Any] | None = None) -> TokenisedReviews:
         """Tokenises reviews, or reads them from the cache.
 
         Args:
-            texts: The n reviews.
+            texts: The n reviews, or pairs of texts.
             rows: Row of each review in the split or file that it comes from, shape (n,).
             labels: Target of each review, shape (n, …); None if they are to be predicted.
 
@@ -72,7 +74,7 @@ class ReviewTokeniser:
         from peft_lightning.backbone.tokenizers import require_embeddings
 
         try:
-            tokens = self._cache.tokenise(texts, self._max_length, self._truncation)
+            tokens = self._cache.tokenise(texts, self._max_length, self._truncation, self._token_types)
         except Exception as error:
             if type(error) is not Exception:  # what the tokenizers library raises
                 raise
@@ -81,8 +83,8 @@ class ReviewTokeniser:
         if len(empty):
             place = int(empty[0])
             raise UserError(
-                f"the review in row {int(rows[place]) + 1} ({texts[place][:40]!r}) makes no token with the tokenizer of"
-                f" {self._model}: take the row out, or choose another model"
+                f"the review in row {int(rows[place]) + 1} ({in_one(texts[place])[:40]!r}) makes no token with the"
+                f" tokenizer of {self._model}: take the row out, or choose another model"
             )
         highest = int(tokens.input_ids.max()) if len(tokens) else 0
         require_embeddings(self._tokenizer, highest, self._embeddings, self._model)

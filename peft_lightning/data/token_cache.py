@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from peft_lightning.data.sources import Split, fingerprint
-from peft_lightning.data.sources.columns import digest_of
+from peft_lightning.data.sources import Split, Texts, fingerprint
+from peft_lightning.data.sources.text_pairs import digest_of_texts
 from peft_lightning.data.token_file import read_tokens, write_tokens
 from peft_lightning.data.tokenisation import (
     TokenisedTexts,
@@ -57,16 +57,18 @@ class TokenCache:
 
     def tokenise(
         self,
-        texts: Sequence[str],
+        texts: Texts,
         max_length: int,
         truncation: Truncation = "head",
+        token_types: bool = False,
     ) -> TokenisedTexts:
         """Reads these texts from the cache, or tokenises and keeps them.
 
         Args:
-            texts: The n texts.
-            max_length: Number of tokens that a text is cut to, special tokens included.
+            texts: The n texts, or pairs of texts.
+            max_length: Number of tokens that a text or a pair is cut to, special tokens included.
             truncation: Which part of a longer text is kept.
+            token_types: Whether the model tells the texts of a pair apart by token types.
 
         Returns:
             The token ids of the n texts.
@@ -74,18 +76,18 @@ class TokenCache:
         Raises:
             UserError: If ``folder`` was set and cannot be written.
         """
-        key = tokenised_key(texts, self._identity, max_length, truncation)
+        key = tokenised_key(texts, self._identity, max_length, truncation, token_types)
         path = self._folder / f"{key}.safetensors"
         kept = read_tokens(path)
         if kept is not None:
             return kept
         self._check_writable()
-        batches = token_batches(texts, self._tokenizer, max_length, truncation)
+        batches = token_batches(texts, self._tokenizer, max_length, truncation, token_types)
         try:
             write_tokens(path, batches)
         except OSError as error:
             self._refuse(error)
-            return tokenise(texts, self._tokenizer, max_length, truncation)
+            return tokenise(texts, self._tokenizer, max_length, truncation, token_types)
         made = read_tokens(path)
         # Another process may have put the same file in its place, and none takes it away.
         if made is None:
@@ -103,7 +105,7 @@ class TokenCache:
             return fingerprint(label_names, splits)
         digest = hashlib.sha256(json.dumps(list(label_names)).encode())
         for split in splits:
-            digest.update(f"{split.labels.dtype} {split.labels.shape}".encode() + digest_of(split.texts))
+            digest.update(f"{split.labels.dtype} {split.labels.shape}".encode() + digest_of_texts(split.texts))
             digest.update(split.labels.tobytes())
         path = self._folder / f"{digest.hexdigest()}.fingerprint"
         try:

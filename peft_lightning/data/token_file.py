@@ -22,6 +22,8 @@ from peft_lightning.data.word_tokens import TokenBatch
 _PREFIX = 8
 _HEADER = 512
 _TENSORS = ("input_ids", "offsets", "truncated")
+# Where the second texts of pairs begin, if the model has token types.
+_SECONDS = "seconds"
 _READ_AT_ONCE = 1 << 20
 # A mapped file must not be cut while it is used, which would end the process. What is this small is read instead.
 _READ_WHOLE = 1 << 23
@@ -65,10 +67,13 @@ def read_tokens(path: Path) -> TokenisedTexts | None:
             else:
                 header, digest = _hashed(file)
                 with safe_open(path, framework="pt") as mapped:
-                    tensors = {name: mapped.get_tensor(name) for name in _TENSORS}
+                    there = (*_TENSORS, _SECONDS) if _SECONDS in mapped.keys() else _TENSORS  # noqa: SIM118 no mapping
+                    tensors = {name: mapped.get_tensor(name) for name in there}
         if json.loads(header)["__metadata__"]["sha256"] != digest.hexdigest():
             return None
-        return TokenisedTexts(*(tensors[name] for name in _TENSORS))
+        input_ids, starts, truncated = (tensors[name] for name in _TENSORS)
+        seconds = {_SECONDS: tensors[_SECONDS]} if _SECONDS in tensors else {}
+        return TokenisedTexts(input_ids, starts, truncated, **seconds)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
 
@@ -97,7 +102,10 @@ def _write(file: BinaryIO, batches: Iterable[TokenBatch]) -> None:
 
     lengths: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
     truncated: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = [np.empty(0, np.bool_)]
+    seconds: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
     for batch in batches:
+        if batch.seconds is not None:
+            seconds.append(batch.seconds)
         add(batch.input_ids.tobytes())
         lengths.append(batch.lengths)
         truncated.append(batch.truncated)
@@ -109,6 +117,7 @@ def _write(file: BinaryIO, batches: Iterable[TokenBatch]) -> None:
         entries["padding"] = {"dtype": "U8", "shape": [padding], "data_offsets": [end - padding, end]}
     rest: tuple[tuple[str, str, torch.Tensor], ...] = (
         ("offsets", "I64", offsets(lengths)),
+        *(((_SECONDS, "I64", torch.from_numpy(np.concatenate(seconds))),) if seconds else ()),
         ("truncated", "BOOL", torch.from_numpy(np.concatenate(truncated))),
     )
     for name, dtype, tensor in rest:

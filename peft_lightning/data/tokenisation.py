@@ -4,14 +4,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peft_lightning.data.sources.columns import digest_of
+from peft_lightning.data.pair_tokens import tokenise_pairs
+from peft_lightning.data.sources.text_pairs import TextPairs, Texts, digest_of_texts
 from peft_lightning.data.truncation import Truncation, cut, surrounding, window
 from peft_lightning.data.word_tokens import TokenBatch, WordTokens
 from peft_lightning.data.words_apart import tokenises_words_apart
@@ -35,11 +36,14 @@ class TokenisedTexts:
         input_ids: The ids of all texts, concatenated, int32, shape (tokens,).
         offsets: Where each text begins, then where the last one ends, int64, shape (n + 1,).
         truncated: Which texts were cut, bool, shape (n,).
+        seconds: Of pairs for a model with token types, where the tokens of the second type begin in each, int64, shape
+            (n,); empty for others.
     """
 
     input_ids: torch.Tensor
     offsets: torch.Tensor
     truncated: torch.Tensor
+    seconds: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __len__(self) -> int:
         return len(self.truncated)
@@ -51,24 +55,31 @@ class TokenisedTexts:
 
 
 def tokenise(
-    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, truncation: Truncation = "head"
+    texts: Texts,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    truncation: Truncation = "head",
+    token_types: bool = False,
 ) -> TokenisedTexts:
     """Tokenises texts, without drawing from any random number generator.
 
     Args:
-        texts: The n texts.
+        texts: The n texts, or pairs of texts, which are encoded together.
         tokenizer: The model's tokeniser.
-        max_length: Number of tokens that a text is cut to, special tokens included.
-        truncation: Which part of a longer text is kept.
+        max_length: Number of tokens that a text or a pair is cut to, special tokens included.
+        truncation: Which part of a longer text is kept; of a longer pair, the beginning of both.
+        token_types: Whether the model tells the texts of a pair apart by token types.
 
     Returns:
         The token ids of the n texts.
     """
-    batches = list(token_batches(texts, tokenizer, max_length, truncation))
+    batches = list(token_batches(texts, tokenizer, max_length, truncation, token_types))
+    seconds = [np.empty(0, np.int64), *(batch.seconds for batch in batches if batch.seconds is not None)]
     return TokenisedTexts(
         torch.from_numpy(np.concatenate([np.empty(0, np.int32), *(batch.input_ids for batch in batches)])),
         offsets(batch.lengths for batch in batches),
         torch.from_numpy(np.concatenate([np.empty(0, np.bool_), *(batch.truncated for batch in batches)])),
+        torch.from_numpy(np.concatenate(seconds)),
     )
 
 
@@ -82,13 +93,22 @@ def offsets(lengths: Iterable[NDArray[np.int64]]) -> torch.Tensor:
 
 
 def token_batches(
-    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, truncation: Truncation = "head"
+    texts: Texts,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    truncation: Truncation = "head",
+    token_types: bool = False,
 ) -> Iterator[TokenBatch]:
     """Tokenises texts in batches, in their order; arguments are those of ``tokenise``.
 
     Each word is tokenised once where the tokenizer takes words apart: a million rows of 30 words took 200 s of
-    processor time otherwise, and take 15.
+    processor time otherwise, and take 15. Pairs are tokenised whole.
     """
+    if isinstance(texts, TextPairs):
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            some = slice(start, start + _TEXTS_AT_ONCE)
+            yield tokenise_pairs(texts.first[some], texts.second[some], tokenizer, max_length, token_types)
+        return
 
     def whole(some: Sequence[str]) -> TokenBatch:
         encoded = tokenizer(
@@ -127,10 +147,13 @@ def _encoder(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[str]], list
 
 
 def _same(first: TokenBatch, second: TokenBatch) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
+    names = ("input_ids", "lengths", "truncated")
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
-def tokenised_key(texts: Sequence[str], identity: str, max_length: int, truncation: Truncation = "head") -> str:
+def tokenised_key(
+    texts: Texts, identity: str, max_length: int, truncation: Truncation = "head", token_types: bool = False
+) -> str:
     """Hashes all that decides what ``tokenise`` returns: a key for the cache.
 
     Args:
@@ -138,12 +161,14 @@ def tokenised_key(texts: Sequence[str], identity: str, max_length: int, truncati
         identity: What ``tokenizer_identity`` returned.
         max_length: Number of tokens that a text is cut to.
         truncation: Which part of a longer text is kept.
+        token_types: Whether the texts of a pair are told apart by token types.
 
     Returns:
         A SHA-256, in hexadecimal digits.
     """
-    digest = hashlib.sha256(f"{_EDITION} {truncation} {max_length} {len(identity)} {identity}".encode())
-    digest.update(digest_of(texts))
+    kept = f"pair {token_types}" if isinstance(texts, TextPairs) else truncation
+    digest = hashlib.sha256(f"{_EDITION} {kept} {max_length} {len(identity)} {identity}".encode())
+    digest.update(digest_of_texts(texts))
     return digest.hexdigest()
 
 

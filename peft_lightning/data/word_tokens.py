@@ -24,11 +24,14 @@ class TokenBatch:
         input_ids: The ids of all texts, concatenated, int32, shape (tokens,).
         lengths: Number of tokens of each text, int64, shape (n,).
         truncated: Which texts were cut, bool, shape (n,).
+        seconds: Of pairs for a model with token types, where the tokens of the second type begin in each, int64, shape
+            (n,); None for others.
     """
 
     input_ids: NDArray[np.int32]
     lengths: NDArray[np.int64]
     truncated: NDArray[np.bool_]
+    seconds: NDArray[np.int64] | None = None
 
 
 class _Numbers(dict[str, int]):

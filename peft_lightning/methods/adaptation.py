@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from peft_lightning.backbone.architectures import recompute_activations
+from peft_lightning.backbone.heads import start_head
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from peft_lightning.backbone.loading import Backbone
     from peft_lightning.methods import Method
     from peft_lightning.optim.optimizers import OptimizerName
+    from peft_lightning.task.base import HeadStart
 
 
 def load_adapted(
@@ -22,6 +24,7 @@ def load_adapted(
     num_labels: int,
     gradient_checkpointing: bool = False,
     optimizer: OptimizerName = "adamw",
+    head_start: HeadStart | None = None,
 ) -> nn.Module:
     """Loads a backbone with a classification head and makes it trainable in a method's way.
 
@@ -31,6 +34,7 @@ def load_adapted(
         num_labels: Number of classes.
         gradient_checkpointing: Whether activations are computed again in the backward pass.
         optimizer: The optimiser that will train the network.
+        head_start: Where a new head starts; None for where transformers initialises it.
 
     Returns:
         The network on the CPU, in training mode; exactly the weights to be trained require gradients.
@@ -40,6 +44,8 @@ def load_adapted(
             checkpointing.
     """
     pretrained = method.load_backbone(backbone, num_labels)
+    if head_start is not None:
+        start_head(pretrained, head_start.means, head_start.scales)
     if gradient_checkpointing:
         if not pretrained.supports_gradient_checkpointing:
             raise UserError(

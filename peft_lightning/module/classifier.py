@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from peft_lightning.backbone.architectures import longest_input
+from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation
@@ -36,6 +37,7 @@ from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.task import Task, recorded
 from peft_lightning.task.gathering import gathered, process_number
+from peft_lightning.task.metric import LOSS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,6 +78,15 @@ class TextClassifier(LightningModule):
         warmup_ratio: Share of all optimiser steps in which the learning rate rises from 0 to its peak.
         label_smoothing: Share of the target's probability that is spread over all classes, in [0, 1).
         class_names: Names for the classes, in the order of their numbers; the data's own if not given.
+        problem_type: What labels are: `single_label_classification`, `multi_label_classification` or `regression`, in
+            transformers' words; found from the labels if not given.
+        class_weights: What classes count in the training loss: `balanced` weighs them against how often they occur, a
+            list has a weight for each class, a mapping has weights by name. They are scaled to a mean of 1 over the
+            training rows. The losses that are measured are not weighted.
+        focal_gamma: Exponent of the focal loss (Lin et al. 2017): examples that are answered well count less, the less
+            the higher it is; 2 is usual, 0 is the cross entropy.
+        huber_delta: For numbers: the error, in the unit of the labels, from which the training loss grows linearly
+            instead of with the square (Huber 1964); not given, it always grows with the square.
     """
 
     def __init__(
@@ -97,6 +108,10 @@ class TextClassifier(LightningModule):
         warmup_ratio: float = 0.0,
         label_smoothing: float = 0.0,
         class_names: list[str] | None = None,
+        problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None,
+        class_weights: Literal["balanced"] | list[float] | dict[str, float] | None = None,
+        focal_gamma: float = 0.0,
+        huber_delta: float | None = None,
     ) -> None:
         super().__init__()
         _require("learning_rate", learning_rate, learning_rate > 0, "above 0")
@@ -106,6 +121,8 @@ class TextClassifier(LightningModule):
         _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
         _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
         _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
+        _require("focal_gamma", focal_gamma, 0 <= focal_gamma < math.inf, "at least 0")
+        _require("huber_delta", huber_delta or 0.0, huber_delta is None or 0 < huber_delta < math.inf, "above 0")
         if class_names is not None and len(set(class_names)) < len(class_names):
             raise UserError(f"model.class_names names a class twice: {', '.join(class_names)}")
         self.method = method
@@ -124,6 +141,10 @@ class TextClassifier(LightningModule):
         self.warmup_ratio = warmup_ratio
         self.label_smoothing = label_smoothing
         self.class_names = class_names
+        self.problem_type = problem_type
+        self.class_weights = class_weights
+        self.focal_gamma = focal_gamma
+        self.huber_delta = huber_delta
         self.task: Task | None = None
         # Checkpoints hold only the trained weights; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
@@ -166,11 +187,11 @@ class TextClassifier(LightningModule):
         module.text_settings = trained.texts
         return module.eval()
 
-    def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, Any]]:
+    def answer(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> list[dict[str, Any]]:
         """Answers texts as ``predict`` does, with the text settings and the precision of the module's run.
 
         Args:
-            texts: The texts, none of them blank.
+            texts: The texts, none of them blank; pairs of texts for a run of pairs.
             batch_size: The number of texts in a batch.
 
         Returns:
@@ -216,7 +237,9 @@ class TextClassifier(LightningModule):
             return
         precision = precision or ("32-true" if self.backbone_dtype == "float32" else "bf16-mixed")
         require_autocast(self.backbone_dtype, precision)
-        task = task.configured(self.class_names, self.label_smoothing)
+        task = task.configured(
+            self.class_names, self.label_smoothing, self.class_weights, self.focal_gamma, self.huber_delta
+        )
         backbone = Backbone(
             self.model_name_or_path,
             self.revision,
@@ -227,7 +250,10 @@ class TextClassifier(LightningModule):
         )
         if self.backbone_dtype == "smallest":
             spare_memory()
-        self.model = load_adapted(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer)
+        self.model = load_adapted(
+            self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer, task.head_start
+        )
+        name_outputs(self.model, task.problem_type, task.output_names)
         self.backbone_identity = backbone.identity()
         self._precision = precision
         self.task = task
@@ -276,6 +302,7 @@ class TextClassifier(LightningModule):
 
         Args:
             batch: ``input_ids`` and ``attention_mask``, both (batch, length); without the mask no token is padding.
+                ``token_type_ids`` like them tell the texts of pairs apart.
 
         Returns:
             Logits, (batch, outputs).
@@ -417,12 +444,15 @@ class TextClassifier(LightningModule):
 
     def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
         """Logs an evaluation at its optimiser step; the step that Lightning would log is one behind."""
-        if self.trainer.world_size == 1:
-            self.log_dict(metrics, prog_bar=True, logger=False)
-        else:
-            # Every process has the figures of all examples: the largest of equals is each of them, to the bit.
-            on_device = {name: value.to(self.device) for name, value in metrics.items()}
-            self.log_dict(on_device, prog_bar=True, logger=False, sync_dist=True, reduce_fx="max")
+        shown = {metric.key for metric in (LOSS, *self._its_task().shown())}
+        for in_bar in (True, False):
+            some = {name: value for name, value in metrics.items() if (name.partition("/")[2] in shown) == in_bar}
+            if self.trainer.world_size == 1:
+                self.log_dict(some, prog_bar=in_bar, logger=False)
+            else:
+                # Every process has the figures of all examples: the largest of equals is each of them, to the bit.
+                on_device = {name: value.to(self.device) for name, value in some.items()}
+                self.log_dict(on_device, prog_bar=in_bar, logger=False, sync_dist=True, reduce_fx="max")
         if self.trainer.sanity_checking:
             return
         defined = {name: value for name in metrics if (value := recorded(float(metrics[name]))) is not None}
@@ -452,7 +482,9 @@ class TextClassifier(LightningModule):
 
 
 def _logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    logits: Tensor = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
+    types = {"token_type_ids": batch["token_type_ids"]} if "token_type_ids" in batch else {}
+    output = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"), **types)
+    logits: Tensor = output.logits
     return logits
 
 

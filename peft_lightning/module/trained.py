@@ -13,7 +13,9 @@ from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.data.examples import PadToLongest
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources.corpus import checked_texts
+from peft_lightning.data.sources.embedded_sources import PAIRS
 from peft_lightning.data.sources.surrogates import refuse_half_characters
+from peft_lightning.data.sources.text_pairs import TextPairs, Texts
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, read_config
@@ -33,6 +35,7 @@ class TextSettings:
         truncation: What stays of a longer text.
         cache_dir: Folder that keeps tokenised texts; None is the user's cache folder.
         precision: Lightning's name, such as ``bf16-mixed``.
+        in_pairs: Whether texts come in pairs.
     """
 
     model_name_or_path: str
@@ -41,25 +44,44 @@ class TextSettings:
     truncation: Truncation
     cache_dir: str | None
     precision: str
+    in_pairs: bool = False
 
-    def batches(self, texts: Sequence[str], batch_size: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, texts: Sequence[str | tuple[str, str]], batch_size: int) -> Iterator[dict[str, Tensor]]:
         """Tokenises texts and pads them, in their order.
 
         Yields:
-            ``input_ids`` and ``attention_mask``, (batch, length), on the CPU.
+            ``input_ids`` and ``attention_mask``, (batch, length), on the CPU, and ``token_type_ids`` where the model
+            takes them.
 
         Raises:
-            UserError: A text is blank, no string, or holds half of a character.
+            UserError: A text is blank, no string, no pair where the run is of pairs, or holds half of a character.
         """
-        texts = checked_texts(texts, _name_of_text)
-        refuse_half_characters(texts, _name_of_text)
+        given = self._checked(texts)
         tokeniser = ReviewTokeniser(
             self.model_name_or_path, self.revision, self.max_length, self.truncation, self.cache_dir
         )
-        examples = tokeniser.tokenise(texts, np.arange(len(texts)))
+        examples = tokeniser.tokenise(given, np.arange(len(given)))
         collate = PadToLongest(tokeniser.pad_token_id, 1, self.max_length)
         for start in range(0, len(texts), batch_size):
             yield collate([examples[position] for position in range(start, min(start + batch_size, len(texts)))])
+
+    def _checked(self, texts: Sequence[str | tuple[str, str]]) -> Texts:
+        if not self.in_pairs:
+            single = checked_texts(texts, _name_of_text)
+            refuse_half_characters(single, _name_of_text)
+            return single
+        for position, pair in enumerate(texts):
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise UserError(f"{_name_of_text(position)} is no pair of texts, which the run was trained on")
+        sides = []
+        for side in (0, 1):
+
+            def name(position: int, side: int = side) -> str:
+                return f"{_name_of_text(position)}[{side}]"
+
+            sides.append(checked_texts([pair[side] for pair in texts], name))
+            refuse_half_characters(sides[side], name)
+        return TextPairs(*sides)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Returns what a forward pass ran in: autocast under mixed precision, nothing otherwise."""
@@ -112,6 +134,7 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
         data["truncation"],
         data["cache_dir"],
         str(config["trainer"]["precision"]),
+        data.get("text_pair_column") is not None or data["source"] == PAIRS,
     )
     return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)
 

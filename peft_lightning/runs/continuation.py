@@ -28,6 +28,7 @@ FREE = {
     "engine",
     "memory_limit_gib",
     "checkpoint",
+    "early_stopping",
     "trainer.accelerator",
     "trainer.strategy",
     "trainer.devices",

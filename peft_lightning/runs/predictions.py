@@ -73,10 +73,10 @@ def write_answers(path: Path, answers: Answers) -> None:
     import pyarrow.parquet as pq
 
     order = np.argsort(answers.ids, kind="stable")
-    table = {"index": answers.ids[order], "label": answers.labels[order]} | answers.task.columns(answers.answers[order])
-    metadata = {
-        name: value if name == PROBLEM_TYPE else json.dumps(value) for name, value in answers.task.state().items()
-    }
+    task = answers.task
+    columns = task.label_columns(answers.labels[order]) | task.columns(answers.answers[order])
+    table = {"index": answers.ids[order]} | columns
+    metadata = {name: value if name == PROBLEM_TYPE else json.dumps(value) for name, value in task.state().items()}
     with atomic_file(path) as file:
         pq.write_table(pa.table(table, metadata=metadata), file)
 

@@ -6,16 +6,22 @@ A new task is a file here and a line in ``TASKS``.
 from collections.abc import Mapping
 from typing import Any
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.base import Baseline, LabelledRows, Targets, Task
+from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.metric import Metric, recorded
+from peft_lightning.task.multi_label import MultiLabel
+from peft_lightning.task.regression import Regression
 from peft_lightning.task.single_label import SingleLabel
 
 __all__ = [
     "FIRST",
     "TASKS",
     "Baseline",
+    "ClassWeights",
     "Metric",
+    "MultiLabel",
+    "Regression",
     "SingleLabel",
     "Task",
     "find_task",
@@ -24,17 +30,20 @@ __all__ = [
     "task_named",
 ]
 
-TASKS: dict[str, type[Task]] = {kind.problem_type: kind for kind in (SingleLabel,)}
+TASKS: dict[str, type[Task]] = {kind.problem_type: kind for kind in (SingleLabel, MultiLabel, Regression)}
 # The task of runs that do not name theirs: they were written when it was the only task.
 FIRST: type[Task] = SingleLabel
 
 
-def find_task(train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
+def find_task(
+    train: LabelledRows, test: LabelledRows | None, problem_type: str | None = None
+) -> tuple[Task, Targets, Targets | None]:
     """Finds the task that the labels are for; the first task takes labels that no later one suits.
 
     Args:
         train: The training rows.
         test: The test rows, if there are any.
+        problem_type: The task that the user has named; None to find it from the training labels.
 
     Returns:
         The task, the targets of the training rows, shape (n, …), and those of the test rows.
@@ -42,6 +51,13 @@ def find_task(train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Tar
     Raises:
         UserError: If the labels cannot be used.
     """
+    if problem_type is not None:
+        if problem_type not in TASKS:
+            raise UserError(
+                f"problem_type {problem_type[:60]!r} is unknown: one of {', '.join(TASKS)} goes with ",
+                Setting("model.problem_type"),
+            )
+        return TASKS[problem_type].find_as_asked(train, test)
     kind = next(kind for kind in reversed(TASKS.values()) if kind.suits(train))
     return kind.find(train, test)
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import UserError
+from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.metric import LOSS, Metric
 
 if TYPE_CHECKING:
@@ -35,13 +36,35 @@ class LabelledRows(Protocol):
 
     @property
     def labels(self) -> Sequence[object]:
-        """The labels: numbers, words or booleans."""
+        """The labels: numbers, words or booleans, or lists of these."""
         ...
 
     @property
     def label_names(self) -> Sequence[str] | None:
         """Names of the labels 0, 1, …, if the source has them."""
         ...
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the label columns if there are several: each label is then a tuple with a value of each."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainRows:
+    """Rows whose labels were spelled anew.
+
+    Args:
+        name: Name of the rows in error messages.
+        labels: The labels.
+        label_names: Names of the labels 0, 1, …, if they have some.
+        columns: Names of the label columns if there are several.
+    """
+
+    name: str
+    labels: Sequence[object]
+    label_names: Sequence[str] | None = None
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,51 @@ class Baseline:
     words: str
 
 
+@dataclass(frozen=True)
+class HeadStart:
+    """Where a head that is not trained yet starts: its first answers are about these numbers.
+
+    Args:
+        means: Mean of each output's targets.
+        scales: Standard deviation of each output's targets.
+    """
+
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+
+
+def numbered(name: str, values: Array) -> dict[str, Array]:
+    """Returns the columns of an array by name: ``name`` of one column, ``name_0``, ``name_1``, … of several.
+
+    Args:
+        name: What the columns hold.
+        values: Shape (n,) or (n, columns).
+    """
+    if values.ndim == 1:
+        return {name: values}
+    return {f"{name}_{number}": np.ascontiguousarray(values[:, number]) for number in range(values.shape[1])}
+
+
+def together(name: str, columns: Mapping[str, Array]) -> Array:
+    """Puts the columns of ``numbered`` together again.
+
+    Args:
+        name: What the columns hold.
+        columns: All columns of a table.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    if name in columns:
+        return columns[name]
+    count = 0
+    while f"{name}_{count}" in columns:
+        count += 1
+    if not count:
+        raise KeyError(name)
+    return np.stack([columns[f"{name}_{number}"] for number in range(count)], axis=1)
+
+
 class Task(ABC):
     """Defines outputs, loss, metrics, answers, and the score of an answer for one kind of label.
 
@@ -72,11 +140,30 @@ class Task(ABC):
     """The metric that a run reports."""
     others: ClassVar[tuple[Metric, ...]] = ()
     """The metrics that are shown beside it."""
+    further: ClassVar[tuple[Metric, ...]] = ()
+    """The metrics that are measured and recorded, and shown only where a user asks for them."""
+    why_undefined: ClassVar[str] = "which leave it without a value"
+    """What is wrong with rows that leave a metric undefined, as a clause after a comma."""
 
     @classmethod
     def shown(cls) -> tuple[Metric, ...]:
-        """Returns all metrics, the headline first; the loss is not among them."""
+        """Returns the metrics of rows and tables, the headline first; the loss is not among them."""
         return (cls.headline, *cls.others)
+
+    @classmethod
+    def measured(cls) -> tuple[Metric, ...]:
+        """Returns all metrics that every run of the task has, the headline first; the loss is not among them."""
+        return (*cls.shown(), *cls.further)
+
+    @property
+    def of_labels(self) -> tuple[Metric, ...]:
+        """The metrics of single labels, such as the recall of a class."""
+        return ()
+
+    @property
+    def monitored(self) -> tuple[Metric, ...]:
+        """All metrics that can be monitored, the loss among them."""
+        return (*self.measured(), LOSS, *self.of_labels)
 
     @classmethod
     def metric(cls, name: str) -> Metric:
@@ -86,7 +173,7 @@ class Task(ABC):
             name: The name that is logged, such as ``val/acc``.
         """
         key = name.rpartition("/")[2]
-        return next((metric for metric in (*cls.shown(), LOSS) if metric.key == key), Metric(key, key))
+        return next((metric for metric in (*cls.measured(), LOSS) if metric.key == key), Metric(key, key))
 
     # From labels.
 
@@ -111,26 +198,74 @@ class Task(ABC):
             UserError: If a label is not one of this task, or the test rows have a label that training lacks.
         """
 
-    def configured(self, class_names: Sequence[str] | None, label_smoothing: float) -> Task:
+    @classmethod
+    def find_as_asked(cls, train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
+        """Makes targets as ``find`` does where the user has named the task: of labels too that look like another's.
+
+        Args:
+            train: The training rows, which decide what labels there are.
+            test: The test rows, if there are any.
+        """
+        return cls.find(train, test)
+
+    @property
+    def found_in(self) -> str:
+        """What in the labels this task was found from, such as ``lists of labels``; empty where it needs no word."""
+        return ""
+
+    def fitted(self, targets: Targets) -> Task:
+        """Returns the task with what its loss needs to know of the targets that are trained on.
+
+        Args:
+            targets: The targets of the training subset, shape (n, …).
+        """
+        return self
+
+    def configured(
+        self,
+        class_names: Sequence[str] | None,
+        label_smoothing: float,
+        class_weights: ClassWeights | None = None,
+        focal_gamma: float = 0.0,
+        huber_delta: float | None = None,
+    ) -> Task:
         """Returns the task with the model's settings.
 
         Args:
             class_names: Names for the classes; None for the data's own.
             label_smoothing: Share of the target's probability that is spread over all classes.
+            class_weights: What the classes count in the training loss; None for the same.
+            focal_gamma: Exponent of the focal loss; 0 for none.
+            huber_delta: Error from which the training loss grows linearly; None for none.
 
         Raises:
             UserError: If the task does not have these settings.
         """
-        if class_names is not None:
-            raise UserError(f"model.class_names names classes, which {self.problem_type} has none of: leave it out")
-        if label_smoothing:
-            raise UserError(f"model.label_smoothing smooths classes, which {self.problem_type} has none of: leave it 0")
+        for name, given, does, default in (
+            ("class_names", class_names is not None, "names classes", "leave it out"),
+            ("label_smoothing", bool(label_smoothing), "smooths classes", "leave it 0"),
+            ("class_weights", class_weights is not None, "weighs classes", "leave it out"),
+            ("focal_gamma", bool(focal_gamma), "is for classes", "leave it 0"),
+            ("huber_delta", huber_delta is not None, "is for numbers", "leave it out"),
+        ):
+            if given:
+                raise UserError(f"model.{name} {does}, which {self.problem_type} has none of: {default}")
         return self
 
     @property
     @abstractmethod
     def num_outputs(self) -> int:
         """Number of outputs of the head."""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the head's outputs, for the model's configuration."""
+        return self.label_names or tuple(f"LABEL_{number}" for number in range(self.num_outputs))
+
+    @property
+    def head_start(self) -> HeadStart | None:
+        """Where a new head starts; None for where transformers initialises it."""
+        return None
 
     @property
     @abstractmethod
@@ -207,6 +342,17 @@ class Task(ABC):
 
     # On disk.
 
+    def label_columns(self, targets: Targets) -> dict[str, Array]:
+        """Splits targets into columns of plain values for a table, ``label`` or ``label_0``, ``label_1``, ….
+
+        Args:
+            targets: The targets, shape (n, …).
+
+        Returns:
+            Columns by name, each of shape (n,).
+        """
+        return numbered("label", targets)
+
     @abstractmethod
     def columns(self, answers: Array) -> dict[str, Array]:
         """Splits answers into columns of plain values for a table, ``prediction`` first.
@@ -224,7 +370,7 @@ class Task(ABC):
         """Restores answers from the columns of a table.
 
         Args:
-            columns: ``label``, and what ``columns`` returned.
+            columns: What ``label_columns`` and ``columns`` returned.
             state: What ``state`` returned; runs that are older than a part of it lack that part.
 
         Returns:

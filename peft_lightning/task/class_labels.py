@@ -1,5 +1,6 @@
 """Converts labels of any spelling to class numbers."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -18,13 +19,14 @@ _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 
 def class_numbers(
-    train: LabelledRows, test: LabelledRows | None
+    train: LabelledRows, test: LabelledRows | None, decimals: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, list[str]]:
     """Numbers the classes: whole numbers in numerical order, named labels in their own, words alphabetically.
 
     Args:
         train: The training split, which decides what classes there are.
         test: The test split, if there is one.
+        decimals: Whether decimals are classes too, in numerical order.
 
     Returns:
         The class numbers of the training rows, those of the test rows, and the names of the classes.
@@ -34,31 +36,32 @@ def class_numbers(
             lacks.
     """
     names = train.label_names
-    spelled = _spelled(train, names)
+    spelled = _spelled(train, names, decimals)
     present = set(spelled)
-    numeric = names is None and all(_WHOLE_NUMBER.fullmatch(label) for label in present)
+    number_like = _NUMBER if decimals else _WHOLE_NUMBER
+    numeric = names is None and all(number_like.fullmatch(label) for label in present)
     if numeric:
-        spelled = _canonical(spelled)
+        spelled = _canonical(spelled, decimals)
         present = set(spelled)
     if names is not None:
         class_names = [name for name in names if name in present]
     else:
-        class_names = sorted(present, key=int if numeric else None)
+        class_names = sorted(present, key=(float if decimals else int) if numeric else None)
     if len(class_names) < 2:
         raise UserError(
             f"{train.name} has one class only ({class_names[0]!r}): a classifier needs two or more; is ",
             Setting("data.label_column"),
             " right?",
         )
-    _refuse_measurements(train.name, class_names, len(spelled))
+    _refuse_measurements(train.name, class_names, len(spelled), decimals)
     number = {name: i for i, name in enumerate(class_names)}
     train_classes = np.fromiter(map(number.__getitem__, spelled), np.int64, len(spelled))
     if test is None:
         return train_classes, None, class_names
 
-    test_spelled = _spelled(test, test.label_names or names)
+    test_spelled = _spelled(test, test.label_names or names, decimals)
     if numeric:
-        test_spelled = _canonical(test_spelled)
+        test_spelled = _canonical(test_spelled, decimals)
     for row, label in enumerate(test_spelled):
         if label not in number:
             raise UserError(
@@ -68,33 +71,34 @@ def class_numbers(
     return train_classes, np.array([number[label] for label in test_spelled], dtype=np.int64), class_names
 
 
-def _refuse_measurements(source: str, class_names: Sequence[str], rows: int) -> None:
+def _refuse_measurements(source: str, class_names: Sequence[str], rows: int, decimals: bool) -> None:
     """Refuses labels that are not classes: numbers with decimals, or different labels for most rows."""
     mend = (
         "is ",
         Setting("data.label_column"),
-        " right? A score becomes a class when it is cut in two, or rounded",
+        " right? A score becomes a class when it is cut in two, or rounded; to predict numbers, ",
+        Setting("model.problem_type", "regression"),
     )
     fraction = next((name for name in class_names if _FRACTION.fullmatch(name)), None)
-    if fraction is not None and all(_NUMBER.fullmatch(name) for name in class_names):
+    if not decimals and fraction is not None and all(_NUMBER.fullmatch(name) for name in class_names):
         raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: ", *mend)
     if len(class_names) > MOST_UNASKED and 2 * len(class_names) > rows:
         raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: ", *mend)
 
 
-def _spelled(split: LabelledRows, names: Sequence[str] | None) -> list[str]:
+def _spelled(split: LabelledRows, names: Sequence[str] | None, decimals: bool) -> list[str]:
     # Labels come again and again: each is spelled once. True is not 1, nor 1.0, though they are equal.
     kinds = set(map(type, split.labels))
     if len(kinds) == 1 and kinds <= {bool, int, float, str}:
         spelled: dict[object, str] = {}
         for label in dict.fromkeys(split.labels):
             # Distinct labels come in the order of their first rows, so the first wrong row is named.
-            spelled[label] = _spelling(label, split.labels.index(label), split.name, names)
+            spelled[label] = _spelling(label, split.labels.index(label), split.name, names, decimals)
         return list(map(spelled.__getitem__, split.labels))
-    return [_spelling(label, row, split.name, names) for row, label in enumerate(split.labels)]
+    return [_spelling(label, row, split.name, names, decimals) for row, label in enumerate(split.labels)]
 
 
-def _spelling(label: object, row: int, split_name: str, names: Sequence[str] | None) -> str:
+def _spelling(label: object, row: int, split_name: str, names: Sequence[str] | None, decimals: bool) -> str:
     if isinstance(label, bool):
         return str(label).lower()
     if isinstance(label, float) and label.is_integer():
@@ -106,16 +110,20 @@ def _spelling(label: object, row: int, split_name: str, names: Sequence[str] | N
             return names[label]
     if isinstance(label, str):
         return label.strip()
+    if decimals and isinstance(label, float) and math.isfinite(label):
+        return str(label)
     raise UserError(
         f"row {row + 1} of {split_name} has the label {label!r}, which is no class: "
         "labels are whole numbers, words or true and false"
     )
 
 
-def _canonical(labels: Sequence[str]) -> list[str]:
-    """Writes whole numbers alike; other labels, which the test split may have, stay."""
+def _canonical(labels: Sequence[str], decimals: bool) -> list[str]:
+    """Writes whole numbers alike, and decimals; other labels, which the test split may have, stay."""
     matches = {label: _WHOLE_NUMBER.fullmatch(label) for label in set(labels)}
     written = {label: str(int(match[1])) if match else label for label, match in matches.items()}
+    if decimals:
+        written |= {label: f"{float(label):.12g}" for label in written if _NUMBER.fullmatch(label)}
     return [written[label] for label in labels]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,20 @@ import numpy.typing as npt
 from peft_lightning.errors import UserError
 from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task
 from peft_lightning.task.class_labels import class_numbers
+from peft_lightning.task.class_weights import ClassWeights, balanced_weights, scaled_weights, stated_weights
+from peft_lightning.task.label_metrics import (
+    BRIER,
+    ECE,
+    F1_MICRO,
+    F1_WEIGHTED,
+    LOG_LOSS,
+    OF_ONE,
+    PR_AUC,
+    metrics_of_labels,
+    words_of,
+)
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.one_label import one_label_each, refuse_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,11 +43,17 @@ class SingleLabel(Task):
         class_names: Names of the classes, in the order of their numbers.
         label_smoothing: Share of the target's probability that is spread over all classes in training, in [0, 1).
         named: Whether the names are the classes' own; older runs did not keep them, only the number of classes.
+        weights: What each class counts in the training loss, 1 on average over the training rows; None for the same.
+        focal_gamma: Exponent of the focal loss; 0 for none.
+        counts: Number of training rows of each class; None where it is not known.
     """
 
     class_names: tuple[str, ...]
     label_smoothing: float = 0.0
     named: bool = True
+    weights: tuple[float, ...] | None = None
+    focal_gamma: float = 0.0
+    counts: tuple[int, ...] | None = field(default=None, compare=False)
 
     problem_type: ClassVar[str] = "single_label_classification"
     headline: ClassVar[Metric] = Metric("acc", "accuracy", percent=True, lowest=0.0, highest=1.0, adjective="accurate")
@@ -41,6 +61,13 @@ class SingleLabel(Task):
         Metric("f1", "F1", lowest=0.0, highest=1.0),
         Metric("auroc", "AUROC", lowest=0.0, highest=1.0),
     )
+    further: ClassVar[tuple[Metric, ...]] = (
+        Metric("balanced_acc", "balanced accuracy", percent=True, lowest=0.0, highest=1.0),
+        *(F1_MICRO, F1_WEIGHTED),
+        Metric("mcc", "MCC", lowest=-1.0, highest=1.0),
+        *(PR_AUC, LOG_LOSS, BRIER, ECE),
+    )
+    why_undefined: ClassVar[str] = "which are all of one class"
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -50,17 +77,51 @@ class SingleLabel(Task):
     @classmethod
     def find(cls, train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
         """Numbers the classes."""
+        refuse_columns(train)
         train_classes, test_classes, class_names = class_numbers(train, test)
         return cls(tuple(class_names)), train_classes, test_classes
 
-    def configured(self, class_names: Sequence[str] | None, label_smoothing: float) -> SingleLabel:
-        """Renames the classes and smooths their labels."""
+    @classmethod
+    def find_as_asked(cls, train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
+        """Numbers the classes, also those that are decimals, or lists or columns that name one class a row."""
+        plain, plain_test = one_label_each(train), None if test is None else one_label_each(test)
+        train_classes, test_classes, class_names = class_numbers(plain, plain_test, decimals=True)
+        return cls(tuple(class_names)), train_classes, test_classes
+
+    def fitted(self, targets: Targets) -> SingleLabel:
+        """Counts the training rows of each class."""
+        return replace(self, counts=tuple(np.bincount(targets, minlength=len(self.class_names)).tolist()))
+
+    def configured(
+        self,
+        class_names: Sequence[str] | None,
+        label_smoothing: float,
+        class_weights: ClassWeights | None = None,
+        focal_gamma: float = 0.0,
+        huber_delta: float | None = None,
+    ) -> SingleLabel:
+        """Renames the classes, smooths their labels and weighs them."""
+        super().configured(None, 0.0, huber_delta=huber_delta)
+        if focal_gamma and label_smoothing:
+            raise UserError(
+                "model.focal_gamma and model.label_smoothing pull an answer that is sure to opposite sides: leave out"
+                " one of them"
+            )
         if class_names is not None and len(class_names) != len(self.class_names):
             raise UserError(
                 f"model.class_names names {len(class_names)} classes and the data has {len(self.class_names)}:"
                 f" {', '.join(self.class_names)}"
             )
-        return replace(self, class_names=tuple(class_names or self.class_names), label_smoothing=label_smoothing)
+        names = tuple(class_names or self.class_names)
+        weights = None
+        # A task that answers only has no counts, and no use for weights.
+        if class_weights is not None and self.counts is not None:
+            counts = np.array(self.counts)
+            given = balanced_weights(counts) if class_weights == "balanced" else stated_weights(class_weights, names)
+            weights = tuple(scaled_weights(given, counts).tolist())
+        return replace(
+            self, class_names=names, label_smoothing=label_smoothing, weights=weights, focal_gamma=focal_gamma
+        )
 
     @property
     def num_outputs(self) -> int:
@@ -88,20 +149,43 @@ class SingleLabel(Task):
         return Baseline(share, margin, "the share of the most frequent class")
 
     def undefined(self, targets: Targets) -> frozenset[str]:
-        """Returns AUROC if all examples are of one class: no class is told from another then."""
-        return frozenset({"auroc"} if len(np.unique(targets)) < 2 else ())
+        """Returns AUROC and MCC if all examples are of one class, and what a class without examples has no value of."""
+        present = set(np.unique(targets).tolist())
+        lacking = {
+            f"{key}.{word}"
+            for number, word in enumerate(words_of(self.class_names))
+            if number not in present
+            for key in OF_ONE
+            if key != "precision"
+        }
+        return frozenset(lacking | ({"auroc", "mcc"} if len(present) < 2 else set()))
+
+    @property
+    def of_labels(self) -> tuple[Metric, ...]:
+        """Precision, recall, F1 and PR-AUC of each class."""
+        return metrics_of_labels(self.class_names)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Computes the mean cross entropy."""
+        """Computes the mean cross entropy over the examples, weighted or focal if asked."""
         from torch.nn import functional as F
 
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if self.weights is None and not self.focal_gamma:
+            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        from peft_lightning.task.losses import constant, focal_cross_entropy
+
+        weights = None if self.weights is None else constant(self.weights, logits.device)
+        if not self.focal_gamma:
+            smoothing = self.label_smoothing
+            return F.cross_entropy(logits, targets, weights, reduction="none", label_smoothing=smoothing).mean()
+        losses = focal_cross_entropy(logits, targets, self.focal_gamma)
+        return (losses if weights is None else losses * weights[targets]).mean()
 
     def metrics(self) -> EvaluationMetrics:
-        """Returns accumulators of accuracy, macro F1, macro AUROC, and the cross entropy without label smoothing."""
+        """Returns accumulators of all metrics, and of the cross entropy without smoothing, weights and focus."""
         from torch.nn import functional as F
         from torchmetrics.classification import MulticlassAccuracy
 
+        from peft_lightning.task.class_figures import class_figures
         from peft_lightning.task.class_metrics import MacroAUROC, MacroF1
         from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
@@ -114,6 +198,8 @@ class SingleLabel(Task):
             },
             self.answer,
             {"auroc": MacroAUROC(classes)},
+            partial(class_figures, names=self.class_names),
+            [metric.key for metric in (*self.further, *self.of_labels)],
         )
 
     def answer(self, logits: Tensor) -> Tensor:

@@ -126,8 +126,8 @@ def test_a_sanity_check_saves_nothing(run: RunDirectory) -> None:
 
 
 def test_a_metric_that_is_not_measured_is_one_line(run: RunDirectory) -> None:
-    with pytest.raises(UserError, match=r"val/mcc.*use val/acc, val/f1 or val/auroc"):
-        fit(run, RunCheckpoints(monitor="val/mcc"), [0.5])
+    with pytest.raises(UserError, match=r"val/kappa.*use val/acc, val/f1 or val/auroc"):
+        fit(run, RunCheckpoints(monitor="val/kappa"), [0.5])
     # Before the first step, and so before the first checkpoint.
     assert not run.last.exists()
 

@@ -14,7 +14,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.predictions import Answers, read_answers, write_answers
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text
-from peft_lightning.task import TASKS
+from peft_lightning.task import TASKS, Regression
 from tests.compare.report.records import IA3, LORA, comparison, plan, write_run
 from tests.integration.offline_run import checkpoint, only_run
 from tests.task.toy import ToyRegression
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("toy")
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one line that a task takes outside its file."""
+    monkeypatch.setitem(TASKS, Regression.problem_type, Regression)  # back where a test takes it out
     monkeypatch.setitem(TASKS, ToyRegression.problem_type, ToyRegression)
 
 
@@ -169,8 +170,12 @@ def test_a_metric_that_another_task_does_not_measure_is_refused_with_those_that_
     assert "use val/mae or val/mse" in error
 
 
-def test_without_the_task_decimal_labels_are_refused(rated_fit: list[str], reviews: Path) -> None:
+def test_without_the_task_decimal_labels_are_for_the_package_s_own_and_no_classes(
+    rated_fit: list[str], reviews: Path
+) -> None:
     assert "fit" in rated_fit
     TASKS.pop(ToyRegression.problem_type)
+    assert isinstance(read_corpus(str(reviews), "text", "label", 42).task, Regression)
+    TASKS.pop(Regression.problem_type)
     with pytest.raises(UserError, match=r"1\.3, which is no class"):
         read_corpus(str(reviews), "text", "label", 42)

@@ -30,7 +30,9 @@ def test_three_classes_by_hand() -> None:
     metrics.update(logits(probabilities[:1]), labels[:1])
     metrics.update(logits(probabilities[1:]), labels[1:])
     figures = metrics.compute_and_reset("val")
-    assert figures.keys() == {"val/loss", "val/acc", "val/f1", "val/auroc"}
+    of_all = ("balanced_acc", "f1_micro", "f1_weighted", "mcc", "pr_auc", "log_loss", "brier", "ece")
+    of_each = [f"{key}.{name}" for key in ("precision", "recall", "f1", "pr_auc") for name in "abc"]
+    assert figures.keys() == {f"val/{key}" for key in ("loss", "acc", "f1", "auroc", *of_all, *of_each)}
     assert float(figures["val/acc"]) == pytest.approx(3 / 5)
     assert float(figures["val/loss"]) == pytest.approx(-sum(map(math.log, (0.7, 0.3, 0.8, 0.6, 0.4))) / 5, rel=1e-5)
     # F1 = 2tp / (2tp + fp + fn): class 0 has tp 1, fp 1, fn 1; class 1 tp 2, fp 1; class 2 fn 1.

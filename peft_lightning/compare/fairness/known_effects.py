@@ -50,6 +50,12 @@ WEIGHTS = {
     "model.schedule": Weight(QUALITY, "the learning rate falls otherwise"),
     "model.warmup_ratio": Weight(QUALITY, "the learning rate rises otherwise"),
     "model.label_smoothing": Weight(QUALITY, "another loss is trained, so losses are not comparable either"),
+    "model.problem_type": Weight(QUALITY, "the labels are taken for something else, so results are not comparable"),
+    **{
+        f"model.{key}": Weight(QUALITY, "another loss is trained; the losses that are measured are the same")
+        for key in ("class_weights", "focal_gamma", "huber_delta")
+    },
+    "data.text_pair_column": OTHER_REVIEWS,
     **{f"data.{key}": OTHER_REVIEWS for key in ("source", "text_column", "label_column", "n_test", "n_val", "seed")},
     **{f"data.{key}": OTHER_REVIEWS for key in ("configuration", "train_split", "val_split", "test_split", "quoting")},
     "data.deduplicate": OTHER_REVIEWS,
@@ -82,6 +88,7 @@ WEIGHTS = {
     ),
     "checkpoint.every_n_steps": Weight(TIME, "each checkpoint takes a moment to write"),
     "checkpoint.max_time_share": Weight(TIME, "each checkpoint takes a moment to write"),
+    **{f"early_stopping.{key}": LONGER for key in ("patience", "monitor", "min_delta")},
     "checkpoint.monitor": Weight(QUALITY, "the best checkpoint is chosen by another metric"),
 }
 UNKNOWN = Weight((), "what this does to the comparison is not known to this program: judge for yourself")

@@ -7,7 +7,8 @@ from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.errors import UserError
 
 # The settings that name files that a run reads, each with the values that are never a path. Caches are not among them.
-PATHS = {("data", "source"): ("imdb", "embedded"), ("model", "model_name_or_path"): ("embedded",)}
+_SOURCES = ("imdb", "embedded", "embedded/multi_label", "embedded/regression", "embedded/pairs")
+PATHS = {("data", "source"): _SOURCES, ("model", "model_name_or_path"): ("embedded",)}
 
 
 def check_paths_lead_there(plan: Plan, folder: Path) -> None:

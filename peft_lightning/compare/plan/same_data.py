@@ -8,7 +8,8 @@ from peft_lightning.errors import UserError
 
 # The settings that decide on which reviews a run trains, validates and tests.
 DRAWING = (
-    *("source", "text_column", "label_column", "configuration", "train_split", "val_split", "test_split", "quoting"),
+    *("source", "text_column", "text_pair_column", "label_column", "configuration"),
+    *("train_split", "val_split", "test_split", "quoting"),
     *("deduplicate", "n_train", "n_val", "n_test", "seed"),
 )
 

@@ -67,7 +67,7 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
     first = next(iter(answers.values()))[0]
     shown = tuple(
         DisputedReview(
-            int(first.ids[row]), first.labels[row].item(), {label: int(n[row]) for label, n in right.items()}
+            int(first.ids[row]), first.labels[row].tolist(), {label: int(n[row]) for label, n in right.items()}
         )
         for row in order[:SHOWN]
         # A width of half the seeds or less may be a disagreement among one recipe's seeds.

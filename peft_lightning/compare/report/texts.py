@@ -38,14 +38,17 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
     """
     from peft_lightning.data.drawing import draw_subsets
     from peft_lightning.data.sources import SourceOptions, fingerprint, read_corpus
+    from peft_lightning.data.sources.text_pairs import in_one
 
-    data = (run.config or {}).get("data")
+    data, model = ((run.config or {}).get(section) for section in ("data", "model"))
     if record.dataset is None or not isinstance(data, dict):
         return "The texts are not shown: the run's settings do not say where they came from."
     try:
         with _offline():
             seed = int(data["seed"])
-            options, deduplicate = SourceOptions.of(data), bool(data.get("deduplicate", False))
+            problem_type = model.get("problem_type") if isinstance(model, dict) else None
+            options = SourceOptions.of({**data, "problem_type": problem_type})
+            deduplicate = bool(data.get("deduplicate", False))
             columns = data["text_column"], data["label_column"]
             corpus = read_corpus(str(data["source"]), *columns, seed, options, deduplicate)
             drawn = draw_subsets(corpus, data["n_train"], data["n_val"], data["n_test"], seed)
@@ -57,7 +60,7 @@ def read_texts(run: Run, record: RunRecord, ids: Sequence[int]) -> Texts | str:
     if fingerprint(corpus.task.label_names, drawn) != record.dataset.fingerprint:
         return f"The texts are not shown: {record.dataset.source} has changed since the runs read it."
     wanted = set(ids)
-    found = {int(row): text for row, text in zip(test.rows, test.texts, strict=True) if int(row) in wanted}
+    found = {int(row): in_one(text) for row, text in zip(test.rows, test.texts, strict=True) if int(row) in wanted}
     return Texts(found, corpus.task)
 
 

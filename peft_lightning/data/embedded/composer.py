@@ -14,7 +14,7 @@ from peft_lightning.data.embedded.clauses import Clauses, read_clauses
 
 MIN_WORDS, MAX_WORDS = 40, 300
 
-_SEED = "peft-lightning embedded corpus, edition 1"
+SEED = "peft-lightning embedded corpus, edition 1"
 # Drawn as often as listed: most reviews consist of plain words of judgement.
 _ASPECTS = (
     *("plain",) * 12,
@@ -27,29 +27,33 @@ _WORDS = read_clauses("words")
 _SLOT = re.compile(r"(?:\b(a) )?\{(\w+)\}")
 
 
-class _Random:
+class Dice:
     """Draws from ``random.Random.random`` alone: the one method whose sequence Python promises to keep."""
 
     def __init__(self, seed: str) -> None:
         self._draw = random.Random(seed).random
 
     def chance(self, share: float) -> bool:
+        """Returns True with a probability."""
         return self._draw() < share
 
     def below(self, n: int) -> int:
+        """Draws a whole number from 0 to n - 1."""
         return int(self._draw() * n)
 
     def between(self, low: int, high: int) -> int:
+        """Draws a whole number between two, both included."""
         return low + self.below(high - low + 1)
 
     def pick(self, options: Sequence[str]) -> str:
+        """Draws one of some strings."""
         return options[self.below(len(options))]
 
 
-class _Draft:
+class Draft:
     """A review in the making: its names, its sentences, and the clauses it has used."""
 
-    def __init__(self, dice: _Random, clauses: Clauses, label: int) -> None:
+    def __init__(self, dice: Dice, clauses: Clauses, label: int) -> None:
         self.dice = dice
         self._clauses = clauses
         self._used: set[str] = set()
@@ -131,7 +135,7 @@ class Composer:
     """
 
     def __init__(self, split: str) -> None:
-        self._seed = f"{_SEED}: {split}"
+        self._seed = f"{SEED}: {split}"
         self._clauses = read_clauses(split)
 
     def labels(self, n: int) -> list[int]:
@@ -143,7 +147,7 @@ class Composer:
         Returns:
             The labels: 0 negative, 1 positive.
         """
-        dice = _Random(f"{self._seed}, order")
+        dice = Dice(f"{self._seed}, order")
         labels: list[int] = []
         while len(labels) < n:
             first = dice.below(2)
@@ -157,15 +161,15 @@ class Composer:
             row: Its number in the split.
             label: 0 negative, 1 positive.
         """
-        dice = _Random(f"{self._seed}, {row}")
+        dice = Dice(f"{self._seed}, {row}")
         while True:
-            draft = _Draft(dice, self._clauses, label)
+            draft = Draft(dice, self._clauses, label)
             self._compose(draft)
             text = self._paragraphs(draft)
             if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
                 return text
 
-    def _compose(self, draft: _Draft) -> None:
+    def _compose(self, draft: Draft) -> None:
         dice, label = draft.dice, draft.label
         # Short reviews are more frequent than long ones, as on any site.
         target = 55 + int(180 * dice._draw() ** 1.5)
@@ -182,7 +186,7 @@ class Composer:
         else:
             draft.add(draft.take(("irony.blame", "irony.praise")[label]))
 
-    def _plainly(self, draft: _Draft, target: int) -> None:
+    def _plainly(self, draft: Draft, target: int) -> None:
         """Adds remarks of one opinion, with a few concessions."""
         start = len(draft.sentences)
         while draft.words < target - 15 or len(draft.sentences) < start + 3:
@@ -190,7 +194,7 @@ class Composer:
         if draft.dice.chance(0.12):
             self._flourish(draft)
 
-    def _against_expectation(self, draft: _Draft, target: int) -> None:
+    def _against_expectation(self, draft: Draft, target: int) -> None:
         """Adds the opposite opinion first, at length, then the turn and the review's own opinion."""
         dice, label = draft.dice, draft.label
         start = draft.words
@@ -206,7 +210,7 @@ class Composer:
         while draft.words < target - 15 or len(draft.sentences) < start + 2:
             self._remark(draft, concession=0.2, digression=0.15)
 
-    def _remark(self, draft: _Draft, *, concession: float, digression: float) -> None:
+    def _remark(self, draft: Draft, *, concession: float, digression: float) -> None:
         dice, label = draft.dice, draft.label
         if dice.chance(digression):
             draft.add(draft.take("plot", "neutral"))
@@ -219,11 +223,11 @@ class Composer:
         else:
             draft.add(draft.frame("single", same=draft.opinion(label)))
 
-    def _flourish(self, draft: _Draft) -> None:
+    def _flourish(self, draft: Draft) -> None:
         sections = (("irony.blame", "compare.unfavourable"), ("irony.praise", "compare.favourable"))[draft.label]
         draft.add(draft.take(*sections))
 
-    def _paragraphs(self, draft: _Draft) -> str:
+    def _paragraphs(self, draft: Draft) -> str:
         """Breaks long reviews into paragraphs."""
         sentences = draft.sentences
         if len(sentences) < 7 or draft.dice.chance(0.4):

@@ -1,9 +1,10 @@
 """Sources of labelled text: the Hugging Face hub, a folder, a file, the embedded corpus."""
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +12,23 @@ from numpy.typing import NDArray
 from peft_lightning.data.duplicates import without_duplicates
 from peft_lightning.data.sampling import hold_out
 from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, fingerprint
+from peft_lightning.data.sources.embedded_sources import EMBEDDED, read_embedded
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, read_hub
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
 from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts, table_suffix
+from peft_lightning.data.sources.text_pairs import TextPairs, Texts
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task import find_task
+from peft_lightning.task import Task, find_task
 
 __all__ = [
     "Corpus",
     "Quoting",
     "SourceOptions",
     "Split",
+    "TextPairs",
+    "Texts",
     "fingerprint",
     "is_on_hub",
     "prepare",
@@ -39,7 +44,7 @@ _HELD_OUT_SHARE = 5
 def read_corpus(
     source: str,
     text_column: str,
-    label_column: str,
+    label_column: str | Sequence[str],
     seed: int,
     options: SourceOptions | None = None,
     deduplicate: bool = False,
@@ -49,10 +54,11 @@ def read_corpus(
     A source without a test split is split by ``seed``: a stratified fifth of its rows becomes the test split.
 
     Args:
-        source: ``imdb``, ``embedded``, a hub dataset as ``owner/name``, a folder, or a file. A path that exists
-            comes before a hub dataset of the same name; ``imdb`` and ``embedded`` are never paths (write ``./imdb``).
+        source: ``imdb``, ``embedded``, ``embedded/regression`` and the like, a hub dataset as ``owner/name``, a folder,
+            or a file. A path that exists comes before a hub dataset of the same name; ``imdb`` and what begins with
+            ``embedded`` are never paths (write ``./imdb``).
         text_column: Name of the column of texts.
-        label_column: Name of the column of labels.
+        label_column: Name of the column of labels, or of several.
         seed: Seed of that split.
         options: The configuration and the splits to use, and how tables are read.
         deduplicate: Whether training rows are left out whose text an earlier one, a validation or a test row has too.
@@ -66,11 +72,11 @@ def read_corpus(
     options = options or SourceOptions()
     chosen = choose_splits(_find_splits(source, text_column, label_column, options), options)
     train, val, test = chosen.train, chosen.val, chosen.test
-    task, targets, test_targets = find_task(train, test)
+    task, targets, test_targets = find_task(train, test, options.problem_type)
     whole = Split(train.texts, targets, np.arange(len(train.texts)))
     own_test, own_val = _with_targets(test, test_targets), None
     if val is not None:
-        own_val = _with_targets(val, find_task(train, val)[2])
+        own_val = _with_targets(val, find_task(train, val, options.problem_type)[2])
     removed = 0
     if deduplicate:
         kept = without_duplicates(whole.texts, [part.texts for part in (own_test, own_val) if part is not None])
@@ -82,7 +88,7 @@ def read_corpus(
                 Setting("data.deduplicate"),
             )
         whole = whole.take(kept) if removed else whole
-    origin = Origin(chosen.val_name, chosen.test_name, chosen.notes, removed)
+    origin = Origin(chosen.val_name, chosen.test_name, (*chosen.notes, *_on_task(task)), removed)
     if own_test is None:
         remaining, held = hold_out(task.strata(whole.labels), max(1, len(whole.texts) // _HELD_OUT_SHARE), seed)
         return Corpus(whole.take(remaining), whole.take(held), task, own_val, origin)
@@ -95,7 +101,7 @@ def is_on_hub(source: str) -> bool:
     Args:
         source: As in ``read_corpus``.
     """
-    if source in ("imdb", "embedded"):
+    if source == "imdb" or source in EMBEDDED:
         return source == "imdb"
     path = Path(source).expanduser()
     return not path.exists() and table_suffix(path) is None and bool(_HUB_ID.fullmatch(source))
@@ -115,17 +121,24 @@ def prepare(source: str, configuration: str | None = None) -> None:
         download(source, configuration)
 
 
-def _find_splits(source: str, text_column: str, label_column: str, options: SourceOptions) -> Splits:
+def _on_task(task: Task) -> list[str]:
+    """Says which task was found, where the labels are not those of plain classes."""
+    if not task.found_in:
+        return []
+    return [f"{task.found_in}: taken for {task.problem_type} (--model.problem_type says otherwise)"]
+
+
+def _find_splits(source: str, text_column: str, label_column: str | Sequence[str], options: SourceOptions) -> Splits:
     if is_on_hub(source):
-        return read_hub(source, text_column, label_column, options.configuration)
+        return read_hub(source, text_column, label_column, options.configuration, options.text_pair_column)
     path = Path(source).expanduser()
-    if source != "embedded" and path.is_dir():
+    if source not in EMBEDDED and path.is_dir():
         return read_folder(path, text_column, label_column, options)
     if options.configuration is not None:
         raise UserError(f"data source {source} has no configurations: leave out ", Setting("data.configuration"))
-    if source == "embedded":
-        readers = {TRAIN: partial(_read_embedded, TRAIN), TEST: partial(_read_embedded, TEST)}
-        return Splits("the embedded corpus", readers)
+    if source in EMBEDDED:
+        read = partial(read_embedded, source, text_pair_column=options.text_pair_column)
+        return Splits("the embedded corpus", {TRAIN: partial(read, TRAIN), TEST: partial(read, TEST)})
     if not path.exists():
         raise UserError(
             f"data source {source} does not exist: name a folder, a file, 'imdb', 'embedded' or a hub dataset "
@@ -133,17 +146,13 @@ def _find_splits(source: str, text_column: str, label_column: str, options: Sour
         )
     if table_suffix(path) is None:
         raise UserError(f"{source} has no known format: use one of {', '.join(TABLE_SUFFIXES)}")
-    return Splits(str(path), {TRAIN: partial(read_table, path, text_column, label_column, options.quoting)})
+    table = partial(
+        read_table, path, text_column, label_column, options.quoting, text_pair_column=options.text_pair_column
+    )
+    return Splits(str(path), {TRAIN: table})
 
 
 def _with_targets(split: RawSplit | None, targets: NDArray[Any] | None) -> Split | None:
     if split is None or targets is None:
         return None
     return Split(split.texts, targets, np.arange(len(split.texts)))
-
-
-def _read_embedded(split: Literal["train", "test"]) -> RawSplit:
-    from peft_lightning.data.embedded import CLASS_NAMES, EmbeddedReviews
-
-    reviews = EmbeddedReviews(split)
-    return RawSplit(f"the embedded corpus ({split})", reviews, list(reviews.labels), list(CLASS_NAMES))

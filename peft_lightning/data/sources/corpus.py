@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peft_lightning.data.sources.columns import TextColumn, first_without_words, string_column, values_of
+from peft_lightning.data.sources.text_pairs import TextPairs, Texts, take_texts
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import Task
 
@@ -26,15 +27,17 @@ class RawSplit:
 
     Args:
         name: Name of the split in error messages, such as its path.
-        texts: The texts.
-        labels: The labels: whole numbers, words or truth values.
+        texts: The texts, or pairs of texts.
+        labels: The labels: numbers, words or truth values, lists of these, or tuples with a value of each label column.
         label_names: Names of the labels 0, 1, …, if the source has them.
+        columns: Names of the label columns if there are several.
     """
 
     name: str
-    texts: Sequence[str]
+    texts: Texts
     labels: list[object]
     label_names: list[str] | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,12 @@ class Split:
     """Texts and targets.
 
     Args:
-        texts: The texts.
+        texts: The texts, or pairs of texts.
         labels: Target of each text, such as the number of its class, shape (n, …).
         rows: Row of each text in the split that it comes from, int64, shape (n,).
     """
 
-    texts: Sequence[str]
+    texts: Texts
     labels: NDArray[Any]
     rows: NDArray[np.int64]
 
@@ -58,7 +61,7 @@ class Split:
             positions: Positions in this split, shape (k,).
         """
         texts = self.texts
-        chosen = texts.take(positions) if isinstance(texts, TextColumn) else [texts[i] for i in positions]
+        chosen = texts.take(positions) if isinstance(texts, TextPairs) else take_texts(texts, positions)
         return Split(chosen, self.labels[positions], self.rows[positions])
 
 
@@ -113,7 +116,7 @@ def fingerprint(label_names: Sequence[str], splits: Iterable[Split]) -> str:
     return digest.hexdigest()
 
 
-def _json_list(values: Sequence[str] | NDArray[Any]) -> Iterator[bytes]:
+def _json_list(values: Texts | NDArray[Any]) -> Iterator[bytes]:
     """Writes what ``json.dumps`` writes of a list, piece by piece."""
     yield b"["
     for start in range(0, len(values), _HASHED_AT_ONCE):
@@ -176,6 +179,8 @@ def checked_split(
     labels: "Sequence[object] | pa.ChunkedArray",
     row_name: Callable[[int], str] | None = None,
     label_names: list[str] | None = None,
+    pairs: "PairColumns | None" = None,
+    columns: tuple[str, ...] = (),
 ) -> RawSplit:
     """Makes a split, and checks that every row has a text and a label.
 
@@ -185,6 +190,8 @@ def checked_split(
         labels: The values that were read as labels.
         row_name: Returns the name of a row from its position, from 0.
         label_names: Names of the labels 0, 1, …, if the source has them.
+        pairs: The second texts of pairs; None for single texts.
+        columns: Names of the label columns if there are several; the labels are then tuples.
 
     Raises:
         UserError: If a text or a label is missing, or there are no rows.
@@ -192,9 +199,57 @@ def checked_split(
     row_name = row_name or numbered_rows(name)
     if len(texts) == 0:
         raise UserError(f"{name} has no rows: give it labelled texts or name another source")
-    checked = checked_texts(texts, row_name)
+    checked = checked_pairs(texts, pairs, row_name)
     spelled = values_of(labels)
     for position, label in enumerate(spelled):
+        for column, value in zip(columns, label, strict=True) if columns and isinstance(label, tuple) else ():
+            if _is_missing(value):
+                raise UserError(
+                    f"{row_name(position)} has no label in the column {column!r}: remove the row or give it one"
+                )
         if label is None or label != label or (isinstance(label, str) and not label.strip()):
             raise UserError(f"{row_name(position)} has no label: remove the row or give it one")
-    return RawSplit(name, checked, spelled, label_names)
+    return RawSplit(name, checked, spelled, label_names, columns)
+
+
+@dataclass(frozen=True)
+class PairColumns:
+    """The second column of pairs of texts.
+
+    Args:
+        first_name: Name of the column of first texts.
+        name: Name of the column of second texts.
+        texts: The values that were read of it.
+    """
+
+    first_name: str
+    name: str
+    texts: "Sequence[object] | pa.ChunkedArray"
+
+
+def checked_pairs(
+    texts: "Sequence[object] | pa.ChunkedArray", pairs: PairColumns | None, row_name: Callable[[int], str]
+) -> Texts:
+    """Checks as ``checked_texts`` does that all texts, or both sides of all pairs, are strings and not blank.
+
+    Args:
+        texts: The values that were read, the first texts of pairs.
+        pairs: The second texts; None for single texts.
+        row_name: Returns the name of a row from its position, from 0.
+
+    Raises:
+        UserError: If a text is missing, blank or not a string; of a pair, the error names the column.
+    """
+    if pairs is None:
+        return checked_texts(texts, row_name)
+    sides = ((texts, pairs.first_name), (pairs.texts, pairs.name))
+    first, second = (checked_texts(values, _in_column(row_name, name)) for values, name in sides)
+    return TextPairs(first, second)
+
+
+def _in_column(row_name: Callable[[int], str], column: str) -> Callable[[int], str]:
+    return lambda position: f"{row_name(position)} (column {column!r})"
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())

@@ -1,7 +1,7 @@
 """Finds the splits of a folder: class folders of text files, tables whole or in shards, or a saved dataset."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,9 @@ _UNLABELLED = "unsup"
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?")
 
 
-def read_folder(folder: Path, text_column: str, label_column: str, options: SourceOptions | None = None) -> Splits:
+def read_folder(
+    folder: Path, text_column: str, label_column: str | Sequence[str], options: SourceOptions | None = None
+) -> Splits:
     """Finds the splits of a folder.
 
     Args:
@@ -33,7 +35,7 @@ def read_folder(folder: Path, text_column: str, label_column: str, options: Sour
             a file per split that ``read_table`` reads; one with sharded files, or the repository of a dataset that
             holds them in ``data/``; or one that ``save_to_disk`` wrote.
         text_column: Name of the column of texts in a table.
-        label_column: Name of the column of labels in a table.
+        label_column: Name of the column of labels in a table, or of several.
         options: The configuration, the names of the splits, and how tables are read.
 
     Raises:
@@ -43,18 +45,17 @@ def read_folder(folder: Path, text_column: str, label_column: str, options: Sour
     if is_saved(folder):
         if options.configuration is not None:
             raise UserError(f"{folder} is one saved dataset without configurations: leave out ", _CONFIGURATION)
-        return read_saved(folder, text_column, label_column)
+        return read_saved(folder, text_column, label_column, options.text_pair_column)
     names = {TRAIN, TEST, *VALIDATION_NAMES, options.train_split, options.val_split, options.test_split}
     place, files, by_name = _find(folder, options, {name for name in names if name is not None})
 
     def read(name: str) -> RawSplit:
         shards = _whole(place, name, files[name], by_name)
-        return read_table(
-            shards, text_column, label_column, options.quoting, None if len(shards) == 1 else f"{place} ({name})"
-        )
+        whole = None if len(shards) == 1 else f"{place} ({name})"
+        return read_table(shards, text_column, label_column, options.quoting, whole, options.text_pair_column)
 
     tables = {name: partial(read, name) for name in files}
-    classes = {name: partial(_read_class_folders, place / name) for name in _splits_of_class_folders(place)}
+    classes = {name: partial(_read_class_folders, place / name, options) for name in _splits_of_class_folders(place)}
     if (options.train_split or TRAIN) not in {**tables, **classes} and options.train_split is None:
         raise UserError(
             f"{folder} has neither train/CLASS/*.txt nor a train file ({', '.join(TABLE_SUFFIXES)}): "
@@ -166,7 +167,9 @@ def _splits_of_class_folders(folder: Path) -> list[str]:
     return [*found, TEST] if empty and not _tables(folder, [TEST]).get(TEST) else found
 
 
-def _read_class_folders(split: Path) -> RawSplit:
+def _read_class_folders(split: Path, options: SourceOptions) -> RawSplit:
+    if options.text_pair_column is not None:
+        raise UserError(f"{split} holds single texts, no pairs: leave out ", Setting("data.text_pair_column"))
     files = [file for folder in _class_folders(split) for file in sorted(folder.glob("*.txt"))]
     return labelled_split(
         str(split),

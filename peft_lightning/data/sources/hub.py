@@ -1,14 +1,16 @@
 """Reads labelled text with ``datasets``: from the Hugging Face hub, or a folder that ``save_to_disk`` wrote."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from peft_lightning.data.sources.columns import values_of
-from peft_lightning.data.sources.corpus import RawSplit
-from peft_lightning.data.sources.splits import TRAIN, Splits, Unlabelled, labelled_split
-from peft_lightning.data.sources.tables import checked_encoding
+from peft_lightning.data.sources.corpus import PairColumns, RawSplit
+from peft_lightning.data.sources.splits import TRAIN, Splits, Unlabelled, label_columns, labelled_split
+from peft_lightning.data.sources.tables import checked_encoding, side_by_side
 from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
@@ -17,29 +19,47 @@ _CONFIGURATIONS = {"stanfordnlp/imdb": "plain_text"}
 _OF_CONFIGURATIONS = re.compile(r"(?:available configs: |Available: |configs in the cache: )\[(.*?)\]", re.IGNORECASE)
 
 
-def read_hub(source: str, text_column: str, label_column: str, configuration: str | None = None) -> Splits:
+def read_hub(
+    source: str,
+    text_column: str,
+    label_column: str | Sequence[str],
+    configuration: str | None = None,
+    text_pair_column: str | None = None,
+) -> Splits:
     """Finds the splits of a dataset on the hub, or in the local cache if it has been downloaded before.
 
     Args:
         source: ``imdb``, the Large Movie Review Dataset v1.0 (Maas et al. 2011), or a dataset as ``owner/name``.
         text_column: Name of the column of texts.
-        label_column: Name of the column of labels.
+        label_column: Name of the column of labels, or of several.
         configuration: The dataset's configuration, such as ``sst2`` of GLUE.
+        text_pair_column: Name of the column of second texts; None for single texts.
 
     Raises:
         UserError: If the hub cannot be reached or has no such dataset or configuration.
     """
     name = _ALIASES.get(source, source)
-    return _splits(f"{name} on the hub", name, download(source, configuration), text_column, label_column)
+    columns = _Columns(text_column, label_columns(label_column), text_pair_column)
+    return _splits(f"{name} on the hub", name, download(source, configuration), columns)
 
 
-def read_saved(folder: Path, text_column: str, label_column: str) -> Splits:
+@dataclass(frozen=True)
+class _Columns:
+    text: str
+    labels: list[str]
+    pair: str | None
+
+
+def read_saved(
+    folder: Path, text_column: str, label_column: str | Sequence[str], text_pair_column: str | None = None
+) -> Splits:
     """Finds the splits of a folder that ``save_to_disk`` wrote, of a ``Dataset`` or a ``DatasetDict``.
 
     Args:
         folder: The folder.
         text_column: Name of the column of texts.
-        label_column: Name of the column of labels.
+        label_column: Name of the column of labels, or of several.
+        text_pair_column: Name of the column of second texts; None for single texts.
 
     Raises:
         UserError: If it cannot be read.
@@ -52,7 +72,8 @@ def read_saved(folder: Path, text_column: str, label_column: str) -> Splits:
     except Exception as error:
         raise UserError(f"cannot read {folder} ({_reason(error)}): save it again with save_to_disk") from error
     by_name = saved if isinstance(saved, datasets.DatasetDict) else {TRAIN: saved}
-    return _splits(str(folder), str(folder), by_name, text_column, label_column)
+    columns = _Columns(text_column, label_columns(label_column), text_pair_column)
+    return _splits(str(folder), str(folder), by_name, columns)
 
 
 def is_saved(folder: Path) -> bool:
@@ -132,29 +153,32 @@ def _reason(error: Exception) -> str:
     return str(error).split("\n")[0][:150]
 
 
-def _splits(place: str, name: str, by_name: Any, text_column: str, label_column: str) -> Splits:
-    return Splits(
-        place,
-        {
-            str(split): partial(_read_split, f"{name} ({split})", by_name[split], text_column, label_column)
-            for split in by_name
-        },
-    )
+def _splits(place: str, name: str, by_name: Any, columns: _Columns) -> Splits:
+    readers = {str(split): partial(_read_split, f"{name} ({split})", by_name[split], columns) for split in by_name}
+    return Splits(place, readers)
 
 
-def _read_split(name: str, split: Any, text_column: str, label_column: str) -> RawSplit:
+def _read_split(name: str, split: Any, asked: _Columns) -> RawSplit:
     import datasets
 
-    for column, setting in ((text_column, "text_column"), (label_column, "label_column")):
+    names = {asked.text: "text_column"} | ({} if asked.pair is None else {asked.pair: "text_pair_column"})
+    names |= dict.fromkeys(asked.labels, "label_column")
+    for column, setting in names.items():
         if column not in split.column_names:
             present = ", ".join(map(repr, split.column_names))
             kind = Unlabelled if setting == "label_column" else UserError
             raise kind(f"{name} has no column {column!r} (it has {present}): name it with ", Setting(f"data.{setting}"))
-    feature = split.features[label_column]
-    columns = split.select_columns([text_column, label_column]).with_format("arrow")[:]
+    feature = split.features[asked.labels[0]]
+    # A list of labels has their names within.
+    feature = getattr(feature, "feature", feature)
+    several = len(asked.labels) > 1
+    table = split.select_columns(list(names)).with_format("arrow")[:]
+    columns = {column: checked_encoding(name, table.column(column)) for column in names}
     return labelled_split(
         name,
-        checked_encoding(name, columns.column(text_column)),
-        values_of(checked_encoding(name, columns.column(label_column))),
-        label_names=feature.names if isinstance(feature, datasets.ClassLabel) else None,
+        columns[asked.text],
+        side_by_side([columns[column] for column in asked.labels]) if several else values_of(columns[asked.labels[0]]),
+        label_names=feature.names if isinstance(feature, datasets.ClassLabel) and not several else None,
+        pairs=None if asked.pair is None else PairColumns(asked.text, asked.pair, columns[asked.pair]),
+        columns=tuple(asked.labels) if several else (),
     )

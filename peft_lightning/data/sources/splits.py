@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from peft_lightning.data.sources.corpus import RawSplit, checked_split
+from peft_lightning.data.sources.corpus import PairColumns, RawSplit, checked_split
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.errors import Setting, UserError
 
@@ -29,6 +29,8 @@ class SourceOptions:
     val_split: str | None = None
     test_split: str | None = None
     quoting: Quoting = "auto"
+    text_pair_column: str | None = None
+    problem_type: str | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "SourceOptions":
@@ -147,6 +149,8 @@ def labelled_split(
     labels: Sequence[object],
     row_name: Callable[[int], str] | None = None,
     label_names: list[str] | None = None,
+    pairs: PairColumns | None = None,
+    columns: tuple[str, ...] = (),
 ) -> RawSplit:
     """Makes a split as ``checked_split`` does; tells one without any label from one that lacks some.
 
@@ -154,9 +158,24 @@ def labelled_split(
         Unlabelled: If no row has a label.
         UserError: If a text or a label is missing, or there are no rows.
     """
-    if len(labels) and all(label is None or label != label or label == "" for label in labels):
+    if len(labels) and all(map(_says_nothing, labels)):
         raise Unlabelled(f"{name} has no labels: is ", Setting("data.label_column"), " right?")
-    return checked_split(name, texts, labels, row_name, label_names)
+    return checked_split(name, texts, labels, row_name, label_names, pairs, columns)
+
+
+def _says_nothing(label: object) -> bool:
+    if isinstance(label, tuple):
+        return all(map(_says_nothing, label))
+    return label is None or label != label or label == ""
+
+
+def label_columns(label_column: str | Sequence[str]) -> list[str]:
+    """Returns the names of the label columns.
+
+    Args:
+        label_column: One name, or several.
+    """
+    return [label_column] if isinstance(label_column, str) else list(label_column)
 
 
 def _own_validation(splits: Splits, taken: Sequence[str | None]) -> str | None:
@@ -199,6 +218,8 @@ def _all_minus_one(labels: Sequence[object]) -> bool:
 
 
 def _is_minus_one(label: object) -> bool:
+    if isinstance(label, tuple):
+        return _all_minus_one(label)
     return label == -1 or (isinstance(label, str) and label.strip() in ("-1", "-1.0"))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft_lightning.data.sources.columns import joined, values_of
-from peft_lightning.data.sources.corpus import RawSplit, checked_texts, numbered_rows
+from peft_lightning.data.sources.corpus import PairColumns, RawSplit, checked_pairs, numbered_rows
 from peft_lightning.data.sources.delimited import read_delimited
 from peft_lightning.data.sources.disk_columns import let_go, on_disk
 from peft_lightning.data.sources.json_files import read_json
 from peft_lightning.data.sources.quoting import Quoting
-from peft_lightning.data.sources.splits import Unlabelled, labelled_split
+from peft_lightning.data.sources.splits import Unlabelled, label_columns, labelled_split
 from peft_lightning.data.sources.text_files import read_lines
+from peft_lightning.data.sources.text_pairs import Texts
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ def table_suffix(path: Path) -> str | None:
 def read_table(
     paths: Path | Sequence[Path],
     text_column: str,
-    label_column: str,
+    label_column: str | Sequence[str],
     quoting: Quoting = "auto",
     name: str | None = None,
+    text_pair_column: str | None = None,
 ) -> RawSplit:
     """Reads labelled texts.
 
@@ -54,9 +56,10 @@ def read_table(
         paths: A file, or several that follow each other; the suffix tells the format: .parquet, .csv, .tsv, .jsonl, or
             .json for JSON Lines, one list or one object of columns; all but Parquet may be compressed, with .gz added.
         text_column: Name of the column of texts.
-        label_column: Name of the column of labels.
+        label_column: Name of the column of labels, or of several.
         quoting: Whether a quotation mark at the start of a CSV's or TSV's field encloses the field.
         name: Name of the split in error messages; the path of the file if it is one.
+        text_pair_column: Name of the column of second texts; None for single texts.
 
     Returns:
         The rows in the files' order.
@@ -66,37 +69,69 @@ def read_table(
         Unlabelled: If it has no labels at all.
     """
     paths = [paths] if isinstance(paths, Path) else list(paths)
-    asked = {text_column: "text_column", label_column: "label_column"}
-    read = [_read_columns(path, asked, quoting, label_column) for path in paths]
-    label_names = read[0].label_names.get(label_column)
+    names = label_columns(label_column)
+    asked = _asked(text_column, text_pair_column) | dict.fromkeys(names, "label_column")
+    read = [_read_columns(path, asked, quoting, names[0]) for path in paths]
+    label_names = None if len(names) > 1 else read[0].label_names.get(names[0])
     for path, columns in zip(paths, read, strict=True):
-        if columns.label_names.get(label_column) != label_names:
+        if len(names) == 1 and columns.label_names.get(names[0]) != label_names:
             raise UserError(f"{path} names its labels otherwise than {paths[0]}: write both with the same names")
     # Texts stay in Arrow. Labels are Python's: a task looks at each, and equal ones share an object.
-    texts, labels = (joined([columns.values[column] for columns in read]) for column in asked)
+    whole = {column: joined([columns.values[column] for columns in read]) for column in asked}
     sizes = [len(columns.values[text_column]) for columns in read]
-    return labelled_split(name or str(paths[0]), texts, values_of(labels), _row_names(paths, sizes), label_names)
+    pairs = None if text_pair_column is None else PairColumns(text_column, text_pair_column, whole[text_pair_column])
+    return labelled_split(
+        name or str(paths[0]),
+        whole[text_column],
+        values_of(whole[names[0]]) if len(names) == 1 else side_by_side([whole[column] for column in names]),
+        _row_names(paths, sizes),
+        label_names,
+        pairs,
+        tuple(names) if len(names) > 1 else (),
+    )
 
 
-def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> Sequence[str]:
+def side_by_side(columns: "Sequence[Sequence[object] | pa.ChunkedArray]") -> list[object]:
+    """Returns the values of several columns as a tuple for each row.
+
+    Args:
+        columns: The columns.
+    """
+    return list(zip(*map(values_of, columns), strict=True))
+
+
+def _asked(text_column: str, text_pair_column: str | None) -> dict[str, str]:
+    return {text_column: "text_column"} | ({} if text_pair_column is None else {text_pair_column: "text_pair_column"})
+
+
+def read_texts(path: Path, text_column: str, quoting: Quoting = "auto", text_pair_column: str | None = None) -> Texts:
     """Reads the texts to predict on.
 
     Args:
         path: A table as in ``read_table``, whose labels are ignored, or a .txt file with one text per line.
         text_column: Name of the column of texts in a table.
         quoting: Whether a quotation mark at the start of a CSV's or TSV's field encloses the field.
+        text_pair_column: Name of the column of second texts; None for single texts.
 
     Returns:
-        The texts: the i-th is the i-th row or line of the file.
+        The texts, or pairs: the i-th is the i-th row or line of the file.
 
     Raises:
         UserError: If the file cannot be read, lacks the column, has no rows, or has a row without text.
     """
+    pairs = None
     if table_suffix(path) is not None:
-        texts: Sequence[object] | pa.ChunkedArray = _read_columns(path, {text_column: "text_column"}, quoting).values[
-            text_column
-        ]
+        columns = _read_columns(path, _asked(text_column, text_pair_column), quoting).values
+        texts: Sequence[object] | pa.ChunkedArray = columns[text_column]
+        if text_pair_column is not None:
+            pairs = PairColumns(text_column, text_pair_column, columns[text_pair_column])
         row_name = numbered_rows(str(path))
+    elif text_pair_column is not None:
+        raise UserError(
+            f"{path} is no table, and pairs of texts are asked for: write one ({', '.join(TABLE_SUFFIXES)}) with the"
+            f" columns {text_column!r} and {text_pair_column!r}, or leave out ",
+            Setting("data.text_pair_column"),
+        )
     elif path.name.lower().endswith((".txt", ".txt.gz")):
         texts = read_lines(path)
 
@@ -108,7 +143,7 @@ def read_texts(path: Path, text_column: str, quoting: Quoting = "auto") -> Seque
         )
     if len(texts) == 0:
         raise UserError(f"{path} has no rows: there is nothing to predict")
-    return checked_texts(texts, row_name)
+    return checked_pairs(texts, pairs, row_name)
 
 
 def checked_encoding(name: str, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
@@ -218,6 +253,8 @@ def _class_label_names(schema: "pa.Schema") -> dict[str, list[str]]:
     features: Mapping[str, Any]
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        # A list of labels has its names within: {"_type": "List", "feature": {"_type": "ClassLabel", …}}.
+        within = {name: feature.get("feature", feature) for name, feature in features.items()}
+        return {name: feature["names"] for name, feature in within.items() if feature.get("_type") == "ClassLabel"}
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}

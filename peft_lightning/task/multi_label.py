@@ -1,0 +1,280 @@
+"""Multi-label classification: every text has any number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from peft_lightning.errors import UserError
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, together
+from peft_lightning.task.class_weights import ClassWeights, stated_weights
+from peft_lightning.task.label_metrics import (
+    BRIER,
+    ECE,
+    F1_MICRO,
+    F1_WEIGHTED,
+    LOG_LOSS,
+    PR_AUC,
+    metrics_of_labels,
+    words_of,
+)
+from peft_lightning.task.label_sets import label_sets, spells_sets
+from peft_lightning.task.metric import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from peft_lightning.task.evaluation_metrics import EvaluationMetrics
+
+# A label is answered where it is more probable than not.
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class MultiLabel(Task):
+    """Multi-label classification with one or more labels, each of which a text has or has not.
+
+    The headline is the F1 of each text's set of labels, of which the mean is taken: it is a score of every text, as
+    paired tests need it. A text that has no label and gets none scores 1.
+
+    Args:
+        class_names: Names of the labels, in the order of their numbers.
+        weights: What a text counts in the training loss of a label that has it, and that lacks it; None for the same.
+        focal_gamma: Exponent of the focal loss; 0 for none.
+        shares: Share of the training rows that have each label; None where it is not known.
+        found_in: What in the labels the task was found from.
+    """
+
+    class_names: tuple[str, ...]
+    weights: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    focal_gamma: float = 0.0
+    shares: tuple[float, ...] | None = field(default=None, compare=False)
+    found_in: str = field(default="", compare=False)
+
+    problem_type: ClassVar[str] = "multi_label_classification"
+    headline: ClassVar[Metric] = Metric(
+        "f1_samples", "F1 by text", percent=True, lowest=0.0, highest=1.0, adjective="accurate"
+    )
+    others: ClassVar[tuple[Metric, ...]] = (
+        Metric("subset_acc", "subset accuracy", lowest=0.0, highest=1.0),
+        Metric("f1", "F1", lowest=0.0, highest=1.0),
+    )
+    further: ClassVar[tuple[Metric, ...]] = (
+        *(F1_MICRO, F1_WEIGHTED),
+        Metric("hamming", "Hamming loss", higher_is_better=False, lowest=0.0, highest=1.0),
+        Metric("lrap", "label ranking precision", lowest=0.0, highest=1.0),
+        Metric("auroc", "AUROC", lowest=0.0, highest=1.0),
+        *(PR_AUC, LOG_LOSS, BRIER, ECE),
+    )
+    why_undefined: ClassVar[str] = "of which all or none have a label"
+
+    @classmethod
+    def suits(cls, rows: LabelledRows) -> bool:
+        """Tells whether labels are lists, delimited words, or several columns of 0 and 1."""
+        return spells_sets(rows)
+
+    @classmethod
+    def find(cls, train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
+        """Finds the labels and which rows have them."""
+        sets = label_sets(train, test)
+        return cls(sets.names, found_in=sets.spelling), sets.train, sets.test
+
+    @classmethod
+    def find_as_asked(cls, train: LabelledRows, test: LabelledRows | None) -> tuple[Task, Targets, Targets | None]:
+        """Finds the labels, which may also be single words or separated by commas."""
+        sets = label_sets(train, test, asked=True)
+        return cls(sets.names), sets.train, sets.test
+
+    def fitted(self, targets: Targets) -> MultiLabel:
+        """Counts the training rows with each label."""
+        return replace(self, shares=tuple(targets.mean(axis=0, dtype=np.float64).tolist()))
+
+    def configured(
+        self,
+        class_names: Sequence[str] | None,
+        label_smoothing: float,
+        class_weights: ClassWeights | None = None,
+        focal_gamma: float = 0.0,
+        huber_delta: float | None = None,
+    ) -> MultiLabel:
+        """Renames and weighs the labels.
+
+        A weight is what a text counts that has the label, where one that lacks it counts 1; both are then scaled so
+        that the mean over the training rows is 1. ``balanced`` makes both sides count the same.
+        """
+        super().configured(None, label_smoothing, huber_delta=huber_delta)
+        if class_names is not None and len(class_names) != len(self.class_names):
+            raise UserError(
+                f"model.class_names names {len(class_names)} labels and the data has {len(self.class_names)}:"
+                f" {', '.join(self.class_names)}"
+            )
+        names = tuple(class_names or self.class_names)
+        weights = None
+        # A task that answers only has no shares, and no use for weights.
+        if class_weights is not None and self.shares is not None:
+            shares = np.array(self.shares)
+            told_apart = (shares > 0) & (shares < 1)
+            if class_weights == "balanced":
+                of_those = np.where(told_apart, (1 - shares) / np.where(told_apart, shares, 1.0), 1.0)
+            else:
+                of_those = stated_weights(class_weights, names)
+            mean = shares * of_those + 1 - shares
+            weights = tuple((of_those / mean).tolist()), tuple((1 / mean).tolist())
+        return replace(self, class_names=names, weights=weights, focal_gamma=focal_gamma)
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs: one per label."""
+        return len(self.class_names)
+
+    @property
+    def labels_in_words(self) -> str:
+        """The number of labels in words, with how many a text has."""
+        mean = "" if self.shares is None else f" ({sum(self.shares):.1f} a text)"
+        return f"{len(self.class_names)} label{'' if len(self.class_names) == 1 else 's'}{mean}"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' names."""
+        return self.class_names
+
+    @property
+    def of_labels(self) -> tuple[Metric, ...]:
+        """Precision, recall, F1 and PR-AUC of each label."""
+        return metrics_of_labels(self.class_names)
+
+    def strata(self, targets: Targets) -> npt.NDArray[np.int64]:
+        """Groups targets by their rarest label, so that a subset has its share of it."""
+        frequency = targets.sum(axis=0, dtype=np.int64)
+        rarest_first = np.argsort(frequency, kind="stable")
+        groups: npt.NDArray[np.int64] = np.where(
+            targets.any(axis=1), targets[:, rarest_first].argmax(axis=1), targets.shape[1]
+        ).astype(np.int64)
+        return groups
+
+    def baseline(self, targets: Targets) -> Baseline:
+        """Computes the best score of giving all texts the same most frequent labels, with two standard errors."""
+        order = np.argsort(-targets.sum(axis=0, dtype=np.int64), kind="stable")
+        best = np.zeros(len(targets))
+        for count in range(len(order) + 1):
+            answers = np.zeros(targets.shape)
+            answers[:, order[:count]] = 1.0
+            scores = self.score(answers, targets)
+            best = scores if count == 0 or scores.mean() > best.mean() else best
+        margin = 2 * float(best.std()) / max(1, len(targets)) ** 0.5
+        return Baseline(float(best.mean()), margin, "that of the same labels for every text")
+
+    def undefined(self, targets: Targets) -> frozenset[str]:
+        """Returns the metrics of labels that no example has, and of all labels if none is told apart."""
+        having = targets.sum(axis=0)
+        names = words_of(self.class_names)
+        lacking = {
+            f"{key}.{word}"
+            for key in ("recall", "f1", "pr_auc")
+            for word, n in zip(names, having, strict=True)
+            if not n
+        }
+        if not having.any():
+            lacking |= {"f1", "f1_micro", "f1_weighted", "pr_auc"}
+        if not ((having > 0) & (having < len(targets))).any():
+            lacking.add("auroc")
+        return frozenset(lacking)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Computes the mean binary cross entropy over examples and labels, weighted or focal if asked."""
+        import torch
+        from torch.nn import functional as F
+
+        from peft_lightning.task.losses import constant, focal_binary_cross_entropy
+
+        wanted = targets.float()
+        if self.focal_gamma:
+            losses = focal_binary_cross_entropy(logits, wanted, self.focal_gamma)
+        else:
+            losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        if self.weights is not None:
+            having, lacking = (constant(side, logits.device) for side in self.weights)
+            losses = losses * torch.where(wanted > 0, having, lacking)
+        return losses.mean()
+
+    def metrics(self) -> EvaluationMetrics:
+        """Returns accumulators of all metrics, and of the binary cross entropy without weights and focus."""
+        from torch.nn import functional as F
+
+        from peft_lightning.task.evaluation_metrics import EvaluationMetrics
+        from peft_lightning.task.set_figures import set_figures
+
+        return EvaluationMetrics(
+            lambda logits, targets: F.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(
+                dim=-1
+            ),
+            {},
+            self.answer,
+            figures=partial(set_figures, task=self),
+            keys=[metric.key for metric in (*self.measured(), *self.of_labels)],
+        )
+
+    def answer(self, logits: Tensor) -> Tensor:
+        """Computes the probability of each label, shape (batch, labels)."""
+        return logits.sigmoid()
+
+    def decided(self, answers: Array) -> npt.NDArray[np.bool_]:
+        """Returns which labels each text gets: those that are more probable than not.
+
+        Args:
+            answers: Probabilities, shape (n, labels).
+        """
+        chosen: npt.NDArray[np.bool_] = answers > THRESHOLD
+        return chosen
+
+    def score(self, answers: Array, targets: Targets) -> Array:
+        """Computes the F1 of each text's set of labels, 1 where both sets are empty."""
+        chosen, true = self.decided(answers), targets.astype(bool)
+        hits = (chosen & true).sum(axis=1)
+        size = chosen.sum(axis=1) + true.sum(axis=1)
+        scores: Array = np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0)
+        return scores
+
+    def columns(self, answers: Array) -> dict[str, Array]:
+        """Returns whether each label is answered, and its probability."""
+        chosen = self.decided(answers).astype(np.int8)
+        return numbered("prediction", chosen) | numbered("probability", answers)
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Array], state: Mapping[str, Any]) -> tuple[Task, Targets, Array]:
+        """Restores answers; there are as many labels as columns of probabilities."""
+        targets, answers = together("label", columns), together("probability", columns)
+        names = state["class_names"]
+        if targets.shape != answers.shape or not np.isin(targets, (0, 1)).all():
+            raise ValueError("no answers to labels that are 0 or 1")
+        if not isinstance(names, list) or len(names) != answers.shape[1]:
+            raise ValueError(f"no names of {answers.shape[1]} labels")
+        return cls(tuple(map(str, names))), targets.astype(np.int8), answers
+
+    def line(self, answer: Any) -> dict[str, Any]:
+        """Returns the labels that are answered, and the probabilities of all."""
+        probabilities = {name: round(value, 6) for name, value in zip(self.class_names, answer, strict=True)}
+        return {
+            "labels": [name for name, value in zip(self.class_names, answer, strict=True) if value > THRESHOLD],
+            "probabilities": probabilities,
+        }
+
+    def label_in_words(self, target: Any) -> str:
+        """Returns the names of the labels of a text."""
+        return ", ".join(name for name, has in zip(self.class_names, target, strict=True) if has) or "none"
+
+    def state(self) -> dict[str, Any]:
+        """Returns the problem type and the names of the labels."""
+        return super().state() | {"class_names": list(self.class_names)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> MultiLabel:
+        """Restores the task from the names of the labels."""
+        if not state["class_names"]:
+            raise KeyError("class_names")
+        return cls(tuple(state["class_names"]))
