@@ -33,6 +33,7 @@ class TextSettings:
         truncation: What stays of a longer text.
         cache_dir: Folder that keeps tokenised texts; None is the user's cache folder.
         precision: Lightning's name, such as ``bf16-mixed``.
+        add_eos_token: Whether each text ends with the tokenizer's end-of-text token.
     """
 
     model_name_or_path: str
@@ -41,6 +42,7 @@ class TextSettings:
     truncation: Truncation
     cache_dir: str | None
     precision: str
+    add_eos_token: bool = False
 
     def batches(self, texts: Sequence[str], batch_size: int) -> Iterator[dict[str, Tensor]]:
         """Tokenises texts and pads them, in their order.
@@ -54,7 +56,12 @@ class TextSettings:
         texts = checked_texts(texts, _name_of_text)
         refuse_half_characters(texts, _name_of_text)
         tokeniser = ReviewTokeniser(
-            self.model_name_or_path, self.revision, self.max_length, self.truncation, self.cache_dir
+            self.model_name_or_path,
+            self.revision,
+            self.max_length,
+            self.truncation,
+            self.cache_dir,
+            self.add_eos_token,
         )
         examples = tokeniser.tokenise(texts, np.arange(len(texts)))
         collate = PadToLongest(tokeniser.pad_token_id, 1, self.max_length)
@@ -112,6 +119,7 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
         data["truncation"],
         data["cache_dir"],
         str(config["trainer"]["precision"]),
+        data.get("add_eos_token", False),  # a run from before there was a choice has none
     )
     return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)
 
