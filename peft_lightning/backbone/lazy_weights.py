@@ -6,6 +6,7 @@ weights, which the kernel counts as the process's own. Reading leaves nothing be
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 from pathlib import Path
@@ -32,6 +33,10 @@ _DTYPES = {
 }
 
 
+# Between two trims the heap keeps some five copies of what was quantised; a trim takes a few milliseconds.
+_TRIM_AFTER = 16 * 2**20
+
+
 class LazyTensor:
     """A tensor in a safetensors file, which is read each time that it is asked for.
 
@@ -54,9 +59,15 @@ class LazyTensor:
         """Returns the shape, as safetensors' own slices do."""
         return list(self.shape)
 
+    _read_since_trim = 0
+
     def __getitem__(self, index: EllipsisType | slice | int | tuple[Any, ...]) -> Tensor:
         """Reads the tensor and returns a part of it, all of it for ``[...]``; on the CPU."""
         count = math.prod(self.shape)
+        LazyTensor._read_since_trim += count * self.dtype.itemsize
+        if LazyTensor._read_since_trim >= _TRIM_AFTER:
+            LazyTensor._read_since_trim = 0
+            _return_free_memory()
         if count == 0:
             return torch.empty(self.shape, dtype=self.dtype)[index]
         content = torch.empty(count * self.dtype.itemsize, dtype=torch.uint8)
@@ -98,3 +109,13 @@ def lazy_weights(files: list[Path]) -> dict[str, LazyTensor] | None:
             offset = 8 + length + entry["data_offsets"][0]
             tensors[name] = LazyTensor(file, offset, entry["shape"], _DTYPES[entry["dtype"]])
     return tensors
+
+
+def _return_free_memory() -> None:
+    """Gives the kernel back what was read and freed: glibc keeps pieces of less than 32 MiB, between those in use.
+
+    Quantising 282 MiB on the CPU left 266 MiB more in the process otherwise, for a model of 45.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # only glibc has it
+        trim(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from peft_lightning.backbone.quantised import (
 )
 from peft_lightning.backbone.reading import Quantising, model_folder, read_config, read_model, read_quantised
 from peft_lightning.backbone.tokenizers import load_tokenizer
-from peft_lightning.backbone.weight_files import require_weights, sha256_of_weights
+from peft_lightning.backbone.weight_files import require_weights
+from peft_lightning.backbone.weight_hashes import hashed_meanwhile, sha256_of_weights
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -106,6 +108,11 @@ class Backbone:
             "sha256": sha256_of_weights(folder),
             "model_type": config.model_type,
         }
+
+    def hashed_meanwhile(self) -> AbstractContextManager[None]:
+        """Returns a context beside which a local folder's weights are hashed; a hub model's files bear their hashes."""
+        location = Path(locate(self.name_or_path))
+        return hashed_meanwhile(location) if location.is_dir() else nullcontext()
 
     def embeddings(self) -> int | None:
         """Returns the number of tokens that the model has embeddings for; None if no model lies beside the tokenizer.

@@ -232,7 +232,10 @@ class TextClassifier(LightningModule):
         )
         if self.backbone_dtype == "smallest":
             spare_memory()
-        self.model = load_adapted(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer)
+        with backbone.hashed_meanwhile():
+            self.model = load_adapted(
+                self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer
+            )
         self.backbone_identity = backbone.identity()
         self._precision, self._built_for = precision, device
         self.task = task
