@@ -10,7 +10,7 @@ import ctypes
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ class LazyTensor:
         with self._file.open("rb", buffering=0) as stream:
             stream.seek(self._offset)
             # A read returns at most 2 GiB.
-            rest = memoryview(content.numpy())
+            rest = memoryview(cast("Any", content.numpy()))
             while rest:
                 got = stream.readinto(rest)
                 if not got:
