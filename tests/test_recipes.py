@@ -144,7 +144,9 @@ def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
     (tmp_path / "configs/vera.yaml").write_text("model: {method: LoRA}")
     assert find_recipe("vera") == "configs/vera.yaml"
     with pytest.raises(
-        UserError, match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, peft/vera"
+        UserError,
+        match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, decoder/7b-qlora,"
+        r" decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
     ):
         find_recipe("verra")
 
