@@ -83,6 +83,10 @@ class LastTokenClassifier(nn.Module):
         if labels is not None:
             raise ValueError("the task computes the loss, not the model: leave labels out")
         own: Any = self
+        pad = own.config.pad_token_id
+        if own.config.is_encoder_decoder and input_ids is not None and attention_mask is not None and pad is not None:
+            # mBART and PLBART find a text's last token by the padding's number, and begin the decoder's text with it.
+            input_ids = input_ids.masked_fill(attention_mask == 0, pad)
         given = {"input_ids": input_ids, "past_key_values": past_key_values, "inputs_embeds": inputs_embeds}
         kwargs |= {name: value for name, value in given.items() if value is not None}
         if own.config.is_encoder_decoder and "decoder_input_ids" not in kwargs:
