@@ -56,7 +56,7 @@ def test_every_recipe_parses() -> None:
         assert offline["model"]["model_name_or_path"] == offline["data"]["source"] == "embedded"
         assert offline["model"]["method"] == config["model"]["method"]
         seen += 1
-    assert seen == 54
+    assert seen == 59
 
 
 @pytest.mark.slow
@@ -144,7 +144,9 @@ def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
     (tmp_path / "configs/vera.yaml").write_text("model: {method: LoRA}")
     assert find_recipe("vera") == "configs/vera.yaml"
     with pytest.raises(
-        UserError, match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, peft/vera"
+        UserError,
+        match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, decoder/7b-qlora,"
+        r" decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
     ):
         find_recipe("verra")
 
@@ -177,6 +179,41 @@ def test_a_method_s_own_recipe_trains_as_the_source_that_it_names(name: str, rat
     head, _, _ = (CONFIGS / f"{name}.yaml").read_text().partition("seed_everything")
     assert source in head
     assert "Not measured here" in head
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "schedule", "warmup", "source"),
+    [
+        ("lora", 1e-4, "cosine", 0.1, "examples/train_lora/qwen3_lora_sft.yaml"),
+        ("dora", 1e-4, "cosine", 0.1, "commonsense_reasoning/llama3_8B_DoRA.sh"),
+        ("qlora", 1e-4, "cosine", 0.1, "examples/train_qlora/llama3_lora_sft_otfq.yaml"),
+        ("full", 1e-5, "cosine", 0.1, "examples/train_full/llama3_full_sft.yaml"),
+        ("7b-qlora", 2e-4, "constant", 0.03, "scripts/finetune_guanaco_7b.sh"),
+    ],
+)
+def test_a_decoder_s_recipe_trains_as_the_source_that_it_names(
+    name: str, rate: float, schedule: str, warmup: float, source: str
+) -> None:
+    config = read_config(CONFIGS / f"decoder/{name}.yaml")
+    model = config["model"]
+    assert (model["learning_rate"], model["schedule"], model["warmup_ratio"]) == (rate, schedule, warmup)
+    assert (config["trainer"]["precision"], config["data"]["add_eos_token"]) == ("bf16-mixed", True)
+    # Adapters stand beside weights in half the width, as the sources have it; trained weights have 32 bits.
+    assert model["backbone_dtype"] == ("float32" if name == "full" else "bfloat16")
+    head, _, _ = (CONFIGS / f"decoder/{name}.yaml").read_text().partition("seed_everything")
+    assert source in head
+    assert "Not measured here" in " ".join(line.removeprefix("#").strip() for line in head.splitlines())
+
+
+def test_lora_dora_and_qlora_of_decoders_differ_in_the_method_and_the_optimiser_alone() -> None:
+    lora, dora, qlora = (read_config(CONFIGS / f"decoder/{name}.yaml") for name in ("lora", "dora", "qlora"))
+    assert dora["model"]["method"]["init_args"].pop("use_dora")
+    assert dora == lora
+    for name in ("quant_type", "use_double_quant"):
+        del qlora["model"]["method"]["init_args"][name]
+    qlora["model"]["method"]["class_path"] = "peft_lightning.methods.LoRA"
+    qlora["model"]["optimizer"] = "adamw"
+    assert qlora == lora
 
 
 @pytest.mark.parametrize("folder", ["study", "tuned_on_embedded"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
+from peft_lightning.backbone.last_token import LastTokenClassifier
 from peft_lightning.backbone.locations import first_line, quiet_transformers
 from peft_lightning.errors import Setting, UserError
 
@@ -19,20 +20,10 @@ _ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
 
 
 def is_sequence_classifier(config: PretrainedConfig) -> bool:
-    """Tells whether the architecture is an encoder that transformers can put a classification head on."""
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_MASKED_LM_MAPPING,
-        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    )
+    """Tells whether transformers can put a classification head on the architecture."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-    kind = type(config)
-    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        return False
-    # BERT and its kin can be run as decoders too; an architecture without a masked language model is only a decoder.
-    return kind in MODEL_FOR_MASKED_LM_MAPPING or not (
-        kind in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False)
-    )
+    return type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 
 def choose_attention(config: PretrainedConfig, asked: str) -> tuple[str, list[str]]:
@@ -85,7 +76,7 @@ def recompute_activations(model: PreTrainedModel) -> None:
     """Turns gradient checkpointing on: only the activations between layers are kept, the others are computed again.
 
     Args:
-        model: The encoder; it is changed in place.
+        model: The backbone; it is changed in place.
     """
     # The newer name in transformers; where it exists, the older one warns.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -101,20 +92,26 @@ def recomputes_activations(model: PreTrainedModel) -> bool:
 
 
 def longest_input(model: nn.Module) -> int | None:
-    """Returns the longest input of an encoder that has a table of positions.
+    """Returns the longest input of a backbone.
 
-    RoBERTa's kin leave the first rows of the table unused, and PEFT's virtual tokens take the places of as many others.
+    An encoder's is the length of its table of positions; RoBERTa's kin leave the first rows of it unused. A decoder's
+    is what its configuration names: rotary positions go on beyond it, to angles that were never trained. PEFT's virtual
+    tokens take the places of as many others.
 
     Args:
-        model: The encoder, adapted or not.
+        model: The backbone, adapted or not.
 
     Returns:
-        The number of tokens, or None for a model without such a table.
+        The number of tokens, or None for an encoder without such a table and for positions that are relative.
     """
+    config = getattr(model, "active_peft_config", None)
+    prompt = getattr(config, "num_virtual_tokens", None) or 0
+    for module in model.modules():
+        if isinstance(module, LastTokenClassifier):
+            limit = getattr(cast("PreTrainedModel", module).config.get_text_config(), "max_position_embeddings", None)
+            return limit - prompt if isinstance(limit, int) else None
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            config = getattr(model, "active_peft_config", None)
-            prompt = getattr(config, "num_virtual_tokens", None) or 0
             return module.num_embeddings - unused - prompt
     return None

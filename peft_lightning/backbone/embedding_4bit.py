@@ -32,7 +32,7 @@ class FrozenEmbedding4bit(Embedding4bit):
 
 
 def quantise_word_embeddings(model: PreTrainedModel, quant_type: str) -> str | None:
-    """Quantises the table of word embeddings to four bits, on the CPU, so that every machine gets the same bits.
+    """Quantises the table of word embeddings to four bits, on the device that it lies on.
 
     Position and token type embeddings are small and stay as they are.
 
@@ -52,13 +52,16 @@ def quantise_word_embeddings(model: PreTrainedModel, quant_type: str) -> str | N
         return f"the word embeddings are not quantised: {' and '.join(holders)} share them"
     if table.embedding_dim % _BLOCK:
         return f"the word embeddings are not quantised: their width {table.embedding_dim} is no multiple of {_BLOCK}"
+    if type(table) is not nn.Embedding:
+        # Gemma's and BART's multiply each embedding by a factor, which a table in four bits would leave out.
+        return f"the word embeddings are not quantised: {type(table).__name__} is more than a table"
     words = table.weight
     with torch.device("meta"):  # on a real device the table would be filled with random numbers first
         packed: Any = FrozenEmbedding4bit(  # type: ignore[no-untyped-call]
             table.num_embeddings, table.embedding_dim, words.dtype, quant_type
         )
     weight: Any = Params4bit(words.data, compress_statistics=False, quant_type=quant_type, module=packed)
-    packed.weight = weight.to("cpu")  # the move quantises it
+    packed.weight = weight.to(words.device)  # the move quantises it
     packed.padding_idx = table.padding_idx
     packed.train(table.training)
     model.set_input_embeddings(packed)

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from peft_lightning.backbone.architectures import choose_attention, is_sequence_classifier
 from peft_lightning.backbone.half_width import BackboneDtype, hold_in_bfloat16
-from peft_lightning.backbone.heads import head_modules, loading_notes, take_stock
-from peft_lightning.backbone.locations import (
-    cache_alone,
-    loading_error,
-    locate,
-    quiet_transformers,
-    require_model_folder,
-)
+from peft_lightning.backbone.heads import add_loading_note, head_modules, loading_notes, take_stock
+from peft_lightning.backbone.last_token import score_last_token, scores_last_token
+from peft_lightning.backbone.locations import loading_error, locate
 from peft_lightning.backbone.plain_weights import own_settings, refuse_adapter, refuse_other_forms
-from peft_lightning.backbone.quantised import Quantisation, load_quantised
+from peft_lightning.backbone.quantised import (
+    Quantisation,
+    QuantiseOn,
+    prepare_quantised,
+    quantisation_config,
+    quantising_device,
+    require_bitsandbytes,
+)
+from peft_lightning.backbone.reading import Quantising, model_folder, read_config, read_model, read_quantised
 from peft_lightning.backbone.tokenizers import load_tokenizer
-from peft_lightning.backbone.weight_files import require_weights, sha256_of_weights
+from peft_lightning.backbone.weight_files import require_weights
+from peft_lightning.backbone.weight_hashes import hashed_meanwhile, sha256_of_weights
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-    from transformers.utils.quantization_config import QuantizationConfigMixin
 
 __all__ = ["Backbone", "head_modules", "load_tokenizer", "loading_notes"]
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained encoder to be fine-tuned.
+    """A pretrained model to be fine-tuned: an encoder, or a decoder that becomes a classifier.
 
     Args:
         name_or_path: A hub id, a local folder, or ``embedded`` for the small backbone that the package carries.
@@ -43,6 +49,8 @@ class Backbone:
         dtype: The form of the weights below the head: ``float32``, ``bfloat16``, or ``smallest``, which means bf16 and
             lets the method choose what it can train with in fewer bits. The head stays in 32-bit floats.
         quantisation: How the linear layers of the encoder are quantised; None for not at all.
+        device: The device that the model will run on. It is loaded to the CPU, or quantised on this one.
+        quantise_on: Where weights are quantised: ``cpu``, ``gpu``, or ``auto``, which is the GPU for many weights.
     """
 
     name_or_path: str
@@ -51,23 +59,25 @@ class Backbone:
     compute_dtype: torch.dtype = torch.float32
     dtype: BackboneDtype = "float32"
     quantisation: Quantisation | None = None
+    device: torch.device = _CPU
+    quantise_on: QuantiseOn = "auto"
 
-    def load(self, num_labels: int, quantization_config: QuantizationConfigMixin | None = None) -> PreTrainedModel:
-        """Loads the encoder in ``dtype`` with a classification head in 32-bit floats, on the CPU.
+    def load(self, num_labels: int) -> PreTrainedModel:
+        """Loads the model in ``dtype`` with a classification head in 32-bit floats.
 
         Args:
             num_labels: Number of classes.
-            quantization_config: How to quantise the linear layers, in transformers' words; ``load_quantised`` sets it.
 
         Returns:
-            The model; ``head_modules`` names its new modules, ``loading_notes`` what was done differently.
+            The model on the CPU, or on the GPU where it was quantised there; ``head_modules`` names its new modules,
+            ``loading_notes`` what was done differently.
 
         Raises:
-            UserError: There is no such model, or it is not an encoder for sequence classification.
+            UserError: There is no such model, it cannot classify texts, or bitsandbytes is missing.
         """
         if self.quantisation is not None:
-            return load_quantised(self, num_labels, self.quantisation)
-        model = self._load(num_labels, quantization_config, device="cpu")
+            return self._load_quantised(num_labels, self.quantisation)
+        model = self._load(num_labels)
         if self.dtype != "float32":
             hold_in_bfloat16(model)
         return model
@@ -81,7 +91,7 @@ class Backbone:
         Returns:
             The model, on the meta device; the random number generators are left as they were.
         """
-        return self._load(num_labels, None, device="meta")
+        return self._load(num_labels, meta=True)
 
     def identity(self) -> dict[str, str | None]:
         """Returns what tells this backbone from any other.
@@ -89,8 +99,8 @@ class Backbone:
         Returns:
             ``name``, ``revision`` (the commit of a hub model), ``sha256`` of its weight files and ``model_type``.
         """
-        config = self._config()
-        folder = self._folder()
+        config = read_config(self.name_or_path, self.revision)
+        folder = model_folder(self.name_or_path, self.revision)
         snapshot = folder.name if folder.parent.name == "snapshots" else self.revision
         return {
             "name": self.name_or_path,
@@ -99,17 +109,35 @@ class Backbone:
             "model_type": config.model_type,
         }
 
+    def hashed_meanwhile(self) -> AbstractContextManager[None]:
+        """Returns a context beside which a local folder's weights are hashed; a hub model's files bear their hashes."""
+        location = Path(locate(self.name_or_path))
+        return hashed_meanwhile(location) if location.is_dir() else nullcontext()
+
     def embeddings(self) -> int | None:
         """Returns the number of tokens that the model has embeddings for; None if no model lies beside the tokenizer.
 
         Raises:
             UserError: The model's configuration cannot be read.
         """
+        config = self._config_beside_tokenizer()
+        size = None if config is None else getattr(config.get_text_config(), "vocab_size", None)
+        return size if isinstance(size, int) else None
+
+    def scores_last_token(self) -> bool:
+        """Tells whether the model reads from left to right; False if no model lies beside the tokenizer.
+
+        Raises:
+            UserError: The model's configuration cannot be read.
+        """
+        config = self._config_beside_tokenizer()
+        return config is not None and scores_last_token(config)
+
+    def _config_beside_tokenizer(self) -> PretrainedConfig | None:
         location = Path(locate(self.name_or_path))
         if location.is_dir() and not (location / "config.json").is_file():
             return None
-        size = getattr(self._config(), "vocab_size", None)
-        return size if isinstance(size, int) else None
+        return read_config(self.name_or_path, self.revision)
 
     def token_types(self) -> int:
         """Returns the number of token types, by which the model tells the texts of a pair apart; 1 or less for none.
@@ -117,79 +145,51 @@ class Backbone:
         Raises:
             UserError: The model's configuration cannot be read.
         """
-        location = Path(locate(self.name_or_path))
-        if location.is_dir() and not (location / "config.json").is_file():
-            return 0
-        return int(getattr(self._config(), "type_vocab_size", 0) or 0)
+        config = self._config_beside_tokenizer()
+        return int(getattr(config, "type_vocab_size", 0) or 0)
 
-    def _load(
-        self, num_labels: int, quantization_config: QuantizationConfigMixin | None, device: str
-    ) -> PreTrainedModel:
-        from transformers import AutoModelForSequenceClassification
+    def _load_quantised(self, num_labels: int, quantisation: Quantisation) -> PreTrainedModel:
+        require_bitsandbytes(quantisation)
+        outline = self.outline(num_labels)
+        head = head_modules(outline)
+        device = quantising_device(self.quantise_on, self.device, outline)
+        # On the CPU the weights that are not quantised come in 32 bits first, as every run before there was a choice.
+        dtype = torch.float32 if self.dtype == "float32" or device.type == "cpu" else torch.bfloat16
+        config = quantisation_config(quantisation, self.compute_dtype, head)
+        model = self._load(num_labels, quantising=Quantising(config, device, head, dtype))
+        if self.dtype != "float32":
+            hold_in_bfloat16(model)
+        prepare_quantised(model, quantisation, self.dtype)
+        if device.type != "cpu":
+            add_loading_note(
+                model, "the backbone was quantised on the GPU: other machines may round single weights otherwise"
+            )
+        return model
 
+    def _load(self, num_labels: int, meta: bool = False, quantising: Quantising | None = None) -> PreTrainedModel:
         refuse_adapter(self.name_or_path, self.revision)
-        config = self._config()
+        config = read_config(self.name_or_path, self.revision)
         refuse_other_forms(config, self.name_or_path)
         if Path(location := locate(self.name_or_path)).is_dir():
             require_weights(Path(location), self.name_or_path)
         if not is_sequence_classifier(config):
             raise UserError(
-                f"{self.name_or_path} is a {config.model_type} model, which is no encoder for sequence "
-                "classification; choose one like roberta-base"
+                f"{self.name_or_path} is a {config.model_type} model, which transformers has no classification head"
+                " for; choose one like roberta-base or Qwen/Qwen2.5-0.5B"
             )
         try:
             attn_implementation, notes = choose_attention(config, self.attn_implementation)
         except Exception as error:  # a size in the configuration that no layer can have
             raise loading_error(self.name_or_path, self.revision, error) from error
+        arguments: dict[str, Any]
         arguments, more_notes = own_settings(config, self.name_or_path)
-        if quantization_config is not None:
-            arguments["quantization_config"] = quantization_config
-        if quantization_config is not None or device != "cpu":
-            arguments["device_map"] = {"": device}
-        with quiet_transformers():
-            try:
-                loaded, info = AutoModelForSequenceClassification.from_pretrained(
-                    location,
-                    revision=self.revision,
-                    num_labels=num_labels,
-                    attn_implementation=attn_implementation,
-                    dtype=torch.float32,
-                    local_files_only=cache_alone(self.name_or_path),
-                    trust_remote_code=False,
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                    **arguments,
-                )
-            # Several libraries read weights, each with exceptions of its own.
-            except Exception as error:
-                raise loading_error(self.name_or_path, self.revision, error) from error
-        model = cast("PreTrainedModel", loaded)
+        arguments["attn_implementation"] = attn_implementation
+        place = (self.name_or_path, self.revision, num_labels)
+        if quantising is None:
+            model, info = read_model(*place, meta=meta, **arguments)
+        else:
+            model, info = read_quantised(*place, quantising, **arguments)
+        if scores_last_token(config):
+            score_last_token(model, self.name_or_path)
         take_stock(model, info, self.name_or_path, [*notes, *more_notes])
         return model
-
-    def _config(self) -> PretrainedConfig:
-        from transformers import AutoConfig
-
-        location = locate(self.name_or_path)
-        require_model_folder(self.name_or_path)
-        with quiet_transformers():
-            try:
-                config = AutoConfig.from_pretrained(
-                    location, revision=self.revision, local_files_only=cache_alone(location), trust_remote_code=False
-                )
-            except Exception as error:
-                raise loading_error(self.name_or_path, self.revision, error) from error
-        return cast("PretrainedConfig", config)
-
-    def _folder(self) -> Path:
-        """Returns the folder of the model's files; a hub model's is in the cache."""
-        from transformers.utils.hub import cached_file
-
-        location = locate(self.name_or_path)
-        if Path(location).is_dir():
-            return Path(location)
-        try:
-            config_file = cached_file(location, "config.json", revision=self.revision, local_files_only=True)
-        except Exception as error:
-            raise loading_error(self.name_or_path, self.revision, error) from error
-        return Path(str(config_file)).parent

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft_lightning.backbone.last_token import scores_last_token
 from peft_lightning.backbone.locations import cache_alone, locate, quiet_transformers
 from peft_lightning.errors import UserError
 
@@ -69,7 +70,7 @@ def refuse_other_forms(config: PretrainedConfig, name_or_path: str) -> None:
             f"{name_or_path} names its file of weights in config.json (transformers_weights): take that out, and call"
             " the file model.safetensors"
         )
-    if getattr(config, "is_decoder", False):
+    if getattr(config, "is_decoder", False) and not scores_last_token(config):
         raise UserError(
             f"{name_or_path} is a decoder (config.json sets is_decoder), which reads no token's right-hand context:"
             " choose an encoder such as roberta-base"

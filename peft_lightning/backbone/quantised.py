@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from peft_lightning.backbone.heads import add_loading_note, head_modules
-from peft_lightning.errors import UserError
+from peft_lightning.backbone.half_width import BackboneDtype
+from peft_lightning.backbone.heads import add_loading_note
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
-    from peft_lightning.backbone.loading import Backbone
-
 Bits = Literal["nf4", "fp4", "int8"]
+QuantiseOn = Literal["auto", "cpu", "gpu"]
+
+# Quantising takes a CPU some 7 s for a billion weights (a host of an H200, 72 s for 7 billion with their loading; the
+# GPU takes less than one). Below it a run gets the same bits on every machine, at a cost that is hardly seen.
+MANY_WEIGHTS = 10**9
 
 
 @dataclass(frozen=True)
@@ -33,37 +39,83 @@ class Quantisation:
     double: bool = True
 
 
-def load_quantised(backbone: Backbone, num_labels: int, quantisation: Quantisation) -> PreTrainedModel:
-    """Loads an encoder with its linear layers quantised; embeddings and norms are in ``backbone.dtype``.
+def require_bitsandbytes(quantisation: Quantisation) -> None:
+    """Refuses to quantise where bitsandbytes is not installed.
 
     Args:
-        backbone: The encoder. Its ``compute_dtype`` is the type that 4-bit weights are dequantised to. Where its
-            ``dtype`` is ``smallest``, the word embeddings are in four bits too.
-        num_labels: Number of classes.
-        quantisation: How its linear layers are quantised.
-
-    Returns:
-        The frozen model on the CPU; it is quantised there, so that every machine gets the same bits.
+        quantisation: What it is needed for.
 
     Raises:
-        UserError: bitsandbytes is missing, or the encoder cannot be loaded.
+        UserError: It is not installed.
     """
     if find_spec("bitsandbytes") is None:
         raise UserError(
             f"a backbone in {quantisation.bits} needs bitsandbytes, which is not installed: pip install bitsandbytes"
         )
-    plain = replace(backbone, quantisation=None)
-    # Without these names transformers guesses which module is the head, and a quantised head cannot be trained.
-    config = _configuration(plain, quantisation, head_modules(plain.outline(num_labels)))
-    model = plain.load(num_labels, config)
+
+
+def quantising_device(asked: QuantiseOn, device: torch.device, outline: nn.Module) -> torch.device:
+    """Decides where weights are quantised.
+
+    Args:
+        asked: ``cpu``, for the same bits on every machine; ``gpu``, many times as fast; ``auto``, which is the GPU for
+            a billion weights or more.
+        device: The device that the model will run on.
+        outline: The model without its weights.
+
+    Returns:
+        The CPU, or ``device``.
+
+    Raises:
+        UserError: The GPU is asked for, and the model will not run on one.
+    """
+    if asked == "gpu" and device.type != "cuda":
+        raise UserError(
+            "there is no CUDA GPU to quantise on: use ", Setting("model.quantize_on", "cpu"), ", or leave it out"
+        )
+    many = sum(weight.numel() for weight in outline.parameters()) >= MANY_WEIGHTS
+    on_gpu = device.type == "cuda" and (asked == "gpu" or (asked == "auto" and many))
+    return device if on_gpu else torch.device("cpu")
+
+
+def quantisation_config(quantisation: Quantisation, compute_dtype: torch.dtype, head: Sequence[str]) -> Any:
+    """Says in transformers' words how a model is quantised while it is loaded.
+
+    Args:
+        quantisation: How its linear layers are quantised.
+        compute_dtype: The type that 4-bit weights are dequantised to.
+        head: The modules that are trained: without these names transformers guesses which module is the head, and a
+            quantised head cannot be trained.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if quantisation.bits == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(head))
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantisation.bits,
+        bnb_4bit_use_double_quant=quantisation.double,
+        bnb_4bit_compute_dtype=compute_dtype,
+        llm_int8_skip_modules=list(head),
+    )
+
+
+def prepare_quantised(model: PreTrainedModel, quantisation: Quantisation, dtype: BackboneDtype) -> None:
+    """Freezes a model that was quantised while it was loaded, and makes its layers fit for training.
+
+    Args:
+        model: The model; it is changed in place. Where ``dtype`` is ``smallest``, its word embeddings are packed too.
+        quantisation: How its linear layers are quantised.
+        dtype: The form of its other weights.
+    """
     model.requires_grad_(False)
     if quantisation.bits == "int8":
         from peft_lightning.backbone.linear_8bit import make_movable
 
         make_movable(model)
-        return model
-    _prepare_4bit(model, backbone.dtype != "float32")
-    if backbone.dtype == "smallest":
+        return
+    _prepare_4bit(model, dtype != "float32")
+    if dtype == "smallest":
         from peft_lightning.backbone.embedding_4bit import quantise_word_embeddings
 
         note = quantise_word_embeddings(model, quantisation.bits)
@@ -73,21 +125,6 @@ def load_quantised(backbone: Backbone, num_labels: int, quantisation: Quantisati
         from peft_lightning.backbone.scales_4bit import unpack_scales
 
         unpack_scales(model)
-    return model
-
-
-def _configuration(backbone: Backbone, quantisation: Quantisation, head: list[str]) -> Any:
-    from transformers import BitsAndBytesConfig
-
-    if quantisation.bits == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=head)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantisation.bits,
-        bnb_4bit_use_double_quant=quantisation.double,
-        bnb_4bit_compute_dtype=backbone.compute_dtype,
-        llm_int8_skip_modules=head,
-    )
 
 
 def _prepare_4bit(model: PreTrainedModel, half: bool) -> None:

@@ -22,8 +22,8 @@ class MajorityClassWarning(Callback):
 
     def __init__(self, method: str, recipe: str = "", backbone: str = "") -> None:
         better, what = recipe_of_method(method) or method, "method"
-        # A variant, such as DoRA of LoRA, has a rate of its own.
-        has_own_rate = recipe == better or recipe.startswith("peft/")
+        # A variant, such as DoRA of LoRA, has a rate of its own, and so has a decoder's recipe.
+        has_own_rate = recipe == better or recipe.startswith(("peft/", "decoder/"))
         if backbone == EMBEDDED:
             better, what = f"tuned_on_embedded/{method}", "method on this backbone"
             has_own_rate = recipe == better

@@ -186,10 +186,10 @@ class Command(ABC):
         """Builds the model, before anything is written.
 
         Args:
-            trainer: The Trainer, for its precision.
+            trainer: The Trainer, for its precision and its device.
             task: The task of the labels.
         """
-        self.model.build(task, str(trainer.precision))
+        self.model.build(task, str(trainer.precision), trainer.strategy.root_device)
         limit = self.model.max_tokens
         if limit is not None and self.data.max_length > limit:
             raise UserError(

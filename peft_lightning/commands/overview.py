@@ -9,7 +9,8 @@ _NOTES = """\
 watch      tensorboard --logdir lightning_logs
 recipes    configs/full.yaml lora.yaml qlora.yaml ia3.yaml head.yaml; configs/study/*.yaml: as published;
            configs/tuned_on_embedded/*.yaml: for the backbone in the package;
-           configs/peft/*.yaml: PEFT's other methods, --method vera
+           configs/peft/*.yaml: PEFT's other methods, --method vera;
+           configs/decoder/*.yaml: for decoders of 0.5 to 7 billion weights
 overlays   a further --config states differences only; configs/offline.yaml needs no download,
            configs/lean.yaml trains any recipe in the least memory
 overrides  any setting by its name: --data.n_train 1000 --model.method.r 4 --trainer.max_epochs 1

@@ -61,6 +61,8 @@ class TextDataModule(LightningDataModule):
         max_length: Tokens a review is cut to, the special ones included.
         truncation: What stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
             from its beginning and the rest from its end, where the verdict is (Sun et al. 2019).
+        add_eos_token: Ends each review with the tokenizer's end-of-text token, unless the tokenizer does so by itself;
+            a review that is cut keeps it. A decoder's head then reads that token, not the review's last.
         batch_size: Reviews in a training batch of each process; two GPUs take twice as many in a step.
         eval_batch_size: Reviews in a batch for validation, testing and prediction.
         num_workers: Processes that prepare batches; 0 prepares them in the training process.
@@ -98,6 +100,7 @@ class TextDataModule(LightningDataModule):
         seed: int = 42,
         max_length: int = 256,
         truncation: Truncation = "head",
+        add_eos_token: bool = False,
         batch_size: int = 8,
         eval_batch_size: int = 32,
         num_workers: int = 0,
@@ -155,6 +158,7 @@ class TextDataModule(LightningDataModule):
         self.seed = seed
         self.max_length = max_length
         self.truncation: Truncation = truncation
+        self.add_eos_token = add_eos_token
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -296,7 +300,7 @@ class TextDataModule(LightningDataModule):
         pairs = isinstance(corpus.train.texts, TextPairs)
         on_pairs = [f"of longer pairs the beginnings of both texts are kept, not the {self.truncation}"]
         self._announce(
-            self._description, [*corpus.origin.notes, *(on_pairs if pairs and self.truncation != "head" else [])]
+            self._description, [*corpus.origin.notes, *tokeniser.notes, *(on_pairs if pairs and self.truncation != "head" else [])]
         )
 
     def _read_predict_file(self) -> TokenisedReviews:
@@ -314,7 +318,12 @@ class TextDataModule(LightningDataModule):
 
     def _tokeniser(self) -> ReviewTokeniser:
         tokeniser = ReviewTokeniser(
-            self.model_name_or_path, self.revision, self.max_length, self.truncation, self.cache_dir
+            self.model_name_or_path,
+            self.revision,
+            self.max_length,
+            self.truncation,
+            self.cache_dir,
+            self.add_eos_token,
         )
         self._pad_token_id = tokeniser.pad_token_id
         return tokeniser

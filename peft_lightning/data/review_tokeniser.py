@@ -24,6 +24,7 @@ class ReviewTokeniser:
         max_length: Number of tokens that a review is cut to, special tokens included.
         truncation: Which part of a longer review is kept.
         cache_dir: Folder of the cached reviews; None for the user's cache folder.
+        add_eos_token: Whether each review ends with the tokeniser's end-of-text token.
 
     Raises:
         UserError: If there is no such tokeniser, it cannot be used, or its model does not take reviews of that length.
@@ -36,14 +37,22 @@ class ReviewTokeniser:
         max_length: int,
         truncation: Truncation,
         cache_dir: str | None,
+        add_eos_token: bool = False,
     ) -> None:
         from peft_lightning.backbone.loading import Backbone
+        from peft_lightning.backbone.text_ends import choose_pad_token, end_texts
         from peft_lightning.backbone.tokenizers import load_tokenizer, require_usable
 
         tokenizer = load_tokenizer(model_name_or_path, revision)
         backbone = Backbone(model_name_or_path, revision)
         embeddings = backbone.embeddings()
+        # What pads an encoder may decide its positions, so it is the encoder's own.
+        note = choose_pad_token(tokenizer, embeddings) if backbone.scores_last_token() else None
         require_usable(tokenizer, max_length, embeddings)
+        if add_eos_token:
+            end_texts(tokenizer)
+        self.notes = [note] if note else []
+        """What was chosen differently from what the tokeniser's files say, a sentence each."""
         self.pad_token_id = int(tokenizer.pad_token_id)
         """The id of the padding token."""
         self._max_length = max_length

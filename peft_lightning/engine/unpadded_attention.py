@@ -32,6 +32,39 @@ MODEL_TYPES = frozenset(
         "xlm-roberta-xl",
     }
 )
+# Decoders that pass on the mask that transformers makes of padding and of what lies ahead.
+DECODERS = frozenset(
+    {
+        "arcee",
+        "exaone4",
+        "gemma",
+        "gemma3_text",
+        "glm",
+        "glm4",
+        "gpt2",
+        "gpt_bigcode",
+        "gpt_neox",
+        "helium",
+        "llama",
+        "ministral3",
+        "mistral",
+        "mixtral",
+        "olmo",
+        "olmo2",
+        "olmo3",
+        "opt",
+        "persimmon",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "qwen3_moe",
+        "seed_oss",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+    }
+)
 _WIDEST_HEAD = 128
 _DTYPES = (torch.float16, torch.bfloat16)
 
@@ -40,7 +73,7 @@ def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> b
     """Tells whether attention can skip padding.
 
     Args:
-        network: The network that contains the encoder, adapted or not.
+        network: The network that contains the backbone, adapted or not.
         device: The device that it runs on. FlashAttention-2 (https://arxiv.org/abs/2307.08691), which torch includes,
             needs an NVIDIA GPU of the Ampere generation or newer.
         dtype: The type that attention is computed in.
@@ -62,9 +95,9 @@ def knows_its_padding(network: nn.Module) -> bool:
     if encoder is None:
         return False
     config = encoder.config
-    if config.model_type not in MODEL_TYPES or config._attn_implementation != "sdpa":
+    if config.model_type not in MODEL_TYPES | DECODERS or config._attn_implementation != "sdpa":
         return False
-    width: int = config.hidden_size // config.num_attention_heads
+    width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return width % 8 == 0 and width <= _WIDEST_HEAD
 
 
@@ -100,11 +133,14 @@ def _ends(
 ) -> Tensor | None:
     """Returns where each row's text and padding end, in place of the mask; other masks than padding are made as usual.
 
-    The tokens of a row have to be contiguous, with padding on one side only.
+    The tokens of a row have to be contiguous, with padding on one side only. The ends are a vector where each token
+    sees its whole text, and a matrix of one row where it sees none that lies ahead.
     """
     from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 
-    if attention_mask is None or mask_function is not bidirectional_mask_function or q_length != kv_length:
+    looks_back = _looks_back(kv_length, mask_function, **settings)
+    known = looks_back or mask_function is bidirectional_mask_function
+    if attention_mask is None or not known or q_length != kv_length:
         mask: Tensor | None = sdpa_mask(
             q_length=q_length,
             kv_length=kv_length,
@@ -118,7 +154,24 @@ def _ends(
     first_end = torch.where(is_token[:, 0], tokens, kv_length - tokens)  # padding may lie on either side
     starts = torch.arange(0, len(is_token) * kv_length, kv_length, device=is_token.device)
     ends = torch.stack([starts + first_end, starts + kv_length], 1)
-    return nn.functional.pad(ends.flatten(), (1, 0)).to(torch.int32)
+    ends = nn.functional.pad(ends.flatten(), (1, 0)).to(torch.int32)
+    return ends[None] if looks_back else ends
+
+
+def _looks_back(
+    length: int,
+    mask_function: Any,
+    config: Any = None,
+    local_size: int | None = None,
+    allow_is_causal_skip: bool = False,
+    **settings: Any,
+) -> bool:
+    """Tells whether a decoder's token sees all before it and no more: a window as wide as the row hides nothing."""
+    from transformers.masking_utils import causal_mask_function
+
+    # transformers forbids the skip wherever something is laid over the plain mask.
+    whole = mask_function is causal_mask_function or (local_size is not None and length <= local_size)
+    return allow_is_causal_skip and whole and getattr(config, "model_type", None) in DECODERS
 
 
 def _attend(
@@ -135,32 +188,43 @@ def _attend(
     rows, heads, width, head_width = query.shape
     kind = query.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
-    if attention_mask is not None and attention_mask.dim() == 1 and dtype not in _DTYPES:
+    has_ends = attention_mask is not None and attention_mask.dim() <= 2
+    if attention_mask is not None and has_ends and dtype not in _DTYPES:
         # The kernel takes no such type, which comes for example from a callback that runs the network outside autocast.
-        attention_mask = _as_mask(attention_mask, rows, width)
-    if attention_mask is None or attention_mask.dim() != 1:
+        attention_mask, has_ends = _as_mask(attention_mask, rows, width), False
+    if attention_mask is None or not has_ends:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         attended, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **settings
         )
         return attended, None
+    # Keys and values may have fewer heads than queries, which share them.
     query, key, value = (
-        states.transpose(1, 2).reshape(rows * width, heads, head_width).to(dtype) for states in (query, key, value)
+        states.transpose(1, 2).reshape(rows * width, -1, head_width).to(dtype) for states in (query, key, value)
     )
-    attended = flash(query, key, value, attention_mask, width, dropout, scaling)
+    looks_back = attention_mask.dim() == 2
+    attended = flash(query, key, value, attention_mask.flatten(), width, dropout, scaling, looks_back)
     return attended.view(rows, width, heads, head_width), None
 
 
 def _as_mask(ends: Tensor, rows: int, width: int) -> Tensor:
     """Returns the mask that the ends stand for: rows x 1 x width x width, true where a token attends to another."""
     tokens = torch.arange(rows * width, dtype=ends.dtype, device=ends.device)
-    texts = torch.bucketize(tokens, ends[1:], right=True).view(rows, 1, width)
-    return texts[..., None] == texts[..., None, :]
+    texts = torch.bucketize(tokens, ends.flatten()[1:], right=True).view(rows, 1, width)
+    mask = texts[..., None] == texts[..., None, :]
+    return mask.tril() if ends.dim() == 2 else mask
 
 
 def flash(
-    query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, dropout: float, scaling: float | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ends: Tensor,
+    longest: int,
+    dropout: float,
+    scaling: float | None,
+    looks_back: bool = False,
 ) -> Tensor:
     """Computes attention within each of several concatenated sequences.
 
@@ -168,17 +232,18 @@ def flash(
 
     Args:
         query: The queries in half precision, tokens x heads x width.
-        key: The keys, likewise.
+        key: The keys, likewise; their number of heads divides that of the queries.
         value: The values, likewise.
         ends: A 0, then the end of each sequence; 32-bit integers.
         longest: The number of tokens of the longest possible sequence.
         dropout: The share of the attention weights that are dropped.
         scaling: The factor of the scores; 1 / sqrt(width) if None.
+        looks_back: Whether a token sees none that lies ahead.
 
     Returns:
         The attended values, tokens x heads x width.
     """
     attended: Tensor = torch.ops.aten._flash_attention_forward(
-        query, key, value, ends, ends, longest, longest, dropout, False, False, scale=scaling
+        query, key, value, ends, ends, longest, longest, dropout, looks_back, False, scale=scaling
     )[0]
     return attended

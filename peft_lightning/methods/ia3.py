@@ -11,7 +11,7 @@ from peft_lightning.backbone.half_width import is_held_in_bfloat16
 from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
-from peft_lightning.methods.targets import resolve_targets
+from peft_lightning.methods.targets import kind_in, resolve_targets
 
 if TYPE_CHECKING:
     from peft import IA3Config
@@ -74,9 +74,10 @@ class IA3(Method):
         from peft import IA3Config
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 
-        targets, _ = resolve_targets(
+        targets, note = resolve_targets(
             model, self.target_modules, None, TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
         )
+        self.notes += [note] if note else []
         return IA3Config(target_modules=targets, feedforward_modules=self._feedforward(model, targets))
 
     def _feedforward(self, model: PreTrainedModel, targets: list[str]) -> list[str]:
@@ -84,7 +85,8 @@ class IA3(Method):
 
         if self.feedforward_modules is not None:
             return list(self.feedforward_modules)
-        known = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(model.config.model_type)
+        kind = kind_in(TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING, model)
+        known = None if kind is None else TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING[kind]
         if known is None:
             raise UserError(
                 f"PEFT does not know the feed-forward layers of {model.config.model_type}; use ",

@@ -65,6 +65,7 @@ class IA3LoRA(LoRA):
         from peft import inject_adapter_in_model
 
         configuration = self._scales.configuration(model)
+        self.notes += self._scales.notes
         adapted = super().adapt(model)
         trained = set(trainable_names(adapted))
         inject_adapter_in_model(configuration, model, adapter_name="default")

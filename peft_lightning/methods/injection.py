@@ -39,6 +39,8 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
     with warnings.catch_warnings():
         # PEFT reads a property that transformers has renamed.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        # It finds out by itself how the weights of GPT-2's layers lie.
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False but the target module is `Conv1D`")
         adapted = get_peft_model(model, config)
     widen_trained(adapted)
     if is_held_in_bfloat16(model):

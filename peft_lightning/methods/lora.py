@@ -112,7 +112,7 @@ class LoRA(Method):
 
         default = inspect.signature(type(self)).parameters["target_modules"].default
         targets, note = resolve_targets(
-            model, self.target_modules, default, TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+            model, self.target_modules, default, TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, or_all=True
         )
         if note:
             self.notes.append(note)

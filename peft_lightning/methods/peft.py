@@ -267,6 +267,11 @@ class PEFT(Method):
                 f"modules_to_save names {', '.join(stray)}, and a method trains the head whole and nothing else: leave "
                 "it out"
             )
+        if self.peft_type in PROMPTS and getattr(model.config, "is_encoder_decoder", False):
+            raise UserError(
+                f"{self.peft_type} puts tokens before a decoder's text, and {model.config.model_type} is an encoder"
+                " with a decoder, which reads the text twice: choose another type, such as LORA"
+            )
         if self.peft_type in PROMPTS and recomputes_activations(model):
             raise UserError(
                 f"{self.peft_type} gets no gradient where activations are computed again: leave ",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from peft_lightning.backbone.last_token import is_last_token_classifier
 from peft_lightning.backbone.loading import head_modules
 from peft_lightning.errors import Part, Placeholder, Setting, UserError
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ALL_LINEAR = "all-linear"
+# Most decoders name their layers as Llama does.
+_RELATIVE = "llama"
 
 
 def resolve_targets(
@@ -21,6 +24,7 @@ def resolve_targets(
     asked: Sequence[str] | str | None,
     default: Sequence[str] | None,
     mapping: Mapping[str, Sequence[str] | str],
+    or_all: bool = False,
 ) -> tuple[list[str], str | None]:
     """Finds the layers to adapt: those asked for where the model has them, else PEFT's choice for the architecture.
 
@@ -29,13 +33,14 @@ def resolve_targets(
         asked: Suffixes of layer names; ``all-linear`` for all linear layers of the encoder; None for PEFT's choice.
         default: The method's default. Where the model lacks its layers, PEFT's choice replaces it; the user's own
             choice is never replaced.
-        mapping: PEFT's choice by model type.
+        mapping: PEFT's choice by model type. A decoder that is not in it gets Llama's, if it has layers of these names.
+        or_all: Whether a decoder without any choice gets all linear layers.
 
     Returns:
         The suffixes, and a note where they are not the ones asked for.
 
     Raises:
-        UserError: The model has no layers with the user's suffixes, or PEFT has no choice for this architecture.
+        UserError: The model has no layers with the user's suffixes, or there is no choice for this architecture.
     """
     layers = encoder_linear_layers(model)
     if asked == ALL_LINEAR:
@@ -48,22 +53,48 @@ def resolve_targets(
             return list(asked), None
         if default is None or list(asked) != list(default):
             raise UserError(f"{model.config.model_type} has no linear layer {unmatched[0]!r}; ", *_offer(layers))
-    chosen = mapping.get(model.config.model_type)
+    kind = model.config.model_type
+    known = kind_in(mapping, model)
+    chosen = None if known is None else mapping[known]
     if chosen is None or isinstance(chosen, str) or not all(_matches(target, layers) for target in chosen):
-        raise UserError(f"PEFT knows no default target layers for {model.config.model_type}; ", *_offer(layers))
+        if or_all and is_last_token_classifier(model):
+            return layers, f"PEFT has no choice of layers for {kind}: all its linear layers are adapted"
+        raise UserError(f"PEFT knows no default target layers for {kind}; ", *_offer(layers))
+    instead = ", ".join(chosen)
+    if known != kind:
+        return list(chosen), f"PEFT has no choice of layers for {kind}: {known}'s, {instead}, is adapted"
     if not asked:
         return list(chosen), None
-    named, instead = ", ".join(asked), ", ".join(chosen)
-    return list(chosen), f"{model.config.model_type} lacks layers {named}: PEFT's choice {instead} is adapted"
+    return list(chosen), f"{kind} lacks layers {', '.join(asked)}: PEFT's choice {instead} is adapted"
+
+
+def kind_in(mapping: Mapping[str, Sequence[str] | str], model: PreTrainedModel) -> str | None:
+    """Returns the architecture whose choice of layers a model takes: its own, or Llama's where its layers are named so.
+
+    Args:
+        mapping: A choice of layers by model type.
+        model: The model to adapt.
+
+    Returns:
+        A model type in ``mapping``; None if there is none.
+    """
+    kind: str = model.config.model_type
+    if kind in mapping:
+        return kind
+    layers = encoder_linear_layers(model)
+    akin = is_last_token_classifier(model) and all(_matches(target, layers) for target in mapping[_RELATIVE])
+    return _RELATIVE if akin else None
 
 
 def encoder_linear_layers(model: PreTrainedModel) -> list[str]:
     """Returns the full names of the encoder's linear layers, 4-bit ones included; those trained whole are left out."""
+    from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer, whose weight lies the other way round
+
     head = tuple(f"{name}." for name in head_modules(model))
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not f"{name}.".startswith(head)
+        if isinstance(module, nn.Linear | Conv1D) and not f"{name}.".startswith(head)
     ]
 
 

@@ -36,6 +36,7 @@ class TextSettings:
         cache_dir: Folder that keeps tokenised texts; None is the user's cache folder.
         precision: Lightning's name, such as ``bf16-mixed``.
         in_pairs: Whether texts come in pairs.
+        add_eos_token: Whether each text ends with the tokenizer's end-of-text token.
     """
 
     model_name_or_path: str
@@ -45,6 +46,7 @@ class TextSettings:
     cache_dir: str | None
     precision: str
     in_pairs: bool = False
+    add_eos_token: bool = False
 
     def batches(self, texts: Sequence[str | tuple[str, str]], batch_size: int) -> Iterator[dict[str, Tensor]]:
         """Tokenises texts and pads them, in their order.
@@ -58,7 +60,12 @@ class TextSettings:
         """
         given = self._checked(texts)
         tokeniser = ReviewTokeniser(
-            self.model_name_or_path, self.revision, self.max_length, self.truncation, self.cache_dir
+            self.model_name_or_path,
+            self.revision,
+            self.max_length,
+            self.truncation,
+            self.cache_dir,
+            self.add_eos_token,
         )
         examples = tokeniser.tokenise(given, np.arange(len(given)))
         collate = PadToLongest(tokeniser.pad_token_id, 1, self.max_length)
@@ -135,6 +142,7 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
         data["cache_dir"],
         str(config["trainer"]["precision"]),
         data.get("text_pair_column") is not None or data["source"] == PAIRS,
+        data.get("add_eos_token", False),  # a run from before there was a choice has none
     )
     return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)
 

@@ -186,10 +186,10 @@ class TestErrors:
         assert "Python code of its own" in one_line(tmp_path)
         assert not (tmp_path / "ran").exists()
 
-    def test_decoder(self, tmp_path: Path) -> None:
-        (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    def test_an_architecture_without_a_head(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
         (tmp_path / "model.safetensors").touch()
-        assert "no encoder for sequence classification" in one_line(tmp_path)
+        assert "is a mamba model, which transformers has no classification head for" in one_line(tmp_path)
 
     def test_peft_adapter(self, tmp_path: Path) -> None:
         (tmp_path / "adapter_config.json").write_text("{}")

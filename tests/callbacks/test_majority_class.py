@@ -36,6 +36,7 @@ def test_warns_of_a_method_that_learned_nothing(scores: list[float], share: floa
         (("vera", "mine", "roberta-base"), "try configs/peft/vera.yaml, whose learning rate was chosen"),
         (("vera", "peft/vera", "roberta-base"), "raise model.learning_rate, or train on more"),
         (("lora", "peft/dora", "roberta-base"), "raise model.learning_rate, or train on more"),
+        (("lora", "decoder/lora", "Qwen/Qwen2.5-0.5B"), "raise model.learning_rate, or train on more"),
         (("vera", "peft/vera", "embedded"), "raise model.learning_rate, or train on more"),
     ],
 )

@@ -4,13 +4,22 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from peft_lightning.backbone.last_token import score_last_token
 from peft_lightning.engine import unpadded_attention as module
-from peft_lightning.engine.unpadded_attention import MODEL_TYPES, can_unpad, knows_its_padding, unpadded_attention
+from peft_lightning.engine.unpadded_attention import (
+    DECODERS,
+    MODEL_TYPES,
+    can_unpad,
+    knows_its_padding,
+    unpadded_attention,
+)
+from tests.methods.tiny_decoders import tiny_config
+from tests.samples import mostly_slow
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 ROWS, WIDTH = 4, 12
@@ -23,7 +32,14 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     seen: list[list[int]] = []
 
     def plainly(
-        query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, dropout: float, scaling: float | None
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        ends: Tensor,
+        longest: int,
+        dropout: float,
+        scaling: float | None,
+        looks_back: bool,
     ) -> Tensor:
         assert ends.dtype == torch.int32
         seen.append(ends.tolist())
@@ -31,7 +47,9 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
             scaled_dot_product_attention(
                 *(states[first:last].transpose(0, 1) for states in (query, key, value)),
                 dropout_p=dropout,
+                is_causal=looks_back,
                 scale=scaling,
+                enable_gqa=True,
             ).transpose(0, 1)
             for first, last in zip(seen[-1][:-1], seen[-1][1:], strict=True)
             if first < last <= first + longest
@@ -88,6 +106,69 @@ def test_states_and_gradients_are_those_of_attention_with_a_mask(
     assert gradients.keys() == unpadded_gradients.keys()
     for name, gradient in gradients.items():
         assert torch.allclose(gradient, unpadded_gradients[name], atol=1e-6), name
+
+
+def decoder(model_type: str, device: str = "cpu", **more: Any) -> PreTrainedModel:
+    """A decoder as runs have it, with heads of 8 so that the kernel would take them, and a window as wide as a row."""
+    torch.manual_seed(0)
+    config = tiny_config(model_type, num_labels=2, pad_token_id=1, **more)
+    if getattr(config, "sliding_window", None) is not None:
+        config.sliding_window = more.get("sliding_window", WIDTH)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
+    score_last_token(model, model_type)
+    return model.eval().to(device)
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
+@pytest.mark.parametrize(
+    "model_type", mostly_slow(sorted(DECODERS), fast=["gemma3_text", "gpt2", "gpt_neox", "mistral", "opt", "qwen2"])
+)
+def test_a_decoder_s_states_and_gradients_are_those_of_attention_with_a_mask(
+    model_type: str, left: bool, kernel: list[list[int]]
+) -> None:
+    model, batch = decoder(model_type), texts(left)
+    assert knows_its_padding(model)
+    states, gradients = results(model, batch)
+    assert kernel == []
+    with unpadded_attention(model):
+        unpadded_states, unpadded_gradients = results(model, batch)
+    assert len(kernel) == 2
+    assert torch.allclose(states, unpadded_states, atol=1e-5)
+    assert gradients.keys() == unpadded_gradients.keys()
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, unpadded_gradients[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
+def test_what_the_kernel_cannot_take_of_a_decoder_gets_a_mask(left: bool) -> None:
+    model, batch = decoder("qwen2"), texts(left)
+    states, gradients = results(model, batch)
+    with unpadded_attention(model):
+        masked_states, masked_gradients = results(model, batch)
+    assert torch.allclose(states, masked_states, atol=1e-5)
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, masked_gradients[name], atol=1e-6), name
+
+
+def test_a_window_narrower_than_the_row_keeps_its_mask(kernel: list[list[int]]) -> None:
+    model, batch = decoder("mistral", sliding_window=WIDTH - 1), texts()
+    states, _ = results(model, batch)
+    with unpadded_attention(model):
+        same, _ = results(model, batch)
+    assert kernel == []
+    assert torch.equal(states, same)
+
+
+def test_prefixes_and_prompts_before_a_decoder_s_text_are_seen(kernel: list[list[int]]) -> None:
+    for kind, texts_alone in ((PrefixTuningConfig, False), (PromptTuningConfig, True)):
+        kernel.clear()
+        model = get_peft_model(decoder("qwen2"), kind(num_virtual_tokens=3, task_type="SEQ_CLS")).eval()
+        batch = texts()
+        scores = model(**batch).logits
+        with unpadded_attention(model):
+            assert torch.allclose(model(**batch).logits, scores, atol=1e-6)
+        # A prefix has keys and no queries, which the kernel does not take.
+        assert bool(kernel) == texts_alone
 
 
 def test_an_adapted_encoder_trains_as_before_under_autocast(kernel: list[list[int]]) -> None:
@@ -229,3 +310,25 @@ def test_on_a_gpu_dropout_drops_and_keeps_the_mean() -> None:
     spread = several.std(0)[tokens].mean()
     assert spread > 0.02
     assert (several.mean(0) - expected)[tokens].abs().mean() < 0.5 * spread
+
+
+@CUDA
+@pytest.mark.parametrize("width", [48, 256, 516])
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral", "qwen2"])
+def test_on_a_gpu_a_decoder_s_states_and_gradients_are_those_of_attention_with_a_mask(
+    model_type: str, width: int
+) -> None:
+    model = decoder(
+        model_type, "cuda", max_position_embeddings=600, **({"sliding_window": 600} if model_type == "mistral" else {})
+    )
+    batch = texts(width=width, device="cuda")
+    assert can_unpad(model, torch.device("cuda"), torch.bfloat16)
+    with torch.autocast("cuda", torch.bfloat16):
+        states, gradients = results(model, batch)
+        with unpadded_attention(model):
+            unpadded_states, unpadded_gradients = results(model, batch)
+    assert torch.allclose(states, unpadded_states, atol=0.05)
+    assert (states - unpadded_states).abs().mean() < 0.01
+    for name, gradient in gradients.items():
+        allowed = 0.05 * float(gradient.abs().max()) + 1e-6
+        assert torch.allclose(gradient, unpadded_gradients[name], atol=allowed), name

@@ -1,0 +1,124 @@
+"""What stands behind a text: the token that pads a decoder's batch, and an end-of-text token."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from peft_lightning.errors import Setting, UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Tokens that were made for padding, or for no use yet; no text makes them. The first is Llama 3.1's, <|padding|> is
+# Pythia's.
+_UNUSED = (
+    "<|finetune_right_pad_id|>",
+    "<pad>",
+    "[PAD]",
+    "<|pad|>",
+    "<|PAD|>",
+    "<|padding|>",
+    "<PAD>",
+    "<|reserved_special_token_0|>",
+    "<|reserved_0|>",
+    "<unused0>",
+    "<unused_0>",
+    "[unused0]",
+)
+
+
+def choose_pad_token(tokenizer: PreTrainedTokenizerBase, embeddings: int | None) -> str | None:
+    """Chooses what pads a decoder's batches where the tokenizer has no pad token that its model knows.
+
+    A token made for padding or reserved comes first, then the one for unknown words, which byte-level vocabularies
+    never use, then the one that ends or begins a text (GPT-2 has no other). None of them changes a score: the attention
+    mask says what is padding, and where a text ends.
+
+    Args:
+        tokenizer: The model's tokenizer; its pad token is set.
+        embeddings: The number of tokens that the model has embeddings for; None if it is not known.
+
+    Returns:
+        A note where another token was chosen, else None.
+
+    Raises:
+        UserError: The tokenizer has none of these tokens.
+    """
+    vocabulary = tokenizer.get_vocab()
+
+    def known(token: object) -> bool:
+        return isinstance(token, str) and token in vocabulary and (embeddings is None or vocabulary[token] < embeddings)
+
+    before = tokenizer.pad_token
+    if known(before):
+        return None
+    ends = (tokenizer.unk_token, tokenizer.eos_token, tokenizer.bos_token)
+    chosen = next((token for token in (*_UNUSED, *ends) if known(token)), None)
+    if chosen is None:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} has no pad token, nor one that could stand for it: name one of"
+            " its tokens as pad_token in tokenizer_config.json"
+        )
+    tokenizer.pad_token = chosen
+    why = "no pad token" if before is None else f"a pad token ({before!r}) that its model does not know"
+    return f"the tokenizer of {tokenizer.name_or_path} has {why}: {chosen!r} pads"
+
+
+def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Lets a tokenizer end each text with its end-of-text token, unless it does so by itself.
+
+    The token is one of the special ones around a text, so that a text that is cut keeps it.
+
+    Args:
+        tokenizer: The model's tokenizer; it is changed in place.
+
+    Raises:
+        UserError: The tokenizer has no such token, or no steps that one could be added to.
+    """
+    token, number = tokenizer.eos_token, tokenizer.eos_token_id
+    if token is None or number is None:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} has no end-of-text token: leave ",
+            Setting("data.add_eos_token"),
+            " out",
+        )
+    if _ends_texts(tokenizer):
+        return
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.post_processor = _ending(backend.post_processor, token, number)
+    if not _ends_texts(tokenizer):
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} ends texts in a way of its own, and {token!r} cannot be added:"
+            " leave ",
+            Setting("data.add_eos_token"),
+            " out",
+        )
+
+
+def _ends_texts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    ids: list[int] = tokenizer("a film", verbose=False)["input_ids"]
+    return ids[-1:] == [tokenizer.eos_token_id]
+
+
+def _ending(steps: Any, token: str, number: int) -> Any:
+    """Returns a tokenizer's last steps with a token added behind each text."""
+    from tokenizers.processors import Sequence
+
+    state = {"type": "Sequence", "processors": []} if steps is None else json.loads(steps.__getstate__())
+    processors: list[dict[str, Any]] = state["processors"] if state["type"] == "Sequence" else [state]
+    templates = [step for step in processors if step["type"] == "TemplateProcessing"]
+    if not templates:
+        sequence = {"id": "A", "type_id": 0}
+        pair = [{"Sequence": sequence}, {"Sequence": {"id": "B", "type_id": 1}}]
+        templates = [
+            {"type": "TemplateProcessing", "single": [{"Sequence": sequence}], "pair": pair, "special_tokens": {}}
+        ]
+        processors = processors + templates
+    # Two templates in a row would not do: the second would take what the first puts around a text for a text.
+    templates[-1]["single"].append({"SpecialToken": {"id": token, "type_id": 0}})
+    templates[-1]["special_tokens"][token] = {"id": token, "ids": [number], "tokens": [token]}
+    ended = Sequence([])
+    ended.__setstate__(json.dumps({"type": "Sequence", "processors": processors}).encode())
+    return ended
