@@ -22,6 +22,7 @@ def load_adapted(
     num_labels: int,
     gradient_checkpointing: bool = False,
     optimizer: OptimizerName = "adamw",
+    dequantised: bool = False,
 ) -> nn.Module:
     """Loads a backbone with a classification head and makes it trainable in a method's way.
 
@@ -31,6 +32,7 @@ def load_adapted(
         num_labels: Number of classes.
         gradient_checkpointing: Whether activations are computed again in the backward pass.
         optimizer: The optimiser that will train the network.
+        dequantised: Whether quantised layers become plain ones of the same values, which adapters can be merged into.
 
     Returns:
         The network on the CPU, in training mode; exactly the weights to be trained require gradients.
@@ -48,6 +50,10 @@ def load_adapted(
                 " out",
             )
         recompute_activations(pretrained)
+    if dequantised:
+        from peft_lightning.backbone.quantised import dequantise_where_packed
+
+        dequantise_where_packed(pretrained)
     model = method.adapt(pretrained)
     if backbone.dtype != "float32" and optimizer == "adamw" and _trains_in_bf16(model):
         raise UserError(

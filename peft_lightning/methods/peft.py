@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 # The seeds that PEFT's types take are 32-bit numbers.
 _SEED_RANGE = 2**31
+# LoRA's starts that take the adapter's first weights out of the backbone's.
+_STARTS_IN_BACKBONE = ("pissa", "olora")
 
 
 class PEFT(Method):
@@ -160,6 +163,29 @@ class PEFT(Method):
         """Restores AdaLoRA's memory of its weights."""
         if state["adalora"] is not None:
             adalora.restore(model, state["adalora"])
+
+    def save_adapter(self, model: nn.Module, folder: Path, untrained: Callable[[], nn.Module]) -> None:
+        """Saves the adapter; PiSSA's and OLoRA's, which change the backbone, as a LoRA of twice the rank beside it.
+
+        PEFT computes what such a start took out of the backbone anew at every loading, and PiSSA's fast form
+        (`pissa_niter_N`) draws it: under another seed the reloaded model is silently another one.
+        """
+        start = self.arguments.get("init_lora_weights")
+        if not (isinstance(start, str) and start.lower().startswith(_STARTS_IN_BACKBONE)):
+            super().save_adapter(model, folder, untrained)
+            return
+        with TemporaryDirectory() as before:
+            super().save_adapter(untrained(), Path(before), untrained)
+            adapted: Any = model
+            try:
+                adapted.save_pretrained(
+                    str(folder), save_embedding_layers=False, path_initial_model_for_weight_conversion=before
+                )
+            except ValueError as error:  # rank_pattern or alpha_pattern with rsLoRA
+                raise UserError(
+                    f"PEFT cannot write {start} as a LoRA beside the backbone ({_reason(error)}): use ",
+                    Setting("format", "merged"),
+                ) from error
 
     def _configuration(self, model: PreTrainedModel) -> PeftConfig:
         cls = configuration_class(self.peft_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch.optim import Optimizer
+    from transformers import PreTrainedModel
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
@@ -124,20 +126,23 @@ class TextClassifier(LightningModule):
         # Checkpoints hold only the trained weights; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
         self.model: nn.Module | None = None
+        self._untrained: Callable[[], nn.Module]
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
         self._precision: str | None = None
+        self._dequantised = False
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
         self._restored_plan: int | None = None
 
     @classmethod
-    def load_trained(cls, run: str | Path, checkpoint: str = "best") -> TextClassifier:
+    def load_trained(cls, run: str | Path, checkpoint: str = "best", dequantised: bool = False) -> TextClassifier:
         """Loads the model that a run has trained, for answers without a Trainer.
 
         Args:
             run: The run's directory, such as ``lightning_logs/lora/version_0``.
             checkpoint: ``best``, ``last``, or a checkpoint file.
+            dequantised: Whether quantised layers become plain ones of the same values, for a merge.
 
         Returns:
             The module on the CPU, in evaluation mode; its backbone is loaded from where the run loaded it.
@@ -152,6 +157,7 @@ class TextClassifier(LightningModule):
         parser.add_class_arguments(cls, "model")
         module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
         precision = trained.texts.precision
+        module._dequantised = dequantised
         module.build(trained.task, precision)
         module.on_load_checkpoint(trained.checkpoint)
         module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
@@ -179,6 +185,25 @@ class TextClassifier(LightningModule):
                 on_device = {name: values.to(self.device) for name, values in batch.items()}
                 lines += [task.line(answer) for answer in self.predict_step(on_device, 0).tolist()]
         return lines
+
+    def save_adapter(self, folder: Path) -> None:
+        """Saves the adapter, with the head in it, as plain PEFT loads it beside the original backbone.
+
+        Args:
+            folder: A folder that exists.
+
+        Raises:
+            UserError: The method has no adapter, or PEFT has no form for it.
+        """
+        self.method.save_adapter(self._built(), folder, self._untrained)
+
+    def merged(self) -> PreTrainedModel:
+        """Returns the model as plain transformers loads it; the module is of no use afterwards.
+
+        Raises:
+            UserError: The method's adapters cannot be merged.
+        """
+        return self.method.merged(self._built())
 
     @property
     def notes(self) -> list[str]:
@@ -221,7 +246,11 @@ class TextClassifier(LightningModule):
         )
         if self.backbone_dtype == "smallest":
             spare_memory()
-        self.model = load_adapted(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer)
+        self._untrained = partial(
+            load_adapted,
+            *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer, self._dequantised),
+        )
+        self.model = self._untrained()
         self.backbone_identity = backbone.identity()
         self._precision = precision
         self.task = task

@@ -29,8 +29,17 @@ def read_hub(source: str, text_column: str, label_column: str, configuration: st
     Raises:
         UserError: If the hub cannot be reached or has no such dataset or configuration.
     """
-    name = _ALIASES.get(source, source)
+    name = name_on_hub(source)
     return _splits(f"{name} on the hub", name, download(source, configuration), text_column, label_column)
+
+
+def name_on_hub(source: str) -> str:
+    """Returns the hub's ``owner/name`` of a dataset, which ``imdb`` is short for.
+
+    Args:
+        source: As in ``read_hub``.
+    """
+    return _ALIASES.get(source, source)
 
 
 def read_saved(folder: Path, text_column: str, label_column: str) -> Splits:
