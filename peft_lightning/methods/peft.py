@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from peft_lightning.backbone.architectures import recomputes_activations
 from peft_lightning.backbone.loading import head_modules
+from peft_lightning.backbone.quantised import packed_as
 from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods import adalora
 from peft_lightning.methods.base import Method
@@ -170,22 +171,23 @@ class PEFT(Method):
         PEFT computes what such a start took out of the backbone anew at every loading, and PiSSA's fast form
         (`pissa_niter_N`) draws it: under another seed the reloaded model is silently another one.
         """
+        super().save_adapter(model, folder, untrained)
         start = self.arguments.get("init_lora_weights")
         if not (isinstance(start, str) and start.lower().startswith(_STARTS_IN_BACKBONE)):
-            super().save_adapter(model, folder, untrained)
             return
+        if packed_as(model.get_base_model()) is not None:  # type: ignore[operator]
+            # What is left of the backbone was quantised again. Beside other quantised weights it would be another.
+            if "niter" in start:
+                raise UserError(
+                    f"{start} on a quantised backbone is drawn anew at every loading: use ",
+                    Setting("format", "merged"),
+                )
+            return
+        from peft_lightning.methods.plain_lora import as_plain_lora
+
         with TemporaryDirectory() as before:
             super().save_adapter(untrained(), Path(before), untrained)
-            adapted: Any = model
-            try:
-                adapted.save_pretrained(
-                    str(folder), save_embedding_layers=False, path_initial_model_for_weight_conversion=before
-                )
-            except ValueError as error:  # rank_pattern or alpha_pattern with rsLoRA
-                raise UserError(
-                    f"PEFT cannot write {start} as a LoRA beside the backbone ({_reason(error)}): use ",
-                    Setting("format", "merged"),
-                ) from error
+            as_plain_lora(folder, Path(before))
 
     def _configuration(self, model: PreTrainedModel) -> PeftConfig:
         cls = configuration_class(self.peft_type)
