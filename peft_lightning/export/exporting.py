@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from peft_lightning import __version__
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.errors import Setting, UserError
@@ -22,7 +20,7 @@ from peft_lightning.export.merged_form import write_merged
 from peft_lightning.export.model_files import write_tokenizer
 from peft_lightning.export.onnx_form import write_onnx
 from peft_lightning.export.place import REPORT, Place
-from peft_lightning.export.proof import Comparison, compare, tolerance_of
+from peft_lightning.export.proof import Comparison, compare, decisions_differ, tolerance_of
 from peft_lightning.export.replaying import Replay, Replayed, replay
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
@@ -277,13 +275,8 @@ def _plain_cut(proof: Proof, task: Task) -> dict[str, int] | None:
     replayed = proof.replayed
     if replayed.plain is None or replayed.answers is None:
         return None
-    ours = task.columns(replayed.answers[replayed.plain_places])
-    alone = task.columns(replayed.plain)
-    differ = np.zeros(len(replayed.plain), dtype=bool)
-    for name, values in ours.items():
-        if values.dtype.kind in "biu":
-            differ |= values != alone[name]
-    return {"longer_texts": len(differ), "flips": int(differ.sum())}
+    differ = decisions_differ(task, replayed.answers[replayed.plain_places], replayed.plain)
+    return None if differ is None else {"longer_texts": len(differ), "flips": int(differ.sum())}
 
 
 def _how_to_accept(proof: Proof) -> tuple[str | Setting, ...]:

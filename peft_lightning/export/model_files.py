@@ -30,8 +30,10 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
     """
     tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
     tokenizer.model_max_length = texts.max_length
-    tokenizer.padding_side = "right"
-    tokenizer.truncation_side = "left" if texts.truncation == "tail" else "right"
+    sides = {"padding_side": "right", "truncation_side": "left" if texts.truncation == "tail" else "right"}
+    for name, side in sides.items():
+        setattr(tokenizer, name, side)
+        tokenizer.init_kwargs[name] = side  # what is saved; the attribute alone is forgotten in silence
     # What a past call has set would be saved as the tokenizer's own habit.
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:

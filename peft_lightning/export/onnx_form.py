@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,8 @@ def _convert(network: PreTrainedModel, path: Path, one_file: bool) -> None:
     mask = torch.ones_like(tokens)
     mask[1, 10:] = 0
     wrapped = LogitsOnly(network).eval()
+    # It counts up the packages for images that are not installed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -100,8 +103,6 @@ def _convert(network: PreTrainedModel, path: Path, one_file: bool) -> None:
 
 
 def _quantise(path: Path, one_file: bool) -> None:
-    import logging
-
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     floats = path.with_name("floats.onnx")

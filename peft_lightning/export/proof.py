@@ -1,7 +1,8 @@
 """Proves an export: what a fresh process answers with it, beside what the run answered in its test.
 
-Two numbers decide. A *flip* is an example whose decision (the predicted class, or any label of several) is another one.
-The *greatest change* is that of a probability, or of any other number of an answer.
+Two numbers decide. A *flip* is an example whose decision (the predicted class, or any label of several) is another one;
+where there are only measurements, one that moves by a tenth of their standard deviation. The *greatest change* is that
+of a probability, or of any other number of an answer.
 
 The reference is the file of answers that the run saved, on the run's device and in its precision, and the replay is in
 32-bit floats. So even a perfect export moves each number a little: other kernels and batches by some 1e-5 where the run
@@ -17,18 +18,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.runs.predictions import Answers
-from peft_lightning.task import recorded
-
-Array = npt.NDArray[np.generic]
+from peft_lightning.task import Task, recorded
 
 # How far an answer's numbers may move without loss, by the precision that the run answered in.
 IN_FULL = 1e-3
 IN_HALF = 5e-2
+# An answer without a decision, such as a measurement, flips where it moves by more than this share of their spread.
+_FAR = 0.1
 _LEVEL = 0.95
 
 
@@ -42,7 +44,7 @@ class Comparison:
         near_ties: How many of these within the tolerance.
         flips_interval: 95 % interval of the share of flips (Wilson 1927), in [0, 1].
         greatest_change: Greatest change of a probability, or of any number of an answer.
-        tolerance: How far a number may move without loss.
+        tolerance: How far a number may move without loss; of measurements in their own unit.
         before: The headline metric of the run's answers.
         after: The headline metric of the export's answers.
         interval: 95 % interval of ``before`` over the examples: Wilson's where answers are right or wrong, otherwise
@@ -100,11 +102,16 @@ def compare(reference: Answers, answers: npt.NDArray[np.floating], tolerance: fl
     Args:
         reference: The run's answers, shape (n, …), and their targets.
         answers: The export's, of the same shape.
-        tolerance: How far a number may move without loss.
+        tolerance: How far a number may move without loss, in [0, 1]; of measurements as a share of their spread.
     """
     task = reference.task
-    flipped = _decisions_differ(reference, answers)
     moved = np.abs(answers.astype(np.float64) - reference.answers).reshape(len(answers), -1).max(axis=1)
+    flipped = decisions_differ(task, reference.answers, answers)
+    if flipped is None:
+        # Measured in what the run's own answers differ by: they may be stars or dollars.
+        spread = float(reference.answers.std()) or 1.0
+        tolerance *= spread
+        flipped = moved > _FAR * spread
     before, after = reference.scores, task.score(answers, reference.labels)
     count, flips = len(answers), int(flipped.sum())
     return Comparison(
@@ -133,13 +140,22 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def _decisions_differ(reference: Answers, answers: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Tells for each example whether any whole number or truth value of its answer, such as the class, is another."""
-    differ = np.zeros(len(answers), dtype=np.bool_)
-    ours = reference.task.columns(answers)
-    for name, theirs in reference.task.columns(reference.answers).items():
-        if theirs.dtype.kind in "biu":
-            differ |= theirs != ours[name]
+def decisions_differ(task: Task, answers: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
+    """Tells for each example whether any whole number or truth value of its answer, such as the class, is another.
+
+    Args:
+        task: The task of the answers.
+        answers: Answers, shape (n, …).
+        others: Other answers to the same examples.
+
+    Returns:
+        Shape (n,); None where the task's answers hold no such values, as those of a regression.
+    """
+    theirs, ours = task.columns(answers), task.columns(others)
+    decisions = [name for name, values in theirs.items() if values.dtype.kind in "biu"]
+    if not decisions:
+        return None
+    differ: npt.NDArray[np.bool_] = np.any([theirs[name] != ours[name] for name in decisions], axis=0)
     return differ
 
 

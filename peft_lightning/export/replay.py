@@ -18,9 +18,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# What is measured here must not work by the help of the package that made it.
-sys.modules["peft_lightning"] = None  # type: ignore[assignment]
-
 BATCH = 32
 # Single texts whose times are taken, after three that are not.
 SINGLES = 20
@@ -182,4 +179,6 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    # What is measured here must not work by the help of the package that made it.
+    sys.modules["peft_lightning"] = None  # type: ignore[assignment]
     main(sys.argv[1])
