@@ -105,4 +105,6 @@ def _name_base(path: Path, base: str, revision: str | None) -> None:
     """Names the backbone in the adapter's configuration as its user can load it, at the commit that was trained on."""
     content = json.loads(path.read_text(encoding="utf-8"))
     content |= {"base_model_name_or_path": base, "revision": revision}
+    if content.get("modules_to_save"):  # PEFT adds the usual names of a head once more
+        content["modules_to_save"] = list(dict.fromkeys(content["modules_to_save"]))
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
