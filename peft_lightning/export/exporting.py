@@ -143,7 +143,7 @@ def write(run: Path, folder: Path, request: Request) -> Written:
     Raises:
         UserError: The run cannot be exported so.
     """
-    module = TextClassifier.load_trained(run, dequantised=request.form != "adapter")
+    module = TextClassifier.load_trained(run, plain=request.form != "adapter")
     task, texts = module.task, module.text_settings
     if task is None or texts is None:
         raise RuntimeError("load_trained() has loaded no task")

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from peft_lightning.backbone.architectures import recompute_activations
+from peft_lightning.backbone.half_width import hold_in_float32
+from peft_lightning.backbone.quantised import dequantise_where_packed
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def load_adapted(
     num_labels: int,
     gradient_checkpointing: bool = False,
     optimizer: OptimizerName = "adamw",
-    dequantised: bool = False,
+    plain: bool = False,
 ) -> nn.Module:
     """Loads a backbone with a classification head and makes it trainable in a method's way.
 
@@ -32,7 +34,8 @@ def load_adapted(
         num_labels: Number of classes.
         gradient_checkpointing: Whether activations are computed again in the backward pass.
         optimizer: The optimiser that will train the network.
-        dequantised: Whether quantised layers become plain ones of the same values, which adapters can be merged into.
+        plain: Whether packed and narrow weights become 32-bit floats of the same values, which adapters can be merged
+            into without loss.
 
     Returns:
         The network on the CPU, in training mode; exactly the weights to be trained require gradients.
@@ -50,10 +53,9 @@ def load_adapted(
                 " out",
             )
         recompute_activations(pretrained)
-    if dequantised:
-        from peft_lightning.backbone.quantised import dequantise_where_packed
-
+    if plain:
         dequantise_where_packed(pretrained)
+        hold_in_float32(pretrained)
     model = method.adapt(pretrained)
     if backbone.dtype != "float32" and optimizer == "adamw" and _trains_in_bf16(model):
         raise UserError(

@@ -130,19 +130,19 @@ class TextClassifier(LightningModule):
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
         self._precision: str | None = None
-        self._dequantised = False
+        self._plain = False
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
         self._restored_plan: int | None = None
 
     @classmethod
-    def load_trained(cls, run: str | Path, checkpoint: str = "best", dequantised: bool = False) -> TextClassifier:
+    def load_trained(cls, run: str | Path, checkpoint: str = "best", plain: bool = False) -> TextClassifier:
         """Loads the model that a run has trained, for answers without a Trainer.
 
         Args:
             run: The run's directory, such as ``lightning_logs/lora/version_0``.
             checkpoint: ``best``, ``last``, or a checkpoint file.
-            dequantised: Whether quantised layers become plain ones of the same values, for a merge.
+            plain: Whether packed and narrow weights become 32-bit floats of the same values, for a merge.
 
         Returns:
             The module on the CPU, in evaluation mode; its backbone is loaded from where the run loaded it.
@@ -157,11 +157,11 @@ class TextClassifier(LightningModule):
         parser.add_class_arguments(cls, "model")
         module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
         precision = trained.texts.precision
-        module._dequantised = dequantised
+        module._plain = plain
         module.build(trained.task, precision)
         module.on_load_checkpoint(trained.checkpoint)
         module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
-        if precision.endswith("-true"):
+        if precision.endswith("-true") and not plain:
             module.to(compute_dtype(precision))
         module.text_settings = trained.texts
         return module.eval()
@@ -248,7 +248,7 @@ class TextClassifier(LightningModule):
             spare_memory()
         self._untrained = partial(
             load_adapted,
-            *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer, self._dequantised),
+            *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer, self._plain),
         )
         self.model = self._untrained()
         self.backbone_identity = backbone.identity()
