@@ -65,7 +65,7 @@ def hold_in_float32(model: PreTrainedModel) -> None:
             parameter.data = parameter.data.float()
     for module in model.modules():
         if type(module) is HalfWidthLayerNorm:
-            module.__class__ = nn.LayerNorm
+            module.__class__ = nn.LayerNorm  # type: ignore[assignment]
 
 
 def is_held_in_bfloat16(model: nn.Module) -> bool:

@@ -61,7 +61,8 @@ def plain_model(module: TextClassifier, task: Task, dtype: Dtype = "float32") ->
     model = module.merged()
     describe_task(model.config, task)
     model.to(getattr(torch, dtype))
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _write_quantised(model: PreTrainedModel, folder: Path, quantize: FewBits) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.data.truncation import Truncation, surrounding, window
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 # The kinds of problem that transformers knows; it refuses a configuration that names another.
-_KNOWN_PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
+Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
+_KNOWN_PROBLEMS: tuple[Problem, ...] = get_args(Problem)
 
 
 def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None:
@@ -62,4 +63,4 @@ def describe_task(config: PretrainedConfig, task: Task) -> None:
     names = task.label_names or tuple(f"LABEL_{number}" for number in range(task.num_outputs))
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
-    config.problem_type = task.problem_type if task.problem_type in _KNOWN_PROBLEMS else None
+    config.problem_type = next((known for known in _KNOWN_PROBLEMS if known == task.problem_type), None)

@@ -50,7 +50,7 @@ def merge(adapted: nn.Module, name: str) -> PreTrainedModel:
             layers[place].merge()
         except NotImplementedError as error:
             raise UserError(f"PEFT cannot merge {name} into the weights: export it as an adapter") from error
-        model.set_submodule(place, _bare(layers[place]))
+        model.set_submodule(place, _bare(cast("nn.Module", layers[place])))
     if hasattr(model, "peft_config"):
         del model.peft_config
     return cast("PreTrainedModel", model)
