@@ -5,13 +5,13 @@ where there are only measurements, one that moves by a tenth of their standard d
 of a probability, or of any other number of an answer.
 
 The reference is the file of answers that the run saved, on the run's device and in its precision, and the replay is in
-32-bit floats. So even a perfect export moves each number a little. Batches of one and of many answer
-within 1e-4 of each other where a run computes in 32-bit floats, and within 1e-2 where it computes in bf16, whose numbers
-have eight binary digits; another device adds to that. The tolerance is 1e-3 and 5e-2. A flip whose numbers all stay within it is a near tie: the classes were as good as equal, and the run
-itself would have answered otherwise on another device. Near ties are counted and shown, and do not count against the
-bound. A form that loses nothing has to keep *every* number within the tolerance: so a wrong backbone, a lost head or a
-skipped scale fails even where no decision flips. A form that is lossy by its nature may move numbers, and is held to
-its number of flips.
+32-bit floats. So even a perfect export moves each number a little. Batches of one and of many answer within 1e-4 of
+each other where a run computes in 32-bit floats, and within 1e-2 where it computes in bf16, whose numbers have eight
+binary digits; another device adds to that. The tolerance is 1e-3 and 5e-2. A flip whose numbers all stay within it is
+a near tie: the classes were as good as equal, and the run itself would have answered otherwise on another device. Near
+ties are counted and shown, and do not count against the bound. A form that loses nothing has to keep *every* number
+within the tolerance: so a wrong backbone, a lost head or a skipped scale fails even where no decision flips. A form
+that is lossy by its nature may move numbers, and is held to its number of flips.
 """
 
 from __future__ import annotations
