@@ -54,6 +54,20 @@ def hold_in_bfloat16(model: PreTrainedModel) -> None:
             module.__class__ = HalfWidthLayerNorm
 
 
+def hold_in_float32(model: PreTrainedModel) -> None:
+    """Widens an encoder in bf16 to 32-bit floats, of the same values: a merge into bf16 would round updates away.
+
+    Args:
+        model: A model just loaded, before adapters are added; it is changed in place.
+    """
+    for parameter in model.parameters():
+        if parameter.dtype == torch.bfloat16:
+            parameter.data = parameter.data.float()
+    for module in model.modules():
+        if type(module) is HalfWidthLayerNorm:
+            module.__class__ = nn.LayerNorm  # type: ignore[assignment]
+
+
 def is_held_in_bfloat16(model: nn.Module) -> bool:
     """Tells whether any weights of a model, adapted or not, are in bf16."""
     return any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())

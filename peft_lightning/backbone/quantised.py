@@ -127,6 +127,42 @@ def prepare_quantised(model: PreTrainedModel, quantisation: Quantisation, dtype:
         unpack_scales(model)
 
 
+def dequantise_where_packed(model: PreTrainedModel) -> None:
+    """Unpacks the layers of a quantised model; leaves any other as it is.
+
+    Args:
+        model: A model just loaded, before adapters are added; it is changed in place.
+    """
+    if getattr(model.config, "quantization_config", None) is not None:
+        from peft_lightning.backbone.dequantised import dequantise
+
+        dequantise(model)
+
+
+def packed_as(model: PreTrainedModel) -> dict[str, Any] | None:
+    """Returns the words of transformers' ``BitsAndBytesConfig`` that quantise a backbone as this model's is.
+
+    Args:
+        model: A model that was loaded by ``Backbone.load``, adapted or not.
+
+    Returns:
+        The arguments that differ from the class's defaults, in plain values; None if nothing is quantised.
+    """
+    config: Any = getattr(model.config, "quantization_config", None)
+    if config is None:
+        return None
+    skipped = list(config.llm_int8_skip_modules or [])
+    if config.load_in_8bit:
+        return {"load_in_8bit": True, "llm_int8_skip_modules": skipped}
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": config.bnb_4bit_quant_type,
+        "bnb_4bit_use_double_quant": config.bnb_4bit_use_double_quant,
+        "bnb_4bit_compute_dtype": str(config.bnb_4bit_compute_dtype).removeprefix("torch."),
+        "llm_int8_skip_modules": skipped,
+    }
+
+
 def _prepare_4bit(model: PreTrainedModel, half: bool) -> None:
     from bitsandbytes.nn.modules import Linear4bit
 

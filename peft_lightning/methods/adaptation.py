@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from peft_lightning.backbone.architectures import recompute_activations
+from peft_lightning.backbone.half_width import hold_in_float32
 from peft_lightning.backbone.heads import start_head
+from peft_lightning.backbone.quantised import dequantise_where_packed
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def load_adapted(
     gradient_checkpointing: bool = False,
     optimizer: OptimizerName = "adamw",
     head_start: HeadStart | None = None,
+    plain: bool = False,
 ) -> nn.Module:
     """Loads a backbone with a classification head and makes it trainable in a method's way.
 
@@ -35,6 +38,8 @@ def load_adapted(
         gradient_checkpointing: Whether activations are computed again in the backward pass.
         optimizer: The optimiser that will train the network.
         head_start: Where a new head starts; None for where transformers initialises it.
+        plain: Whether packed and narrow weights become 32-bit floats of the same values, which adapters can be merged
+            into without loss.
 
     Returns:
         The network on the CPU, in training mode; exactly the weights to be trained require gradients.
@@ -54,6 +59,9 @@ def load_adapted(
                 " out",
             )
         recompute_activations(pretrained)
+    if plain:
+        dequantise_where_packed(pretrained)
+        hold_in_float32(pretrained)
     model = method.adapt(pretrained)
     if backbone.dtype != "float32" and optimizer == "adamw" and _trains_in_bf16(model):
         raise UserError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
 from peft_lightning.backbone.loading import Backbone, loading_notes
+from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -197,6 +199,39 @@ class Method(ABC):
             model: What ``adapt`` returned, with the checkpoint's frozen parts.
             state: What ``state`` returned when the checkpoint was saved.
         """
+
+    def save_adapter(self, model: nn.Module, folder: Path, untrained: Callable[[], nn.Module]) -> None:
+        """Saves the adapter, with the head in it, in the form that plain PEFT loads beside the original backbone.
+
+        Args:
+            model: What ``adapt`` returned, trained.
+            folder: A folder that exists.
+            untrained: Makes the same model as it was before training.
+
+        Raises:
+            UserError: There is no adapter, or PEFT has no form for it.
+        """
+        from peft import PeftModel
+
+        if not isinstance(model, PeftModel):
+            raise UserError(
+                f"{self.name} trains the model's own weights and has no adapter: use ", Setting("format", "merged")
+            )
+        # Nothing resizes the embeddings here. PEFT would ask the hub for the backbone's size.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+
+    def merged(self, model: nn.Module) -> PreTrainedModel:
+        """Returns the model as plain transformers loads it, with what was trained in its own weights.
+
+        Args:
+            model: What ``adapt`` returned, trained, on a backbone that is not quantised; it is of no use afterwards.
+
+        Raises:
+            UserError: The method's adapters cannot be merged.
+        """
+        from peft_lightning.methods.merging import merge
+
+        return merge(model, self.name)
 
 
 def _arguments(method: type) -> list[str]:

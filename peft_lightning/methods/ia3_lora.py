@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.ia3 import IA3, keep_narrow
 from peft_lightning.methods.injection import widen_trained
 from peft_lightning.methods.lora import LoRA
@@ -76,3 +78,10 @@ class IA3LoRA(LoRA):
         widen_trained(adapted)
         keep_narrow(adapted)
         return adapted
+
+    def save_adapter(self, model: nn.Module, folder: Path, untrained: Callable[[], nn.Module]) -> None:
+        """Refuses: PEFT would save the updates alone, and give other answers without a word."""
+        raise UserError(
+            f"{self.name}: PEFT has no adapter that holds IA3's scales and LoRA's updates together: use ",
+            Setting("format", "merged"),
+        )

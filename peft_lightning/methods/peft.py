@@ -6,8 +6,9 @@ import contextlib
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from peft_lightning.backbone.architectures import recomputes_activations
 from peft_lightning.backbone.loading import head_modules
+from peft_lightning.backbone.quantised import packed_as
 from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods.adalora import AdaLoRA
 from peft_lightning.methods.base import Method
@@ -47,6 +49,8 @@ _SEED_RANGE = 2**31
 START_BATCHES = 32
 # What types do beside their layers; those that are not here do nothing.
 _OWN_PARTS: dict[str, type[OwnPart]] = {"ADALORA": AdaLoRA}
+# LoRA's starts that take the adapter's first weights out of the backbone's.
+_STARTS_IN_BACKBONE = ("pissa", "olora")
 
 
 class PEFT(Method):
@@ -240,6 +244,30 @@ class PEFT(Method):
         if self._computed is not None:
             self._start.apply(cast("PeftModel", adapted), self._computed)
         return adapted
+
+    def save_adapter(self, model: nn.Module, folder: Path, untrained: Callable[[], nn.Module]) -> None:
+        """Saves the adapter; PiSSA's and OLoRA's, which change the backbone, as a LoRA of twice the rank beside it.
+
+        PEFT computes what such a start took out of the backbone anew at every loading, and PiSSA's fast form
+        (`pissa_niter_N`) draws it: under another seed the reloaded model is silently another one.
+        """
+        super().save_adapter(model, folder, untrained)
+        start = self.arguments.get("init_lora_weights")
+        if not (isinstance(start, str) and start.lower().startswith(_STARTS_IN_BACKBONE)):
+            return
+        if packed_as(model.get_base_model()) is not None:  # type: ignore[operator]
+            # What is left of the backbone was quantised again. Beside other quantised weights it would be another.
+            if "niter" in start:
+                raise UserError(
+                    f"{start} on a quantised backbone is drawn anew at every loading: use ",
+                    Setting("format", "merged"),
+                )
+            return
+        from peft_lightning.methods.plain_lora import as_plain_lora
+
+        with TemporaryDirectory() as before:
+            super().save_adapter(untrained(), Path(before), untrained)
+            as_plain_lora(folder, Path(before))
 
     def _configuration(self, model: PreTrainedModel) -> PeftConfig:
         cls = configuration_class(self.peft_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
     from torch.optim import Optimizer
+    from transformers import PreTrainedModel
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
@@ -155,23 +157,26 @@ class TextClassifier(LightningModule):
         # Checkpoints hold only the trained weights; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
         self.model: nn.Module | None = None
+        self._untrained: Callable[[], nn.Module]
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
         self.rehearses = False
         """Whether these are the first steps of a longer run, whose schedule the method's own is taken from."""
         self._precision: str | None = None
         self._built_for = _CPU
+        self._plain = False
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
         self._restored_plan: int | None = None
 
     @classmethod
-    def load_trained(cls, run: str | Path, checkpoint: str = "best") -> TextClassifier:
+    def load_trained(cls, run: str | Path, checkpoint: str = "best", plain: bool = False) -> TextClassifier:
         """Loads the model that a run has trained, for answers without a Trainer.
 
         Args:
             run: The run's directory, such as ``lightning_logs/lora/version_0``.
             checkpoint: ``best``, ``last``, or a checkpoint file.
+            plain: Whether packed and narrow weights become 32-bit floats of the same values, for a merge.
 
         Returns:
             The module on the CPU, in evaluation mode; its backbone is loaded from where the run loaded it.
@@ -187,10 +192,11 @@ class TextClassifier(LightningModule):
         module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
         precision = trained.texts.precision
         module.quantize_on = "cpu"  # where it is built
+        module._plain = plain
         module.build(trained.task, precision)
         module.on_load_checkpoint(trained.checkpoint)
         module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
-        if precision.endswith("-true"):
+        if precision.endswith("-true") and not plain:
             module.to(compute_dtype(precision))
         module.text_settings = trained.texts
         return module.eval()
@@ -214,6 +220,25 @@ class TextClassifier(LightningModule):
                 on_device = {name: values.to(self.device) for name, values in batch.items()}
                 lines += [task.line(answer) for answer in self.predict_step(on_device, 0).tolist()]
         return lines
+
+    def save_adapter(self, folder: Path) -> None:
+        """Saves the adapter, with the head in it, as plain PEFT loads it beside the original backbone.
+
+        Args:
+            folder: A folder that exists.
+
+        Raises:
+            UserError: The method has no adapter, or PEFT has no form for it.
+        """
+        self.method.save_adapter(self._built(), folder, self._untrained)
+
+    def merged(self) -> PreTrainedModel:
+        """Returns the model as plain transformers loads it; the module is of no use afterwards.
+
+        Raises:
+            UserError: The method's adapters cannot be merged.
+        """
+        return self.method.merged(self._built())
 
     @property
     def notes(self) -> list[str]:
@@ -261,10 +286,14 @@ class TextClassifier(LightningModule):
         )
         if self.backbone_dtype == "smallest":
             spare_memory()
+        self._untrained = partial(
+            load_adapted,
+            *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer),
+            head_start=task.head_start,
+            plain=self._plain,
+        )
         with backbone.hashed_meanwhile():
-            self.model = load_adapted(
-                self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer, task.head_start
-            )
+            self.model = self._untrained()
         name_outputs(self.model, task.problem_type, task.output_names)
         self.backbone_identity = backbone.identity()
         self._precision, self._built_for = precision, device

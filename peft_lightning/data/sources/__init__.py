@@ -14,7 +14,7 @@ from peft_lightning.data.sampling import hold_out
 from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, fingerprint
 from peft_lightning.data.sources.embedded_sources import EMBEDDED, read_embedded
 from peft_lightning.data.sources.folder import read_folder
-from peft_lightning.data.sources.hub import download, read_hub
+from peft_lightning.data.sources.hub import download, name_on_hub, read_hub
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
 from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts, table_suffix
@@ -30,6 +30,7 @@ __all__ = [
     "TextPairs",
     "Texts",
     "fingerprint",
+    "hub_name",
     "is_on_hub",
     "prepare",
     "read_corpus",
@@ -105,6 +106,15 @@ def is_on_hub(source: str) -> bool:
         return source == "imdb"
     path = Path(source).expanduser()
     return not path.exists() and table_suffix(path) is None and bool(_HUB_ID.fullmatch(source))
+
+
+def hub_name(source: str) -> str | None:
+    """Returns the hub's ``owner/name`` of a source; None for one that is not on the hub.
+
+    Args:
+        source: As in ``read_corpus``.
+    """
+    return name_on_hub(source) if is_on_hub(source) else None
 
 
 def prepare(source: str, configuration: str | None = None) -> None:

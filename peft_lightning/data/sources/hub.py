@@ -38,9 +38,18 @@ def read_hub(
     Raises:
         UserError: If the hub cannot be reached or has no such dataset or configuration.
     """
-    name = _ALIASES.get(source, source)
+    name = name_on_hub(source)
     columns = _Columns(text_column, label_columns(label_column), text_pair_column)
     return _splits(f"{name} on the hub", name, download(source, configuration), columns)
+
+
+def name_on_hub(source: str) -> str:
+    """Returns the hub's ``owner/name`` of a dataset, which ``imdb`` is short for.
+
+    Args:
+        source: As in ``read_hub``.
+    """
+    return _ALIASES.get(source, source)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,239 @@
+"""The card of an export, ``README.md``: the metadata that the hub reads, and what a user has to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peft_lightning.data.sources import hub_name
+from peft_lightning.recipes import Config
+from peft_lightning.runs.durations import duration
+from peft_lightning.runs.record import RunRecord
+from peft_lightning.task import Metric, Task
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+    from peft_lightning.export.exporting import Written
+
+_TAGS = {"adapter": ["peft"], "merged": [], "onnx": ["onnx"]}
+
+
+def write_card(
+    path: Path, report: dict[str, Any], written: Written, record: RunRecord, config: Config, name: str, on_hub: bool
+) -> None:
+    """Writes the card.
+
+    Args:
+        path: The file.
+        report: The content of ``export.json``.
+        written: The export.
+        record: The run's record.
+        config: The run's configuration.
+        name: The export's name: its folder's, or a repository's.
+        on_hub: Whether the name is a repository's.
+    """
+    from huggingface_hub import ModelCard
+
+    metadata = _metadata(report, written, record, config, name).to_yaml()
+    body = "\n\n".join(
+        [
+            f"# {name}",
+            _summary(report, written, record, config),
+            _loading(written, name, on_hub),
+            _figures(report, written, record),
+            _training(record, config),
+            _limits(written, record, config),
+            _proof(report),
+        ]
+    )
+    ModelCard(f"---\n{metadata}\n---\n\n{body}\n", ignore_metadata_errors=True).save(path)
+
+
+def _metadata(report: dict[str, Any], written: Written, record: RunRecord, config: Config, name: str) -> ModelCardData:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    dataset, task = hub_name(config["data"]["source"]), written.task
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=dataset or "local",
+            dataset_name=dataset or _dataset(config),
+            dataset_split=None if record.dataset is None else record.dataset.test_split,
+            metric_type=metric.name.lower().replace(" ", "_"),
+            metric_name=metric.name,
+            metric_value=round(value, 4),
+        )
+        for metric, value in _measured(task, record)
+    ]
+    base = _hub_base(record)
+    return ModelCardData(
+        model_name=name.rpartition("/")[2],
+        base_model=base,
+        base_model_relation=("adapter" if written.request.form == "adapter" else "finetune") if base else None,
+        datasets=[dataset] if dataset else None,
+        metrics=[metric.name.lower().replace(" ", "_") for metric, _ in _measured(task, record)] or None,
+        library_name=written.code.library,
+        pipeline_tag="text-classification",
+        tags=[*_TAGS[written.request.form], record.method, "peft-lightning"],
+        eval_results=results or None,
+    )
+
+
+def _summary(report: dict[str, Any], written: Written, record: RunRecord, config: Config) -> str:
+    form = {
+        "adapter": "An adapter, with its classification head, for",
+        "merged": "A whole model, with what was trained merged in, made of",
+        "onnx": "An ONNX model for onnxruntime, made of",
+    }[written.request.form]
+    kept = "".join(f", its linear layers in {bits}" for bits in filter(None, (written.request.quantize,)))
+    labels = written.task.label_names
+    answers = f" It tells apart {', '.join(labels)}." if labels else ""
+    return (
+        f"{form} {_base(record)}{kept}, fine-tuned on {_dataset(config)} with {record.method}."
+        f"{answers} {report['bytes'] / 2**20:.1f} MiB."
+    )
+
+
+def _loading(written: Written, name: str, on_hub: bool) -> str:
+    lines = written.code.at_repository(name) if on_hub else written.code.at(name)
+    length = written.texts.max_length
+    parts = ["## Load it", "```python\n" + "\n".join(lines) + "\n```"]
+    if written.window is None:
+        side = "beginning" if written.texts.truncation == "tail" else "end"
+        parts.append(
+            f"`tokenizer(texts, truncation=True, padding=True)` cuts texts to {length} tokens at their {side},"
+            " as in training."
+        )
+    else:
+        first, last = written.window
+        framework = "np" if written.request.form == "onnx" else "pt"
+        parts += [
+            f"In training a text of more than {length} tokens was cut in its middle, which no setting of a tokenizer"
+            " does. These lines do; `truncation=True` would keep the beginning alone:",
+            "```python\n"
+            'rows = tokenizer(texts)["input_ids"]\n'
+            f"rows = [row if len(row) <= {length} else row[:{first}] + row[-{last}:] for row in rows]\n"
+            f'inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="{framework}")\n'
+            "```",
+        ]
+    if written.request.form == "adapter":
+        parts.append(
+            "`AutoModelForSequenceClassification.from_pretrained` on this folder itself would attach the adapter in"
+            " transformers' own way, which is silently wrong for some types: use the lines above."
+        )
+    return "\n\n".join([*parts, *(f"Note: {note}." for note in written.notes)])
+
+
+def _figures(report: dict[str, Any], written: Written, record: RunRecord) -> str:
+    headline = written.task.headline
+    lines = ["## How good it is", "| metric | test split | 95 % interval |", "| --- | ---: | ---: |"]
+    for metric, value in _measured(written.task, record):
+        span = report.get("interval_before") if metric is headline else None
+        lines.append(f"| {metric.name} | {metric.words(value)} | {headline.span(*span) if span else '–'} |")
+    counted = report.get("examples")
+    sentence = (
+        f"The interval is that of {counted:,} test examples; another seed of the training would move it further, and"
+        " one run does not show by how much."
+        if counted
+        else ""
+    )
+    return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{sentence}"
+
+
+def _training(record: RunRecord, config: Config) -> str:
+    model, trainer, data = config["model"], config["trainer"], record.dataset
+    rows = [
+        ("base model", _base(record)),
+        ("method", f"{record.method} (peft-lightning, seed {record.seed})"),
+        ("data", _dataset(config)),
+    ]
+    if data is not None:
+        rows.append(("examples", f"{data.n_train:,} to train on, {data.n_val:,} to choose the checkpoint by"))
+        rows.append(("length", f"{data.max_length} tokens; {data.truncated_share:.1%} of the texts were longer"))
+    if record.params is not None:
+        rows.append(("trained", f"{record.params.trainable:,} parameters ({record.params.trainable_percent:.2f} %)"))
+    rows.append(("epochs", f"{trainer['max_epochs']}, peak learning rate {model['learning_rate']:g}"))
+    if record.time.train_s is not None:
+        rows.append(("training time", duration(record.time.train_s)))
+    if record.environment is not None:
+        rows.append(("on", f"{record.environment.device}, {record.environment.precision}"))
+        libraries = ("torch", "transformers", "peft")
+        rows.append(("with", ", ".join(f"{name} {getattr(record.environment, name)}" for name in libraries)))
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return f"## What it was trained on\n\n| | |\n| --- | --- |\n{table}"
+
+
+def _limits(written: Written, record: RunRecord, config: Config) -> str:
+    points = [
+        "Texts unlike its training data: another language, another kind of text, another time.",
+        "Decisions about people, unless somebody has measured it for exactly that.",
+        "Its probabilities as chances: nobody has calibrated them.",
+    ]
+    if "embedded" in (config["data"]["source"], config["model"]["model_name_or_path"]):
+        points.insert(0, "Anything but trying the tool: it was made with the small stand-ins in peft-lightning.")
+    if record.dataset is not None and record.dataset.test_in_train:
+        points.append(f"Its figure as it stands: {record.dataset.test_in_train} test texts were also in training.")
+    return "## What it is not for\n\n" + "\n".join(f"- {point}" for point in points)
+
+
+def _proof(report: dict[str, Any]) -> str:
+    if "flips" not in report:
+        return f"## Not proved\n\n{report['failure']}."
+    metric_after, metric_before = report["after"], report["before"]
+    ties = f", {report['near_ties']} of them near ties" if report["near_ties"] else ""
+    text = (
+        f"## How it was checked\n\nIn a fresh process, with the libraries alone, the lines above loaded these files and"
+        f" answered {report['examples']:,} texts of the run's test again: {report['flips']} decisions were others"
+        f" than the run's{ties}, no number of an answer moved by more than {report['greatest_change']:.1e}"
+    )
+    if metric_before is not None and metric_after is not None:
+        text += f", and {report['metric']} was {metric_after:.4f} after {metric_before:.4f}"
+    text += (
+        f". One text took {report['latency_ms']:.1f} ms, many went at {report['texts_per_s']:.0f} a second"
+        f" ({report['device']}, {report['machine']}). `export.json` has the rest."
+    )
+    if (plain := report["plain_cut"]) is not None and plain["longer_texts"]:
+        text += (
+            f" Cut by the tokenizer alone, {plain['flips']} of {plain['longer_texts']} longer texts got another"
+            " decision."
+        )
+    return text if report["proved"] else f"## Not proved\n\n{report['failure']}.\n\n{text}"
+
+
+def _measured(task: Task, record: RunRecord) -> list[tuple[Metric, float]]:
+    found = [(metric, record.metrics.get(metric.test)) for metric in task.shown()]
+    return [(metric, value) for metric, value in found if value is not None]
+
+
+def _hub_base(record: RunRecord) -> str | None:
+    """Returns the backbone's name where it is one on the hub."""
+    if (
+        record.backbone is None
+        or record.backbone.name == "embedded"
+        or Path(record.backbone.name).expanduser().exists()
+    ):
+        return None
+    return record.backbone.name
+
+
+def _base(record: RunRecord) -> str:
+    """Words the backbone; of a local folder only its name, since a card is shown to others."""
+    if record.backbone is None:
+        return "a pretrained encoder"
+    if record.backbone.name == "embedded":
+        return "the small RoBERTa in peft-lightning"
+    if _hub_base(record) is None:
+        return f"{Path(record.backbone.name).name} (a local folder)"
+    return record.backbone.name + (f", commit {record.backbone.revision}" if record.backbone.revision else "")
+
+
+def _dataset(config: Config) -> str:
+    """Words the data; of a local folder or file only its name."""
+    source = str(config["data"]["source"])
+    if source == "embedded":
+        return "the synthetic reviews in peft-lightning"
+    if (name := hub_name(source)) is not None:
+        more = config["data"].get("configuration")
+        return name + (f" ({more})" if more else "")
+    return f"{Path(source).name} (local)"

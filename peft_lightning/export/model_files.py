@@ -1,0 +1,66 @@
+"""The files that every export holds: the tokenizer, and a configuration that knows labels and problem type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from peft_lightning.backbone.tokenizers import load_tokenizer
+from peft_lightning.data.truncation import Truncation, surrounding, window
+from peft_lightning.module.trained import TextSettings
+from peft_lightning.task import Task
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+# The kinds of problem that transformers knows; it refuses a configuration that names another.
+Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
+_KNOWN_PROBLEMS: tuple[Problem, ...] = get_args(Problem)
+
+
+def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None:
+    """Writes the tokenizer that cuts texts as the run did where a tokenizer can: from the end, or from the beginning.
+
+    Args:
+        folder: The export's folder.
+        texts: How the run read its texts.
+
+    Returns:
+        None where the tokenizer alone cuts as the run did. Otherwise the numbers of tokens that the run kept from the
+        beginning and from the end of a longer text, special ones included.
+    """
+    tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
+    tokenizer.model_max_length = texts.max_length
+    sides = {"padding_side": "right", "truncation_side": "left" if texts.truncation == "tail" else "right"}
+    for name, side in sides.items():
+        setattr(tokenizer, name, side)
+        tokenizer.init_kwargs[name] = side  # what is saved; the attribute alone is forgotten in silence
+    # What a past call has set would be saved as the tokenizer's own habit.
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(str(folder))
+    return _window(tokenizer("a film", return_special_tokens_mask=True)["special_tokens_mask"], texts)
+
+
+def _window(special_tokens_mask: list[int], texts: TextSettings) -> tuple[int, int] | None:
+    whole: tuple[Truncation, ...] = ("head", "tail")
+    if texts.truncation in whole:
+        return None
+    leading, trailing = surrounding(special_tokens_mask)
+    head, tail = window(texts.max_length - leading - trailing, texts.truncation)
+    return leading + head, tail + trailing
+
+
+def describe_task(config: PretrainedConfig, task: Task) -> None:
+    """Writes the task's labels and kind of problem into a configuration.
+
+    Args:
+        config: The configuration of the exported model; it is changed in place.
+        task: What the model was trained for.
+    """
+    names = task.label_names or tuple(f"LABEL_{number}" for number in range(task.num_outputs))
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: number for number, name in enumerate(names)}
+    config.problem_type = next((known for known in _KNOWN_PROBLEMS if known == task.problem_type), None)

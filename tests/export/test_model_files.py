@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer, RobertaConfig
+
+from peft_lightning.data.review_tokeniser import ReviewTokeniser
+from peft_lightning.data.truncation import Truncation
+from peft_lightning.export.model_files import describe_task, write_tokenizer
+from peft_lightning.export.replay import Encoder
+from peft_lightning.module.trained import TextSettings
+from peft_lightning.task import SingleLabel
+from tests.task.toy import ToyRegression
+
+TEXTS = ["a joy", "the cast is a bore, said viewer 3, " * 6, "dull " * 11 + "but fine"]
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
+def test_texts_are_cut_as_the_run_cut_them(truncation: Truncation, tmp_path: Path):
+    settings = TextSettings("embedded", None, 16, truncation, str(tmp_path / "cache"), "32-true")
+    window = write_tokenizer(tmp_path / "out", settings)
+    assert (window is None) == (truncation != "head_tail")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.model_max_length == 16
+    run = ReviewTokeniser("embedded", None, 16, truncation, str(tmp_path / "cache")).tokenise(TEXTS, np.arange(3))
+    encoder = Encoder(tokenizer, None if window is None else list(window), "np")
+    for place, text in enumerate(TEXTS):
+        assert encoder([text])["input_ids"][0].tolist() == run[place]["input_ids"].tolist()
+    together = encoder(TEXTS)
+    assert together["input_ids"].shape == (3, 16)
+    assert together["attention_mask"].sum(axis=1).tolist() == [len(run[place]["input_ids"]) for place in range(3)]
+
+
+def test_the_configuration_knows_labels_and_problem():
+    config = RobertaConfig()
+    describe_task(config, SingleLabel(("bad", "fair", "good")))
+    assert config.num_labels == 3
+    assert config.id2label == {0: "bad", 1: "fair", 2: "good"}
+    assert config.label2id["good"] == 2
+    assert config.problem_type == "single_label_classification"
+
+
+def test_a_task_without_labels_has_as_many_as_outputs_and_no_problem_that_transformers_refuses():
+    config = RobertaConfig(num_labels=5)
+    describe_task(config, ToyRegression())
+    assert config.num_labels == 1
+    assert config.problem_type is None
