@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # A smaller file is read whole: that takes some 30 MB at most. Compressed texts are about a third of their size.
 LARGE = 1 << 22
 _LARGE_COMPRESSED = LARGE // 4
-_PIECE = 1 << 22
+_PIECE = 1 << 20
 # Lines that become rows of Arrow's together.
 _ROWS_AT_ONCE = 1 << 12
 
