@@ -99,6 +99,18 @@ class ReviewTokeniser:
             self._require_tokens(tokens, texts, rows)
             yield TokenisedReviews(tokens, torch.from_numpy(rows))
 
+    def token_ids(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """Tokenises a few reviews, past the cache.
+
+        Returns:
+            The token ids of each, int32, shape (tokens,).
+
+        Raises:
+            UserError: If a review makes no token, or one that the model has no embedding for.
+        """
+        (reviews,) = self.tokenise_in_turn([(0, texts)])
+        return [reviews[place]["input_ids"] for place in range(len(texts))]
+
     @contextmanager
     def _worded(self) -> Iterator[None]:
         from peft_lightning.backbone.locations import first_line

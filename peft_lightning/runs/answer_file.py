@@ -65,13 +65,10 @@ class AnswerFile:
     def _begin(self) -> int:
         """Reads what the answers were made with, or writes it; returns where the records begin."""
         line = self._file.readline(_LARGEST)
-        if line and not line.startswith(_BEGINNING):
+        if line[: len(_BEGINNING)] != _BEGINNING[: len(line)]:
             raise UserError(f"{self._name} is needed for answers, and is another file: move it away")
-        if line:
-            try:
-                before = json.loads(line)
-            except ValueError:  # its writer was killed
-                before = {}
+        if line.endswith(b"\n"):  # otherwise its writer was killed at once
+            before = json.loads(line)
             self.changed = [
                 name for name in {**self._made_with, **before} if before.get(name) != self._made_with.get(name)
             ]
