@@ -81,8 +81,10 @@ def load_answerer(folder: Path, checkpoint: str, device: torch.device) -> Answer
         raise UserError(f"{folder} is no folder: name a run, such as lightning_logs/lora/version_0, or an export")
     if not (folder / "config.json").is_file():
         has_onnx = any(folder.rglob("*.onnx"))
-        what = "holds ONNX files, which another program serves" if has_onnx else "holds neither config.yaml of a run"
-        raise UserError(f"{folder} {what} nor config.json of an export: name a run, or an adapter or merged model")
+        what = (
+            "ONNX files, which need another server" if has_onnx else "no run (config.yaml) and no export (config.json)"
+        )
+        raise UserError(f"{folder} holds {what}: name a run's directory, a merged model or an adapter")
     return _of_export(folder, device)
 
 
