@@ -91,7 +91,8 @@ class RunRecorder(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes that training ended before its last step, as a time limit or an early stopping has it.
 
-        A run that was killed after its training has none left when it goes on: then Lightning calls no ``on_train_end``.
+        A run that was killed after its training has no step left when it goes on, and Lightning calls no
+        ``on_train_end`` then.
         """
         steps = steps_in_all(trainer)
         if steps is not None and trainer.global_step < steps:

@@ -9,9 +9,11 @@ from typing import Any
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from peft_lightning.callbacks.prediction_progress import PredictionProgress
 from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command import Command, Settings
@@ -19,7 +21,7 @@ from peft_lightning.commands.engine_options import add_engine_options
 from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import one_process
+from peft_lightning.commands.processes import sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
@@ -156,6 +158,8 @@ class PeftLightningCLI(LightningCLI):
             callbacks = [*stopping, *callbacks]
         if word == "fit" and trainer_settings["enable_progress_bar"] is not False:
             callbacks += progress_shown(callbacks)
+        if word == "predict" and trainer_settings["enable_progress_bar"] is not False:
+            callbacks += [] if any(isinstance(given, ProgressBar) for given in callbacks) else [PredictionProgress()]
         own = [logger for logger in _as_list(trainer_settings["logger"]) if isinstance(logger, Logger)]
         self.command.trackers = self._given.trackers
         # Lightning's ModelCheckpoint writes where the first logger does: in the run's directory.
@@ -167,8 +171,8 @@ class PeftLightningCLI(LightningCLI):
         on_gpu = device is not None and device.type == "cuda"
         plugins = [*_as_list(trainer_settings["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
         if word == "predict":
-            # Answers are written once, in the order of the file: by one process.
-            kwargs |= one_process(trainer_settings)
+            # How a run was spread over devices for its training is no matter of its answers.
+            kwargs |= sharing_rows(trainer_settings)
             device = single_device(trainer_settings["accelerator"], kwargs["devices"])
         hosting = hosting_strategy(
             kwargs.get("strategy", trainer_settings["strategy"]), device, self._get(self.config_init, "engine")

@@ -15,8 +15,8 @@ from peft_lightning.errors import Setting, UserError
 PATIENCE_S = 2.0
 
 
-def one_process(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings of the Trainer with which a command runs in one process, on the first of its devices.
+def sharing_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of the Trainer with which ``predict`` runs: on one host, a whole model on each of its devices.
 
     Args:
         settings: The ``trainer`` section of a configuration.
@@ -24,8 +24,7 @@ def one_process(settings: Mapping[str, Any]) -> dict[str, Any]:
     devices = settings["devices"]
     if isinstance(devices, str) and "," in devices:
         devices = [int(number) for number in devices.split(",") if number.strip()]
-    first = devices[:1] if isinstance(devices, list) else 1
-    return {"devices": first, "num_nodes": 1, "strategy": "auto"}
+    return {"devices": devices, "num_nodes": 1, "strategy": "auto"}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The data module: finds, samples, tokenises and batches labelled texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_s
 from peft_lightning.data.duplicates import duplicates_in_words
 from peft_lightning.data.examples import PadToLongest, TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
+from peft_lightning.data.prediction_batches import PredictionBatches, Share, Windows
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, prepare, read_corpus, read_texts
+from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, Texts, prepare, read_corpus, read_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
 from peft_lightning.data.sources.splits import label_columns
 from peft_lightning.data.subsets import choose_subsets
@@ -64,8 +65,9 @@ class TextDataModule(LightningDataModule):
         add_eos_token: Ends each review with the tokenizer's end-of-text token, unless the tokenizer does so by itself;
             a review that is cut keeps it. A decoder's head then reads that token, not the review's last.
         batch_size: Reviews in a training batch of each process; two GPUs take twice as many in a step.
-        eval_batch_size: Reviews in a batch for validation, testing and prediction.
-        num_workers: Processes that prepare batches; 0 prepares them in the training process.
+        eval_batch_size: Reviews in a batch for validation and testing; `predict` takes more at once where they are
+            short, up to eight times as many in no more tokens.
+        num_workers: Processes that prepare batches; 0 prepares them in the training process, as `predict` always does.
         pad_to_multiple_of: Batches are padded to their longest review, in tokens, rounded up to a multiple of
             this; by default 32 on a GPU and 1 elsewhere.
         cache_dir: Folder that keeps tokenised reviews; `~/.cache/peft_lightning` by default.
@@ -263,9 +265,8 @@ class TextDataModule(LightningDataModule):
 
     def _loading(self) -> dict[str, Any]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        multiple = self.pad_to_multiple_of or (GPU_WIDTH_MULTIPLE if on_gpu else 1)
         return {
-            "collate_fn": PadToLongest(self._pad_token_id, multiple, self.max_length),
+            "collate_fn": PadToLongest(self._pad_token_id, self._width_multiple(on_gpu), self.max_length),
             "num_workers": self.num_workers,
             "pin_memory": on_gpu,
         }
@@ -297,20 +298,45 @@ class TextDataModule(LightningDataModule):
             **asdict(subsets.duplicates),
             "removed_from_train": corpus.origin.removed,
         }
-        pairs = isinstance(corpus.train.texts, TextPairs)
-        on_pairs = [f"of longer pairs the beginnings of both texts are kept, not the {self.truncation}"]
-        self._announce(
-            self._description, [*corpus.origin.notes, *tokeniser.notes, *(on_pairs if pairs and self.truncation != "head" else [])]
-        )
+        notes = [*corpus.origin.notes, *tokeniser.notes]
+        if isinstance(corpus.train.texts, TextPairs) and self.truncation != "head":
+            notes.append(f"of longer pairs the beginnings of both texts are kept, not the {self.truncation}")
+        self._announce(self._description, notes)
 
     def _read_predict_file(self) -> TokenisedReviews:
+        texts = self.texts_to_predict()
+        return self._tokeniser().tokenise(texts, np.arange(len(texts)))
+
+    def texts_to_predict(self) -> Texts:
+        """Reads the texts of ``predict_file``; those of a large file lie on the disk.
+
+        Raises:
+            UserError: The file cannot be read, or has a row without a text.
+        """
         if self.predict_file is None:
             raise UserError("predict needs reviews: name their file with ", Setting("data.predict_file", "reviews.txt"))
         path = Path(self.predict_file).expanduser()
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
-        texts = read_texts(path, *self._predict_columns())
-        return self._tokeniser().tokenise(texts, np.arange(len(texts)))
+        return read_texts(path, *self._predict_columns())
+
+    def prediction_batches(self, windows: Windows, on_gpu: bool, share: Callable[[], Share]) -> PredictionBatches:
+        """Returns batches of texts that are tokenised while they are predicted, similar lengths together.
+
+        Args:
+            windows: The texts.
+            on_gpu: Whether they are predicted on a GPU.
+            share: Returns which of them this process computes; called when the iteration starts.
+
+        Raises:
+            UserError: The tokenizer cannot be used.
+        """
+        tokeniser = self._tokeniser()
+        collate = PadToLongest(tokeniser.pad_token_id, self._width_multiple(on_gpu), self.max_length)
+        return PredictionBatches(windows, tokeniser, collate, self.eval_batch_size, self.max_length, share)
+
+    def _width_multiple(self, on_gpu: bool) -> int:
+        return self.pad_to_multiple_of or (GPU_WIDTH_MULTIPLE if on_gpu else 1)
 
     def _predict_columns(self) -> tuple[str, Quoting, str | None]:
         pair = SECOND_COLUMN if self.source == PAIRS else self.text_pair_column

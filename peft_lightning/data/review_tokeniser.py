@@ -1,6 +1,7 @@
 """Tokenises a run's reviews with the model's tokeniser and the run's settings, through the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.sources import Split, Texts
 from peft_lightning.data.sources.text_pairs import in_one
 from peft_lightning.data.token_cache import TokenCache
+from peft_lightning.data.tokenisation import TokenisedTexts, joined, text_tokeniser
 from peft_lightning.data.truncation import Truncation
+from peft_lightning.data.word_tokens import TokenBatch
 from peft_lightning.errors import UserError
 
 
@@ -79,15 +82,60 @@ class ReviewTokeniser:
             UserError: If ``cache_dir`` was set and cannot be written, a review makes no token, or one that the model
                 has no embedding for.
         """
+        with self._worded():
+            tokens = self._cache.tokenise(texts, self._max_length, self._truncation, self._token_types)
+        self._require_tokens(tokens, texts, rows)
+        targets = None if labels is None else torch.from_numpy(labels)
+        return TokenisedReviews(tokens, torch.from_numpy(rows), targets)
+
+    def tokenise_in_turn(self, windows: Iterable[tuple[int, Texts]]) -> Iterator[TokenisedReviews]:
+        """Tokenises reviews window by window, past the cache: what is predicted once is not kept.
+
+        Args:
+            windows: The row of a window's first review, and its reviews.
+
+        Raises:
+            UserError: If a review makes no token, or one that the model has no embedding for.
+        """
+        tokenised: Callable[[Texts], TokenBatch] | None = None
+        for first, texts in windows:
+            with self._worded():
+                if tokenised is None:
+                    tokenised = text_tokeniser(
+                        texts, self._tokenizer, self._max_length, self._truncation, self._token_types
+                    )
+                batch = tokenised(texts)
+            tokens = joined([batch])
+            rows = np.arange(first, first + len(texts))
+            self._require_tokens(tokens, texts, rows)
+            yield TokenisedReviews(tokens, torch.from_numpy(rows))
+
+    def token_ids(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """Tokenises a few reviews, past the cache.
+
+        Returns:
+            The token ids of each, int32, shape (tokens,).
+
+        Raises:
+            UserError: If a review makes no token, or one that the model has no embedding for.
+        """
+        (reviews,) = self.tokenise_in_turn([(0, texts)])
+        return [reviews[place]["input_ids"] for place in range(len(texts))]
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
         from peft_lightning.backbone.locations import first_line
-        from peft_lightning.backbone.tokenizers import require_embeddings
 
         try:
-            tokens = self._cache.tokenise(texts, self._max_length, self._truncation, self._token_types)
+            yield
         except Exception as error:
             if type(error) is not Exception:  # what the tokenizers library raises
                 raise
             raise UserError(f"the tokenizer of {self._model} cannot take the reviews: {first_line(error)}") from error
+
+    def _require_tokens(self, tokens: TokenisedTexts, texts: Sequence[str], rows: NDArray[np.int64]) -> None:
+        from peft_lightning.backbone.tokenizers import require_embeddings
+
         empty = (tokens.lengths == 0).nonzero().flatten()
         if len(empty):
             place = int(empty[0])
@@ -97,8 +145,6 @@ class ReviewTokeniser:
             )
         highest = int(tokens.input_ids.max()) if len(tokens) else 0
         require_embeddings(self._tokenizer, highest, self._embeddings, self._model)
-        targets = None if labels is None else torch.from_numpy(labels)
-        return TokenisedReviews(tokens, torch.from_numpy(rows), targets)
 
     def fingerprint(self, label_names: Sequence[str], splits: Sequence[Split]) -> str:
         """Computes the fingerprint of a run's reviews, or reads that of many reviews from the cache.

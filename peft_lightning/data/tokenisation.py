@@ -73,12 +73,21 @@ def tokenise(
     Returns:
         The token ids of the n texts.
     """
-    batches = list(token_batches(texts, tokenizer, max_length, truncation, token_types))
-    seconds = [np.empty(0, np.int64), *(batch.seconds for batch in batches if batch.seconds is not None)]
+    return joined(token_batches(texts, tokenizer, max_length, truncation, token_types))
+
+
+def joined(batches: Iterable[TokenBatch]) -> TokenisedTexts:
+    """Puts batches of tokenised texts one behind the other.
+
+    Args:
+        batches: The batches, of single texts or of pairs.
+    """
+    kept = list(batches)
+    seconds = [np.empty(0, np.int64), *(batch.seconds for batch in kept if batch.seconds is not None)]
     return TokenisedTexts(
-        torch.from_numpy(np.concatenate([np.empty(0, np.int32), *(batch.input_ids for batch in batches)])),
-        offsets(batch.lengths for batch in batches),
-        torch.from_numpy(np.concatenate([np.empty(0, np.bool_), *(batch.truncated for batch in batches)])),
+        torch.from_numpy(np.concatenate([np.empty(0, np.int32), *(batch.input_ids for batch in kept)])),
+        offsets(batch.lengths for batch in kept),
+        torch.from_numpy(np.concatenate([np.empty(0, np.bool_), *(batch.truncated for batch in kept)])),
         torch.from_numpy(np.concatenate(seconds)),
     )
 
@@ -99,16 +108,35 @@ def token_batches(
     truncation: Truncation = "head",
     token_types: bool = False,
 ) -> Iterator[TokenBatch]:
-    """Tokenises texts in batches, in their order; arguments are those of ``tokenise``.
+    """Tokenises texts in batches, in their order; arguments are those of ``tokenise``."""
+    tokenised = text_tokeniser(texts, tokenizer, max_length, truncation, token_types)
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        yield tokenised(texts[start : start + _TEXTS_AT_ONCE])
+
+
+def text_tokeniser(
+    texts: Texts,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    truncation: Truncation = "head",
+    token_types: bool = False,
+) -> Callable[[Any], TokenBatch]:
+    """Returns what tokenises a batch of texts; it may be called again and again, and remembers words.
 
     Each word is tokenised once where the tokenizer takes words apart: a million rows of 30 words took 200 s of
     processor time otherwise, and take 15. Pairs are tokenised whole.
+
+    Args:
+        texts: Texts of the kind to come, on which the two ways of tokenising are compared.
+        tokenizer: The model's tokeniser.
+        max_length: Number of tokens that a text is cut to, special tokens included.
+        truncation: Which part of a longer text is kept.
+        token_types: Whether the texts of a pair are told apart by token types.
     """
     if isinstance(texts, TextPairs):
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            some = slice(start, start + _TEXTS_AT_ONCE)
-            yield tokenise_pairs(texts.first[some], texts.second[some], tokenizer, max_length, token_types)
-        return
+        return lambda some: tokenise_pairs(
+            [first for first, _ in some], [second for _, second in some], tokenizer, max_length, token_types
+        )
 
     def whole(some: Sequence[str]) -> TokenBatch:
         encoded = tokenizer(
@@ -123,7 +151,6 @@ def token_batches(
 
     ordinary = tokenizer("a film", return_special_tokens_mask=True)
     leading, trailing = surrounding(ordinary["special_tokens_mask"])
-    tokenised: Callable[[Sequence[str]], TokenBatch] = whole
     if len(texts) > _COMPARED and tokenises_words_apart(tokenizer):
         ids = ordinary["input_ids"]
         kept = window(max_length - leading - trailing, truncation)
@@ -132,9 +159,8 @@ def token_batches(
         compared = [texts[int(row)] for row in np.linspace(0, len(texts) - 1, _COMPARED)]
         expected = whole(compared)
         if _same(words.tokenise(compared), expected):
-            tokenised = words.tokenise
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        yield tokenised(texts[start : start + _TEXTS_AT_ONCE])
+            return words.tokenise
+    return whole
 
 
 def _encoder(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[str]], list[list[int]]]:

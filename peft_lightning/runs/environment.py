@@ -42,6 +42,11 @@ def describe_environment(trainer: Trainer) -> EnvironmentFigures:
     )
 
 
+def software_versions() -> dict[str, str | None]:
+    """Returns the versions of the libraries that compute a model's answers."""
+    return {name: installed_version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
+
+
 def _times(processes: int) -> str:
     """Words how many devices a run has, so that its time is not compared with that of one."""
     return f"{processes} × " if processes > 1 else ""

@@ -7,12 +7,12 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.runs.files import ANYWHERE, CannotWrite, Mend, partial_of, write_atomically
+from peft_lightning.runs.files import ANYWHERE, CannotWrite, Mend, atomic_file, partial_of
 from peft_lightning.stop_signals import is_reader_gone
 
 # What the system calls this process's open files; `>(gzip > out.gz)` of a shell becomes one of them.
@@ -84,42 +84,107 @@ class OutputFile:
         elif stat.S_ISREG(found.st_mode) and not self._in_place():
             self._try_folder()
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether what is written is gone at once, as through a pipe, and no file takes another's place."""
+        if self._path is None or self._descriptor() is not None:
+            return True
+        try:
+            return not stat.S_ISREG(os.stat(self._path).st_mode)
+        except OSError:
+            return False
+
+    @property
+    def unfinished(self) -> Path | None:
+        """The file beside it that may keep what it is to be made of; None where its folder takes none."""
+        if self.is_stream or self._in_place():
+            return None
+        target = self._target()
+        return target.with_name(f"{target.name}.unfinished")
+
     def write(self, content: bytes) -> None:
         """Writes the output.
 
         Raises:
             CannotWrite: If the disk is full or the file cannot be written; a plain file keeps its content.
         """
-        try:
-            if self._path is None:
-                # Whoever captures Python's output, such as a notebook, has no bytes.
-                sys.stdout.write(content.decode())
-                sys.stdout.flush()
-            elif (descriptor := self._descriptor()) is not None:
-                sys.stdout.flush()
-                with os.fdopen(os.dup(descriptor), "wb") as file:
-                    file.write(content)
-            elif self._in_place():
-                self._write_in_place(content)
-            else:
-                self._replace(content)
-        except OSError as error:
-            if is_reader_gone(error):
-                raise
-            raise self._cannot(error) from error
+        self.write_parts(lambda: [content])
 
-    def _replace(self, content: bytes) -> None:
+    def write_parts(self, parts: Callable[[], Iterable[bytes]]) -> None:
+        """Writes the output piece by piece.
+
+        Args:
+            parts: Makes the pieces from the first on; called again where the file turns out not to be replaceable.
+
+        Raises:
+            CannotWrite: If the disk is full or the file cannot be written; a plain file keeps its content.
+        """
+        if self.is_stream or self._in_place():
+            self._write_into(parts())
+            return
         try:
-            write_atomically(self._target(), content)
+            with atomic_file(self._target()) as file:
+                file.writelines(parts())
         except CannotWrite as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EBUSY:
                 raise error.mended(self._mend) from error
             # A file that is mounted into a container cannot be replaced.
-            self._write_in_place(content)
+            self._write_into(parts())
 
-    def _write_in_place(self, content: bytes) -> None:
-        with open(str(self._path), "wb") as file:
-            file.write(content)
+    def _write_into(self, parts: Iterable[bytes]) -> None:
+        with self.opened() as write:
+            for part in parts:
+                write(part)
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[bytes], None]]:
+        """Opens the output to write into it, as into a pipe.
+
+        Yields:
+            A function that writes a piece.
+
+        Raises:
+            CannotWrite: If the disk is full or the file cannot be written.
+        """
+        if self._path is None:
+            yield self._print
+            return
+        with self._reported():
+            sys.stdout.flush()
+            descriptor = self._descriptor()
+            if descriptor is None:
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOCTTY, 0o666)
+            else:
+                descriptor = os.dup(descriptor)
+            file = os.fdopen(descriptor, "wb")
+
+        def write(content: bytes) -> None:
+            with self._reported():
+                file.write(content)
+                # Whoever reads need not wait for more.
+                file.flush()
+
+        try:
+            yield write
+        finally:
+            # Nothing is held back that closing would write.
+            with suppress(OSError):
+                file.close()
+
+    def _print(self, content: bytes) -> None:
+        # Whoever captures Python's output, such as a notebook, has no bytes.
+        with self._reported():
+            sys.stdout.write(content.decode())
+            sys.stdout.flush()
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if is_reader_gone(error):
+                raise
+            raise self._cannot(error) from error
 
     def _descriptor(self) -> int | None:
         """Returns the number of this process's open file that is named; None for any other file."""

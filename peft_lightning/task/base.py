@@ -364,6 +364,17 @@ class Task(ABC):
             Columns by name, each of shape (n,).
         """
 
+    def answer_columns(self, answers: Array) -> dict[str, Array]:
+        """Splits answers into the columns that ``predict`` writes to CSV and Parquet; by default those of ``columns``.
+
+        Args:
+            answers: What ``answer`` returned, shape (n, …).
+
+        Returns:
+            Columns by name, each of shape (n,).
+        """
+        return self.columns(answers)
+
     @classmethod
     @abstractmethod
     def from_columns(cls, columns: Mapping[str, Array], state: Mapping[str, Any]) -> tuple[Task, Targets, Array]:

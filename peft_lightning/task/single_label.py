@@ -218,6 +218,11 @@ class SingleLabel(Task):
             columns[f"probability_{number}"] = np.ascontiguousarray(answers[:, number])
         return columns
 
+    def answer_columns(self, answers: Array) -> dict[str, Array]:
+        """Returns the name of the predicted class before its number and the probabilities."""
+        columns = self.columns(answers)
+        return {"label": np.asarray(self.class_names)[columns["prediction"]], **columns}
+
     @classmethod
     def from_columns(cls, columns: Mapping[str, Array], state: Mapping[str, Any]) -> tuple[Task, Targets, Array]:
         """Restores answers; there are as many classes as columns of probabilities."""

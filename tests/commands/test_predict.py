@@ -1,13 +1,18 @@
 import json
+import os
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch import Callback
 
 from peft_lightning.__main__ import main
 from peft_lightning.commands.predict import Predict
-from tests.integration.offline_run import only_run
+from tests.integration.offline_run import PROGRAM, SOURCES, only_run
 
 # An order that is neither sorted by length nor by alphabet.
 TEXTS = ("a joy" + " indeed" * 9, "dull", "the cast is a bore, said viewer 3", "I would see it again – naïve, but fine")
@@ -136,3 +141,95 @@ def test_an_output_is_refused_before_anything_is_computed(
     assert line.startswith("peft_lightning: error: --output: ")
     assert word in line
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def predict_words(run: Path, output: str, *more: str) -> list[str]:
+    words = ["predict", "--config", str(run / "config.yaml"), "--ckpt_path", "best", "--data.predict_file"]
+    return [*words, "reviews.txt", "--output", output, *more]
+
+
+def test_tables_have_the_answers_of_the_lines(finished: Path) -> None:
+    import csv
+
+    import pyarrow.parquet as pq
+
+    Path("reviews.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    for output in ("out.jsonl", "out.csv", "out.parquet"):
+        main(predict_words(finished, output))
+    lines = lines_of(Path("out.jsonl").read_text())
+    with Path("out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = pq.read_table("out.parquet").to_pylist()
+    for line, row, entry in zip(lines, rows, table, strict=True):
+        assert line["label"] == row["label"] == entry["label"] == str(entry["prediction"])
+        for value in (float(row["probability_1"]), entry["probability_1"]):
+            assert value == pytest.approx(line["probabilities"]["1"], abs=1e-6)
+    assert not list(Path().glob("*.unfinished"))
+
+
+class Breaks(Callback):
+    """Ends a prediction in the middle."""
+
+    def on_predict_batch_start(self, trainer: Any, module: Any, batch: Any, number: int, *more: Any) -> None:
+        if number == 2 and Path("break").exists():
+            raise KeyboardInterrupt
+
+
+def test_what_was_predicted_is_kept_unless_the_settings_or_the_texts_change(
+    finished: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"said viewer {number}" + " indeed" * (number % 5) for number in range(200)]
+    Path("reviews.txt").write_text("\n".join(texts) + "\n")
+    batches = ["--data.eval_batch_size", "1", "--trainer.callbacks+", "tests.commands.test_predict.Breaks"]
+
+    def broken_off(output: str) -> None:
+        Path("break").touch()
+        with pytest.raises(SystemExit) as ended:
+            main(predict_words(finished, output, *batches))
+        assert ended.value.code == 130
+        Path("break").unlink()
+
+    main(predict_words(finished, "whole.csv", *batches))
+    capfd.readouterr()
+    broken_off("out.csv")
+    assert "out.csv.unfinished: go on with the same command" in capfd.readouterr().err
+    assert not Path("out.csv").exists()
+    begun = Path("out.csv.unfinished").read_bytes()
+    main(predict_words(finished, "out.csv", *batches))
+    assert "going on: " in capfd.readouterr().err
+    assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
+    assert not Path("out.csv.unfinished").exists()
+
+    Path("out.csv.unfinished").write_bytes(begun)
+    main(predict_words(finished, "out.csv", *batches, "--data.max_length", "16"))
+    assert "starting anew: " in (line := capfd.readouterr().err)
+    assert "data settings" in line
+
+    Path("out.csv.unfinished").write_bytes(begun)
+    Path("reviews.txt").write_text("\n".join(["another", *texts[1:]]) + "\n")
+    main(predict_words(finished, "out.csv", *batches))
+    assert "are to other texts" in capfd.readouterr().err
+    assert Path("out.csv").read_bytes() != Path("whole.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_again_and_again_it_ends_with_the_same_bytes(sent: signal.Signals, finished: Path) -> None:
+    texts = [f"said viewer {number}" + " indeed" * (number * 7 % 23) for number in range(3000)]
+    Path("reviews.txt").write_text("\n".join(texts) + "\n")
+    words = [*PROGRAM, *predict_words(finished, "out.parquet", "--data.eval_batch_size", "4")]
+    environment = os.environ | {"PYTHONPATH": str(SOURCES)}
+    kept = Path("out.parquet.unfinished")
+    for size in (10_000, 30_000):
+        with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as child:
+            while child.poll() is None and not (kept.exists() and kept.stat().st_size > size):
+                time.sleep(0.01)
+            asked = time.monotonic()
+            child.send_signal(sent)
+            _, err = child.communicate(timeout=100)
+        assert child.returncode == (-sent if sent == signal.SIGKILL else 128 + sent), err
+        assert time.monotonic() - asked < 20
+        assert not Path("out.parquet").exists()
+    subprocess.run(words, env=environment, check=True)
+    main(predict_words(finished, "whole.parquet", "--data.eval_batch_size", "4"))
+    assert Path("out.parquet").read_bytes() == Path("whole.parquet").read_bytes()

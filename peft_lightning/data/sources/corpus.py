@@ -127,13 +127,14 @@ def _json_list(values: Texts | NDArray[Any]) -> Iterator[bytes]:
     yield b"]"
 
 
-def numbered_rows(name: str) -> Callable[[int], str]:
+def numbered_rows(name: str, before: int = 0) -> Callable[[int], str]:
     """Returns what names a table's rows in error messages: from 1, without the header.
 
     Args:
         name: The file.
+        before: Number of rows before the one whose position is 0.
     """
-    return lambda position: f"row {position + 1} of {name}"
+    return lambda position: f"row {before + position + 1} of {name}"
 
 
 def checked_texts(texts: "Sequence[object] | pa.ChunkedArray", row_name: Callable[[int], str]) -> Sequence[str]:
@@ -153,17 +154,26 @@ def checked_texts(texts: "Sequence[object] | pa.ChunkedArray", row_name: Callabl
     if column is not None:
         position = first_without_words(column)
         if position is not None:
-            _refuse_text(column[position].as_py(), row_name(position))
+            refuse_text(column[position].as_py(), row_name(position))
         return TextColumn(column)
     checked: list[str] = []
     for position, text in enumerate(values_of(texts)):
         if not isinstance(text, str) or not text.strip():
-            _refuse_text(text, row_name(position))
+            refuse_text(text, row_name(position))
         checked.append(text)
     return checked
 
 
-def _refuse_text(text: object, row: str) -> NoReturn:
+def refuse_text(text: object, row: str) -> NoReturn:
+    """Refuses what stands where a text should.
+
+    Args:
+        text: What was read.
+        row: The row's name.
+
+    Raises:
+        UserError: Always.
+    """
     if text is None or text != text:
         raise UserError(f"{row} has no text: remove the row or give it one")
     if not isinstance(text, str):

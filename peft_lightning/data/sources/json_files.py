@@ -58,13 +58,13 @@ def _rows(path: Path, lines: list[str], columns: list[str]) -> Iterable[object]:
     if path.name.lower().removesuffix(".gz").endswith(".json"):
         # Many programs write .json as one value over many lines; of JSON Lines, the first line is a value by itself.
         if lines[0].lstrip().startswith("["):
-            rows = _parse("\n".join(lines), 1, path)
+            rows = parse_line("\n".join(lines), 1, path)
             return rows if isinstance(rows, list) else [rows]
         if lines[0].lstrip().startswith("{") and not _is_json(lines[0]):
             lines = ["\n".join(lines)]
     if len(lines) > 1:
-        return (_parse(line, number, path) for number, line in enumerate(lines, 1))
-    whole = _parse(lines[0], 1, path)
+        return (parse_line(line, number, path) for number, line in enumerate(lines, 1))
+    whole = parse_line(lines[0], 1, path)
     if isinstance(whole, dict) and any(isinstance(whole.get(name), list | dict) for name in columns):
         return _rows_of_columns(path, whole)
     if (
@@ -95,7 +95,17 @@ def _rows_of_columns(path: Path, table: dict[str, object]) -> list[dict[str, obj
     return [{name: column[row] for name, column in columns.items()} for row in first]
 
 
-def _parse(text: str, line: int, path: Path) -> object:
+def parse_line(text: str, line: int, path: Path) -> object:
+    """Reads a line as JSON.
+
+    Args:
+        text: The line.
+        line: Its number, from 1.
+        path: Its file.
+
+    Raises:
+        UserError: If it is not JSON.
+    """
     try:
         value: object = json.loads(text)
     except ValueError as error:

@@ -24,6 +24,18 @@ def find_quoted_fields(content: bytes, delimiter: str) -> tuple[Positions, Posit
     return _well_formed(np.frombuffer(content, dtype=np.uint8), ord(delimiter)) or _one_by_one(content, delimiter)
 
 
+def well_formed(content: bytes, delimiter: str) -> bool:
+    """Tells whether all quotation marks of a file enclose fields, or are doubled within them.
+
+    Args:
+        content: The file, in UTF-8.
+        delimiter: What separates its columns.
+    """
+    if b'"' not in content:
+        return True
+    return _well_formed(np.frombuffer(content, dtype=np.uint8), ord(delimiter)) is not None
+
+
 def _well_formed(content: NDArray[np.uint8], delimiter: int) -> tuple[Positions, Positions, None] | None:
     """Finds the quoted fields if no mark stands within an unquoted field; None if one may."""
     quotes = np.flatnonzero(content == QUOTE)

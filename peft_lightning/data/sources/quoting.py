@@ -7,6 +7,7 @@ a character like any other, and reading it as an opening mark swallows the rows 
 
 import csv
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,7 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from peft_lightning.data.sources.quoted_fields import QUOTE, Positions, find_quoted_fields
+from peft_lightning.data.sources.large_tables import NoRow
+from peft_lightning.data.sources.quoted_fields import QUOTE, Positions, find_quoted_fields, well_formed
 from peft_lightning.errors import Setting, UserError
 
 Quoting = Literal["auto", "minimal", "none"]
@@ -65,6 +67,39 @@ def quotes_enclose(name: str, content: bytes, delimiter: str, quoting: Quoting, 
         " or ",
         Setting("data.quoting", "none"),
     )
+
+
+def quotes_enclose_in_blocks(
+    name: str, header: bytes, blocks: Iterable[bytes], delimiter: str, quoting: Quoting
+) -> bool | None:
+    """Tells of a file in blocks what ``quotes_enclose`` tells of it whole, without a column of labels.
+
+    Args:
+        name: Name of the file in error messages.
+        header: Its first row, a line.
+        blocks: All of it, in blocks of whole rows.
+        delimiter: What separates its columns.
+        quoting: What the user says of it, ``auto`` or ``minimal``.
+
+    Returns:
+        True; None where only the whole file tells, as where marks stand within fields that none encloses.
+    """
+    fit, misfit = True, False
+    try:
+        for number, block in enumerate(blocks):
+            content = block if not number else header + block
+            if not well_formed(content, delimiter):
+                return None
+            if quoting == "minimal":
+                continue
+            part = _File(name, content.lstrip(b"\r\n"), delimiter, None)
+            if part.fields_of_several_rows():
+                return None
+            fit &= part.columns_fit_quoted
+            misfit |= part.misfit is not None
+    except NoRow:
+        return None
+    return True if quoting == "minimal" or fit or misfit else None
 
 
 _MEND = "close it, write each mark within a text twice"

@@ -51,19 +51,12 @@ def read_utf8_bytes(path: Path) -> bytes:
     for beginning, advice in _NO_TEXT:
         if content.startswith(beginning):
             raise UserError(f"{path} {advice}")
-    # Every second byte of Latin text in UTF-16 is 0.
-    if content[:1000].count(0) > len(content[:1000]) // 4:
+    if _is_utf16(content):
         kind = "le" if content[1::2][:500].count(0) > content[::2][:500].count(0) else "be"
         raise UserError(f"{path} is not UTF-8: convert it, for instance with iconv -f utf-16{kind} -t utf-8")
     start = _first_undecodable(content)
     if start is not None:
-        line = content.count(b"\n", 0, start) + 1
-        # Windows has letters and quotation marks where Latin-1 has control characters.
-        encoding = "cp1252" if any(0x80 <= byte < 0xA0 for byte in content[start : start + 1000]) else "latin1"
-        raise UserError(
-            f"{path} is not UTF-8 (line {line}, byte {start}): convert it, "
-            f"for instance with iconv -f {encoding} -t utf-8"
-        )
+        raise not_utf8(path, start, content.count(b"\n", 0, start) + 1, content[start : start + 1000])
     return content.removeprefix(codecs.BOM_UTF8)
 
 
@@ -84,14 +77,54 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        reason = error.strerror
-        raise UserError(f"cannot read {path} ({reason}): check the path and its permissions") from error
+        raise reading_error(path, error) from error
     if path.suffix.lower() != ".gz" or not content:
         return content
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot decompress {path} ({error}): compress the file again with gzip") from error
+        raise decompression_error(path, error) from error
+
+
+def is_plain_utf8(beginning: bytes) -> bool:
+    """Tells from its beginning whether a file can be UTF-8: it has no mark of another encoding or kind.
+
+    Args:
+        beginning: Its first bytes, 1,000 or more.
+    """
+    marks = [mark for mark, _ in (*_MARKS, *_NO_TEXT)]
+    return not beginning.startswith(tuple(marks)) and not _is_utf16(beginning)
+
+
+def reading_error(path: Path, error: OSError) -> UserError:
+    """Returns the error for a file that cannot be read."""
+    return UserError(f"cannot read {path} ({error.strerror}): check the path and its permissions")
+
+
+def decompression_error(path: Path, error: Exception) -> UserError:
+    """Returns the error for a file that is not compressed as its name says."""
+    return UserError(f"cannot decompress {path} ({error}): compress the file again with gzip")
+
+
+def not_utf8(path: Path, start: int, line: int, content: bytes) -> UserError:
+    """Returns the error for a file that is not UTF-8.
+
+    Args:
+        path: The file.
+        start: Position of the first byte that is not.
+        line: The line that it is in, from 1.
+        content: What follows from that byte on; the first 1,000 bytes count.
+    """
+    # Windows has letters and quotation marks where Latin-1 has control characters.
+    encoding = "cp1252" if any(0x80 <= byte < 0xA0 for byte in content[:1000]) else "latin1"
+    return UserError(
+        f"{path} is not UTF-8 (line {line}, byte {start}): convert it, for instance with iconv -f {encoding} -t utf-8"
+    )
+
+
+def _is_utf16(content: bytes) -> bool:
+    """Tells whether a text without a mark is UTF-16: every second byte of Latin text is 0 then."""
+    return content[:1000].count(0) > len(content[:1000]) // 4
 
 
 def _first_undecodable(content: bytes) -> int | None:

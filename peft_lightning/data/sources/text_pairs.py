@@ -48,6 +48,15 @@ class TextPairs(Sequence[Pair]):
         """
         return TextPairs(take_texts(self.first, positions), take_texts(self.second, positions))
 
+    def between(self, start: int, stop: int) -> "TextPairs":
+        """Selects the pairs from one position up to another.
+
+        Args:
+            start: Position of the first pair.
+            stop: Position behind the last one.
+        """
+        return TextPairs(self.first[start:stop], self.second[start:stop])
+
     @property
     def digest(self) -> bytes:
         """A hash of both sides, 64 bytes, which no single texts have."""

@@ -1,0 +1,1 @@
+"""A server of a trained model's answers: loading, dynamic batching, HTTP."""

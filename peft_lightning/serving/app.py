@@ -1,0 +1,199 @@
+"""The HTTP interface: ``/predict``, ``/health`` and a page to type a text into."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from peft_lightning import __version__
+from peft_lightning.errors import UserError
+from peft_lightning.serving.answerer import Answerer
+from peft_lightning.serving.batching import Answers, Batcher, BatchLimits, QueueFull
+from peft_lightning.serving.requests import Asked, BadRequest, checked, read_request
+
+# The page needs its own style and form, and nothing else from anywhere.
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What a request may have.
+
+    Args:
+        texts: Number of texts.
+        size: Size of the body, in bytes.
+    """
+
+    texts: int
+    size: int
+
+
+class _Json(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        return (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def make_app(answerer: Answerer, limits: RequestLimits, batching: BatchLimits) -> Starlette:
+    """Makes the application.
+
+    Args:
+        answerer: The model.
+        limits: What a request may have.
+        batching: How texts share batches.
+    """
+    return _Server(answerer, limits, batching).app()
+
+
+class _Server:
+    def __init__(self, answerer: Answerer, limits: RequestLimits, batching: BatchLimits) -> None:
+        self._answerer = answerer
+        self._limits = limits
+        self._batching = batching
+        self._tokenising = ThreadPoolExecutor(1, "tokens")
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/predict", self._predict, methods=["POST"]),
+                Route("/health", self._health, methods=["GET"]),
+                Route("/", self._page, methods=["GET", "POST"]),
+            ],
+            exception_handlers={
+                BadRequest: self._refused,
+                QueueFull: self._full,
+                404: self._no_such,
+                405: self._no_such,
+                Exception: self._failed,
+            },
+            lifespan=self._running,
+        )
+
+    @asynccontextmanager
+    async def _running(self, app: Starlette) -> AsyncIterator[None]:
+        self._batcher = Batcher(self._answerer.answer, self._batching)
+        self._batcher.start()
+        try:
+            yield
+        finally:
+            await self._batcher.stop()
+            self._tokenising.shutdown()
+
+    async def _predict(self, request: Request) -> Response:
+        body = await self._body(request)
+        asked = read_request(request.headers.get("content-type", ""), body, self._limits.texts)
+        answers = await self._answers(asked)
+        return _Json(answers[0] if asked.single else answers)
+
+    async def _answers(self, asked: Asked) -> Answers:
+        loop = asyncio.get_running_loop()
+        try:
+            ids = await loop.run_in_executor(self._tokenising, self._answerer.tokenise, asked.texts)
+        except UserError as error:
+            raise BadRequest(422, str(error)) from error
+        return await self._batcher.answers(ids)
+
+    async def _body(self, request: Request) -> bytes:
+        """Reads a body, and no more of it than may be."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > self._limits.size:
+                    raise BadRequest(413, f"the body is larger than {self._limits.size:,} bytes: send fewer texts")
+                parts.append(part)
+        except ClientDisconnect as error:
+            raise BadRequest(400, "the body is not whole") from error
+        return b"".join(parts)
+
+    async def _health(self, request: Request) -> Response:
+        task = self._answerer.task
+        about = {
+            "status": "ok",
+            "version": __version__,
+            **self._answerer.description,
+            "task": task.problem_type,
+            "labels": list(task.label_names),
+            "max_length": self._answerer.max_length,
+            "device": str(self._answerer.device),
+            "waiting": self._batcher.waiting,
+        }
+        return _Json(about)
+
+    async def _page(self, request: Request) -> Response:
+        text, mistake, status = "", "", 200
+        answer: list[tuple[str, str]] = []
+        if request.method == "POST":
+            try:
+                fields = parse_qs((await self._body(request)).decode("utf-8", "replace"), keep_blank_values=True)
+                text = fields.get("text", [""])[0]
+                (line,) = await self._answers(Asked(checked([text], {0: "the text"}), single=True))
+                answer = list(_rows(line))
+            except BadRequest as error:
+                mistake, status = str(error), error.status
+            except QueueFull:
+                mistake, status = "too many texts are waiting: try again in a moment", 503
+        about = self._answerer.description
+        page = _template().render(
+            title=about["model"],
+            details=f"{about['method']}, {self._answerer.task.problem_type}, peft-lightning {__version__}",
+            text=text,
+            mistake=mistake,
+            answer=answer,
+        )
+        return HTMLResponse(page, status, _PAGE_HEADERS)
+
+    async def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, BadRequest)
+        # What is left of a body that is too large is not read: the connection cannot serve another request.
+        headers = {"connection": "close"} if error.status == 413 else None
+        return _Json({"error": str(error)}, error.status, headers)
+
+    async def _full(self, request: Request, error: Exception) -> Response:
+        return _Json({"error": "too many texts are waiting: try again"}, 503, {"retry-after": "1"})
+
+    async def _no_such(self, request: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 404)
+        here = f"there is no {request.method} {request.url.path} here"
+        return _Json({"error": f"{here}: POST /predict, GET /health"}, status, getattr(error, "headers", None))
+
+    async def _failed(self, request: Request, error: Exception) -> Response:
+        traceback.print_exception(error)
+        return _Json({"error": "the model could not answer; the server's terminal says why"}, 500)
+
+
+def _rows(line: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Lists what an answer says, name by name."""
+    rows: list[tuple[str, str]] = []
+    for name, value in line.items():
+        if isinstance(value, dict):
+            rows += _rows(value, before)
+        else:
+            shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+            rows.append((f"{before}{name}", shown))
+    return rows
+
+
+def _template() -> Any:
+    import jinja2
+
+    source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)

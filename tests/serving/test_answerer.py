@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from peft_lightning.backbone.locations import locate
+from peft_lightning.errors import UserError
+from peft_lightning.serving.answerer import load_answerer
+
+TEXTS = ["a joy of a film", "a bore " * 9, "naïve – but fine"]
+CPU = torch.device("cpu")
+
+
+def exported(folder: Path, adapter: bool) -> list[list[float]]:
+    """Saves a model as transformers or PEFT save it, and returns what it answers."""
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(3)
+    base = locate("embedded")
+    labels = {0: "schlecht", 1: "großartig", 2: "egal"}
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3, id2label=labels).eval()
+    model.config.problem_type = "single_label_classification"
+    model.config.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.save_pretrained(folder)
+    if adapter:
+        model = get_peft_model(model, LoraConfig(TaskType.SEQ_CLS, init_lora_weights=False)).eval()
+    model.save_pretrained(folder)
+    with torch.inference_mode():
+        return [model(**tokenizer(text, return_tensors="pt")).logits.softmax(-1)[0].tolist() for text in TEXTS]
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_an_export_answers_with_its_own_weights_and_labels(adapter: bool, tmp_path: Path) -> None:
+    expected = exported(tmp_path, adapter)
+    answerer = load_answerer(tmp_path, "best", CPU)
+    answers = answerer.answer(answerer.tokenise(TEXTS))
+    for answer, probabilities in zip(answers, expected, strict=True):
+        assert list(answer["probabilities"]) == ["schlecht", "großartig", "egal"]
+        assert list(answer["probabilities"].values()) == pytest.approx(probabilities, abs=1e-5)
+    assert answerer.description["method"] == ("lora" if adapter else "merged")
+
+
+def test_what_could_execute_code_or_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no folder"):
+        load_answerer(tmp_path / "nowhere", "best", CPU)
+    with pytest.raises(UserError, match=r"no run \(config.yaml\) and no export \(config.json\)"):
+        load_answerer(tmp_path, "best", CPU)
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match="ONNX files, which need another server"):
+        load_answerer(tmp_path, "best", CPU)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(UserError, match="could execute code, and are not loaded"):
+        load_answerer(tmp_path, "best", CPU)
