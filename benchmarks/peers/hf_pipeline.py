@@ -31,7 +31,8 @@ def make_pipeline(run: Path, batch_size: int) -> Any:
     settings = module.text_settings
     assert settings is not None
     tokenizer = load_tokenizer(settings.model_name_or_path, settings.revision)
-    return pipeline(
+    make: Any = pipeline
+    return make(
         "text-classification",
         model=module.model,
         tokenizer=tokenizer,

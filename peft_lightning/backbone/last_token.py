@@ -49,7 +49,8 @@ def scores_last_token(config: PretrainedConfig) -> bool:
         return True
     from transformers.modeling_layers import GenericForSequenceClassification
 
-    return issubclass(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[kind], GenericForSequenceClassification)
+    classifier: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[kind]
+    return issubclass(classifier, GenericForSequenceClassification)
 
 
 class LastTokenClassifier(nn.Module):
@@ -142,7 +143,8 @@ def score_last_token(model: PreTrainedModel, name_or_path: str) -> None:
             f"{name_or_path} is a {model.config.model_type} model, whose head ({', '.join(strange)}) is none that"
             " scores a text's last token: choose another model, such as Qwen/Qwen2.5-0.5B or roberta-base"
         )
-    model.__class__ = _last_token_class(type(model))
+    kind: Any = type(model)
+    model.__class__ = _last_token_class(kind)
 
 
 def is_last_token_classifier(model: nn.Module) -> bool:

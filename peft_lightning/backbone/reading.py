@@ -152,7 +152,7 @@ def read_quantised(
     """
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-    placed = {"quantization_config": quantising.config, "device_map": {"": quantising.device}}
+    placed: dict[str, Any] = {"quantization_config": quantising.config, "device_map": {"": quantising.device}}
     try:
         weights = lazy_weights(weight_files(model_folder(name_or_path, revision)))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -107,7 +107,8 @@ def _ending(steps: Any, token: str, number: int) -> Any:
     from tokenizers.processors import Sequence
 
     state = {"type": "Sequence", "processors": []} if steps is None else json.loads(steps.__getstate__())
-    processors: list[dict[str, Any]] = state["processors"] if state["type"] == "Sequence" else [state]
+    listed: Any = state["processors"] if state["type"] == "Sequence" else [state]
+    processors: list[dict[str, Any]] = list(listed)
     templates = [step for step in processors if step["type"] == "TemplateProcessing"]
     if not templates:
         sequence = {"id": "A", "type_id": 0}

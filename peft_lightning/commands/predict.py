@@ -115,7 +115,7 @@ class Predict(Command):
             progress.begin(len(windows.texts), answers.done if answers else 0)
         batches = self.data.prediction_batches(windows, _on_gpu(trainer), share)
         # After the user's callbacks, and before Lightning's own that write checkpoints.
-        trainer.callbacks = [AnswerCollector(keep), *trainer.callbacks]
+        trainer.callbacks = [AnswerCollector(keep), *trainer.callbacks]  # type: ignore[attr-defined]
         with ending_its_processes(trainer), self.looping(trainer):
             trainer.predict(
                 self.model,

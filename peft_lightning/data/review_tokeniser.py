@@ -133,7 +133,7 @@ class ReviewTokeniser:
                 raise
             raise UserError(f"the tokenizer of {self._model} cannot take the reviews: {first_line(error)}") from error
 
-    def _require_tokens(self, tokens: TokenisedTexts, texts: Sequence[str], rows: NDArray[np.int64]) -> None:
+    def _require_tokens(self, tokens: TokenisedTexts, texts: Texts, rows: NDArray[np.int64]) -> None:
         from peft_lightning.backbone.tokenizers import require_embeddings
 
         empty = (tokens.lengths == 0).nonzero().flatten()
