@@ -31,9 +31,10 @@ def make_pipeline(run: Path, batch_size: int) -> Any:
     settings = module.text_settings
     assert settings is not None
     tokenizer = load_tokenizer(settings.model_name_or_path, settings.revision)
+    network: Any = module.model
     return pipeline(
         "text-classification",
-        model=module.model,
+        model=network,
         tokenizer=tokenizer,
         batch_size=batch_size,
         truncation=True,
