@@ -30,8 +30,8 @@ def make_pipeline(run: Path, batch_size: int) -> Any:
     module = TextClassifier.load_trained(run)
     settings = module.text_settings
     assert settings is not None
-    tokenizer = load_tokenizer(settings.model_name_or_path, settings.revision)
     network: Any = module.model
+    tokenizer: Any = load_tokenizer(settings.model_name_or_path, settings.revision)
     return pipeline(
         "text-classification",
         model=network,
