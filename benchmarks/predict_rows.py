@@ -40,8 +40,9 @@ def measured(command: Sequence[str], tree: Path, time_limit_s: float) -> dict[st
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
     began = time.monotonic()
-    with tempfile.TemporaryFile() as printed:
-        child = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
+    # Elsewhere than in a source tree, which Python would import from first.
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
+        child = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed)
         while True:
             ended, status, usage = os.wait4(child.pid, os.WNOHANG)
             if ended:
@@ -97,6 +98,7 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--time_limit_s", type=float, default=3600, help="for one process")
     asked = parser.parse_args()
+    run = asked.run.resolve()
     trees = {"ours": _BENCHMARKS.parent} | ({"before": asked.before.resolve()} if asked.before else {})
     batch = ("--data.eval_batch_size", str(asked.batch_size))
     records: dict[str, dict[str, dict[str, Any]]] = {}
@@ -106,10 +108,10 @@ def main() -> int:
             texts = place / f"mixed_{count}.txt"
             texts.write_text("\n".join(mixed_texts(count)) + "\n", encoding="utf-8")
             name = "1 row" if count == 1 else f"{count:,} of mixed lengths"
-            own = [*predict_command(asked.run, texts, place / "out.jsonl", batch)]
+            own = [*predict_command(run, texts, place / "out.jsonl", batch)]
             commands = {tree: (own, path) for tree, path in trees.items()}
             script = str(_BENCHMARKS / "peers/hf_pipeline.py")
-            peer = [sys.executable, script, str(asked.run), "--texts", str(texts), "--output", str(place / "peer")]
+            peer = [sys.executable, script, str(run), "--texts", str(texts), "--output", str(place / "peer")]
             commands["pipeline"] = ([*peer, "--batch_size", str(asked.batch_size)], _BENCHMARKS.parent)
             for who, (command, tree) in commands.items():
                 figures = measured(command, tree, asked.time_limit_s) | {"rows": count}
@@ -119,7 +121,7 @@ def main() -> int:
             table = place / f"short_{count}.parquet"
             write_rows(table, "short", count)
             words = (*batch, "--data.max_length", str(asked.short_length))
-            command = predict_command(asked.run, table, place / "out.parquet", words)
+            command = predict_command(run, table, place / "out.parquet", words)
             figures = measured(command, trees["ours"], asked.time_limit_s) | {"rows": count}
             assert pq.read_metadata(place / "out.parquet").num_rows == count
             records[f"{count:,} short"] = {"ours": figures}

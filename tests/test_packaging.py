@@ -80,7 +80,8 @@ def test_every_data_file_travels():
 
 
 def test_every_import_is_declared():
-    extra = [Requirement(line) for line in setup_cfg()["options.extras_require"]["onnx"].splitlines() if line]
+    extras = setup_cfg()["options.extras_require"]
+    extra = [Requirement(line) for name in ("onnx", "serve") for line in extras[name].splitlines() if line]
     declared = {canonicalize_name(wanted.name) for wanted in [*requirements(setup_cfg())[0], *extra]}
     distributions = packages_distributions()
     undeclared = set()

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.stop_signals import Stopped
 
 
 def make_pipeline(run: Path, batch_size: int) -> Any:
@@ -30,11 +32,11 @@ def make_pipeline(run: Path, batch_size: int) -> Any:
     module = TextClassifier.load_trained(run)
     settings = module.text_settings
     assert settings is not None
-    tokenizer = load_tokenizer(settings.model_name_or_path, settings.revision)
-    make: Any = pipeline
-    return make(
+    network: Any = module.model
+    tokenizer: Any = load_tokenizer(settings.model_name_or_path, settings.revision)
+    return pipeline(
         "text-classification",
-        model=module.model,
+        model=network,
         tokenizer=tokenizer,
         batch_size=batch_size,
         truncation=True,
@@ -48,7 +50,7 @@ def over_file(run: Path, texts: Path, output: Path, batch_size: int) -> None:
     classify = make_pipeline(run, batch_size)
     lines = texts.read_text(encoding="utf-8").splitlines()
     with torch.inference_mode(), output.open("w", encoding="utf-8") as file:
-        for answer in classify(iter(lines)):
+        for answer in classify(line for line in lines):
             file.write(json.dumps(answer) + "\n")
 
 
@@ -95,7 +97,8 @@ def behind_server(run: Path, batch_size: int) -> None:
     with bound_socket("127.0.0.1", 0) as listening:
         listening.listen(1024)
         print(f"serving the pipeline at http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-        serve(app, listening)
+        with suppress(Stopped):
+            serve(app, listening)
 
 
 def main() -> int:

@@ -94,9 +94,12 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if name == "--method":
             raise UserError("compare takes several methods, each by its recipe: configs/lora.yaml configs/ia3.yaml")
         if not stays and "." not in name and name.removeprefix("--") not in settings:
-            near = difflib.get_close_matches(name, [option for option in own if option.startswith("--")], 1)
+            words_known = [option.removeprefix("--") for option in own if option.startswith("--")]
+            near = difflib.get_close_matches(name.removeprefix("--"), words_known, 1)
             mend = (
-                f"did you mean {near[0]}?" if near else "--help lists the options; settings have a dot: --data.n_train"
+                f"did you mean --{near[0]}?"
+                if near
+                else "--help lists the options; settings have a dot: --data.n_train"
             )
             raise UserError(f"{name} is no option of compare: {mend}")
         section = name.removeprefix("--").partition(".")[0]

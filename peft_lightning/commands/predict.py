@@ -114,8 +114,8 @@ class Predict(Command):
         if isinstance(progress, PredictionProgress):
             progress.begin(len(windows.texts), answers.done if answers else 0)
         batches = self.data.prediction_batches(windows, _on_gpu(trainer), share)
-        # After the user's callbacks, and before Lightning's own that write checkpoints.
-        trainer.callbacks = [AnswerCollector(keep), *trainer.callbacks]  # type: ignore[attr-defined]
+        # Before the user's callbacks, so that what one of them fails in costs no answer.
+        trainer.callbacks.insert(0, AnswerCollector(keep))  # type: ignore[attr-defined]
         with ending_its_processes(trainer), self.looping(trainer):
             trainer.predict(
                 self.model,

@@ -20,7 +20,7 @@ from pathlib import Path
 from peft_lightning import commands
 
 # These come first in the help, in the order of a run; others follow by name.
-_FIRST = ("fit", "validate", "test", "predict", "export", "compare", "report")
+_FIRST = ("fit", "validate", "test", "predict", "export", "serve", "compare", "report")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def greet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_commands_stand_in_the_order_of_a_run() -> None:
     words = [command.word for command in list_commands()]
-    assert words[:6] == ["fit", "validate", "test", "predict", "compare", "report"]
+    assert words[:8] == ["fit", "validate", "test", "predict", "export", "serve", "compare", "report"]
 
 
 def test_every_command_says_what_it_does_and_how_it_is_used() -> None:

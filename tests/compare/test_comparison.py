@@ -88,7 +88,7 @@ def test_an_executor_that_is_registered_carries_a_comparison_to_its_report(
         return 0
 
     executor = InProcess(work)
-    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda: executor))
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda options: executor))
     options = Options(jobs=2, forecast=False, executor="here")
     assert begin(build_plan(STUDY[:2], [1, 2], [OFFLINE]), tmp_path, None, options)
     assert len(executor.commands) == 4
@@ -118,7 +118,7 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
         return 0
 
     executor = InProcess(work)
-    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda: executor))
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda options: executor))
     assert go_on(tmp_path, Options(executor="here"))
     assert [command[4:] for command in executor.commands] == [
         (str(cut.file), "--ckpt_path", "last"),
@@ -140,7 +140,7 @@ def test_learning_rates_and_runs_of_other_settings_than_the_plan_s_are_not_taken
         return 0
 
     executor = InProcess(work)
-    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda: executor))
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda options: executor))
     options = Options(forecast=False, executor="here")
     plan = build_plan(STUDY[1:2], [1], [OFFLINE], ["--data.n_train", "400"])
     assert begin(plan, tmp_path, plan_tuning(plan, 2), options)
