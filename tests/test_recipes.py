@@ -76,6 +76,7 @@ def test_every_recipe_takes_the_lean_overlay_which_leaves_what_it_trains_alone()
         assert config == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", OF_PEFT, ids=lambda path: path.stem)
 def test_a_recipe_of_a_peft_type_parses_and_takes_both_overlays(path: Path) -> None:
     stated = yaml.safe_load(path.read_text())

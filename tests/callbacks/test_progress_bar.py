@@ -48,6 +48,7 @@ def test_a_bar_of_the_user_s_own_is_the_only_one() -> None:
     assert progress_shown([TQDMProgressBar()]) == []
 
 
+@pytest.mark.slow
 def test_a_fit_into_a_log_says_how_far_it_is_unless_that_was_turned_off(
     tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

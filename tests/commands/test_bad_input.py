@@ -174,6 +174,7 @@ class Fails(Callback):
 """
 
 
+@pytest.mark.slow
 def test_a_callback_that_fails_is_named_before_training_and_shows_its_own_traceback_in_it(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

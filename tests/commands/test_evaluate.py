@@ -74,6 +74,7 @@ def test_best_and_last_and_a_file_are_measured_beside_an_untouched_record(
     assert before.items() <= digests(finished).items()
 
 
+@pytest.mark.slow
 def test_the_words_of_the_fit_find_their_newest_run(tiny_fit: list[str]) -> None:
     for _ in range(2):
         main(tiny_fit)
@@ -83,6 +84,7 @@ def test_the_words_of_the_fit_find_their_newest_run(tiny_fit: list[str]) -> None
     ]
 
 
+@pytest.mark.slow
 def test_best_of_a_run_without_one_is_refused(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (finished / "checkpoints/best.ckpt").unlink()
     with pytest.raises(SystemExit) as ended:

@@ -40,7 +40,11 @@ NULL_ON_A_CPU = {
     "eval_peak_allocated_gib",
     "eval_peak_reserved_gib",
 }
-METRICS = {"loss", "acc", "f1", "auroc"}
+METRICS = {
+    *("loss", "log_loss", "acc", "balanced_acc", "f1", "f1_micro", "f1_weighted", "mcc", "auroc", "pr_auc"),
+    *("brier", "ece"),
+    *(f"{figure}.{name}" for figure in ("precision", "recall", "f1", "pr_auc") for name in ("0", "1")),
+}
 
 
 def history(run: Path, name: str) -> dict[int, float]:
@@ -133,6 +137,7 @@ def test_the_saved_configuration_is_the_same_run_again(tiny_fit: list[str]) -> N
     assert same(*states)
 
 
+@pytest.mark.slow
 def test_a_second_fit_leaves_the_first_alone(tiny_fit: list[str]) -> None:
     main(tiny_fit)
     before = digests(Path("lightning_logs/lora/version_0"))
@@ -141,6 +146,7 @@ def test_a_second_fit_leaves_the_first_alone(tiny_fit: list[str]) -> None:
     assert digests(Path("lightning_logs/lora/version_0")) == before
 
 
+@pytest.mark.slow
 def test_history_follows_the_steps(tiny_fit: list[str]) -> None:
     main([*tiny_fit, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "2"])
     run = only_run(Path())
@@ -191,6 +197,7 @@ def test_the_best_checkpoint_is_the_one_that_is_recorded_and_tested(tiny_fit: li
         assert metrics[f"val/{name}"] == history(run, f"val/{name}")[best], name
 
 
+@pytest.mark.slow
 def test_a_metric_that_the_test_rows_leave_undefined_is_null(
     tiny_fit: list[str], reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +220,7 @@ def test_a_metric_that_the_test_rows_leave_undefined_is_null(
     assert json.loads(measured.read_text())["metrics"]["test/auroc"] is None
 
 
+@pytest.mark.slow
 def test_limits_and_an_early_end_are_noted(tiny_fit: list[str]) -> None:
     limits = (
         "--trainer.limit_train_batches",
@@ -333,6 +341,7 @@ def hparams(run: Path) -> tuple[dict[str, Any], Any]:
     return dict(data.session_start_info.hparams.items()), events
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_curves_the_row_and_comparable_settings(tiny_fit: list[str]) -> None:
     main([*tiny_fit, "--trainer.max_epochs", "2"])
     run = only_run(Path())
@@ -360,6 +369,7 @@ def test_tensorboard_shows_curves_the_row_and_comparable_settings(tiny_fit: list
     assert {"method", "learning_rate", "batch_size", "seed", "n_train", "precision"} <= common
 
 
+@pytest.mark.slow
 def test_a_new_run_can_start_from_another_one_s_last_checkpoint(tiny_fit: list[str]) -> None:
     main(tiny_fit)
     first = only_run(Path())

@@ -55,6 +55,7 @@ def test_a_longer_run_has_the_schedule_of_its_length_from_there_on_and_its_recor
     assert record(whole)["notes"] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_shorter_than_its_checkpoint_is_refused(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +74,7 @@ def test_last_names_what_the_unfinished_run_has_otherwise(
     assert f"{run}, the newest one, has --model.weight_decay 0.0 (here 0.1)" in line
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_an_older_version_still_goes_on(tiny_fit: list[str]) -> None:
     main(tiny_fit)
     first = only_run(Path())
@@ -127,6 +129,7 @@ def test_one_s_own_callbacks_and_tables_end_as_if_nothing_had_happened(tiny_fit:
     assert record(run)["notes"] == record(run.with_name("version_1"))["notes"] == []
 
 
+@pytest.mark.slow
 def test_the_run_s_own_checkpoints_are_no_names_for_others(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

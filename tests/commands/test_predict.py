@@ -78,6 +78,7 @@ def test_equal_to_the_final_test_of_the_same_reviews(
         assert prediction["probabilities"]["1"] == pytest.approx(row["probability_1"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_class_names_come_from_the_checkpoint(tiny_fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main([*tiny_fit, "--model.class_names", "[schlecht, großartig]"])
     run = only_run(Path())
@@ -148,6 +149,7 @@ def predict_words(run: Path, output: str, *more: str) -> list[str]:
     return [*words, "reviews.txt", "--output", output, *more]
 
 
+@pytest.mark.slow
 def test_tables_have_the_answers_of_the_lines(finished: Path) -> None:
     import csv
 
@@ -175,6 +177,7 @@ class Breaks(Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_what_was_predicted_is_kept_unless_the_settings_or_the_texts_change(
     finished: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,6 +172,7 @@ def test_a_run_goes_on_from_its_own_configuration_and_elsewhere_watched(tiny_fit
     assert (record(run)["status"], record(run)["recipe"]) == ("finished", "lora")
 
 
+@pytest.mark.slow
 def test_nothing_to_go_on_with_is_refused(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     words = [*tiny_fit, *STOPPABLE]
     run = interrupt(words)
@@ -183,6 +184,7 @@ def test_nothing_to_go_on_with_is_refused(tiny_fit: list[str], capfd: pytest.Cap
     assert "has finished" in line
 
 
+@pytest.mark.slow
 def test_changed_data_is_refused(tiny_fit: list[str], reviews: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = [*tiny_fit, *STOPPABLE]
     run = interrupt(words)
@@ -198,6 +200,7 @@ def test_changed_data_is_refused(tiny_fit: list[str], reviews: Path, capfd: pyte
     assert record(run)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_still_running_is_refused(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def splits() -> dict[str, tuple[list[str], list[int]]]:
     return {"train": load_split("train"), "test": load_split("test")}
 
 
+@pytest.mark.slow
 def test_thousands_of_reviews_without_a_repetition(splits: dict[str, tuple[list[str], list[int]]]) -> None:
     train, test = splits["train"][0], splits["test"][0]
     assert len(train) == REVIEWS["train"] == 24_000
@@ -120,6 +121,7 @@ def runs_of_words(text: str, length: int) -> set[str]:
     return {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}
 
 
+@pytest.mark.slow
 def test_no_sentence_of_a_test_review_is_in_a_training_review(splits: dict[str, tuple[list[str], list[int]]]) -> None:
     """Frames and slots could make the same sentence of different clauses: the reviews as composed do not share one."""
     trained = set[str]().union(*(sentences(text) for text in splits["train"][0]))

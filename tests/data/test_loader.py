@@ -146,6 +146,7 @@ def test_resumes_at_an_epochs_end(tmp_path: Path, loop: str, hook: str) -> None:
         assert interrupted_and_resumed(path, step, hook, 0, **options) == expected, step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", HOOKS)
 def test_batches_that_workers_fetched_ahead_do_not_count(tmp_path: Path, hook: str) -> None:
     expected = fit([])

@@ -78,6 +78,7 @@ def test_large_gradients_have_no_second_set_and_are_the_same(
         assert torch.equal(weight, added["state_dict"][name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_all_widths_of_an_epoch_are_captured_when_the_first_is(
     accumulate: int, graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +100,7 @@ def test_all_widths_of_an_epoch_are_captured_when_the_first_is(
     assert set(captured[accumulate:8]) == {len(widths) * accumulate}
 
 
+@pytest.mark.slow
 def test_dropout_is_drawn_anew_in_every_replay(graphs: list[str], tiny_fit: list[str], tmp_path: Path) -> None:
     # Without learning, and every epoch with the same batches, only dropout can make the losses differ.
     still = ("--model.learning_rate", "1e-12", "--data.n_train", "8", "--trainer.max_epochs", "12")
@@ -215,6 +217,7 @@ def test_left_to_itself_a_short_job_is_captured_and_not_compiled(tiny_fit: list[
     assert (run["engine"]["name"], run["engine"]["cudnn_attention"], run["notes"]) == ("graph", False, [])
 
 
+@pytest.mark.slow
 def test_micro_batches_are_captured_too(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +231,7 @@ def test_micro_batches_are_captured_too(
         assert torch.allclose(weight, captured["state_dict"][name], atol=2e-5), name
 
 
+@pytest.mark.slow
 def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import peft_lightning.engine.compilation
 from tests.engine.captured_runs import CUDA, curve, trained, uncaptured
 
 
+@pytest.mark.slow
 def test_layers_that_cannot_be_compiled_are_captured_as_they_are(
     graphs: list[str], tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

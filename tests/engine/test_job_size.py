@@ -10,6 +10,7 @@ from peft_lightning.module.classifier import TextClassifier
 from tests.callbacks.scripted import ScriptedData, ScriptedModule
 
 
+@pytest.mark.slow
 def test_a_job_is_its_batches_and_what_a_step_keeps(tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[JobSize] = []
     widths: list[int] = []

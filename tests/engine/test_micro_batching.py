@@ -71,6 +71,7 @@ def test_the_gradients_of_the_batches_before_are_neither_lost_nor_counted_twice(
         assert torch.allclose(weight, scarce["state_dict"][name], atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_knows_the_micro_batch_size(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_torch_that_has_neither_name_only_takes_more(asked: list[str], monkeyp
     assert asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(torch._C, "_accelerator_getAllocatorSettings"), reason="an older torch tells nothing")
 def test_the_allocator_of_this_torch_is_asked_without_a_warning() -> None:
     code = (

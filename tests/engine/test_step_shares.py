@@ -57,6 +57,7 @@ def test_a_divided_step_is_the_step_of_one_batch(undivided: Any, words: list[str
     assert_same_training(tmp_path / "divided", divided, undivided[0])
 
 
+@pytest.mark.slow
 def test_a_divided_step_is_captured_so_too(undivided: Any, graphs: list[str], words: list[str], tmp_path: Path) -> None:
     divided, run = trained([*words, *DIVIDED, *MORE], tmp_path / "divided", *graphs)
     assert (run["engine"]["name"], run["notes"]) == ("graph", [])
@@ -72,6 +73,7 @@ def test_a_divided_step_is_captured_so_too(undivided: Any, graphs: list[str], wo
     assert_same_training(tmp_path / "divided", divided, undivided[0])
 
 
+@pytest.mark.slow
 def test_and_in_micro_batches_after_gradients_were_lost(
     undivided: Any, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from tests.samples import mostly_slow
 
 DOCS = (CONFIGS.parent / "docs/peft_types.md").read_text().splitlines()
 # Ranks that move, a start from data, frozen draws, and LoRA's own class.
-FAST = ("adalora", "lora_ga", "lora_plus", "vera")
+FAST = ("vera",)
 
 
 @pytest.mark.parametrize("name", mostly_slow(RECIPES, fast=FAST))

@@ -166,6 +166,7 @@ def test_a_wrong_interval_on_the_command_line_ends_in_one_line(
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_written_is_one_warning(run: RunDirectory, pictures: list[Any]) -> None:
     (run.path / "dashboard.png").mkdir()  # as final as a full disk, and the disk is spared
     with warnings.catch_warnings(record=True) as caught:

@@ -22,8 +22,8 @@ class InProcess:
         self.attempt: Attempt
         self.code: int
 
-    def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
-        return [f"here {number}" for number in range(count)]
+    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+        return [f"here {number}" for number in range(count or 1)]
 
     def start(self, job: Job, place: str | None) -> "InProcess":
         started = InProcess(self.work, self.looks)

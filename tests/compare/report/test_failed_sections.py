@@ -63,6 +63,7 @@ def test_a_picture_that_matplotlib_cannot_draw_costs_its_section(folder: Path) -
     assert [row["test accuracy"][-1] for row in table(folder)] == ["%", "%"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failing",
     [
@@ -87,6 +88,7 @@ def test_whatever_fails_the_table_is_there(failing: str, folder: Path, monkeypat
     assert (folder / "results.csv").exists() == (failing != "writing.as_csv")
 
 
+@pytest.mark.slow
 def test_report_ends_with_code_1_where_a_section_fails_and_says_so_in_its_help(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
