@@ -10,7 +10,7 @@ import contextlib
 import copy
 import io
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -57,7 +57,7 @@ class EVA(DataStart):
                 network(**inputs)
 
         # PEFT prints a line for every batch that is too small.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _decomposing_outside_autocast(sample.device.type):
             directions: dict[str, Tensor] = get_eva_state_dict(
                 model, sample.inputs(), forward_fn=forward, gather_distributed_inputs=False, show_progress_bar=False
             )
@@ -90,6 +90,27 @@ class EVA(DataStart):
         ranks = self.kept(computed)["ranks"]
         named = {name.removeprefix("base_model.model."): rank for name, rank in ranks.items()}
         return ["EVA gave ranks: " + ", ".join(f"{layer} {rank}" for layer, rank in named.items())]
+
+
+@contextlib.contextmanager
+def _decomposing_outside_autocast(device: str) -> Iterator[None]:
+    """Lets PEFT decompose the inputs of layers in 32 bits where the network computes under autocast.
+
+    Its hooks run inside the network, and torch has no QR decomposition in 16 bits ("geqrf" not implemented).
+    """
+    from peft.utils.incremental_pca import IncrementalPCA
+
+    decompose = IncrementalPCA.partial_fit
+
+    def outside(self: IncrementalPCA, *arguments: Any, **settings: Any) -> Any:
+        with torch.autocast(device, enabled=False):
+            return decompose(self, *arguments, **settings)
+
+    IncrementalPCA.partial_fit = outside
+    try:
+        yield
+    finally:
+        IncrementalPCA.partial_fit = decompose
 
 
 class _FactorStart(DataStart):

@@ -49,6 +49,7 @@ def test_a_run_says_how_far_it_is_and_stays_what_it_is(
     assert ours["callbacks"].keys() == theirs["callbacks"].keys()
 
 
+@pytest.mark.slow
 def test_a_stage_is_said_at_once_however_short_the_one_before_was(
     tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

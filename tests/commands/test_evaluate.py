@@ -94,6 +94,7 @@ def test_best_of_a_run_without_one_is_refused(finished: Path, capfd: pytest.Capt
     assert not (finished / "test_0").exists()
 
 
+@pytest.mark.slow
 def test_precision_and_batch_size_of_an_evaluation_can_be_chosen(finished: Path) -> None:
     words = ["test", "--config", str(finished / "config.yaml"), "--ckpt_path", "best", "--data.eval_batch_size", "5"]
     main(words)

@@ -319,6 +319,7 @@ def test_a_fast_dev_run_leaves_nothing(tiny_fit: list[str]) -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_helps_to_watch_can_be_turned_off(tiny_fit: list[str]) -> None:
     main([*tiny_fit, "--trainer.logger", "false", "--trainer.default_root_dir", "elsewhere"])
     run = only_run(Path("elsewhere"))

@@ -42,6 +42,7 @@ def in_a_file(logger: Any) -> list[str]:
     return ["--config", "mine.yaml"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flag", "file"])
 def test_csv_beside_tensorboard_in_the_run_s_directory(how: str, tiny_fit: list[str]) -> None:
     more = ["--trainer.logger", "CSVLogger"] if how == "flag" else in_a_file([{"class_path": "CSVLogger"}])

@@ -41,6 +41,7 @@ def test_thousands_of_reviews_without_a_repetition(splits: dict[str, tuple[list[
     assert len(set(train) | set(test)) == 44_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_balanced_and_of_the_promised_length(split: str, splits: dict[str, tuple[list[str], list[int]]]) -> None:
     texts, labels = splits[split]

@@ -159,6 +159,7 @@ def test_on_a_gpu_runs_in_half_precision_leave_padding_out(precision: str, tiny_
     assert record(only_run(Path()))["engine"]["unpadded_attention"] is (precision == "bf16-mixed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planned", [True, False])
 def test_a_long_job_trains_by_plans_and_evaluates_without_as_any_other(
     planned: bool, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch

@@ -116,6 +116,7 @@ def test_what_others_had_put_there_is_back_afterwards(device: str, monkeypatch: 
     assert F.dropout is others
 
 
+@pytest.mark.slow
 def test_no_step_of_a_run_draws_masks_torchs_way(
     tiny_fit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_one_example_that_does_not_fit_ends_the_run_with_a_line(
     assert record(only_run(tmp_path))["status"] == "out_of_memory"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["validation_step", "test_step"])
 def test_an_evaluation_that_does_not_fit_says_what_to_lower(
     step: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

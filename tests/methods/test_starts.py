@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -123,6 +124,15 @@ def test_the_model_answers_at_first_as_the_one_without_adapters(start: str, back
     assert {name for name in adapters(model) if "base_layer.weight" in name and name in moved} == (
         set() if start == "eva" else {name for name in adapters(model) if "base_layer.weight" in name}
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", STARTS)
+def test_a_start_is_found_under_autocast_too(start: str, backbone: Backbone) -> None:
+    method, model = at_usual_start(start, backbone)
+    mixed = dataclasses.replace(sample(), context=lambda: torch.autocast("cpu", torch.bfloat16))
+    method.start_from(model, method.compute_start(model, mixed))
+    assert torch.isfinite(logits(model)).all()
 
 
 @pytest.mark.parametrize("start", mostly_slow(STARTS, fast=["lora_ga"]))

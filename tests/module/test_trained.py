@@ -38,6 +38,7 @@ def test_a_trained_model_answers_as_predict_does(
     assert one_by_one == pytest.approx([answer["probabilities"]["1"] for answer in told], abs=tolerance)
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_or_any_file_may_be_loaded(tiny_fit: list[str]) -> None:
     main(tiny_fit)
     run = only_run(Path.cwd())

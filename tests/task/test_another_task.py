@@ -86,6 +86,7 @@ def test_a_run_of_another_task_trains_tests_and_predicts(
         assert lines[row]["value"] == pytest.approx(float(answer), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_another_task_goes_on_from_the_settings_that_it_left(rated_fit: list[str]) -> None:
     main([*rated_fit, "--trainer.max_epochs", "1"])
     run = only_run(Path())

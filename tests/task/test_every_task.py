@@ -175,6 +175,7 @@ def test_a_wrong_setting_is_one_line(
     assert not list(Path().rglob("results.json"))
 
 
+@pytest.mark.slow
 def test_early_stopping_knows_the_direction_and_ends_training(tiny_fit: list[str]) -> None:
     # A rate of almost 0 makes no validation better by a tenth.
     stopping = ("--early_stopping.patience", "1", "--early_stopping.monitor", "val/brier")

@@ -214,6 +214,7 @@ def test_what_is_no_plan_is_one_line(content: str | bytes, folder: Path) -> None
         read_plan(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "overrides"),
     [

@@ -90,6 +90,7 @@ def outline(page: str) -> Outline:
     return outline
 
 
+@pytest.mark.slow
 def test_headings_are_in_order(outline: Outline) -> None:
     levels = [level for level, _ in outline.headings]
     assert levels[0] == 1

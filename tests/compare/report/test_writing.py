@@ -318,6 +318,7 @@ def test_a_source_that_is_gone_is_one_sentence(with_texts: Path, reviews: Path) 
     assert "cannot be read from here without a network" in (with_texts / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
