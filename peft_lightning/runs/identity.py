@@ -18,6 +18,7 @@ WATCHING = {
 FIRST_VALUES = {
     "model.backbone_dtype": "float32",
     "model.quantization": None,
+    "model.quantize_on": "auto",
     "model.method.loraplus_lr_ratio": 1.0,
     "model.method.start_batches": 32,
     "model.problem_type": None,
@@ -25,6 +26,7 @@ FIRST_VALUES = {
     "model.focal_gamma": 0.0,
     "model.huber_delta": None,
     "data.text_pair_column": None,
+    "data.add_eos_token": False,
     "early_stopping": {"patience": None, "monitor": None, "min_delta": 0.0},
     "engine": "auto",
     "rehearsal": False,
@@ -57,6 +59,17 @@ def config_sha256(config: Mapping[str, Any]) -> str:
             }
         kept[section] = value
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def first_value(name: str) -> Any:
+    """Returns the value that a setting had before it could be chosen; None for any that was always there.
+
+    Args:
+        name: The setting's dotted name, such as ``early_stopping.patience``.
+    """
+    section, _, key = name.rpartition(".")
+    whole = FIRST_VALUES.get(section)
+    return whole.get(key) if isinstance(whole, Mapping) else FIRST_VALUES.get(name)
 
 
 def written_out(name: str, value: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from peft_lightning.runs.hyperparameters import hyperparameters
-from peft_lightning.runs.identity import config_sha256
+from peft_lightning.runs.identity import config_sha256, first_value
 from tests.test_recipes import parsed
 
 WATCHED = {
@@ -70,6 +70,18 @@ def test_a_run_from_before_a_setting_could_be_chosen_is_still_this_configuration
     assert config_sha256(old) == config_sha256(config)
     config["model"]["backbone_dtype"] = "bfloat16"
     assert config_sha256(old) != config_sha256(config)
+
+
+def test_settings_that_are_added_leave_earlier_runs_their_hash(config: dict[str, Any]) -> None:
+    del config["ckpt_path"], config["test_after_fit"]
+    # Of this recipe before there were tasks, decoders and a comparison's rehearsal. It changes with the recipe alone.
+    assert config_sha256(config) == "93df4317f3f0d4a019eda2b0848602626bb8060b7a54e8fce031d91a1c24a308"
+
+
+def test_a_setting_s_first_value_is_found_in_its_section_too() -> None:
+    assert first_value("model.quantize_on") == "auto"
+    assert first_value("early_stopping.min_delta") == 0.0
+    assert first_value("data.max_length") is None
 
 
 def test_a_monitor_that_is_left_to_the_task_is_the_one_that_earlier_runs_wrote_out(config: dict[str, Any]) -> None:

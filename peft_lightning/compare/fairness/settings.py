@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peft_lightning.compare.fairness.known_effects import RATE, TRIED, UNKNOWN, WEIGHTS, Weight
-from peft_lightning.runs.identity import FIRST_VALUES, written_out
+from peft_lightning.runs.identity import first_value, written_out
 
 # As many names as a sentence can hold.
 NAMED = 8
@@ -122,7 +122,7 @@ def _rows(configs: Mapping[str, Mapping[str, Any]], left_out: Sequence[str]) -> 
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
     # A run that is older than a setting had the value that the setting first had.
     return {
-        name: {label: written_out(name, settings.get(name, FIRST_VALUES.get(name))) for label, settings in flat.items()}
+        name: {label: written_out(name, settings.get(name, first_value(name))) for label, settings in flat.items()}
         for name in names
     }
 
