@@ -19,6 +19,7 @@ from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.process_start import SHARED
 from peft_lightning.runs.record import RunRecord
 from tests.integration.offline_run import checkpoint, only_run, record, same
+from tests.samples import mostly_slow
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
@@ -287,7 +288,7 @@ def test_every_test_example_has_one_prediction(tiny_fit: list[str], reviews: Pat
         assert prediction == int(positive > negative)
 
 
-@pytest.mark.parametrize("recipe", ["lora", "qlora", "ia3"])
+@pytest.mark.parametrize("recipe", mostly_slow(["lora", "qlora", "ia3"], fast=["lora"]))
 def test_checkpoints_hold_what_is_trained_and_nothing_else(recipe: str, tiny_fit: list[str]) -> None:
     main([word.replace("lora.yaml", f"{recipe}.yaml") for word in tiny_fit])
     run = only_run(Path())

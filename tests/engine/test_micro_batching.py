@@ -22,7 +22,7 @@ def trained(words: list[str], folder: Path, *more: str) -> tuple[dict[str, Any],
     [
         pytest.param(1, False, id="forward", marks=pytest.mark.slow),
         pytest.param(1, True, id="backward"),
-        pytest.param(2, False, id="accumulated, forward"),
+        pytest.param(2, False, id="accumulated, forward", marks=pytest.mark.slow),
         pytest.param(2, True, id="accumulated, backward", marks=pytest.mark.slow),
     ],
 )

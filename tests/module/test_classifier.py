@@ -158,11 +158,11 @@ def test_quantised_weights_compute_in_the_precision_of_the_trainer(precision: st
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [
-        (["--trainer.max_epochs", "2"], 8),
+        pytest.param(["--trainer.max_epochs", "2"], 8, marks=pytest.mark.slow),
         (["--trainer.accumulate_grad_batches", "3", "--trainer.max_epochs", "2"], 4),
-        (["--trainer.limit_train_batches", "3"], 3),
+        pytest.param(["--trainer.limit_train_batches", "3"], 3, marks=pytest.mark.slow),
         (["--trainer.limit_train_batches", "0.5", "--trainer.max_epochs", "2"], 4),
-        (["--trainer.max_steps", "3", "--trainer.max_epochs", "2"], 3),
+        pytest.param(["--trainer.max_steps", "3", "--trainer.max_epochs", "2"], 3, marks=pytest.mark.slow),
         (["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"], 6),
     ],
 )
