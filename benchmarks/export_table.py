@@ -25,9 +25,10 @@ from typing import Any
 
 from peft_lightning.__main__ import main as peft_lightning
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.export.exporting import Written, finish, prove, read_run, write
+from peft_lightning.export.exporting import finish, prove, read_run, write
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
+from peft_lightning.export.written import Written
 from peft_lightning.recipes import Config
 from peft_lightning.runs.record import RunRecord
 

@@ -14,7 +14,7 @@ from peft_lightning.task import Metric, Task
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
-    from peft_lightning.export.exporting import Written
+    from peft_lightning.export.written import Written
 
 _TAGS = {"adapter": ["peft"], "merged": [], "onnx": ["onnx"]}
 

@@ -15,7 +15,6 @@ from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.export.adapter_form import write_adapter
 from peft_lightning.export.card import write_card
-from peft_lightning.export.loading_code import LoadingCode
 from peft_lightning.export.merged_form import write_merged
 from peft_lightning.export.model_files import write_tokenizer
 from peft_lightning.export.onnx_form import write_onnx
@@ -24,39 +23,13 @@ from peft_lightning.export.proof import Comparison, compare, decisions_differ, t
 from peft_lightning.export.replaying import Replay, Replayed, replay
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
+from peft_lightning.export.written import Written
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.module.trained import TextSettings
 from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Task
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Written:
-    """An export that is written and not proved yet.
-
-    Args:
-        folder: Where it lies.
-        request: What was asked for.
-        code: How a user loads it.
-        window: None where the tokenizer alone cuts longer texts as the run did; otherwise the numbers of tokens that
-            the run kept from the beginning and from the end, special ones included.
-        task: What the model was trained for.
-        bits: How the run's settings quantised its backbone, whatever the method did.
-        texts: How the run read its texts.
-        notes: What its user has to know, a sentence each.
-    """
-
-    folder: Path
-    request: Request
-    code: LoadingCode
-    window: tuple[int, int] | None
-    task: Task
-    bits: str | None
-    texts: TextSettings
-    notes: list[str]
 
 
 @dataclass(frozen=True)

@@ -98,19 +98,20 @@ def _decomposing_outside_autocast(device: str) -> Iterator[None]:
 
     Its hooks run inside the network, and torch has no QR decomposition in 16 bits ("geqrf" not implemented).
     """
-    from peft.utils.incremental_pca import IncrementalPCA
+    from peft.utils import incremental_pca
 
-    decompose = IncrementalPCA.partial_fit
+    analysis: Any = incremental_pca.IncrementalPCA
+    decompose = analysis.partial_fit
 
-    def outside(self: IncrementalPCA, *arguments: Any, **settings: Any) -> Any:
+    def outside(*arguments: Any, **settings: Any) -> Any:
         with torch.autocast(device, enabled=False):
-            return decompose(self, *arguments, **settings)
+            return decompose(*arguments, **settings)
 
-    IncrementalPCA.partial_fit = outside
+    analysis.partial_fit = outside
     try:
         yield
     finally:
-        IncrementalPCA.partial_fit = decompose
+        analysis.partial_fit = decompose
 
 
 class _FactorStart(DataStart):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -215,7 +214,9 @@ class MultiLabel(Task):
             ),
             {},
             self.answer,
-            figures=partial(set_figures, task=self),
+            figures=lambda logits, answers, targets: set_figures(
+                logits, targets, self.decided(answers), self.score(answers, targets), self.class_names
+            ),
             keys=[metric.key for metric in (*self.measured(), *self.of_labels)],
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +13,29 @@ from peft_lightning.task.class_figures import calibration_error, precision_recal
 from peft_lightning.task.label_metrics import keys_of_labels
 from peft_lightning.task.rankings import average_precision, label_ranking, mean_of_defined, roc_auc
 
-if TYPE_CHECKING:
-    from peft_lightning.task.multi_label import MultiLabel
-
 Floats = npt.NDArray[np.float64]
 
 
 def set_figures(
-    logits: Floats, answers: npt.NDArray[Any], targets: npt.NDArray[Any], task: MultiLabel
+    logits: Floats,
+    targets: npt.NDArray[Any],
+    chosen: npt.NDArray[np.bool_],
+    scores: npt.NDArray[Any],
+    names: Sequence[str],
 ) -> dict[str, float]:
     """Computes the figures of an evaluation; means over labels leave out labels that no example has.
 
     Args:
         logits: The model's outputs, shape (n, labels).
-        answers: Probabilities of the labels, shape (n, labels).
         targets: 1 where an example has the label, else 0, shape (n, labels).
-        task: Decides and scores.
+        chosen: Which labels are answered, shape (n, labels).
+        scores: The score of each example, shape (n,).
+        names: The labels' names.
 
     Returns:
         Figures by their keys, NaN for an undefined one.
     """
-    true, chosen = targets.astype(bool), task.decided(answers)
+    true = targets.astype(bool)
     hits, support, named = ((flags).sum(axis=0) for flags in (true & chosen, true, chosen))
     precision, recall, f1 = precision_recall_f1(hits, support, named)
     labels = range(true.shape[1])
@@ -42,7 +45,7 @@ def set_figures(
     probabilities = np.exp(-np.logaddexp(0.0, -logits))
     confidence = np.maximum(probabilities, 1 - probabilities)
     return {
-        "f1_samples": float(task.score(answers, targets).mean()),
+        "f1_samples": float(scores.mean()),
         "subset_acc": float((true == chosen).all(axis=1).mean()),
         "f1": mean_of_defined(f1),
         "f1_micro": float(2 * hits.sum() / (support.sum() + named.sum())) if support.any() else math.nan,
@@ -54,5 +57,5 @@ def set_figures(
         "log_loss": float(losses.mean()),
         "brier": float(((probabilities - true) ** 2).mean()),
         "ece": calibration_error(confidence.ravel(), ((probabilities > 0.5) == true).ravel()),
-        **keys_of_labels(task.class_names, {"precision": precision, "recall": recall, "f1": f1, "pr_auc": areas}),
+        **keys_of_labels(names, {"precision": precision, "recall": recall, "f1": f1, "pr_auc": areas}),
     }

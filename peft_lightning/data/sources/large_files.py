@@ -16,6 +16,7 @@ from peft_lightning.data.sources.disk_columns import on_disk
 from peft_lightning.data.sources.json_files import parse_line
 from peft_lightning.data.sources.large_tables import header_of, read_rows, row_blocks
 from peft_lightning.data.sources.quoting import Quoting
+from peft_lightning.data.sources.required_columns import require_columns
 from peft_lightning.data.sources.surrogates import refuse_half_characters
 from peft_lightning.data.sources.text_files import decompression_error, is_plain_utf8, not_utf8, reading_error
 from peft_lightning.errors import UserError
@@ -158,8 +159,6 @@ def _is_row(line: bytes, text_column: str) -> bool:
 
 
 def _json_texts(path: Path, text_column: str) -> Iterator[list[str]]:
-    from peft_lightning.data.sources.tables import require_columns
-
     row_name = numbered_rows(str(path))
     present: dict[str, None] = {}
     read, missing = 0, None
@@ -185,7 +184,6 @@ def _json_texts(path: Path, text_column: str) -> Iterator[list[str]]:
 
 def _delimited_texts(path: Path, suffix: str, text_column: str, quoting: Quoting) -> "pa.ChunkedArray | None":
     from peft_lightning.data.sources.quoting import quotes_enclose_in_blocks
-    from peft_lightning.data.sources.tables import require_columns
 
     delimiter = {".csv": ",", ".tsv": "\t"}[suffix]
     opening = re.compile(b'(?:\\A|[%s\r\n])"' % delimiter.encode())
