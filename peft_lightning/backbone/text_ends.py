@@ -65,6 +65,34 @@ def choose_pad_token(tokenizer: PreTrainedTokenizerBase, embeddings: int | None)
     return f"the tokenizer of {tokenizer.name_or_path} has {why}: {chosen!r} pads"
 
 
+def pad_apart_from_end(tokenizer: PreTrainedTokenizerBase, embeddings: int | None) -> None:
+    """Gives a tokenizer whose texts end with its pad token another one.
+
+    transformers' own classes score a decoder's last token that is not the pad token, so a text's end would be skipped.
+
+    Args:
+        tokenizer: The tokenizer, with a pad token; it is changed in place.
+        embeddings: The number of tokens that the model has embeddings for; None if it is not known.
+
+    Raises:
+        UserError: No other special token of the tokenizer can pad.
+    """
+    if tokenizer.pad_token_id != tokenizer.eos_token_id or not _ends_texts(tokenizer):
+        return
+    vocabulary = tokenizer.get_vocab()
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    around = {*tokenizer("a film")["input_ids"], tokenizer.eos_token_id}
+    for token in (*_UNUSED, tokenizer.unk_token, *special):
+        number = vocabulary.get(token) if isinstance(token, str) else None
+        if number is not None and number not in around and (embeddings is None or number < embeddings):
+            tokenizer.pad_token = token
+            return
+    raise UserError(
+        f"{tokenizer.eos_token!r} of the tokenizer of {tokenizer.name_or_path} both ends texts and pads them, and no"
+        " other special token could pad: transformers would score another token than the run did"
+    )
+
+
 def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
     """Lets a tokenizer end each text with its end-of-text token, unless it does so by itself.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.text_ends import choose_pad_token, end_texts, pad_apart_from_end
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.data.truncation import Truncation, surrounding, window
 from peft_lightning.module.trained import TextSettings
 from peft_lightning.task import Task
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 # The kinds of problem that transformers knows; it refuses a configuration that names another.
 Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
@@ -30,6 +33,7 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
         beginning and from the end of a longer text, special ones included.
     """
     tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
+    _end_and_pad(tokenizer, folder, texts)
     tokenizer.model_max_length = texts.max_length
     sides = {"padding_side": "right", "truncation_side": "left" if texts.truncation == "tail" else "right"}
     for name, side in sides.items():
@@ -42,6 +46,22 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
         backend.no_padding()
     tokenizer.save_pretrained(str(folder))
     return _window(tokenizer("a film", return_special_tokens_mask=True)["special_tokens_mask"], texts)
+
+
+def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSettings) -> None:
+    """Ends texts as the run did, and tells a decoder's configurations which token pads: transformers goes by it."""
+    backbone = Backbone(texts.model_name_or_path, texts.revision)
+    if not backbone.scores_last_token():
+        return
+    embeddings = backbone.embeddings()
+    choose_pad_token(tokenizer, embeddings)
+    if texts.add_eos_token:
+        end_texts(tokenizer)
+    pad_apart_from_end(tokenizer, embeddings)
+    for path in folder.rglob("config.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["pad_token_id"] = tokenizer.pad_token_id
+        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _window(special_tokens_mask: list[int], texts: TextSettings) -> tuple[int, int] | None:

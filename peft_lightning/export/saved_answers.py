@@ -12,6 +12,7 @@ import numpy as np
 from peft_lightning.data.drawing import draw_subsets
 from peft_lightning.data.sources import SourceOptions, fingerprint, prepare, read_corpus
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.module.trained import in_pairs
 from peft_lightning.recipes import Config
 from peft_lightning.runs.directory import checkpoint_of
 from peft_lightning.runs.predictions import Answers, read_answers
@@ -48,6 +49,8 @@ def read_saved_answers(
     Raises:
         UserError: There are no answers, or the source no longer holds their texts.
     """
+    if in_pairs(data):
+        raise UserError(f"{run} is of pairs of texts, which cannot be exported yet: the proof replays single texts")
     path = _file_of_answers(run)
     answers = read_answers(path)
     settings = {**data, "source": source or data["source"]}

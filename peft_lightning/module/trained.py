@@ -117,6 +117,15 @@ class TrainedRun:
     texts: TextSettings
 
 
+def in_pairs(data: Config) -> bool:
+    """Tells whether a run's texts come in pairs.
+
+    Args:
+        data: The section ``data`` of its configuration.
+    """
+    return data.get("text_pair_column") is not None or data["source"] == PAIRS
+
+
 def read_trained(run: Path, checkpoint: str) -> TrainedRun:
     """Reads a run's configuration and one of its checkpoints.
 
@@ -141,7 +150,7 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
         data["truncation"],
         data["cache_dir"],
         str(config["trainer"]["precision"]),
-        data.get("text_pair_column") is not None or data["source"] == PAIRS,
+        in_pairs(data),
         data.get("add_eos_token", False),  # a run from before there was a choice has none
     )
     return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)

@@ -96,8 +96,15 @@ def _of_run(run: Path, checkpoint: str, device: torch.device) -> Answerer:
     # Both are set by load_trained.
     assert settings is not None
     assert module.task is not None
+    if settings.in_pairs:
+        raise UserError(f"{run} is of pairs of texts, and serve takes single ones: use predict")
     tokeniser = ReviewTokeniser(
-        settings.model_name_or_path, settings.revision, settings.max_length, settings.truncation, settings.cache_dir
+        settings.model_name_or_path,
+        settings.revision,
+        settings.max_length,
+        settings.truncation,
+        settings.cache_dir,
+        settings.add_eos_token,
     )
 
     def logits(batch: dict[str, Tensor]) -> Tensor:

@@ -66,6 +66,21 @@ def test_a_recipe_fits_tests_and_answers_as_it_was_tested(
     assert recipe == "full" or record["checkpoint_bytes"] < (qwen / "model.safetensors").stat().st_size
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["merged", "adapter"])
+def test_an_export_scores_the_token_that_the_run_scored(form: str, tiny_fit: list[str], qwen: Path) -> None:
+    # The tokenizer's pad token ends its texts, and transformers never scores a pad token.
+    main([*words(tiny_fit, "lora", qwen), "--trainer.max_epochs", "2"])
+    (run,) = Path("lightning_logs").glob("*/version_0")
+    main(["export", str(run), "--to", "out", "--format", form])
+    report = json.loads(Path("out/export.json").read_text())
+    assert report["flips"] == 0
+    tokenizer = PreTrainedTokenizerFast.from_pretrained("out")
+    assert tokenizer("good")["input_ids"][-1] == tokenizer.eos_token_id
+    assert json.loads(Path("out/config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
 def test_a_length_beyond_the_positions_is_refused_before_anything_is_written(
     tiny_fit: list[str], qwen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
