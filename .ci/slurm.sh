@@ -19,10 +19,14 @@ install() {
 }
 
 start() {
-    local dir="$1" host cores memory
+    local dir="$1" host cores memory ports
     host="$(hostname -s)"
     # --all: else OMP_NUM_THREADS counts.
     cores="$(nproc --all)"
+    # Of its own, since tests that share the machine start one each.
+    read -ra ports < <(python3 -c 'import socket
+taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(server.getsockname()[1] for server in taken))')
     memory="$(awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
     mkdir -p "$dir/state" "$dir/spool" "$dir/munge"
     dir="$(cd "$dir" && pwd)"
@@ -35,8 +39,8 @@ start() {
     cat >"$dir/slurm.conf" <<EOF
 ClusterName=tests
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=36817
-SlurmdPort=36818
+SlurmctldPort=${ports[0]}
+SlurmdPort=${ports[1]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
