@@ -32,18 +32,15 @@ def in_present_words(saved: Mapping[str, Any], method: Method) -> dict[str, Any]
     return present
 
 
-def restore_refusal(
-    checkpoint: Mapping[str, Any], identity: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> UserError | None:
-    """Returns the error that says why a checkpoint cannot be loaded.
+def identity_refusal(checkpoint: Mapping[str, Any], identity: Mapping[str, Any]) -> UserError | None:
+    """Returns the error that says of which other model a checkpoint is.
 
     Args:
         checkpoint: The content of a checkpoint file.
         identity: The method, backbone and task of the model to load into.
-        shapes: The shapes of the weights that are trained, by name.
 
     Returns:
-        The error to raise, or None if the checkpoint can be loaded.
+        The error to raise, or None if the checkpoint is of this model.
     """
     saved = checkpoint.get("peft_lightning", {})
     if saved.get("schema") != identity["schema"]:
@@ -72,6 +69,19 @@ def restore_refusal(
             f"the checkpoint was trained on the backbone {theirs.get('name')} (sha256 {str(theirs.get('sha256'))[:12]})"
             f" and this one is {ours.get('name')} (sha256 {str(ours.get('sha256'))[:12]}): use the same backbone"
         )
+    return None
+
+
+def weights_refusal(checkpoint: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> UserError | None:
+    """Returns the error that names weights of a checkpoint that a model does not train, or the other way round.
+
+    Args:
+        checkpoint: The content of a checkpoint file.
+        shapes: The shapes of the weights that are trained, by name.
+
+    Returns:
+        The error to raise, or None if the weights are the same.
+    """
     state = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     different = sorted(name for name in state.keys() | shapes.keys() if state.get(name) != shapes.get(name))
     if different:

@@ -32,7 +32,7 @@ from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.module.checkpoint_keys import in_present_words, restore_refusal
+from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
 from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
@@ -464,17 +464,19 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: The checkpoint is of another backbone, method, task or set of weights.
         """
-        names = trainable_names(self._built())
-        shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
-        expected = {f"model.{name}": shapes[f"model.{name}"] for name in names}
         checkpoint["peft_lightning"] = in_present_words(checkpoint.get("peft_lightning", {}), self.method)
-        refusal = restore_refusal(checkpoint, self._identity(), expected)
-        if refusal is not None:
+        if refusal := identity_refusal(checkpoint, self._identity()):
             raise refusal
-        if state := checkpoint["peft_lightning"].get("method_state"):
-            if self.method.rebuilds_for(state):
-                self.model = None
-                self.build(self._its_task(), self._precision, self._built_for)
+        state = checkpoint["peft_lightning"].get("method_state")
+        # Before shapes are compared: EVA's ranks follow from the data, and only the checkpoint knows them.
+        if state and self.method.rebuilds_for(state):
+            self.model = None
+            self.build(self._its_task(), self._precision, self._built_for)
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
+        expected = {f"model.{name}": shapes[f"model.{name}"] for name in trainable_names(self._built())}
+        if refusal := weights_refusal(checkpoint, expected):
+            raise refusal
+        if state:
             self.method.restore(self._built(), state)
         self._restored_plan = checkpoint["peft_lightning"].get("planned_steps")
 

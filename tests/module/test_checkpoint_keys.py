@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from peft_lightning.module.checkpoint_keys import restore_refusal
+from peft_lightning.module.checkpoint_keys import identity_refusal, weights_refusal
 
 IDENTITY: dict[str, Any] = {
     "schema": 1,
@@ -21,20 +21,21 @@ def refusal(**changes: Any) -> str:
     """Why a checkpoint that says something else is refused."""
     checkpoint = copy.deepcopy(CHECKPOINT)
     checkpoint["peft_lightning"] = IDENTITY | changes
-    reason = restore_refusal(checkpoint, IDENTITY, SHAPES)
+    reason = identity_refusal(checkpoint, IDENTITY)
     assert reason is not None
     assert "\n" not in str(reason)
     return str(reason)
 
 
 def test_its_own_is_taken() -> None:
-    assert restore_refusal(CHECKPOINT, IDENTITY, SHAPES) is None
+    assert identity_refusal(CHECKPOINT, IDENTITY) is None
+    assert weights_refusal(CHECKPOINT, SHAPES) is None
 
 
 def test_the_same_weights_from_another_place_are_the_same_backbone() -> None:
     checkpoint = copy.deepcopy(CHECKPOINT)
     checkpoint["peft_lightning"]["backbone"] |= {"name": "/models/roberta-base", "revision": "main"}
-    assert restore_refusal(checkpoint, IDENTITY, SHAPES) is None
+    assert identity_refusal(checkpoint, IDENTITY) is None
 
 
 @pytest.mark.parametrize(
@@ -59,20 +60,20 @@ def test_a_backbone_held_in_another_type_is_named_with_the_mend() -> None:
 
 
 def test_a_checkpoint_from_before_the_type_could_be_chosen_is_one_of_32_bits() -> None:
-    assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "float32"}, SHAPES) is None
-    assert restore_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "smallest"}, SHAPES) is not None
+    assert identity_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "float32"}) is None
+    assert identity_refusal(CHECKPOINT, IDENTITY | {"backbone_dtype": "smallest"}) is not None
 
 
 def test_a_checkpoint_from_before_there_were_other_tasks_is_one_of_single_labels() -> None:
     single = IDENTITY | {"problem_type": "single_label_classification"}
-    assert restore_refusal(CHECKPOINT, single, SHAPES) is None
-    reason = restore_refusal(CHECKPOINT, IDENTITY | {"problem_type": "regression"}, SHAPES)
+    assert identity_refusal(CHECKPOINT, single) is None
+    reason = identity_refusal(CHECKPOINT, IDENTITY | {"problem_type": "regression"})
     assert reason is not None
     assert "problem_type single_label_classification" in str(reason)
 
 
 def test_what_says_nothing_of_itself_is_refused() -> None:
-    assert restore_refusal({"state_dict": {}}, IDENTITY, SHAPES) is not None
+    assert identity_refusal({"state_dict": {}}, IDENTITY) is not None
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
@@ -84,7 +85,7 @@ def test_other_weights_are_named(change: str) -> None:
         state["model.bias"] = torch.zeros(2)
     else:
         state["model.head"] = torch.zeros(3, 4)
-    reason = restore_refusal(CHECKPOINT | {"state_dict": state}, IDENTITY, SHAPES)
+    reason = weights_refusal(CHECKPOINT | {"state_dict": state}, SHAPES)
     assert reason is not None
     assert "1 differ" in str(reason)
     assert ("model.bias" if change == "extra" else "model.head") in str(reason)
