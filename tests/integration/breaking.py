@@ -37,7 +37,9 @@ class Killed(Callback):
 
 
 class HeldBy(Callback):
-    """Stands still in the third step as long as a file exists.
+    """Takes a second for the second step, and stands still in the third as long as a file exists.
+
+    Progress is written every half second: on a fast machine there would be none of steps made.
 
     Args:
         file: The file.
@@ -47,6 +49,8 @@ class HeldBy(Callback):
         self._file = file
 
     def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == 1:
+            time.sleep(1.0)
         until = time.monotonic() + PATIENCE_S
         while trainer.global_step == 2 and os.path.exists(self._file) and not trainer.received_sigterm:
             if time.monotonic() > until:
