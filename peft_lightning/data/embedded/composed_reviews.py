@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, get_args, overload
+from typing import Literal, get_args
 
+from peft_lightning.data.embedded.composed_texts import ComposedTexts
 from peft_lightning.data.embedded.composer import Composer
 from peft_lightning.errors import UserError
 
@@ -15,7 +15,7 @@ CLASS_NAMES = ("negative", "positive")
 REVIEWS: dict[Split, int] = {"train": 24_000, "test": 20_000}
 
 
-class EmbeddedReviews(Sequence[str]):
+class EmbeddedReviews(ComposedTexts):
     """The reviews of a split, each composed on access: a run that needs 48 does not wait for all.
 
     Args:
@@ -40,18 +40,9 @@ class EmbeddedReviews(Sequence[str]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        row = range(len(self))[row]
+    def composed(self, row: int) -> str:
+        """Composes a review of its label's opinion."""
         return self._composer.review(row, self.labels[row])
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[row] for row in range(len(self)))
 
 
 def load_split(split: Split, n: int | None = None) -> tuple[list[str], list[int]]:

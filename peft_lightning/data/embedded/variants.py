@@ -6,10 +6,10 @@ A split's texts are composed of the clauses of that split alone, so training and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 from peft_lightning.data.embedded.clauses import read_clauses
+from peft_lightning.data.embedded.composed_texts import ComposedTexts
 from peft_lightning.data.embedded.composer import SEED, Dice, Draft
 
 PASSAGES = ("blame", "praise", "plot", "hopes")
@@ -50,19 +50,13 @@ class _Variant(ABC):
         return Draft(Dice(f"{self._seed}, {row}{part}"), self._clauses, _PRAISE)
 
 
-class _Texts(_Variant, Sequence[str]):
+class _Texts(_Variant, ComposedTexts):
     @abstractmethod
     def compose(self, draft: Draft, plan: Any) -> None:
         """Adds the sentences of a text."""
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        row = range(len(self))[row]
+    def composed(self, row: int) -> str:
+        """Composes a text from its plan."""
         draft = self._draft(row)
         self.compose(draft, self._plans[row])
         return " ".join(draft.sentences)
@@ -157,7 +151,7 @@ class Preferences(_Variant):
         return " ".join(draft.sentences)
 
 
-class _Side(Sequence[str]):
+class _Side(ComposedTexts):
     def __init__(self, pairs: Preferences, side: int) -> None:
         self._pairs = pairs
         self._side = side
@@ -165,14 +159,8 @@ class _Side(Sequence[str]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
-        return self._pairs.review(range(len(self))[row], self._side)
+    def composed(self, row: int) -> str:
+        return self._pairs.review(row, self._side)
 
 
 def _shuffled(values: list[T], dice: Dice) -> list[T]:
