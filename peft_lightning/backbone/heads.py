@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from peft_lightning.backbone.plain_weights import refuse_foreign_tensors
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 _NEWLY_INITIALISED = "_newly_initialised_modules"
 _LOADING_NOTES = "_loading_notes"
@@ -88,13 +88,25 @@ def name_outputs(model: nn.Module, problem_type: str, names: Sequence[str]) -> N
     config: Any = next((module.config for module in model.modules() if isinstance(module, PreTrainedModel)), None)
     if config is None:
         return
-    config.problem_type = problem_type if problem_type in _PROBLEM_TYPES else None
+    describe_outputs(config, problem_type, names)
+
+
+def describe_outputs(config: PretrainedConfig, problem_type: str, names: Sequence[str]) -> None:
+    """Writes into a configuration what a model's outputs are.
+
+    Args:
+        config: The configuration; it is changed in place.
+        problem_type: The task; one that transformers does not know is left out, since it refuses the configuration.
+        names: The name of each output.
+    """
+    config.problem_type = next((known for known in _PROBLEM_TYPES if known == problem_type), None)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
 
 
 # transformers' own words.
-_PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+_PROBLEM_TYPES: tuple[_ProblemType, ...] = get_args(_ProblemType)
 
 
 def start_head(model: PreTrainedModel, means: Sequence[float], scales: Sequence[float]) -> None:

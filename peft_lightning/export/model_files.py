@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
+from peft_lightning.backbone.heads import describe_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.text_ends import choose_pad_token, end_texts, pad_apart_from_end
 from peft_lightning.backbone.tokenizers import load_tokenizer
@@ -15,10 +16,6 @@ from peft_lightning.task import Task
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
-
-# The kinds of problem that transformers knows; it refuses a configuration that names another.
-Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
-_KNOWN_PROBLEMS: tuple[Problem, ...] = get_args(Problem)
 
 
 def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None:
@@ -51,12 +48,14 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
 def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSettings) -> None:
     """Ends texts as the run did, and tells a decoder's configurations which token pads: transformers goes by it."""
     backbone = Backbone(texts.model_name_or_path, texts.revision)
-    if not backbone.scores_last_token():
-        return
     embeddings = backbone.embeddings()
-    choose_pad_token(tokenizer, embeddings)
+    is_scored_last = backbone.scores_last_token()
+    if is_scored_last:
+        choose_pad_token(tokenizer, embeddings)
     if texts.add_eos_token:
         end_texts(tokenizer)
+    if not is_scored_last:
+        return
     pad_apart_from_end(tokenizer, embeddings)
     for path in folder.rglob("config.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -81,6 +80,4 @@ def describe_task(config: PretrainedConfig, task: Task) -> None:
         task: What the model was trained for.
     """
     names = task.label_names or tuple(f"LABEL_{number}" for number in range(task.num_outputs))
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: number for number, name in enumerate(names)}
-    config.problem_type = next((known for known in _KNOWN_PROBLEMS if known == task.problem_type), None)
+    describe_outputs(config, task.problem_type, names)

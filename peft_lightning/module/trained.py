@@ -59,7 +59,19 @@ class TextSettings:
             UserError: A text is blank, no string, no pair where the run is of pairs, or holds half of a character.
         """
         given = self._checked(texts)
-        tokeniser = ReviewTokeniser(
+        tokeniser = self.tokeniser()
+        examples = tokeniser.tokenise(given, np.arange(len(given)))
+        collate = PadToLongest(tokeniser.pad_token_id, 1, self.max_length)
+        for start in range(0, len(texts), batch_size):
+            yield collate([examples[position] for position in range(start, min(start + batch_size, len(texts)))])
+
+    def tokeniser(self) -> ReviewTokeniser:
+        """Returns what makes tokens of texts as in the run.
+
+        Raises:
+            UserError: The tokenizer cannot be used.
+        """
+        return ReviewTokeniser(
             self.model_name_or_path,
             self.revision,
             self.max_length,
@@ -67,10 +79,6 @@ class TextSettings:
             self.cache_dir,
             self.add_eos_token,
         )
-        examples = tokeniser.tokenise(given, np.arange(len(given)))
-        collate = PadToLongest(tokeniser.pad_token_id, 1, self.max_length)
-        for start in range(0, len(texts), batch_size):
-            yield collate([examples[position] for position in range(start, min(start + batch_size, len(texts)))])
 
     def _checked(self, texts: Sequence[str | tuple[str, str]]) -> Texts:
         if not self.in_pairs:

@@ -98,14 +98,7 @@ def _of_run(run: Path, checkpoint: str, device: torch.device) -> Answerer:
     assert module.task is not None
     if settings.in_pairs:
         raise UserError(f"{run} is of pairs of texts, and serve takes single ones: use predict")
-    tokeniser = ReviewTokeniser(
-        settings.model_name_or_path,
-        settings.revision,
-        settings.max_length,
-        settings.truncation,
-        settings.cache_dir,
-        settings.add_eos_token,
-    )
+    tokeniser = settings.tokeniser()
 
     def logits(batch: dict[str, Tensor]) -> Tensor:
         with settings.autocast(device):
