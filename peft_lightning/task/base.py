@@ -95,6 +95,22 @@ class HeadStart:
     scales: tuple[float, ...]
 
 
+def renamed(given: Sequence[str] | None, own: Sequence[str], what: str) -> tuple[str, ...]:
+    """Returns the user's names for the outputs, or the data's own.
+
+    Args:
+        given: The user's names; None for the data's.
+        own: The data's names.
+        what: What is named, such as ``classes``.
+
+    Raises:
+        UserError: There are not as many.
+    """
+    if given is not None and len(given) != len(own):
+        raise UserError(f"model.class_names names {len(given)} {what} and the data has {len(own)}: {', '.join(own)}")
+    return tuple(given or own)
+
+
 def numbered(name: str, values: Array) -> dict[str, Array]:
     """Returns the columns of an array by name: ``name`` of one column, ``name_0``, ``name_1``, … of several.
 

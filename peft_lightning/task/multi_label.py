@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, together
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, renamed, together
 from peft_lightning.task.class_weights import ClassWeights, stated_weights
 from peft_lightning.task.label_metrics import (
     BRIER,
@@ -107,12 +106,7 @@ class MultiLabel(Task):
         that the mean over the training rows is 1. ``balanced`` makes both sides count the same.
         """
         super().configured(None, label_smoothing, huber_delta=huber_delta)
-        if class_names is not None and len(class_names) != len(self.class_names):
-            raise UserError(
-                f"model.class_names names {len(class_names)} labels and the data has {len(self.class_names)}:"
-                f" {', '.join(self.class_names)}"
-            )
-        names = tuple(class_names or self.class_names)
+        names = renamed(class_names, self.class_names, "labels")
         weights = None
         # A task that answers only has no shares, and no use for weights.
         if class_weights is not None and self.shares is not None:

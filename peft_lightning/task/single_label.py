@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, renamed
 from peft_lightning.task.class_labels import class_numbers
 from peft_lightning.task.class_weights import ClassWeights, balanced_weights, scaled_weights, stated_weights
 from peft_lightning.task.label_metrics import (
@@ -107,12 +107,7 @@ class SingleLabel(Task):
                 "model.focal_gamma and model.label_smoothing pull an answer that is sure to opposite sides: leave out"
                 " one of them"
             )
-        if class_names is not None and len(class_names) != len(self.class_names):
-            raise UserError(
-                f"model.class_names names {len(class_names)} classes and the data has {len(self.class_names)}:"
-                f" {', '.join(self.class_names)}"
-            )
-        names = tuple(class_names or self.class_names)
+        names = renamed(class_names, self.class_names, "classes")
         weights = None
         # A task that answers only has no counts, and no use for weights.
         if class_weights is not None and self.counts is not None:

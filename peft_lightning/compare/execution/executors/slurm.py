@@ -7,6 +7,7 @@ again here, since only ``fit --ckpt_path last`` goes on with it; so SLURM is ask
 """
 
 import hashlib
+import math
 import os
 import re
 import shlex
@@ -154,8 +155,7 @@ class SlurmJob:
 
     def outcome(self) -> Outcome:
         """Waits for the end, and returns how the job ended."""
-        while self.running:
-            time.sleep(LOOK_EVERY_S)
+        self.wait(math.inf)
         state = self._queue.state(self._number)
         # SLURM has forgotten a job that it does not know; then the record alone tells.
         code = state.exit_code if state.exit_code is not None else int(state.name != "COMPLETED")
