@@ -1,6 +1,7 @@
 """Silences log messages and warnings of Lightning and other libraries that a user cannot act on."""
 
 import logging
+import os
 import warnings
 
 
@@ -21,6 +22,9 @@ def quieten() -> None:
         ".*The ``compute`` method of metric .* was called before the ``update`` method.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    # SLURM's commands are installed, and this is none of its jobs: a login node, or a workstation.
+    if "SLURM_JOB_ID" not in os.environ:
+        warnings.filterwarnings("ignore", message=".*The `srun` command is available on your system but is not used.*")
     # Eight-bit layers compute in 16 bits, and say so at every one of their calls.
     logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_about_casts)
     # Logged at import if an optional package has kernels for the processor, even if nothing is quantised.

@@ -1,7 +1,10 @@
 import inspect
 import logging
+import warnings
+from pathlib import Path
 
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from peft_lightning.library_messages import quieten
 
@@ -19,3 +22,21 @@ def test_a_missing_optional_package_is_not_complained_about_and_all_else_is(capl
         "something that a user should know: this",
         "no library",
     ]
+
+
+@pytest.mark.parametrize("in_a_job", [False, True])
+def test_only_an_interactive_job_of_slurm_is_advised_to_use_srun(
+    in_a_job: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("SLURM_NTASKS", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    if in_a_job:
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        quieten()
+        SLURMEnvironment.detect()
+    assert any("`srun`" in str(warning.message) for warning in caught) == in_a_job
