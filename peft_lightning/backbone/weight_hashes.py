@@ -66,7 +66,9 @@ def hashed_meanwhile(folder: Path) -> Iterator[None]:
 
 
 def _hash_ahead(folder: Path) -> None:
-    with suppress(OSError, UserError):  # who asks for the hash gets the error
+    # Whoever asks for the hash gets the error. RuntimeError: the program is ending, since the model was refused, and
+    # Python starts no more threads.
+    with suppress(OSError, UserError, RuntimeError):
         sha256_of_weights(folder)
 
 

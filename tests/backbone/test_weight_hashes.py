@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -122,3 +123,13 @@ def test_beside_the_loading_it_is_computed_once(folder: Path, reads: list[str]) 
     assert reads == ["model.safetensors"]
     with hashed_meanwhile(folder.parent / "nowhere"):
         pass  # the error is that of who asks for the hash
+
+
+def test_a_program_that_ends_meanwhile_says_nothing_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Python sets it when the main thread has ended, for example with the line that refuses the model.
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)
+    complaints: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", complaints.append)
+    with hashed_meanwhile(folder):
+        pass
+    assert complaints == []
