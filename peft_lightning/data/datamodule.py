@@ -20,6 +20,7 @@ from peft_lightning.data.prediction_batches import PredictionBatches, Share, Win
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, Texts, prepare, read_corpus, read_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
+from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.data.sources.splits import label_columns
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.truncation import Truncation
@@ -35,11 +36,11 @@ class TextDataModule(LightningDataModule):
     """Labelled texts: the reviews of IMDb (Maas et al. 2011), or any others in their place.
 
     Args:
-        source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), a dataset on the
-            hub as `owner/name`, a folder like aclImdb or with train and test files, or one file (.parquet,
-            .csv, .tsv, .jsonl). `embedded/multi_label`, `embedded/regression` and `embedded/pairs` are like `embedded`,
-            for other tasks. A source without a test split is split by `seed`: a stratified fifth is for
-            testing.
+        source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), `glue/cola` and the
+            other tasks of GLUE, a dataset on the hub as `owner/name`, a folder like aclImdb or with train and test
+            files, or one file (.parquet, .csv, .tsv, .jsonl). `embedded/multi_label`, `embedded/regression` and
+            `embedded/pairs` are like `embedded`, for other tasks. A source without a test split is split by `seed`: a
+            stratified fifth is for testing.
         text_column: Column of the texts.
         text_pair_column: Column of second texts, for pairs such as premise and hypothesis.
         label_column: Column of the labels: whole numbers or words, of two or more classes; lists or `a;b`, for texts
@@ -115,6 +116,21 @@ class TextDataModule(LightningDataModule):
         problem_type: str | None = None,
     ) -> None:
         super().__init__()
+        filled = glue_settings(
+            {
+                "source": source,
+                "configuration": configuration,
+                "text_column": text_column,
+                "text_pair_column": text_pair_column,
+                "label_column": label_column,
+                "test_split": test_split,
+            },
+            problem_type,
+        )
+        text_column = filled.get("data.text_column", text_column)
+        text_pair_column = filled.get("data.text_pair_column", text_pair_column)
+        test_split = filled.get("data.test_split", test_split)
+        problem_type = problem_type or filled.get("model.problem_type")
         for name, value, least in (
             ("n_train", n_train, 1),
             ("n_val", n_val, 1),
