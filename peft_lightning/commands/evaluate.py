@@ -52,6 +52,8 @@ class Evaluate(Command):
         if folder is not None:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
             shown = {metric.key for metric in (LOSS, *self.data.task.shown())}
+            if self.checkpoints.monitor is not None:
+                shown.add(self.checkpoints.monitor.partition("/")[2])
             some = {name: value for name, value in metrics.items() if name.partition("/")[2] in shown}
             print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in some.items()))
             print(f"written to {folder}")

@@ -54,7 +54,7 @@ from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.history import History
 from peft_lightning.runs.hyperparameters import hyperparameters
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.runs.row import as_text
+from peft_lightning.runs.row import as_text, chosen_by
 from peft_lightning.runs.tensorboard import RunTensorBoard
 from peft_lightning.stop_signals import exit_code_after, reader_may_be_gone
 
@@ -206,7 +206,8 @@ class Fit(Command):
             settle(trainer.strategy.checkpoint_io)
             self.directory.release()
         if trainer.is_global_zero:
-            print(f"\n{as_text(self.record)}\n\nrun directory: {self.directory.path}")
+            beside = chosen_by(self.record, self.checkpoints.monitor)
+            print(f"\n{as_text(self.record)}{beside}\n\nrun directory: {self.directory.path}")
 
     def _enter(self, trainer: Trainer, resumed: Path | None, started_from: dict[str, Any] | None) -> Path | None:
         """Makes or opens the run's directory, and returns the checkpoint to go on from."""

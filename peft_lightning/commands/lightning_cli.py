@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from peft_lightning.callbacks.prediction_progress import PredictionProgress
 from peft_lightning.callbacks.progress_bar import progress_shown
@@ -29,9 +30,10 @@ from peft_lightning.commands.stopping_options import add_stopping_options, early
 from peft_lightning.commands.tracker_settings import flags_with_folders, with_folders
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.data.datamodule import TextDataModule
+from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategies import hosting_strategy
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.library_messages import quieten
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
@@ -121,6 +123,22 @@ class PeftLightningCLI(LightningCLI):
             words = args[3:] if args[1:2] == ["--config"] else args[1:]
             known = [*(action.dest for action in self._parser(self._word)._actions), *SHORT_NAMES]
             raise UserError(explain_argument(str(error), self._files, words, known)) from error
+        if (config := self.config.get(self._word)) is not None:
+            self._fill_in(config)
+
+    def _fill_in(self, config: Any) -> None:
+        """Sets what a source's name stands for, unless it is set, so that the run's own file states it."""
+        data = config["data"].as_dict()
+        filled = glue_settings(data, config["model"]["problem_type"])
+        filled = {name: value for name, value in filled.items() if name.startswith("data.") or config.get(name) is None}
+        for name, value in filled.items():
+            config[name] = value
+        if "model.problem_type" in filled:
+            config["data.problem_type"] = filled["model.problem_type"]
+        # Standard output is for predict's answers.
+        if filled and self._word != "predict":
+            flags = " ".join(Setting(name, value).as_flag() for name, value in filled.items())
+            rank_zero_only(print)(f"data: {data['source']} is read with {flags}", flush=True)
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint's settings never replace the user's."""

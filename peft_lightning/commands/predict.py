@@ -30,7 +30,10 @@ from peft_lightning.task import Task
 
 BACKBONE_FILES = ("*config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt")
 # Settings of the data that decide answers; which rows share a batch moves their last digits.
-_TEXT_SETTINGS = ("max_length", "truncation", "add_eos_token", "eval_batch_size", "pad_to_multiple_of")
+_TEXT_SETTINGS = (
+    *("max_length", "truncation", "window_stride", "add_eos_token"),
+    *("eval_batch_size", "pad_to_multiple_of"),
+)
 
 
 class Predict(Command):

@@ -14,14 +14,16 @@ from torch.utils.data import DataLoader
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
 from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
 from peft_lightning.data.duplicates import duplicates_in_words
-from peft_lightning.data.examples import PadToLongest, TokenisedReviews
+from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.prediction_batches import PredictionBatches, Share, Windows
-from peft_lightning.data.review_tokeniser import ReviewTokeniser
+from peft_lightning.data.review_tokeniser import ReviewTokeniser, no_pairs_in_windows
 from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, Texts, prepare, read_corpus, read_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
+from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.data.sources.splits import label_columns
 from peft_lightning.data.subsets import choose_subsets
+from peft_lightning.data.text_windows import TextWindows, collate_to_answer
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import Baseline, Task
@@ -35,11 +37,11 @@ class TextDataModule(LightningDataModule):
     """Labelled texts: the reviews of IMDb (Maas et al. 2011), or any others in their place.
 
     Args:
-        source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), a dataset on the
-            hub as `owner/name`, a folder like aclImdb or with train and test files, or one file (.parquet,
-            .csv, .tsv, .jsonl). `embedded/multi_label`, `embedded/regression` and `embedded/pairs` are like `embedded`,
-            for other tasks. A source without a test split is split by `seed`: a stratified fifth is for
-            testing.
+        source: `imdb` (downloaded from the Hugging Face hub), `embedded` (needs no download), `glue/cola` and the
+            other tasks of GLUE, a dataset on the hub as `owner/name`, a folder like aclImdb or with train and test
+            files, or one file (.parquet, .csv, .tsv, .jsonl). `embedded/multi_label`, `embedded/regression` and
+            `embedded/pairs` are like `embedded`, for other tasks. A source without a test split is split by `seed`: a
+            stratified fifth is for testing.
         text_column: Column of the texts.
         text_pair_column: Column of second texts, for pairs such as premise and hypothesis.
         label_column: Column of the labels: whole numbers or words, of two or more classes; lists or `a;b`, for texts
@@ -61,7 +63,11 @@ class TextDataModule(LightningDataModule):
         seed: Picks the subsets, and nothing else.
         max_length: Tokens a review is cut to, the special ones included.
         truncation: What stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
-            from its beginning and the rest from its end, where the verdict is (Sun et al. 2019).
+            from its beginning and the rest from its end, where the verdict is (Sun et al. 2019). With `windows`,
+            validation, test and `predict` read all of it in windows of `max_length` tokens, whose logits are
+            averaged; training reads its head.
+        window_stride: Tokens that two neighbouring windows share, the `stride` of tokenizers; a quarter of a window by
+            default.
         add_eos_token: Ends each review with the tokenizer's end-of-text token, unless the tokenizer does so by itself;
             a review that is cut keeps it. A decoder's head then reads that token, not the review's last.
         batch_size: Reviews in a training batch of each process; two GPUs take twice as many in a step.
@@ -113,8 +119,24 @@ class TextDataModule(LightningDataModule):
         revision: str | None = None,
         text_pair_column: str | None = None,
         problem_type: str | None = None,
+        window_stride: int | None = None,
     ) -> None:
         super().__init__()
+        filled = glue_settings(
+            {
+                "source": source,
+                "configuration": configuration,
+                "text_column": text_column,
+                "text_pair_column": text_pair_column,
+                "label_column": label_column,
+                "test_split": test_split,
+            },
+            problem_type,
+        )
+        text_column = filled.get("data.text_column", text_column)
+        text_pair_column = filled.get("data.text_pair_column", text_pair_column)
+        test_split = filled.get("data.test_split", test_split)
+        problem_type = problem_type or filled.get("model.problem_type")
         for name, value, least in (
             ("n_train", n_train, 1),
             ("n_val", n_val, 1),
@@ -125,6 +147,7 @@ class TextDataModule(LightningDataModule):
             ("eval_batch_size", eval_batch_size, 1),
             ("num_workers", num_workers, 0),
             ("pad_to_multiple_of", pad_to_multiple_of, 1),
+            ("window_stride", window_stride, 0),
         ):
             if value is not None and value < least:
                 raise UserError(f"{name} {value} is too small: ", Setting(f"data.{name}"), f" takes {least} or more")
@@ -133,6 +156,13 @@ class TextDataModule(LightningDataModule):
                 (word or "").encode()
             except UnicodeEncodeError as error:
                 raise UserError(f"{name} {word!r} is not UTF-8, and no record could name it: rename it") from error
+        if window_stride is not None and truncation != "windows":
+            raise UserError(
+                "window_stride is for texts that are read in windows: leave it out, or say ",
+                Setting("data.truncation", "windows"),
+            )
+        if truncation == "windows" and (text_pair_column is not None or source == PAIRS):
+            raise no_pairs_in_windows()
         if label_column == []:
             raise UserError("label_column is an empty list: name a column with ", Setting("data.label_column"))
         columns = [("text_column", text_column), *(("label_column", name) for name in label_columns(label_column))]
@@ -160,6 +190,7 @@ class TextDataModule(LightningDataModule):
         self.seed = seed
         self.max_length = max_length
         self.truncation: Truncation = truncation
+        self.window_stride = window_stride
         self.add_eos_token = add_eos_token
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -170,6 +201,7 @@ class TextDataModule(LightningDataModule):
         self.model_name_or_path = model_name_or_path
         self.revision = revision
         self._pad_token_id: int
+        self._windows: TextWindows | None
         self._description: dict[str, Any] | None = None
 
     def prepare_data(self) -> None:
@@ -200,7 +232,8 @@ class TextDataModule(LightningDataModule):
         Returns:
             ``source``, ``fingerprint`` (a SHA-256 over the texts and labels of the three subsets), ``n_train``,
             ``n_val``, ``n_test``, ``max_length`` (tokens), ``truncated_share`` (the
-            share of all their reviews that were cut), ``val_split`` and ``test_split`` (None if they came out of the
+            share of all their reviews that are longer), ``windows`` (in how many the reviews to validate and test on
+            are read; None where they are cut), ``val_split`` and ``test_split`` (None if they came out of the
             training split), ``train_repeats``, ``val_in_train`` and ``test_in_train`` (numbers of reviews whose text
             occurs again), and ``removed_from_train`` (how many of them ``deduplicate`` left out).
         """
@@ -251,7 +284,12 @@ class TextDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Returns batches without labels, in the order of the file."""
-        return DataLoader(self.predict, batch_size=self.eval_batch_size, generator=torch.Generator(), **self._loading())
+        return DataLoader(
+            self.predict,
+            batch_size=self.eval_batch_size,
+            generator=torch.Generator(),
+            **self._loading(answers=True),
+        )
 
     def _evaluation_loader(self, reviews: TokenisedReviews) -> DataLoader[Any]:
         return DataLoader(
@@ -260,13 +298,16 @@ class TextDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             # Every iteration draws a seed for the workers. The global generator must not serve: dropout uses it.
             generator=torch.Generator(),
-            **self._loading(),
+            **self._loading(answers=True),
         )
 
-    def _loading(self) -> dict[str, Any]:
+    def _loading(self, answers: bool = False) -> dict[str, Any]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        windows, multiple = self._windows if answers else None, self._width_multiple(on_gpu)
         return {
-            "collate_fn": PadToLongest(self._pad_token_id, self._width_multiple(on_gpu), self.max_length),
+            "collate_fn": collate_to_answer(
+                windows, self.eval_batch_size, self._pad_token_id, multiple, self.max_length
+            ),
             "num_workers": self.num_workers,
             "pin_memory": on_gpu,
         }
@@ -293,6 +334,7 @@ class TextDataModule(LightningDataModule):
             "n_test": len(self.test),
             "max_length": self.max_length,
             "truncated_share": subsets.truncated_share,
+            "windows": None if tokeniser.windows is None else subsets.windows(tokeniser.windows),
             "val_split": corpus.origin.val_split,
             "test_split": corpus.origin.test_split,
             **asdict(subsets.duplicates),
@@ -332,7 +374,7 @@ class TextDataModule(LightningDataModule):
             UserError: The tokenizer cannot be used.
         """
         tokeniser = self._tokeniser()
-        collate = PadToLongest(tokeniser.pad_token_id, self._width_multiple(on_gpu), self.max_length)
+        collate = tokeniser.collate(self._width_multiple(on_gpu), self.eval_batch_size)
         return PredictionBatches(windows, tokeniser, collate, self.eval_batch_size, self.max_length, share)
 
     def _width_multiple(self, on_gpu: bool) -> int:
@@ -350,8 +392,9 @@ class TextDataModule(LightningDataModule):
             self.truncation,
             self.cache_dir,
             self.add_eos_token,
+            self.window_stride,
         )
-        self._pad_token_id = tokeniser.pad_token_id
+        self._pad_token_id, self._windows = tokeniser.pad_token_id, tokeniser.windows
         return tokeniser
 
     def _share(self) -> tuple[int, int]:
@@ -360,12 +403,16 @@ class TextDataModule(LightningDataModule):
 
     @rank_zero_only
     def _announce(self, description: dict[str, Any], notes: Sequence[str]) -> None:
+        answered = description["n_val"] + description["n_test"]
         line = (
             "data: {source}, {labels}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
-            " test; {truncated_share:.1%} are longer than {max_length} tokens and cut".format(
-                labels=self.task.labels_in_words, **description
+            " test; {truncated_share:.1%} are longer than {max_length} tokens and "
+            + (
+                "cut"
+                if description["windows"] is None
+                else "cut to train on; to validate and test, {answered:,} are read in {windows:,} windows"
             )
-        )
+        ).format(labels=self.task.labels_in_words, answered=answered, **description)
         for text in ("; ".join((line, *notes)), duplicates_in_words(description)):
             if text:
                 print(text, flush=True)

@@ -1,6 +1,6 @@
 """The dataset of tokenised reviews, and the collate function that pads them to batches."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch.utils.data import Dataset
@@ -85,7 +85,7 @@ class PadToLongest:
         rounded = -(-longest // self.multiple) * self.multiple
         return rounded if self.max_length is None else max(longest, min(rounded, self.max_length))
 
-    def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: list[Example]) -> dict[str, Any]:
         """Makes a batch of examples.
 
         Args:
@@ -103,16 +103,20 @@ class PadToLongest:
             length = len(example["input_ids"])
             input_ids[row, :length] = example["input_ids"]
             attention_mask[row, :length] = 1
-        batch = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "index": torch.tensor([example["index"] for example in examples]),
-        }
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, **self.of_texts(examples)}
         if any("second" in example for example in examples):
             batch["token_type_ids"] = torch.zeros_like(input_ids)
             for row, example in enumerate(examples):
                 batch["token_type_ids"][row, example["second"] : len(example["input_ids"])] = 1
-        labels = [example["label"] for example in examples if example["label"] is not None]
-        if labels:
-            batch["labels"] = torch.tensor(labels)
         return batch
+
+    @staticmethod
+    def of_texts(examples: list[Example]) -> dict[str, torch.Tensor]:
+        """Returns what a batch says of its texts, not of their tokens: ``index`` and ``labels``.
+
+        Args:
+            examples: B examples.
+        """
+        found = {"index": torch.tensor([example["index"] for example in examples])}
+        labels = [example["label"] for example in examples if example["label"] is not None]
+        return found | ({"labels": torch.tensor(labels)} if labels else {})

@@ -8,14 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peft_lightning.data.examples import TokenisedReviews
-from peft_lightning.data.sources import Split, Texts
+from peft_lightning.data.examples import PadToLongest, TokenisedReviews
+from peft_lightning.data.sources import Split, TextPairs, Texts
 from peft_lightning.data.sources.text_pairs import in_one
+from peft_lightning.data.text_windows import TextWindows, collate_to_answer
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.tokenisation import TokenisedTexts, joined, text_tokeniser
-from peft_lightning.data.truncation import Truncation
+from peft_lightning.data.truncation import Truncation, surrounding
 from peft_lightning.data.word_tokens import TokenBatch
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
+
+
+def no_pairs_in_windows() -> UserError:
+    """Returns the error for pairs of texts that are to be read in windows."""
+    return UserError("pairs of texts are not read in windows: cut them, with ", Setting("data.truncation", "head"))
 
 
 class ReviewTokeniser:
@@ -25,9 +31,10 @@ class ReviewTokeniser:
         model_name_or_path: The model whose tokeniser is used.
         revision: Branch, tag or commit of a model on the hub.
         max_length: Number of tokens that a review is cut to, special tokens included.
-        truncation: Which part of a longer review is kept.
+        truncation: Which part of a longer review is kept; with ``windows`` all, and of those to train on the head.
         cache_dir: Folder of the cached reviews; None for the user's cache folder.
         add_eos_token: Whether each review ends with the tokeniser's end-of-text token.
+        window_stride: Number of tokens that two neighbouring windows share; None for a quarter of their own.
 
     Raises:
         UserError: If there is no such tokeniser, it cannot be used, or its model does not take reviews of that length.
@@ -41,6 +48,7 @@ class ReviewTokeniser:
         truncation: Truncation,
         cache_dir: str | None,
         add_eos_token: bool = False,
+        window_stride: int | None = None,
     ) -> None:
         from peft_lightning.backbone.loading import Backbone
         from peft_lightning.backbone.text_ends import choose_pad_token, end_texts
@@ -64,16 +72,34 @@ class ReviewTokeniser:
         self._tokenizer = tokenizer
         self._model = model_name_or_path
         self._embeddings = embeddings
+        self.windows = self._windows(window_stride) if truncation == "windows" else None
+        """What cuts longer reviews into windows; None where they are cut to one length."""
         # A tokenizer may know token types that its model has no use for, and refuses.
         self._token_types = "token_type_ids" in tokenizer.model_input_names and backbone.token_types() > 1
 
-    def tokenise(self, texts: Texts, rows: NDArray[np.int64], labels: NDArray[Any] | None = None) -> TokenisedReviews:
+    def collate(self, multiple: int, rows_at_once: int) -> PadToLongest:
+        """Returns what makes batches of reviews that are answered.
+
+        Args:
+            multiple: The width is rounded up to a multiple of this.
+            rows_at_once: The most windows that the model is to read at once.
+        """
+        return collate_to_answer(self.windows, rows_at_once, self.pad_token_id, multiple, self._max_length)
+
+    def tokenise(
+        self,
+        texts: Texts,
+        rows: NDArray[np.int64],
+        labels: NDArray[Any] | None = None,
+        trains: bool = False,
+    ) -> TokenisedReviews:
         """Tokenises reviews, or reads them from the cache.
 
         Args:
             texts: The n reviews, or pairs of texts.
             rows: Row of each review in the split or file that it comes from, shape (n,).
             labels: Target of each review, shape (n, …); None if they are to be predicted.
+            trains: Whether they are trained on: of those that would be answered in windows, the head.
 
         Returns:
             The n reviews as a dataset.
@@ -82,8 +108,10 @@ class ReviewTokeniser:
             UserError: If ``cache_dir`` was set and cannot be written, a review makes no token, or one that the model
                 has no embedding for.
         """
+        self._require_single(texts)
+        truncation: Truncation = "head" if trains and self.windows is not None else self._truncation
         with self._worded():
-            tokens = self._cache.tokenise(texts, self._max_length, self._truncation, self._token_types)
+            tokens = self._cache.tokenise(texts, self._max_length, truncation, self._token_types)
         self._require_tokens(tokens, texts, rows)
         targets = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), targets)
@@ -99,6 +127,7 @@ class ReviewTokeniser:
         """
         tokenised: Callable[[Texts], TokenBatch] | None = None
         for first, texts in windows:
+            self._require_single(texts)
             with self._worded():
                 if tokenised is None:
                     tokenised = text_tokeniser(
@@ -121,6 +150,16 @@ class ReviewTokeniser:
         """
         (reviews,) = self.tokenise_in_turn([(0, texts)])
         return [reviews[place]["input_ids"] for place in range(len(texts))]
+
+    def _windows(self, stride: int | None) -> TextWindows:
+        ordinary = self._tokenizer("a film", return_special_tokens_mask=True)
+        leading, trailing = surrounding(ordinary["special_tokens_mask"])
+        ids = ordinary["input_ids"]
+        return TextWindows.of(self._max_length, stride, tuple(ids[:leading]), tuple(ids[len(ids) - trailing :]))
+
+    def _require_single(self, texts: Texts) -> None:
+        if self.windows is not None and isinstance(texts, TextPairs):
+            raise no_pairs_in_windows()
 
     @contextmanager
     def _worded(self) -> Iterator[None]:

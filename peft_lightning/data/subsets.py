@@ -9,6 +9,7 @@ from peft_lightning.data.duplicates import Duplicates, count_duplicates
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources import Corpus
+from peft_lightning.data.text_windows import TextWindows
 from peft_lightning.task import Baseline
 
 
@@ -34,8 +35,16 @@ class Subsets:
 
     @property
     def truncated_share(self) -> float:
-        """The share of all reviews that were cut."""
+        """The share of all reviews that are longer than ``max_length``."""
         return torch.cat([part.tokens.truncated for part in (self.train, self.val, self.test)]).double().mean().item()
+
+    def windows(self, windows: TextWindows) -> int:
+        """Counts the windows that the reviews to validate and test on are read in.
+
+        Args:
+            windows: Cuts the reviews.
+        """
+        return sum(int(windows.count(part.tokens.lengths.numpy()).sum()) for part in (self.val, self.test))
 
 
 def choose_subsets(
@@ -56,7 +65,10 @@ def choose_subsets(
         UserError: If a split is too small, or the cache folder cannot be written.
     """
     chosen = draw_subsets(corpus, n_train, n_val, n_test, seed)
-    train, val, test = (tokeniser.tokenise(split.texts, split.rows, split.labels) for split in chosen)
+    train, val, test = (
+        tokeniser.tokenise(split.texts, split.rows, split.labels, trains=number == 0)
+        for number, split in enumerate(chosen)
+    )
     return Subsets(
         train,
         val,

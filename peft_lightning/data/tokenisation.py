@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +30,12 @@ _EDITION = 2
 
 @dataclass(frozen=True)
 class TokenisedTexts:
-    """Token ids of n texts, special tokens included, cut to ``max_length``.
+    """Token ids of n texts, special tokens included, cut to ``max_length`` unless they are read in windows.
 
     Args:
         input_ids: The ids of all texts, concatenated, int32, shape (tokens,).
         offsets: Where each text begins, then where the last one ends, int64, shape (n + 1,).
-        truncated: Which texts were cut, bool, shape (n,).
+        truncated: Which texts are longer than ``max_length``, bool, shape (n,).
         seconds: Of pairs for a model with token types, where the tokens of the second type begin in each, int64, shape
             (n,); empty for others.
     """
@@ -155,11 +155,17 @@ def text_tokeniser(
         ids = ordinary["input_ids"]
         kept = window(max_length - leading - trailing, truncation)
         words = WordTokens(_encoder(tokenizer), kept, ids[:leading], ids[len(ids) - trailing :])
+
+        def in_words(some: Sequence[str]) -> TokenBatch:
+            batch = words.tokenise(some)
+            # Of texts that are read in windows nothing is left out.
+            return replace(batch, truncated=batch.lengths > max_length) if truncation == "windows" else batch
+
         # What is known of a tokenizer's steps says that both are the same; that its class adds nothing is seen.
         compared = [texts[int(row)] for row in np.linspace(0, len(texts) - 1, _COMPARED)]
         expected = whole(compared)
-        if _same(words.tokenise(compared), expected):
-            return words.tokenise
+        if _same(in_words(compared), expected):
+            return in_words
     return whole
 
 

@@ -1,10 +1,12 @@
-"""Truncation: which tokens of a long text are kept."""
+"""Truncation: which tokens of a long text are kept, all of them where it is read in windows."""
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-Truncation = Literal["head", "tail", "head_tail"]
+Truncation = Literal["head", "tail", "head_tail", "windows"]
+# More tokens than any text has.
+_ALL = 1 << 40
 
 # The share of the kept tokens, special ones aside, that comes from the beginning of a text. Reviews end in their
 # verdict: Sun et al. 2019 ("How to Fine-Tune BERT for Text Classification?") keep 128 tokens of the beginning in 510,
@@ -30,8 +32,10 @@ def window(room: int, truncation: Truncation) -> Window:
     Args:
         room: Number of tokens to keep, special tokens aside.
         truncation: Which part is kept: the beginning, the end, or a quarter from the beginning and the rest from the
-            end.
+            end; of a text that is read in windows, all.
     """
+    if truncation == "windows":
+        return Window(_ALL, 0)
     head = round(room * HEAD_SHARE[truncation])
     return Window(head, room - head)
 
@@ -43,14 +47,14 @@ def cut(ids: list[int], max_length: int, truncation: Truncation, leading: int, t
         ids: The token ids of the whole text, the special ones included.
         max_length: Largest number of tokens to keep, special tokens included.
         truncation: Which part is kept: the beginning, the end, or a quarter from the beginning and the rest from the
-            end.
+            end; of a text that is read in windows, all.
         leading: Number of special tokens before the text.
         trailing: Number of special tokens after it.
 
     Returns:
-        At most ``max_length`` token ids.
+        At most ``max_length`` token ids, or all.
     """
-    if len(ids) <= max_length:
+    if len(ids) <= max_length or truncation == "windows":
         return ids
     head, tail = window(max_length - leading - trailing, truncation)
     return ids[: leading + head] + ids[len(ids) - trailing - tail :]

@@ -99,7 +99,19 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
     lines = written.code.at_repository(name) if on_hub else written.code.at(name)
     length = written.texts.max_length
     parts = ["## Load it", "```python\n" + "\n".join(lines) + "\n```"]
-    if written.window is None:
+    framework = "np" if written.request.form == "onnx" else "pt"
+    if written.stride is not None:
+        parts += [
+            f"In the run's test a text of more than {length} tokens was read in windows of {length} tokens, of which"
+            f" neighbours share {written.stride}. These lines make them; `truncation=True` alone would keep the"
+            " beginning. The answer to a text is the mean of its windows' logits, those where `text_of` is its number:",
+            "```python\n"
+            f"inputs = tokenizer(texts, truncation=True, padding=True, stride={written.stride},\n"
+            f'                   return_overflowing_tokens=True, return_tensors="{framework}")\n'
+            'text_of = inputs.pop("overflow_to_sample_mapping")\n'
+            "```",
+        ]
+    elif written.window is None:
         side = "beginning" if written.texts.truncation == "tail" else "end"
         parts.append(
             f"`tokenizer(texts, truncation=True, padding=True)` cuts texts to {length} tokens at their {side},"
@@ -107,7 +119,6 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
         )
     else:
         first, last = written.window
-        framework = "np" if written.request.form == "onnx" else "pt"
         parts += [
             f"In training a text of more than {length} tokens was cut in its middle, which no setting of a tokenizer"
             " does. These lines do; `truncation=True` would keep the beginning alone:",

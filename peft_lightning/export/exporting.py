@@ -16,7 +16,7 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.export.adapter_form import write_adapter
 from peft_lightning.export.card import write_card
 from peft_lightning.export.merged_form import write_merged
-from peft_lightning.export.model_files import write_tokenizer
+from peft_lightning.export.model_files import shared_by_windows, write_tokenizer
 from peft_lightning.export.onnx_form import write_onnx
 from peft_lightning.export.place import REPORT, Place
 from peft_lightning.export.proof import Comparison, compare, decisions_differ, tolerance_of
@@ -128,7 +128,8 @@ def write(run: Path, folder: Path, request: Request) -> Written:
     else:
         code, notes = write_onnx(module, task, folder, request.quantize)
     window = write_tokenizer(folder, texts)
-    return Written(folder, request, code, window, task, module.quantization, texts, notes)
+    stride = shared_by_windows(folder, texts)
+    return Written(folder, request, code, window, task, module.quantization, texts, notes, stride)
 
 
 def prove(exports: list[tuple[Written, SavedAnswers]], scratch: Path, max_flips: int | None = None) -> list[Proof]:
@@ -180,11 +181,11 @@ def _share(folder: Path) -> None:
 
 def _asked(written: Written, saved: SavedAnswers) -> Replay:
     longer: list[int] = []
-    if written.window is not None:
+    if written.window is not None or written.stride is not None:
         tokenizer = load_tokenizer(str(written.folder))
         rows = tokenizer(saved.texts, truncation=False, verbose=False)["input_ids"]
-        longer = [place for place, row in enumerate(rows) if len(row) > sum(written.window)]
-    return Replay(written.folder, written.code, saved.texts, written.window, longer, written.task)
+        longer = [place for place, row in enumerate(rows) if len(row) > written.texts.max_length]
+    return Replay(written.folder, written.code, saved.texts, written.window, longer, written.task, written.stride)
 
 
 def _judge(written: Written, saved: SavedAnswers, replayed: Replayed, max_flips: int | None) -> Proof:

@@ -11,6 +11,7 @@ from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.text_ends import choose_pad_token, end_texts, pad_apart_from_end
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.data.truncation import Truncation, surrounding, window
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.module.trained import TextSettings
 from peft_lightning.task import Task
 
@@ -26,8 +27,8 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
         texts: How the run read its texts.
 
     Returns:
-        None where the tokenizer alone cuts as the run did. Otherwise the numbers of tokens that the run kept from the
-        beginning and from the end of a longer text, special ones included.
+        None where the tokenizer alone cuts as the run did, or makes the run's windows. Otherwise the numbers of tokens
+        that the run kept from the beginning and from the end of a longer text, special ones included.
     """
     tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
     _end_and_pad(tokenizer, folder, texts)
@@ -43,6 +44,26 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
         backend.no_padding()
     tokenizer.save_pretrained(str(folder))
     return _window(tokenizer("a film", return_special_tokens_mask=True)["special_tokens_mask"], texts)
+
+
+def shared_by_windows(folder: Path, texts: TextSettings) -> int | None:
+    """Returns how many tokens two windows of a longer text share; None where the run cut longer texts.
+
+    Args:
+        folder: The export's folder, with its tokenizer.
+        texts: How the run read its texts.
+
+    Raises:
+        UserError: The tokenizer does not make windows.
+    """
+    windows = texts.tokeniser().windows
+    if windows is not None and not load_tokenizer(str(folder)).is_fast:
+        raise UserError(
+            f"the tokenizer of {texts.model_name_or_path} is a slow one, which makes no windows, so nothing could prove"
+            " the export: train again with ",
+            Setting("data.truncation", "head"),
+        )
+    return None if windows is None else windows.overlap
 
 
 def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSettings) -> None:
@@ -64,7 +85,7 @@ def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSe
 
 
 def _window(special_tokens_mask: list[int], texts: TextSettings) -> tuple[int, int] | None:
-    whole: tuple[Truncation, ...] = ("head", "tail")
+    whole: tuple[Truncation, ...] = ("head", "tail", "windows")
     if texts.truncation in whole:
         return None
     leading, trailing = surrounding(special_tokens_mask)

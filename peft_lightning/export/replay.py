@@ -23,6 +23,9 @@ BATCH = 32
 SINGLES = 20
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "onnxruntime", "tokenizers")
 
+# What tokenizers call the text of each window.
+OF_TEXT = "overflow_to_sample_mapping"
+
 Answer = Callable[[dict[str, Any]], Any]
 
 
@@ -47,7 +50,8 @@ def replay(job: dict[str, Any]) -> dict[str, Any]:
     Args:
         job: ``load``, the lines of Python that leave ``model`` or ``session``, and ``tokenizer``; ``texts``, a JSON
             file with the texts; ``window``, None where the tokenizer cuts longer texts itself, or the numbers of
-            tokens kept at both ends, special ones included; ``logits`` and ``plain_logits``, the files for the
+            tokens kept at both ends, special ones included; ``stride``, the number of tokens that two windows of a
+            longer text share, or None where longer texts are cut; ``logits`` and ``plain_logits``, the files for the
             logits, (texts, outputs); ``plain``, the places of texts to answer as the tokenizer alone cuts them.
 
     Returns:
@@ -67,7 +71,8 @@ def replay(job: dict[str, Any]) -> dict[str, Any]:
     else:
         answer, place, labels = _module(names["model"])
         framework, problem = "pt", names["model"].config.problem_type
-    encode = Encoder(tokenizer, job["window"], framework)
+    answer = _by_text(answer)
+    encode = Encoder(tokenizer, job["window"], framework, job["stride"])
     started = time.perf_counter()
     logits = _answers(texts, encode, answer)
     elapsed = time.perf_counter() - started
@@ -93,17 +98,22 @@ class Encoder:
         tokenizer: The export's tokenizer.
         window: None where it cuts longer texts itself, or the numbers of tokens kept at both ends.
         framework: ``pt`` for tensors, ``np`` for arrays.
+        stride: None where longer texts are cut, or the number of tokens that two windows of one share.
     """
 
-    def __init__(self, tokenizer: Any, window: list[int] | None, framework: str) -> None:
+    def __init__(self, tokenizer: Any, window: list[int] | None, framework: str, stride: int | None = None) -> None:
         self.tokenizer = tokenizer
         self.window = window
         self.framework = framework
+        self.stride = stride
 
     def __call__(self, texts: list[str]) -> dict[str, Any]:
-        """Returns the inputs of some texts, each (batch, length)."""
+        """Returns the inputs of some texts, each (batch, length), or of their windows with the text of each."""
+        words = {"truncation": True, "padding": True, "return_tensors": self.framework}
+        if self.stride is not None:
+            return dict(self.tokenizer(texts, stride=self.stride, return_overflowing_tokens=True, **words))
         if self.window is None:
-            return dict(self.tokenizer(texts, truncation=True, padding=True, return_tensors=self.framework))
+            return dict(self.tokenizer(texts, **words))
         first, last = self.window
         rows = self.tokenizer(texts, verbose=False)["input_ids"]
         cut = [row if len(row) <= first + last else row[:first] + row[len(row) - last :] for row in rows]
@@ -135,6 +145,23 @@ def _session(session: Any) -> tuple[Answer, str, dict[int, str]]:
         return session.run(None, {name: values for name, values in inputs.items() if name in wanted})[0]
 
     return answer, "cpu", {}
+
+
+def _by_text(answer: Answer) -> Answer:
+    """Averages the logits over the windows of each text; inputs of whole texts are answered as they are."""
+    import numpy as np
+
+    def averaged(inputs: dict[str, Any]) -> Any:
+        if OF_TEXT not in inputs:
+            return answer(inputs)
+        of_text = np.asarray(inputs[OF_TEXT])
+        rows = {name: values for name, values in inputs.items() if name != OF_TEXT}
+        starts = range(0, len(of_text), BATCH)
+        parts = [answer({name: values[start : start + BATCH] for name, values in rows.items()}) for start in starts]
+        logits = np.concatenate(parts)
+        return np.stack([logits[of_text == text].mean(axis=0) for text in range(of_text[-1] + 1)])
+
+    return averaged
 
 
 def _answers(texts: list[str], encode: Encoder, answer: Answer) -> Any:

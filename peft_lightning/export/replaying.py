@@ -34,6 +34,7 @@ class Replay:
             the run kept from the beginning and from the end, special ones included.
         longer: The places of texts that are longer.
         task: What the model was trained for.
+        stride: The number of tokens that two windows of a longer text share; None where longer texts are cut.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Replay:
     window: tuple[int, int] | None
     longer: Sequence[int]
     task: Task
+    stride: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def replay(wanted: Sequence[Replay], scratch: Path) -> list[Replayed]:
                 "load": asked.code.at(str(asked.folder)),
                 "texts": str(texts),
                 "window": asked.window,
-                "plain": list(asked.longer[:_PLAIN]) if asked.window is not None else [],
+                "stride": asked.stride,
+                "plain": list(asked.longer[:_PLAIN]),
                 "logits": str(scratch / f"{number}.npy"),
                 "plain_logits": str(scratch / f"{number}_plain.npy"),
                 "report": str(scratch / f"{number}.json"),

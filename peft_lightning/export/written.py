@@ -23,6 +23,7 @@ class Written:
         bits: How the run's settings quantised its backbone, whatever the method did.
         texts: How the run read its texts.
         notes: What its user has to know, a sentence each.
+        stride: The number of tokens that two windows of a longer text share; None where the run cut longer texts.
     """
 
     folder: Path
@@ -33,3 +34,4 @@ class Written:
     bits: str | None
     texts: TextSettings
     notes: list[str]
+    stride: int | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
+from peft_lightning.data.text_windows import WINDOWS
 from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
@@ -33,6 +35,7 @@ from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
+from peft_lightning.module.mean_logits import mean_of_windows
 from peft_lightning.module.trained import TextSettings, read_trained
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.steps import planned_steps
@@ -217,7 +220,7 @@ class TextClassifier(LightningModule):
         lines: list[dict[str, Any]] = []
         with torch.inference_mode(), self.text_settings.autocast(self.device):
             for batch in self.text_settings.batches(texts, batch_size):
-                on_device = {name: values.to(self.device) for name, values in batch.items()}
+                on_device = move_data_to_device(batch, self.device)
                 lines += [task.line(answer) for answer in self.predict_step(on_device, 0).tolist()]
         return lines
 
@@ -343,10 +346,11 @@ class TextClassifier(LightningModule):
 
         Args:
             batch: ``input_ids`` and ``attention_mask``, both (batch, length); without the mask no token is padding.
-                ``token_type_ids`` like them tell the texts of pairs apart.
+                ``token_type_ids`` like them tell the texts of pairs apart. Of a batch with ``windows``, the rows are
+            windows of fewer texts.
 
         Returns:
-            Logits, (batch, outputs).
+            Logits, (batch, outputs); those of a text's windows are averaged.
         """
         if self.model is None:
             raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
@@ -524,7 +528,9 @@ class TextClassifier(LightningModule):
         }
 
 
-def _logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def _logits(network: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    if WINDOWS in batch:
+        return mean_of_windows(partial(_logits, network), batch)
     types = {"token_type_ids": batch["token_type_ids"]} if "token_type_ids" in batch else {}
     output = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"), **types)
     logits: Tensor = output.logits

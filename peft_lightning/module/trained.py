@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from peft_lightning.backbone.precision import compute_dtype
-from peft_lightning.data.examples import PadToLongest
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources.corpus import checked_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS
@@ -37,6 +35,7 @@ class TextSettings:
         precision: Lightning's name, such as ``bf16-mixed``.
         in_pairs: Whether texts come in pairs.
         add_eos_token: Whether each text ends with the tokenizer's end-of-text token.
+        window_stride: Tokens that two neighbouring windows of a text share; None for a quarter of a window.
     """
 
     model_name_or_path: str
@@ -47,13 +46,14 @@ class TextSettings:
     precision: str
     in_pairs: bool = False
     add_eos_token: bool = False
+    window_stride: int | None = None
 
-    def batches(self, texts: Sequence[str | tuple[str, str]], batch_size: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, texts: Sequence[str | tuple[str, str]], batch_size: int) -> Iterator[dict[str, Any]]:
         """Tokenises texts and pads them, in their order.
 
         Yields:
             ``input_ids`` and ``attention_mask``, (batch, length), on the CPU, and ``token_type_ids`` where the model
-            takes them.
+            takes them; of texts in windows what ``PadWindows`` makes.
 
         Raises:
             UserError: A text is blank, no string, no pair where the run is of pairs, or holds half of a character.
@@ -61,7 +61,7 @@ class TextSettings:
         given = self._checked(texts)
         tokeniser = self.tokeniser()
         examples = tokeniser.tokenise(given, np.arange(len(given)))
-        collate = PadToLongest(tokeniser.pad_token_id, 1, self.max_length)
+        collate = tokeniser.collate(1, batch_size)
         for start in range(0, len(texts), batch_size):
             yield collate([examples[position] for position in range(start, min(start + batch_size, len(texts)))])
 
@@ -78,6 +78,7 @@ class TextSettings:
             self.truncation,
             self.cache_dir,
             self.add_eos_token,
+            self.window_stride,
         )
 
     def _checked(self, texts: Sequence[str | tuple[str, str]]) -> Texts:
@@ -160,6 +161,7 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
         str(config["trainer"]["precision"]),
         in_pairs(data),
         data.get("add_eos_token", False),  # a run from before there was a choice has none
+        data.get("window_stride"),
     )
     return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)
 

@@ -67,7 +67,10 @@ FREE = {
     "trainer.use_distributed_sampler",
 }
 # Settings of the data that a fingerprint of its texts and labels does not cover.
-BEYOND_FINGERPRINT = {"data.max_length", "data.truncation", "data.add_eos_token", "data.batch_size"}
+BEYOND_FINGERPRINT = {
+    *("data.max_length", "data.truncation", "data.window_stride"),
+    *("data.add_eos_token", "data.batch_size"),
+}
 # Two ways to write the same precision, for example 32 and 32-true.
 _WRITTEN_ALIKE = {
     "trainer.precision": {

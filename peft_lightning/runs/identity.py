@@ -27,6 +27,7 @@ FIRST_VALUES = {
     "model.huber_delta": None,
     "data.text_pair_column": None,
     "data.add_eos_token": False,
+    "data.window_stride": None,
     "early_stopping": {"patience": None, "monitor": None, "min_delta": 0.0},
     "engine": "auto",
     "rehearsal": False,

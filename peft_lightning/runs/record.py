@@ -36,6 +36,7 @@ class DatasetFigures:
     """The texts that a run trained, validated and tested on.
 
     ``val_split`` and ``test_split`` name the source's own splits; null if those rows came out of the training split.
+    ``windows`` counts those that the texts to validate and test on are read in; null where long texts are cut.
     The others count training texts that an earlier one repeats, evaluated texts that are also in training, and
     training texts that ``data.deduplicate`` left out; null in older records.
     """
@@ -53,6 +54,12 @@ class DatasetFigures:
     val_in_train: int | None = None
     test_in_train: int | None = None
     removed_from_train: int | None = None
+    windows: int | None = None
+
+    @property
+    def length_in_words(self) -> str:
+        """How many tokens of a text were read."""
+        return f"{'cut at' if self.windows is None else 'tested in windows of'} {self.max_length} tokens"
 
 
 @dataclass

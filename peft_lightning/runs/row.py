@@ -34,6 +34,20 @@ def as_text(record: RunRecord) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def chosen_by(record: RunRecord, monitor: str | None) -> str:
+    """Returns a line with the test figure of the metric that chose the checkpoint; empty where the row has it.
+
+    Args:
+        record: The run's record.
+        monitor: The metric that was named, such as ``val/mcc``; None for the task's own.
+    """
+    kind = task_named(record.problem_type)
+    if monitor is None or monitor == kind.headline.validation or not record.metrics:
+        return ""
+    metric = kind.metric(monitor)
+    return f"\n\n{metric.test} {metric.words(record.metrics.get(metric.test))}: {monitor} has chosen the checkpoint"
+
+
 def as_markdown(record: RunRecord) -> str:
     """Formats the row as a Markdown table, for TensorBoard's text panel."""
     titles = headers(record)

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.locations import first_line, locate, quiet_transformers
-from peft_lightning.data.examples import Example, PadToLongest
+from peft_lightning.data.examples import Example
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.errors import UserError
 from peft_lightning.task import Task, task_named
 
 # Longer than any model's limit: tokenizers that state none say 10**30.
 _NO_LIMIT = 10**6
+# A long text has a batch of its own, in which the model reads so many of its windows at once.
+_WINDOWS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,10 @@ class Answerer:
             texts: The token ids of each text.
         """
         examples = [Example(input_ids=ids, label=None, index=place) for place, ids in enumerate(texts)]
-        batch = PadToLongest(self.tokeniser.pad_token_id, 1, self.max_length)(examples)
+        batch = self.tokeniser.collate(1, _WINDOWS_AT_ONCE)(examples)
+        del batch["index"]
         with torch.inference_mode():
-            on_device = {name: batch[name].to(self.device) for name in ("input_ids", "attention_mask")}
+            on_device = move_data_to_device(batch, self.device)
             answers = self.task.answer(self.logits(on_device).float())
         return [self.task.line(answer) for answer in answers.tolist()]
 

@@ -38,6 +38,7 @@ def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str
         "n_test": 16,
         "max_length": 24,
         "truncated_share": pytest.approx(truncated / 76),
+        "windows": None,
         "val_split": None,
         "test_split": "test",
         "train_repeats": 0,

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, RobertaConfig
 
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.truncation import Truncation
-from peft_lightning.export.model_files import describe_task, write_tokenizer
+from peft_lightning.export.model_files import describe_task, shared_by_windows, write_tokenizer
 from peft_lightning.export.replay import Encoder
 from peft_lightning.module.trained import TextSettings
 from peft_lightning.task import SingleLabel
@@ -31,6 +31,24 @@ def test_texts_are_cut_as_the_run_cut_them(truncation: Truncation, tmp_path: Pat
     together = encoder(TEXTS)
     assert together["input_ids"].shape == (3, 16)
     assert together["attention_mask"].sum(axis=1).tolist() == [len(run[place]["input_ids"]) for place in range(3)]
+
+
+@pytest.mark.parametrize("stride", [None, 5])
+def test_windows_are_those_of_the_run(stride: int | None, tmp_path: Path):
+    settings = TextSettings("embedded", None, 16, "windows", str(tmp_path / "cache"), "32-true", window_stride=stride)
+    assert write_tokenizer(tmp_path / "out", settings) is None
+    shared = shared_by_windows(tmp_path / "out", settings)
+    assert shared == (stride or 3)
+    (batch,) = settings.batches(TEXTS, 3)
+    made = Encoder(AutoTokenizer.from_pretrained(tmp_path / "out"), None, "np", shared)(TEXTS)
+    assert made["input_ids"].tolist() == batch["input_ids"].tolist()
+    assert np.bincount(made["overflow_to_sample_mapping"]).tolist() == batch["windows"].tolist()
+    assert batch["windows"].tolist()[0] == 1 < max(batch["windows"].tolist())
+
+
+def test_no_windows_are_shared_where_texts_are_cut(tmp_path: Path):
+    settings = TextSettings("embedded", None, 16, "head", str(tmp_path / "cache"), "32-true")
+    assert shared_by_windows(tmp_path, settings) is None
 
 
 def test_the_configuration_knows_labels_and_problem():

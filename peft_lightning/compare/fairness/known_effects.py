@@ -63,6 +63,7 @@ WEIGHTS = {
     "data.n_train": Weight((*TIME, *QUALITY), "more reviews take longer and teach more, and results are not paired"),
     "data.max_length": Weight(ALL, "longer texts take more memory and time, and say more"),
     "data.truncation": Weight(QUALITY, "another part of the long reviews is read"),
+    "data.window_stride": Weight((*TIME, *QUALITY), "long reviews are tested in more or fewer windows"),
     "data.add_eos_token": Weight(QUALITY, "another token is the last, which a decoder's head reads"),
     "data.batch_size": Weight(ALL, "larger batches take more memory, run faster, and take fewer steps"),
     "data.eval_batch_size": Weight((*MEMORY, *TIME), "memory and speed of evaluation, not of training"),

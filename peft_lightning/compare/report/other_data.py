@@ -33,5 +33,5 @@ def _key(data: DatasetFigures) -> tuple[str | int, ...]:
 def _in_words(data: DatasetFigures) -> str:
     return (
         f"{data.n_train:,} texts to train on, {data.n_val:,} to validate on, {data.n_test:,} to test on,"
-        f" cut at {data.max_length} tokens"
+        f" {data.length_in_words}"
     )

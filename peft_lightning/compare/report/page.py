@@ -252,7 +252,7 @@ def _introduction(study: Study, hide: Hiding) -> list[str]:
         if (data := record.dataset) is not None:
             clauses.append(
                 f"reviews from {hide.value(data.source)}: {data.n_train:,} to train on, {data.n_val:,} to validate on,"
-                f" {data.n_test:,} to test on, cut at {data.max_length} tokens"
+                f" {data.n_test:,} to test on, {data.length_in_words}"
             )
         if record.environment is not None:
             clauses.append(f"run on {record.environment.device} at {record.environment.precision}")

@@ -14,7 +14,7 @@ from peft_lightning.data.sampling import hold_out
 from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, fingerprint
 from peft_lightning.data.sources.embedded_sources import EMBEDDED, read_embedded
 from peft_lightning.data.sources.folder import read_folder
-from peft_lightning.data.sources.hub import download, name_on_hub, read_hub
+from peft_lightning.data.sources.hub import download, is_former_name, name_on_hub, read_hub
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
 from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts, table_suffix
@@ -105,7 +105,8 @@ def is_on_hub(source: str) -> bool:
     if source == "imdb" or source in EMBEDDED:
         return source == "imdb"
     path = Path(source).expanduser()
-    return not path.exists() and table_suffix(path) is None and bool(_HUB_ID.fullmatch(source))
+    named = _HUB_ID.fullmatch(source) or is_former_name(source)
+    return not path.exists() and table_suffix(path) is None and bool(named)
 
 
 def hub_name(source: str) -> str | None:

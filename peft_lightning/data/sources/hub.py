@@ -15,6 +15,8 @@ from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}
 _CONFIGURATIONS = {"stanfordnlp/imdb": "plain_text"}
+# What `datasets` once had without an owner. Papers and model cards still write NAME/CONFIGURATION.
+_FORMER_NAMES = {"glue": "nyu-mll/glue", "tweet_eval": "cardiffnlp/tweet_eval"}
 # What `datasets` says of a missing or unknown configuration, online and from its cache, with a list of those there are.
 _OF_CONFIGURATIONS = re.compile(r"(?:available configs: |Available: |configs in the cache: )\[(.*?)\]", re.IGNORECASE)
 
@@ -29,7 +31,8 @@ def read_hub(
     """Finds the splits of a dataset on the hub, or in the local cache if it has been downloaded before.
 
     Args:
-        source: ``imdb``, the Large Movie Review Dataset v1.0 (Maas et al. 2011), or a dataset as ``owner/name``.
+        source: ``imdb``, the Large Movie Review Dataset v1.0 (Maas et al. 2011), a dataset as ``owner/name``, or one of
+            a few former names with its configuration, ``glue/cola`` and ``tweet_eval/sentiment``.
         text_column: Name of the column of texts.
         label_column: Name of the column of labels, or of several.
         configuration: The dataset's configuration, such as ``sst2`` of GLUE.
@@ -44,12 +47,30 @@ def read_hub(
 
 
 def name_on_hub(source: str) -> str:
-    """Returns the hub's ``owner/name`` of a dataset, which ``imdb`` is short for.
+    """Returns the hub's ``owner/name`` of a dataset, which ``imdb`` and ``glue/cola`` are short for.
 
     Args:
         source: As in ``read_hub``.
     """
-    return _ALIASES.get(source, source)
+    return _FORMER_NAMES[source.partition("/")[0]] if is_former_name(source) else _ALIASES.get(source, source)
+
+
+def is_former_name(source: str) -> bool:
+    """Tells whether a source is the name of a dataset from before names on the hub had owners."""
+    return source.count("/") <= 1 and source.partition("/")[0] in _FORMER_NAMES
+
+
+def _configuration_in(source: str, asked: str | None) -> str | None:
+    """Returns the configuration that a former name or the user names."""
+    former, _, named = source.partition("/")
+    if not is_former_name(source) or not named:
+        return asked
+    if asked not in (None, named):
+        raise UserError(
+            f"{source} is the configuration {named} of {_FORMER_NAMES[former]}, and {asked} is another: leave out ",
+            Setting("data.configuration"),
+        )
+    return named
 
 
 @dataclass(frozen=True)
@@ -119,7 +140,7 @@ def download(source: str, configuration: str | None = None) -> Any:
     """Downloads a dataset into the local cache of ``datasets``, unless it is there already.
 
     Args:
-        source: ``imdb``, or any dataset as ``owner/name``.
+        source: As in ``read_hub``.
         configuration: The dataset's configuration; None for its only one.
 
     Returns:
@@ -130,12 +151,14 @@ def download(source: str, configuration: str | None = None) -> Any:
     """
     import datasets
 
-    name = _ALIASES.get(source, source)
+    name, configuration = name_on_hub(source), _configuration_in(source, configuration)
     try:
         return datasets.load_dataset(name, configuration or _CONFIGURATIONS.get(name))
     except datasets.exceptions.DatasetNotFoundError as error:
         raise UserError(
-            f"{source} is neither a local path nor a dataset on the Hugging Face hub: check its spelling"
+            f"{source} is neither a local path nor a dataset on the Hugging Face hub: check its spelling, which is"
+            " OWNER/NAME; a configuration is named with ",
+            Setting("data.configuration"),
         ) from error
     # The libraries below raise errors of many families (network, HTTP, cache, format) without a common base class.
     except Exception as error:

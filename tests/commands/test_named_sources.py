@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+import yaml
+
+from peft_lightning.__main__ import main
+
+
+@pytest.fixture
+def cola(tiny_fit: list[str], tmp_path: Path) -> list[str]:
+    """The words of a `fit` of a copy of CoLA."""
+    folder = tmp_path / "cola"
+    folder.mkdir()
+    classes = datasets.ClassLabel(names=["unacceptable", "acceptable"])
+    features = datasets.Features({"sentence": datasets.Value("string"), "label": classes})
+    for split, labels in {"train": [0, 1] * 32, "validation": [0, 1] * 8, "test": [-1] * 4}.items():
+        rows = {"sentence": [f"{split} {n}" for n in range(len(labels))], "label": labels}
+        datasets.Dataset.from_dict(rows, features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    words = list(tiny_fit)
+    words[words.index("--data.source") + 1] = str(folder)
+    return [*words, "--trainer.limit_train_batches", "1"]
+
+
+def test_a_task_of_glue_is_trained_and_recorded_by_its_own_metric(
+    cola: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(cola)
+    run = Path("lightning_logs/lora/version_0")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["text_column"] == "sentence"
+    assert config["model"]["problem_type"] == "single_label_classification"
+    assert config["checkpoint"]["monitor"] == "val/mcc"
+    shown = capsys.readouterr().out
+    flags = "--data.text_column sentence --model.problem_type single_label_classification --checkpoint.monitor val/mcc"
+    assert f"data: {tmp_path / 'cola'} is read with {flags}\n" in shown
+    figure = json.loads((run / "results.json").read_text())["metrics"]["test/mcc"]
+    assert f"test/mcc {figure:.3f}: val/mcc has chosen the checkpoint" in shown
+    # The run's own file states all of it, and nothing is left to fill in.
+    main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", "best"])
+    again = capsys.readouterr().out
+    assert "is read with" not in again
+    assert f"test/mcc {figure:.4f}" in again
+
+
+def test_a_monitor_of_the_users_wins(cola: list[str]) -> None:
+    main([*cola, "--checkpoint.monitor", "val/acc", "--test_after_fit", "false"])
+    config = yaml.safe_load(Path("lightning_logs/lora/version_0/config.yaml").read_text())
+    assert config["checkpoint"]["monitor"] == "val/acc"
+    assert config["data"]["text_column"] == "sentence"
