@@ -28,6 +28,7 @@ FIRST_VALUES = {
     "data.text_pair_column": None,
     "data.add_eos_token": False,
     "early_stopping": {"patience": None, "monitor": None, "min_delta": 0.0},
+    "calibration": {"temperature": False, "thresholds": None},
     "engine": "auto",
     "rehearsal": False,
     "checkpoint.max_time_share": 1.0,
