@@ -51,7 +51,8 @@ def reliability(seeds: Sequence[Answers]) -> Reliability | None:
         seeds: The recipe's answers, one entry for each seed.
     """
     found = [seed.task.confidences(seed.answers, seed.labels) for seed in seeds]
-    decided = [(confidence.astype(np.float64), right) for confidence, right in filter(None, found)]
+    # A file that is not ours may hold any number.
+    decided = [(confidence.astype(np.float64).clip(0, 1), right) for confidence, right in filter(None, found)]
     if not decided:
         return None
     confidence, right = (np.concatenate(columns) for columns in zip(*decided, strict=True))

@@ -141,7 +141,7 @@ def render_page(
         lambda: answers.disputed(findings, labelled, texts),
         None,
     )
-    certainty = made("certainty", "How sure answers are is", lambda: describe_certainty(study, findings), None)
+    certainty = made("certainty", "The certainty of answers is", lambda: describe_certainty(study, findings), None)
     recipes = made("recipes", "The recipes' settings are", lambda: _recipes(study, hide), ([], []))
     recommendations = made(
         "recommendations", "The recommendations are", lambda: recommend(rows, findings.statistics, metric), ()
