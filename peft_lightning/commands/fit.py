@@ -18,6 +18,7 @@ from jsonargparse.typing import PositiveFloat
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from peft_lightning.callbacks.calibrator import Calibrator
@@ -340,8 +341,8 @@ class Fit(Command):
     def _calibrate(self, trainer: Trainer) -> None:
         """Validates the weights that are tested once more, fits on their answers, and keeps the result with them."""
         engine_of(trainer).expect_test(self.settings.options["test_after_fit"])
-        # The run's curves have this validation already.
-        loggers, trainer.loggers = trainer.loggers, []
+        # The run's curves have this validation already; callbacks may still look for a logger.
+        loggers, trainer.loggers = trainer.loggers, [DummyLogger()]
         try:
             with self._one_line_endings(trainer):
                 trainer.validate(
