@@ -308,7 +308,7 @@ class MultiLabel(CalibratedLabels):
         self, answers: npt.NDArray[np.float32], targets: Targets, metric: ThresholdMetric
     ) -> tuple[tuple[float, ...], list[str]]:
         true, measure = targets.astype(bool), of_a_label[metric]
-        told_apart = true.any(axis=0) & ~true.all(axis=0)
+        told_apart: npt.NDArray[np.bool_] = (true.sum(axis=0) > 0) & (true.sum(axis=0) < len(true))
         thresholds = [
             best_threshold(answers[:, number], true[:, number], measure) if told_apart[number] else HALF
             for number in range(len(self.class_names))

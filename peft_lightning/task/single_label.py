@@ -222,9 +222,10 @@ class SingleLabel(CalibratedLabels):
         Args:
             answers: Probabilities, shape (n, classes).
         """
-        if self.threshold is None:
-            return answers.argmax(axis=-1)
-        return (answers[:, 1] > self.threshold).astype(np.int64)
+        decided: npt.NDArray[np.int64] = (
+            answers.argmax(axis=-1) if self.threshold is None else (answers[:, 1] > self.threshold).astype(np.int64)
+        )
+        return decided
 
     def score(self, answers: Array, targets: Targets) -> Array:
         """Tells for each answer whether its class is right."""

@@ -59,8 +59,14 @@ def reliability(seeds: Sequence[Answers]) -> Reliability | None:
     places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(places, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(places, weights=values, minlength=BINS) / counts for values in (confidence, right)]
-    return Reliability(*means, counts, float(np.mean([calibration_error(*each) for each in decided])))
+        expected = np.bincount(places, weights=confidence, minlength=BINS) / counts
+        found_right = np.bincount(places, weights=right, minlength=BINS) / counts
+    return Reliability(
+        confidence=expected,
+        accuracy=found_right,
+        counts=counts,
+        error=float(np.mean([calibration_error(*each) for each in decided])),
+    )
 
 
 def coverage(seeds: Sequence[Answers], shares: Sequence[float] | Floats = SHARES) -> Floats | None:

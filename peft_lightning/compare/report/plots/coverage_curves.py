@@ -12,7 +12,7 @@ NAME, WIDTH, HEIGHT = "coverage", 640, 340
 
 
 def draw_coverage(curves: Mapping[str, Floats], coloured: Mapping[str, int], metric: Metric) -> str:
-    """Draws a line for each recipe; each has its label where it is pointed at.
+    """Draws a line for each recipe; each has its name where it is pointed at.
 
     Args:
         curves: Values of the metric at ``SHARES``, by the recipe's label.
@@ -31,7 +31,7 @@ def draw_coverage(curves: Mapping[str, Floats], coloured: Mapping[str, int], met
         # Grey lines first, so that none covers a coloured one.
         for label in sorted(curves, key=lambda label: label in coloured):
             mark = f"line-{list(curves).index(label)}"
-            titles[mark] = label
+            titles[mark] = f"{label}, {metric.words(float(curves[label][-1]))} of all texts"
             color, width = (series(coloured[label])[0], 1.8) if label in coloured else (GHOST, 1.1)
             axes.plot(SHARES, curves[label], color=color, linewidth=width, gid=mark)
         axes.set_xlim(0, 1.0)
