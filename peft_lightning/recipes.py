@@ -17,7 +17,7 @@ import yaml
 from peft_lightning.errors import Setting, UserError
 
 Config = dict[str, Any]
-SECTIONS = ("model", "data", "trainer", "checkpoint", "early_stopping")
+SECTIONS = ("model", "data", "trainer", "checkpoint", "early_stopping", "calibration")
 # Folders below configs/ that were renamed after 0.1.0.
 RENAMED = {"tuned": "tuned_on_embedded"}
 # Below configs/, where a recipe that is named by one word is looked for: the first that has it wins.

@@ -14,6 +14,9 @@ from peft_lightning.errors import UserError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+# Entries of an exported model's config.json: above which probabilities labels are answered, by their names, and the
+# temperature that its head has been divided by.
+DECISION_THRESHOLDS, FOLDED_TEMPERATURE = "decision_thresholds", "folded_temperature"
 _NEWLY_INITIALISED = "_newly_initialised_modules"
 _LOADING_NOTES = "_loading_notes"
 _HEAD_IS_NEW = "_head_is_new"
@@ -136,6 +139,44 @@ def start_head(model: PreTrainedModel, means: Sequence[float], scales: Sequence[
         last.weight.mul_(torch.tensor(scales).unsqueeze(1))
         if last.bias is not None:
             last.bias.copy_(torch.tensor(means))
+
+
+def divide_head(model: nn.Module, outputs: int, temperature: float) -> None:
+    """Divides the last layer of a trained head, so that its logits are those of a temperature.
+
+    Args:
+        model: The loaded model, adapted or not; it is changed in place.
+        outputs: Number of outputs.
+        temperature: What to divide by.
+
+    Raises:
+        UserError: The head does not end in a linear layer of its own.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from transformers import PreTrainedModel
+
+    network = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+    modules = dict(network.named_modules())
+    inside = [name for name, module in modules.items() if isinstance(module, BaseTunerLayer)]
+    # Beside what was trained PEFT keeps a frozen copy of the head.
+    layers = [
+        name
+        for name, layer in modules.items()
+        if isinstance(layer, nn.Linear)
+        and layer.out_features == outputs
+        and layer.weight.requires_grad
+        and any(name == head or _belongs(name, [head]) for head in _head(network))
+        and not any(_belongs(name, [adapted]) for adapted in inside)
+    ]
+    if not layers:
+        raise UserError(
+            f"the head of {network.config.model_type} does not end in a linear layer that was trained, so the"
+            " temperature has no place in it: answer with the run itself, by predict or serve"
+        )
+    last: Any = modules[layers[-1]]
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.div_(temperature)
 
 
 def add_loading_note(model: nn.Module, note: str) -> None:

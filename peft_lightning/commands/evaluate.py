@@ -5,14 +5,17 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
 
+from peft_lightning.callbacks.calibrator import Calibrator
 from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.processes import ending_its_processes
+from peft_lightning.module.trained import calibration_in
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import check_can_be_made
 from peft_lightning.runs.files import CannotWrite, write_atomically
 from peft_lightning.task import recorded
+from peft_lightning.task.calibration import CalibrationSettings
 from peft_lightning.task.metric import DASH, LOSS
 
 # How the note begins that says how a limit has cut what a command measures.
@@ -23,9 +26,10 @@ class Evaluate(Command):
     """Measures a checkpoint on one split, into a folder of its own: ``RUN_DIR/test_N`` or ``RUN_DIR/validate_N``."""
 
     def callbacks(self) -> list[Callback]:
-        """Returns the writer of predictions."""
+        """Returns the writer of predictions, and what measures with a calibration too."""
         self.predictions = Predictions()
-        return [self.predictions]
+        self.calibrator = Calibrator(CalibrationSettings())
+        return [self.predictions, self.calibrator]
 
     def run(self, trainer: Trainer) -> None:
         """Measures, prints and writes the metrics."""
@@ -34,7 +38,9 @@ class Evaluate(Command):
         self.set_up_data(self.word)
         self.build_model(trainer, self.data.task)
         # A checkpoint that does not fit is refused before a folder is made for its figures.
-        self.model.on_load_checkpoint(read_checkpoint(checkpoint))
+        content = read_checkpoint(checkpoint)
+        self.model.on_load_checkpoint(content)
+        self.calibrator.use(calibration_in(content))
         self.require_rows(trainer)
         # Further processes answer their share of the rows; this one writes.
         folder = self._make_folder(checkpoint) if trainer.is_global_zero else None
@@ -47,6 +53,8 @@ class Evaluate(Command):
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
         result = {"checkpoint": str(checkpoint), "metrics": metrics, "dataset": self.data.description()}
+        if calibrated := self.calibrator.figures().get("after"):
+            result["calibrated"] = calibrated
         if notes := [note for note in limit_notes(trainer) if note.startswith(_LIMIT[self.word])]:
             result["notes"] = notes
         if folder is not None:
@@ -54,8 +62,11 @@ class Evaluate(Command):
             shown = {metric.key for metric in (LOSS, *self.data.task.shown())}
             if self.checkpoints.monitor is not None:
                 shown.add(self.checkpoints.monitor.partition("/")[2])
-            some = {name: value for name, value in metrics.items() if name.partition("/")[2] in shown}
-            print("  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in some.items()))
+            for what, found in (("", metrics), ("calibrated: ", calibrated or {})):
+                some = {name: value for name, value in found.items() if name.partition("/")[2] in shown}
+                line = "  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in some.items())
+                if line:
+                    print(what + line)
             print(f"written to {folder}")
 
     def _parent(self, checkpoint: Path) -> Path:

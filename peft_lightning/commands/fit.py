@@ -18,8 +18,10 @@ from jsonargparse.typing import PositiveFloat
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from peft_lightning.callbacks.calibrator import Calibrator
 from peft_lightning.callbacks.dashboard.callback import Dashboard
 from peft_lightning.callbacks.engine_findings import EngineFindings
 from peft_lightning.callbacks.epoch_timer import EpochTimer
@@ -37,6 +39,9 @@ from peft_lightning.callbacks.trainer_state import TrainerState, as_a_start
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.callbacks.unchanged_settings import UnchangedSettings
 from peft_lightning.callbacks.users_files import UsersFiles, drop_elsewhere
+from peft_lightning.commands.calibrating import as_text as calibrated_as_text
+from peft_lightning.commands.calibrating import check_calibration, keep_calibration
+from peft_lightning.commands.calibration_options import calibration_settings
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.given_classes import explained
 from peft_lightning.commands.lightning_cli import run_lightning
@@ -130,6 +135,7 @@ class Fit(Command):
         )
         self.recorder = RunRecorder(self.directory, record, hyperparameters(settings.config), self._describe)
         self.predictions = Predictions()
+        self.calibrator = Calibrator(calibration_settings(settings.config))
         self.rewind = LogRewind(self.directory)
         self.users_files = UsersFiles(self.directory)
         # Last, so that the record is written before the last picture is drawn.
@@ -147,6 +153,7 @@ class Fit(Command):
             UnchangedSettings(),
             MajorityClassWarning(self.model.method.name, record.recipe, self.model.model_name_or_path),
             self.predictions,
+            self.calibrator,
             self.rewind,
             self.users_files,
             self.recorder,
@@ -181,6 +188,7 @@ class Fit(Command):
         self._check_validation_interval(trainer)
         self.require_rows(trainer)
         check_monitors(trainer, self.data.task, self.data.val.labels)
+        check_calibration(trainer, self.calibrator.asked, self.data.task, self.data.val.labels)
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             try:
@@ -196,6 +204,9 @@ class Fit(Command):
             checkpoint = self._enter(trainer, resumed, started_from)
             with ending_its_processes(trainer):
                 self._train(trainer, checkpoint)
+                # The first steps of a longer run are no model to calibrate.
+                if self.calibrator.asked and not self.model.rehearses:
+                    self._calibrate(trainer)
                 if self.settings.options["test_after_fit"]:
                     self._test(trainer)
             self.recorder.finish(trainer)
@@ -207,7 +218,8 @@ class Fit(Command):
             self.directory.release()
         if trainer.is_global_zero:
             beside = chosen_by(self.record, self.checkpoints.monitor)
-            print(f"\n{as_text(self.record)}{beside}\n\nrun directory: {self.directory.path}")
+            row = "\n\n".join([as_text(self.record) + beside, *calibrated_as_text(self.record)])
+            print(f"\n{row}\n\nrun directory: {self.directory.path}")
 
     def _enter(self, trainer: Trainer, resumed: Path | None, started_from: dict[str, Any] | None) -> Path | None:
         """Makes or opens the run's directory, and returns the checkpoint to go on from."""
@@ -318,13 +330,37 @@ class Fit(Command):
             self.recorder.add_note(note)
 
     def _train(self, trainer: Trainer, checkpoint: Path | None) -> None:
-        engine_of(trainer).expect_test(self.settings.options["test_after_fit"])
+        engine_of(trainer).expect_test(self.settings.options["test_after_fit"] or bool(self.calibrator.asked))
         with self._one_line_endings(trainer):
             trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
 
+    @property
+    def _tested(self) -> Path | None:
+        """The best checkpoint; None without a validation: the weights are then tested as training left them."""
+        return self.directory.best if self.checkpoints.best_step is not None else None
+
+    def _calibrate(self, trainer: Trainer) -> None:
+        """Validates the weights that are tested once more, fits on their answers, and keeps the result with them."""
+        engine_of(trainer).expect_test(self.settings.options["test_after_fit"])
+        # The run's curves have this validation already; callbacks may still look for a logger.
+        loggers, trainer.loggers = trainer.loggers, [DummyLogger()]
+        try:
+            with self._one_line_endings(trainer):
+                trainer.validate(
+                    self.model, datamodule=self.data, ckpt_path=self._tested, weights_only=True, verbose=False
+                )
+        finally:
+            trainer.loggers = loggers
+        for note in self.calibrator.notes:
+            self.recorder.add_note(note)
+            if trainer.is_global_zero:
+                print(f"note: {note}", flush=True)
+        if trainer.is_global_zero and self.calibrator.calibration is not None:
+            settle(trainer.strategy.checkpoint_io)
+            keep_calibration(self._tested or self.directory.last, self.calibrator.calibration)
+
     def _test(self, trainer: Trainer) -> None:
-        # Without a validation there is no best checkpoint: the weights are tested as training left them.
-        path = self.directory.best if self.checkpoints.best_step is not None else None
+        path = self._tested
         engine_of(trainer).expect_test(False)
         with self._one_line_endings(trainer):
             trainer.test(self.model, datamodule=self.data, ckpt_path=path, weights_only=True, verbose=False)

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from peft_lightning.callbacks.prediction_progress import PredictionProgress
 from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.commands.calibration_options import add_calibration_options
 from peft_lightning.commands.command import Command, Settings
 from peft_lightning.commands.engine_options import add_engine_options
 from peft_lightning.commands.given_classes import GivenClasses, Refused
@@ -95,6 +96,7 @@ class PeftLightningCLI(LightningCLI):
         """Adds the settings of checkpoints and engine, and gives the data module the model's tokeniser."""
         parser.add_lightning_class_args(RunCheckpoints, CHECKPOINT)
         add_stopping_options(parser)
+        add_calibration_options(parser)
         add_engine_options(parser)
         parser.link_arguments("model.model_name_or_path", "data.model_name_or_path")
         parser.link_arguments("model.revision", "data.revision")

@@ -68,6 +68,9 @@ class Predict(Command):
         format_for(name, task)
         self.set_up_data("predict")
         self.build_model(trainer, task)
+        if trainer.is_global_zero:
+            for sentence in task.calibration_in_words():
+                print(f"calibrated: {sentence}", file=sys.stderr)
         windows = Windows.of(self._texts, self.data.eval_batch_size)
         if not trainer.is_global_zero:
             self._predict(trainer, checkpoint, windows, None)

@@ -2,7 +2,8 @@
 
 CHECKPOINT = "checkpoint"
 EARLY_STOPPING = "early_stopping"
+CALIBRATION = "calibration"
 # The sections of a configuration; their settings have a dot in their name.
-SECTIONS = ("model", "data", "trainer", CHECKPOINT, EARLY_STOPPING)
+SECTIONS = ("model", "data", "trainer", CHECKPOINT, EARLY_STOPPING, CALIBRATION)
 # Settings outside any section.
 TOP_LEVEL = ("seed_everything", "engine", "memory_limit_gib")

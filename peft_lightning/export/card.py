@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft_lightning.backbone.heads import DECISION_THRESHOLDS
 from peft_lightning.data.sources import hub_name
+from peft_lightning.export.model_files import temperature_of
 from peft_lightning.recipes import Config
 from peft_lightning.runs.durations import duration
 from peft_lightning.runs.record import RunRecord
@@ -42,6 +44,7 @@ def write_card(
             _summary(report, written, record, config),
             _loading(written, name, on_hub),
             _figures(report, written, record),
+            *_calibration(written, record),
             _training(record, config),
             _limits(written, record, config),
             _proof(report),
@@ -152,6 +155,36 @@ def _figures(report: dict[str, Any], written: Written, record: RunRecord) -> str
     return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{sentence}"
 
 
+def _calibration(written: Written, record: RunRecord) -> list[str]:
+    """Returns the section on what was fitted after training, if anything was."""
+    fitted, task = record.calibration, written.task
+    if fitted is None or task.calibration is None:
+        return []
+    parts = [f"## Calibration\n\nFitted on {fitted.n_val:,} validation examples, on none of the test split."]
+    if (temperature := temperature_of(task)) != 1.0:
+        parts.append(
+            f"The temperature is {temperature:.4g} (Guo et al. 2017). The head's last layer is divided by it already:"
+            " softmax of the logits, or sigmoid for several labels, gives the calibrated probabilities."
+        )
+    if thresholds := task.named_thresholds():
+        rows = "\n".join(f"| {name} | {value:.6g} |" for name, value in thresholds.items())
+        parts.append(
+            "Decide by these probabilities, which no library does by itself; `config.json` holds them"
+            f" (`{DECISION_THRESHOLDS}`):\n\n| answer | where its probability is above |\n| --- | ---: |\n{rows}"
+        )
+    changed = [
+        f"| {metric.name} | {metric.words(before)} | {metric.words(after)} |"
+        for metric in task.measured()
+        if (before := fitted.before.get(metric.test)) != (after := fitted.after.get(metric.test))
+    ]
+    if changed:
+        head = "| metric on the test split | model alone | calibrated |\n| --- | ---: | ---: |\n"
+        parts.append(
+            "What that changes; the figures above are those of the model alone.\n\n" + head + "\n".join(changed)
+        )
+    return ["\n\n".join(parts)]
+
+
 def _training(record: RunRecord, config: Config) -> str:
     model, trainer, data = config["model"], config["trainer"], record.dataset
     rows = [
@@ -179,8 +212,9 @@ def _limits(written: Written, record: RunRecord, config: Config) -> str:
     points = [
         "Texts unlike its training data: another language, another kind of text, another time.",
         "Decisions about people, unless somebody has measured it for exactly that.",
-        "Its probabilities as chances: nobody has calibrated them.",
     ]
+    if temperature_of(written.task) == 1.0:
+        points.append("Its probabilities as chances: nobody has calibrated them.")
     if "embedded" in (config["data"]["source"], config["model"]["model_name_or_path"]):
         points.insert(0, "Anything but trying the tool: it was made with the small stand-ins in peft-lightning.")
     if record.dataset is not None and record.dataset.test_in_train:

@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from peft_lightning import __version__
+from peft_lightning.backbone.heads import divide_head
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.export.adapter_form import write_adapter
 from peft_lightning.export.card import write_card
 from peft_lightning.export.merged_form import write_merged
-from peft_lightning.export.model_files import shared_by_windows, write_tokenizer
+from peft_lightning.export.model_files import shared_by_windows, temperature_of, write_tokenizer
 from peft_lightning.export.onnx_form import write_onnx
 from peft_lightning.export.place import REPORT, Place
 from peft_lightning.export.proof import Comparison, compare, decisions_differ, tolerance_of
@@ -28,6 +29,7 @@ from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Task
+from peft_lightning.task.calibration import Calibration
 
 SCHEMA = 1
 
@@ -118,9 +120,11 @@ def write(run: Path, folder: Path, request: Request) -> Written:
     """
     module = TextClassifier.load_trained(run, plain=request.form != "adapter")
     task, texts = module.task, module.text_settings
-    if task is None or texts is None:
+    if task is None or texts is None or module.model is None:
         raise RuntimeError("load_trained() has loaded no task")
     notes: list[str] = []
+    if (temperature := temperature_of(task)) != 1.0:
+        divide_head(module.model, task.num_outputs, temperature)
     if request.form == "adapter":
         code, notes = write_adapter(module, task, folder, request.with_base)
     elif request.form == "merged":
@@ -185,7 +189,17 @@ def _asked(written: Written, saved: SavedAnswers) -> Replay:
         tokenizer = load_tokenizer(str(written.folder))
         rows = tokenizer(saved.texts, truncation=False, verbose=False)["input_ids"]
         longer = [place for place, row in enumerate(rows) if len(row) > written.texts.max_length]
-    return Replay(written.folder, written.code, saved.texts, written.window, longer, written.task, written.stride)
+    task = _as_saved(written.task)
+    return Replay(written.folder, written.code, saved.texts, written.window, longer, task, written.stride)
+
+
+def _as_saved(task: Task) -> Task:
+    """Returns the task whose answers to an export's logits are those that the run saved: the model's alone.
+
+    The head was divided by the temperature, so that dividing by its inverse gives the model's own logits back.
+    """
+    temperature = temperature_of(task)
+    return task.calibrated(None if temperature == 1.0 else Calibration(1 / temperature))
 
 
 def _judge(written: Written, saved: SavedAnswers, replayed: Replayed, max_flips: int | None) -> Proof:
@@ -231,6 +245,7 @@ def _report(written: Written, proof: Proof, record: RunRecord) -> dict[str, Any]
         "metric": written.task.headline.key,
         **compared,
         "plain_cut": _plain_cut(proof, written.task),
+        "calibration": None if record.calibration is None else asdict(record.calibration),
         "latency_ms": told.get("latency_ms"),
         "texts_per_s": told.get("texts_per_s"),
         "device": told.get("device"),
@@ -249,7 +264,7 @@ def _plain_cut(proof: Proof, task: Task) -> dict[str, int] | None:
     replayed = proof.replayed
     if replayed.plain is None or replayed.answers is None:
         return None
-    differ = decisions_differ(task, replayed.answers[replayed.plain_places], replayed.plain)
+    differ = decisions_differ(task.calibrated(None), replayed.answers[replayed.plain_places], replayed.plain)
     return None if differ is None else {"longer_texts": len(differ), "flips": int(differ.sum())}
 
 

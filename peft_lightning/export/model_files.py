@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peft_lightning.backbone.heads import describe_outputs
+from peft_lightning.backbone.heads import DECISION_THRESHOLDS, FOLDED_TEMPERATURE, describe_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.text_ends import choose_pad_token, end_texts, pad_apart_from_end
 from peft_lightning.backbone.tokenizers import load_tokenizer
@@ -94,7 +94,7 @@ def _window(special_tokens_mask: list[int], texts: TextSettings) -> tuple[int, i
 
 
 def describe_task(config: PretrainedConfig, task: Task) -> None:
-    """Writes the task's labels and kind of problem into a configuration.
+    """Writes the task's labels and kind of problem into a configuration, and what was fitted after training.
 
     Args:
         config: The configuration of the exported model; it is changed in place.
@@ -102,3 +102,14 @@ def describe_task(config: PretrainedConfig, task: Task) -> None:
     """
     names = task.label_names or tuple(f"LABEL_{number}" for number in range(task.num_outputs))
     describe_outputs(config, task.problem_type, names)
+    # transformers keeps entries that it does not know.
+    if thresholds := task.named_thresholds():
+        setattr(config, DECISION_THRESHOLDS, thresholds)
+    if (temperature := temperature_of(task)) != 1.0:
+        setattr(config, FOLDED_TEMPERATURE, temperature)
+
+
+def temperature_of(task: Task) -> float:
+    """Returns the temperature that was fitted for a task; 1 if none was."""
+    calibration = task.calibration
+    return 1.0 if calibration is None or calibration.temperature is None else calibration.temperature

@@ -12,6 +12,9 @@ a near tie: the classes were as good as equal, and the run itself would have ans
 ties are counted and shown, and do not count against the bound. A form that loses nothing has to keep *every* number
 within the tolerance: so a wrong backbone, a lost head or a skipped scale fails even where no decision flips. A form
 that is lossy by its nature may move numbers, and is held to its number of flips.
+
+Answers are saved as the model alone gives them. Where a temperature was fitted, the export's head has been divided by
+it; its logits are multiplied by it again before they are compared, so that a head that was not divided fails.
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import checkpoint_of
 from peft_lightning.task import Task, problem_type_in, task_named
+from peft_lightning.task.calibration import Calibration
+
+# The entry of a checkpoint's own section.
+CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,21 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
     return TrainedRun(model, content, task_in_checkpoint(content, weights), texts)
 
 
+def calibration_in(checkpoint: Mapping[str, Any]) -> Calibration | None:
+    """Returns what was fitted on the answers of a checkpoint's weights; None if nothing was.
+
+    Args:
+        checkpoint: What the checkpoint holds.
+
+    Raises:
+        KeyError: If it holds it in part.
+    """
+    kept = checkpoint["peft_lightning"].get(CALIBRATION)
+    return None if kept is None else Calibration.from_state(kept)
+
+
 def task_in_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> Task:
-    """Returns the task that a checkpoint was trained for.
+    """Returns the task that a checkpoint was trained for, with what was fitted on its answers.
 
     Args:
         checkpoint: What the checkpoint holds.
@@ -178,7 +195,8 @@ def task_in_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> Task:
     """
     state = checkpoint["peft_lightning"]
     try:
-        return task_named(problem_type_in(state)).from_state(state)
+        task = task_named(problem_type_in(state)).from_state(state)
+        return task.calibrated(calibration_in(checkpoint))
     except KeyError as error:
         raise UserError(
             f"{path} does not say which classes it was trained on: use best.ckpt or last.ckpt of a run"

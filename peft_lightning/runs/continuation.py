@@ -29,6 +29,7 @@ FREE = {
     "memory_limit_gib",
     "checkpoint",
     "early_stopping",
+    "calibration",
     "trainer.accelerator",
     "trainer.strategy",
     "trainer.devices",

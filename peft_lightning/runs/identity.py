@@ -29,6 +29,7 @@ FIRST_VALUES = {
     "data.add_eos_token": False,
     "data.window_stride": None,
     "early_stopping": {"patience": None, "monitor": None, "min_delta": 0.0},
+    "calibration": {"temperature": False, "thresholds": None},
     "engine": "auto",
     "rehearsal": False,
     "checkpoint.max_time_share": 1.0,

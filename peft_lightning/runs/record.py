@@ -125,8 +125,32 @@ class EngineFigures:
     global_batch_size: int | None = None
 
 
+@dataclass
+class CalibrationFigures:
+    """What was fitted on the validation split after training, and how it changes metrics.
+
+    ``thresholds`` are by the names of the labels that are answered above them, ``thresholds_by`` is the metric that
+    they were chosen by, and ``n_val`` the number of rows. ``before`` holds the metrics of the model alone, ``after``
+    those with what was fitted, both on the validation split, which ``after`` was fitted on, and on the test split,
+    which it was not.
+    """
+
+    temperature: float | None = None
+    thresholds: dict[str, float] | None = None
+    thresholds_by: str | None = None
+    n_val: int | None = None
+    before: dict[str, float | None] = field(default_factory=dict)
+    after: dict[str, float | None] = field(default_factory=dict)
+
+
 # The sections that callbacks measure, by their names in the record.
-SECTIONS = {"params": ParameterFigures, "memory": MemoryFigures, "time": TimeFigures, "engine": EngineFigures}
+SECTIONS = {
+    "params": ParameterFigures,
+    "memory": MemoryFigures,
+    "time": TimeFigures,
+    "engine": EngineFigures,
+    "calibration": CalibrationFigures,
+}
 
 
 @dataclass
@@ -150,8 +174,9 @@ class RunRecord:
     """The record of one run, ``results.json``; only the ``RunRecorder`` callback writes it.
 
     ``problem_type`` names the task, which defines what ``metrics`` holds: null is a metric that the examples leave
-    undefined, such as the AUROC of a split with one class. ``not_measured`` says why times and memory are null; it is
-    null if they were measured.
+    undefined, such as the AUROC of a split with one class. They are those of the model alone; ``calibration`` has those
+    with what was fitted after training, and is null if nothing was. ``not_measured`` says why times and memory are
+    null; it is null if they were measured.
     """
 
     run_id: str
@@ -172,6 +197,7 @@ class RunRecord:
     not_measured: str | None = None
     problem_type: str = FIRST.problem_type
     metrics: dict[str, float | None] = field(default_factory=dict)
+    calibration: CalibrationFigures | None = None
     history: str | None = None
     predictions: str | None = None
     checkpoint_bytes: int | None = None

@@ -13,11 +13,13 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor
 
 from peft_lightning.backbone.architectures import longest_input
+from peft_lightning.backbone.heads import DECISION_THRESHOLDS
 from peft_lightning.backbone.locations import first_line, locate, quiet_transformers
 from peft_lightning.data.examples import Example
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.errors import UserError
 from peft_lightning.task import Task, task_named
+from peft_lightning.task.calibration import Calibration
 
 # Longer than any model's limit: tokenizers that state none say 10**30.
 _NO_LIMIT = 10**6
@@ -161,6 +163,14 @@ def _task_of(config: Any, folder: Path) -> Task:
     names = [config.id2label[number] for number in range(config.num_labels)]
     kind = task_named(config.problem_type or "single_label_classification")
     try:
-        return kind.from_state({"problem_type": kind.problem_type, "class_names": names})
-    except KeyError as error:
+        task = kind.from_state({"problem_type": kind.problem_type, "class_names": names})
+        stated = getattr(config, DECISION_THRESHOLDS, None)
+        if stated is None:
+            return task
+        # An export's head answers with the temperature already; its thresholds can only be stated.
+        thresholds = tuple(float(stated[name]) for name in names if name in stated)
+        if len(thresholds) != len(task.calibrated(Calibration(thresholds=thresholds)).named_thresholds()):
+            raise KeyError(DECISION_THRESHOLDS)
+        return task.calibrated(Calibration(thresholds=thresholds))
+    except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{folder} does not say what its outputs mean ({error}): export the run again") from error

@@ -132,6 +132,7 @@ class _Server:
             **self._answerer.description,
             "task": task.problem_type,
             "labels": list(task.label_names),
+            "calibration": task.calibration_in_words(),
             "max_length": self._answerer.max_length,
             "device": str(self._answerer.device),
             "waiting": self._batcher.waiting,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
+from peft_lightning.task.calibration import Calibration, CalibrationSettings, Fitted
 from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.metric import LOSS, Metric
 
@@ -355,6 +356,79 @@ class Task(ABC):
         Returns:
             The scores, shape (n,): bool if answers are right or wrong, otherwise float.
         """
+
+    # After training.
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What was fitted on the validation split and changes answers; None for nothing."""
+        return None
+
+    def check_calibration(self, asked: CalibrationSettings, targets: Targets) -> None:
+        """Refuses what cannot be fitted, before training.
+
+        Args:
+            asked: What is to be fitted.
+            targets: The targets of the validation rows, shape (n, …).
+
+        Raises:
+            UserError: If the task has no probabilities, or the rows do not suffice.
+        """
+        if asked:
+            name = "temperature" if asked.temperature else "thresholds"
+            raise UserError(
+                Setting(f"calibration.{name}"),
+                f" is for probabilities, which {self.problem_type} has none of: leave it out",
+            )
+
+    def fit_calibration(self, asked: CalibrationSettings, logits: Array, targets: Targets) -> Fitted:
+        """Fits a temperature, thresholds, or both.
+
+        Args:
+            asked: What is to be fitted.
+            logits: The model's outputs on the validation rows, float32, shape (n, outputs).
+            targets: Their targets, shape (n, …).
+        """
+        return Fitted(Calibration())
+
+    def calibrated(self, calibration: Calibration | None) -> Task:
+        """Returns the task with answers that follow a calibration; without probabilities there is nothing to change.
+
+        Args:
+            calibration: What was fitted; None for the answers of the model alone.
+        """
+        return self
+
+    def calibration_in_words(self) -> list[str]:
+        """Returns how a calibration changes answers, a sentence each; empty without one."""
+        return []
+
+    def named_thresholds(self) -> dict[str, float]:
+        """Returns the fitted thresholds by the names of the labels that are answered above them."""
+        return {}
+
+    # How sure answers are.
+
+    def confidences(self, answers: Array, targets: Targets) -> tuple[Array, Array] | None:
+        """Returns how probable each decision is said to be, and whether it is right; None without probabilities.
+
+        Args:
+            answers: What ``answer`` returned, shape (n, …).
+            targets: Their targets, shape (n, …).
+
+        Returns:
+            Probabilities and truth values, both of one dimension: a decision for each example, or for each of its
+            labels.
+        """
+        return None
+
+    def certainty(self, answers: Array) -> Array | None:
+        """Returns how sure each example's whole answer is, higher is surer, shape (n,); None without probabilities.
+
+        Args:
+            answers: What ``answer`` returned, shape (n, …).
+        """
+        return None
 
     # On disk.
 

@@ -23,6 +23,7 @@ class EvaluationMetrics(nn.Module):
         rankings: Metrics by their keys that take logits and targets: answers may saturate, and then they rank nothing.
         figures: Computes further metrics from all examples of the evaluation: from logits, answers and targets.
         keys: The keys of those further metrics.
+        scaled: Changes logits before all but answers are computed from them; None to leave them.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class EvaluationMetrics(nn.Module):
         rankings: Mapping[str, TorchMetric] | None = None,
         figures: Figures | None = None,
         keys: Sequence[str] = (),
+        scaled: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         # By default it leaves out losses that are NaN, and the mean is of other examples than the metrics.
@@ -46,6 +48,7 @@ class EvaluationMetrics(nn.Module):
             metric.dist_sync_fn = gathered_states
         self._losses = losses
         self._answer = answer
+        self._scaled = scaled
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Adds a batch.
@@ -55,6 +58,8 @@ class EvaluationMetrics(nn.Module):
             targets: The targets, shape (batch, …).
         """
         answers = self._answer(logits)
+        if self._scaled is not None:
+            logits = self._scaled(logits)
         self.loss.update(self._losses(logits, targets))
         self.scores.update(answers, targets)
         self.rankings.update(logits, targets)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, renamed, together
+from peft_lightning.task.calibrated_labels import CalibratedLabels
+from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_weights import ClassWeights, stated_weights
 from peft_lightning.task.label_metrics import (
     BRIER,
@@ -23,18 +26,20 @@ from peft_lightning.task.label_metrics import (
 )
 from peft_lightning.task.label_sets import label_sets, spells_sets
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.temperature import Floats, slope_of_labels
+from peft_lightning.task.thresholds import HALF, best_threshold, of_a_label
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
-# A label is answered where it is more probable than not.
-THRESHOLD = 0.5
+# Labels that a note names.
+_FEW = 5
 
 
 @dataclass(frozen=True)
-class MultiLabel(Task):
+class MultiLabel(CalibratedLabels):
     """Multi-label classification with one or more labels, each of which a text has or has not.
 
     The headline is the F1 of each text's set of labels, of which the mean is taken: it is a score of every text, as
@@ -46,6 +51,7 @@ class MultiLabel(Task):
         focal_gamma: Exponent of the focal loss; 0 for none.
         shares: Share of the training rows that have each label; None where it is not known.
         found_in: What in the labels the task was found from.
+        calibration: What was fitted on the validation split and changes answers.
     """
 
     class_names: tuple[str, ...]
@@ -53,6 +59,7 @@ class MultiLabel(Task):
     focal_gamma: float = 0.0
     shares: tuple[float, ...] | None = field(default=None, compare=False)
     found_in: str = field(default="", compare=False)
+    calibration: Calibration | None = None
 
     problem_type: ClassVar[str] = "multi_label_classification"
     headline: ClassVar[Metric] = Metric(
@@ -202,30 +209,48 @@ class MultiLabel(Task):
         from peft_lightning.task.evaluation_metrics import EvaluationMetrics
         from peft_lightning.task.set_figures import set_figures
 
+        # A temperature alone changes no decision, whatever its rounding.
+        deciding = self if self._thresholds is not None else self.calibrated(None)
         return EvaluationMetrics(
             lambda logits, targets: F.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(
                 dim=-1
             ),
             {},
-            self.answer,
+            deciding.answer,
             figures=lambda logits, answers, targets: set_figures(
-                logits, targets, self.decided(answers), self.score(answers, targets), self.class_names
+                logits, targets, deciding.decided(answers), deciding.score(answers, targets), self.class_names
             ),
             keys=[metric.key for metric in (*self.measured(), *self.of_labels)],
+            scaled=self.scaling,
         )
 
     def answer(self, logits: Tensor) -> Tensor:
         """Computes the probability of each label, shape (batch, labels)."""
-        return logits.sigmoid()
+        return self.tempered(logits).sigmoid()
+
+    @property
+    def _thresholds(self) -> tuple[float, ...] | None:
+        return None if self.calibration is None else self.calibration.thresholds
 
     def decided(self, answers: Array) -> npt.NDArray[np.bool_]:
-        """Returns which labels each text gets: those that are more probable than not.
+        """Returns which labels each text gets: those that are more probable than not, or than was fitted.
 
         Args:
             answers: Probabilities, shape (n, labels).
         """
-        chosen: npt.NDArray[np.bool_] = answers > THRESHOLD
+        least = HALF if self._thresholds is None else np.array(self._thresholds, dtype=answers.dtype)
+        chosen: npt.NDArray[np.bool_] = answers > least
         return chosen
+
+    def confidences(self, answers: Array, targets: Targets) -> tuple[Array, Array]:
+        """Returns for each label of each example how probable it is to be there or to be absent, and which is right."""
+        confidence = np.maximum(answers, 1 - answers)
+        return confidence.ravel(), ((answers > HALF) == targets.astype(bool)).ravel()
+
+    def certainty(self, answers: Array) -> Array:
+        """Returns the logarithm of the probability that all labels of a text are right, if they were independent."""
+        sure: Array = np.log(np.maximum(answers, 1 - answers).astype(np.float64)).sum(axis=-1)
+        return sure
 
     def score(self, answers: Array, targets: Targets) -> Array:
         """Computes the F1 of each text's set of labels, 1 where both sets are empty."""
@@ -254,14 +279,48 @@ class MultiLabel(Task):
     def line(self, answer: Any) -> dict[str, Any]:
         """Returns the labels that are answered, and the probabilities of all."""
         probabilities = {name: round(value, 6) for name, value in zip(self.class_names, answer, strict=True)}
+        least = self._thresholds or (HALF,) * len(self.class_names)
+        chosen = zip(self.class_names, answer, least, strict=True)
         return {
-            "labels": [name for name, value in zip(self.class_names, answer, strict=True) if value > THRESHOLD],
+            "labels": [name for name, value, threshold in chosen if value > threshold],
             "probabilities": probabilities,
         }
 
     def label_in_words(self, target: Any) -> str:
         """Returns the names of the labels of a text."""
         return ", ".join(name for name, has in zip(self.class_names, target, strict=True) if has) or "none"
+
+    def check_calibration(self, asked: CalibrationSettings, targets: Targets) -> None:
+        """Refuses thresholds where the validation rows tell no label apart."""
+        having = targets.sum(axis=0)
+        if asked.thresholds is not None and not ((having > 0) & (having < len(targets))).any():
+            raise UserError(
+                Setting("calibration.thresholds"),
+                f" cannot be chosen on {len(targets):,} validation rows of which all or none have a label: validate on"
+                " more of them, ",
+                Setting("data.n_val"),
+            )
+
+    def _slope(self, logits: Floats, targets: Targets) -> Callable[[float], float]:
+        return slope_of_labels(logits, targets.astype(bool))
+
+    def _fit_thresholds(
+        self, answers: npt.NDArray[np.float32], targets: Targets, metric: ThresholdMetric
+    ) -> tuple[tuple[float, ...], list[str]]:
+        true, measure = targets.astype(bool), of_a_label[metric]
+        told_apart: npt.NDArray[np.bool_] = (true.sum(axis=0) > 0) & (true.sum(axis=0) < len(true))
+        thresholds = [
+            best_threshold(answers[:, number], true[:, number], measure) if told_apart[number] else HALF
+            for number in range(len(self.class_names))
+        ]
+        alike = [name for name, apart in zip(self.class_names, told_apart, strict=True) if not apart]
+        shown = ", ".join(alike[:_FEW]) + (f" and {len(alike) - _FEW} more" if len(alike) > _FEW else "")
+        notes = [f"all or none of the validation rows have {shown}: the threshold stays 0.5"] if alike else []
+        return tuple(thresholds), notes
+
+    def named_thresholds(self) -> dict[str, float]:
+        """Returns the thresholds by label."""
+        return {} if self._thresholds is None else dict(zip(self.class_names, self._thresholds, strict=True))
 
     def state(self) -> dict[str, Any]:
         """Returns the problem type and the names of the labels."""

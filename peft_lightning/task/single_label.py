@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, renamed
+from peft_lightning.task.calibrated_labels import CalibratedLabels
+from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_labels import class_numbers
 from peft_lightning.task.class_weights import ClassWeights, balanced_weights, scaled_weights, stated_weights
 from peft_lightning.task.label_metrics import (
@@ -28,6 +30,8 @@ from peft_lightning.task.label_metrics import (
 )
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.one_label import one_label_each, refuse_columns
+from peft_lightning.task.temperature import Floats, slope_of_classes
+from peft_lightning.task.thresholds import HALF, best_threshold, of_two_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SingleLabel(Task):
+class SingleLabel(CalibratedLabels):
     """Single-label classification with two or more classes.
 
     Args:
@@ -46,6 +50,7 @@ class SingleLabel(Task):
         weights: What each class counts in the training loss, 1 on average over the training rows; None for the same.
         focal_gamma: Exponent of the focal loss; 0 for none.
         counts: Number of training rows of each class; None where it is not known.
+        calibration: What was fitted on the validation split and changes answers.
     """
 
     class_names: tuple[str, ...]
@@ -54,6 +59,7 @@ class SingleLabel(Task):
     weights: tuple[float, ...] | None = None
     focal_gamma: float = 0.0
     counts: tuple[int, ...] | None = field(default=None, compare=False)
+    calibration: Calibration | None = None
 
     problem_type: ClassVar[str] = "single_label_classification"
     headline: ClassVar[Metric] = Metric("acc", "accuracy", percent=True, lowest=0.0, highest=1.0, adjective="accurate")
@@ -177,6 +183,7 @@ class SingleLabel(Task):
 
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of all metrics, and of the cross entropy without smoothing, weights and focus."""
+        from torch import softmax
         from torch.nn import functional as F
         from torchmetrics.classification import MulticlassAccuracy
 
@@ -191,24 +198,52 @@ class SingleLabel(Task):
                 "acc": MulticlassAccuracy(classes, average="micro"),
                 "f1": MacroF1(classes),
             },
-            self.answer,
+            # A temperature alone changes no decision, whatever its rounding; a threshold decides by itself.
+            self._decided_shares if self.threshold is not None else partial(softmax, dim=-1),
             {"auroc": MacroAUROC(classes)},
             partial(class_figures, names=self.class_names),
             [metric.key for metric in (*self.further, *self.of_labels)],
+            self.scaling,
         )
 
     def answer(self, logits: Tensor) -> Tensor:
         """Computes the probabilities of the classes, shape (batch, classes)."""
-        return logits.softmax(dim=-1)
+        return self.tempered(logits).softmax(dim=-1)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability of the second of two classes above which it is answered; None for the most probable class."""
+        thresholds = None if self.calibration is None else self.calibration.thresholds
+        return None if thresholds is None else thresholds[0]
+
+    def decided(self, answers: Array) -> npt.NDArray[np.int64]:
+        """Returns the class that each text gets: the most probable one, unless a threshold was fitted.
+
+        Args:
+            answers: Probabilities, shape (n, classes).
+        """
+        decided: npt.NDArray[np.int64] = (
+            answers.argmax(axis=-1) if self.threshold is None else (answers[:, 1] > self.threshold).astype(np.int64)
+        )
+        return decided
 
     def score(self, answers: Array, targets: Targets) -> Array:
-        """Tells for each answer whether its most probable class is right."""
-        right: Array = answers.argmax(axis=-1) == targets
+        """Tells for each answer whether its class is right."""
+        right: Array = self.decided(answers) == targets
         return right
+
+    def confidences(self, answers: Array, targets: Targets) -> tuple[Array, Array]:
+        """Returns the probability of the most probable class of each example, and whether it is right."""
+        return answers.max(axis=-1), answers.argmax(axis=-1) == targets
+
+    def certainty(self, answers: Array) -> Array:
+        """Returns the probability of the most probable class."""
+        highest: Array = answers.max(axis=-1)
+        return highest
 
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns the predicted class, and the probability of each class."""
-        columns = {"prediction": answers.argmax(axis=-1)}
+        columns: dict[str, Array] = {"prediction": self.decided(answers)}
         for number in range(answers.shape[1]):
             columns[f"probability_{number}"] = np.ascontiguousarray(answers[:, number])
         return columns
@@ -239,7 +274,10 @@ class SingleLabel(Task):
     def line(self, answer: Any) -> dict[str, Any]:
         """Returns the predicted class, and the probabilities of all classes."""
         probabilities = {name: round(value, 6) for name, value in zip(self.class_names, answer, strict=True)}
-        label = self.class_names[max(range(len(answer)), key=answer.__getitem__)]
+        place = (
+            max(range(len(answer)), key=answer.__getitem__) if self.threshold is None else answer[1] > self.threshold
+        )
+        label = self.class_names[place]
         return {"label": label, "probabilities": probabilities}
 
     def label_in_words(self, target: Any) -> str:
@@ -249,9 +287,48 @@ class SingleLabel(Task):
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64]:
         """Computes the confusion matrix."""
         classes = answers.shape[1]
-        counts = np.bincount(targets * classes + answers.argmax(axis=-1), minlength=classes**2)
+        counts = np.bincount(targets * classes + self.decided(answers), minlength=classes**2)
         matrix: npt.NDArray[np.int64] = counts.reshape(classes, classes)
         return matrix
+
+    def check_calibration(self, asked: CalibrationSettings, targets: Targets) -> None:
+        """Refuses thresholds of three or more classes, and of validation rows of one class."""
+        if asked.thresholds is None:
+            return
+        named, names = Setting("calibration.thresholds"), self.class_names
+        if len(names) > 2:
+            raise UserError(
+                named, f" is for two classes or several labels, and the data has {len(names)} classes: leave it out"
+            )
+        if len(present := np.unique(targets)) < 2:
+            raise UserError(
+                named,
+                f" cannot be chosen on {len(targets):,} validation rows that are all {names[int(present[0])]}:"
+                " validate on more of them, ",
+                Setting("data.n_val"),
+            )
+
+    def _slope(self, logits: Floats, targets: Targets) -> Callable[[float], float]:
+        return slope_of_classes(logits, targets.astype(np.int64))
+
+    def _fit_thresholds(
+        self, answers: npt.NDArray[np.float32], targets: Targets, metric: ThresholdMetric
+    ) -> tuple[tuple[float, ...], list[str]]:
+        true = targets == 1
+        if len(self.class_names) > 2 or true.all() or not true.any():
+            return (HALF,), ["the validation rows that were answered are all of one class: the threshold stays 0.5"]
+        return (best_threshold(answers[:, 1], true, of_two_classes[metric]),), []
+
+    def named_thresholds(self) -> dict[str, float]:
+        """Returns the threshold by the name of the second class."""
+        return {} if self.threshold is None else {self.class_names[1]: self.threshold}
+
+    def _decided_shares(self, logits: Tensor) -> Tensor:
+        """Returns 1 for the class that is answered and 0 for the other, shape (batch, 2)."""
+        import torch
+
+        second = self.answer(logits)[:, 1] > self.threshold  # type: ignore[operator]
+        return torch.stack([~second, second], dim=-1).float()
 
     def state(self) -> dict[str, Any]:
         """Returns the problem type, and the names of the classes if they are known."""

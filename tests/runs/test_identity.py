@@ -81,6 +81,7 @@ def test_settings_that_are_added_leave_earlier_runs_their_hash(config: dict[str,
 def test_a_setting_s_first_value_is_found_in_its_section_too() -> None:
     assert first_value("model.quantize_on") == "auto"
     assert first_value("early_stopping.min_delta") == 0.0
+    assert first_value("calibration.temperature") is False
     assert first_value("data.max_length") is None
 
 

@@ -24,6 +24,9 @@ LEFT_OUT = (
     # Tokenised reviews are the same in any folder, and a comparison does not run `predict`.
     "data.cache_dir",
     "data.predict_file",
+    # Fitted after training; all metrics that are compared, and the saved answers, are those of the model alone.
+    "calibration.temperature",
+    "calibration.thresholds",
 )
 
 

@@ -20,6 +20,7 @@ from peft_lightning.compare.report.findings import Findings, first_record
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.sections import answers, difference_matrix, pairwise_tests, pictures
+from peft_lightning.compare.report.sections.certainties import describe_certainty
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.study import MANY, STATES, Study
 from peft_lightning.compare.report.summary_table import columns, legend
@@ -42,6 +43,7 @@ def _headings(metric: Metric) -> tuple[tuple[str, str], ...]:
         ("tests", "Tests"),
         ("confusion", "Confusion"),
         ("disagreements", "Disagreements"),
+        ("certainty", "Certainty"),
         ("tuning", "Tuning"),
         ("environment", "Environment"),
         ("recipes", "Recipes"),
@@ -139,6 +141,7 @@ def render_page(
         lambda: answers.disputed(findings, labelled, texts),
         None,
     )
+    certainty = made("certainty", "The certainty of answers is", lambda: describe_certainty(study, findings), None)
     recipes = made("recipes", "The recipes' settings are", lambda: _recipes(study, hide), ([], []))
     recommendations = made(
         "recommendations", "The recommendations are", lambda: recommend(rows, findings.statistics, metric), ()
@@ -149,6 +152,8 @@ def render_page(
         unused.add("confusion")
     if any(not seed.right_or_wrong for seeds in findings.answers.values() for seed in seeds):
         unused.add("disagreements")
+    if findings.confusions and certainty is None:
+        unused.add("certainty")
     unused -= set(attempts.failed)
     content: dict[str, Any] = {
         "title": study.name,
@@ -185,6 +190,7 @@ def render_page(
         **tests,
         "confusions": confusions,
         "disputed": disputed,
+        "certainty": certainty,
         "tuning": tuning,
         "environment": [
             (surrounding.name, [_had(value, labels, len(surrounding.values)) for value, labels in surrounding.values])
