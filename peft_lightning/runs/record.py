@@ -36,8 +36,9 @@ class DatasetFigures:
     """The texts that a run trained, validated and tested on.
 
     ``val_split`` and ``test_split`` name the source's own splits; null if those rows came out of the training split.
-    The others count training texts that an earlier one repeats, evaluated texts that are also in training, and
-    training texts that ``data.deduplicate`` left out; null in older records.
+    The others count training texts that an earlier one repeats, evaluated texts that are also in training, training
+    texts that ``data.deduplicate`` left out, and training texts with each class or label, in the order of their numbers
+    (null where labels are numbers); null in older records.
     """
 
     source: str
@@ -53,6 +54,7 @@ class DatasetFigures:
     val_in_train: int | None = None
     test_in_train: int | None = None
     removed_from_train: int | None = None
+    train_labels: list[int] | None = None
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, renamed, together
 from peft_lightning.task.class_weights import ClassWeights, stated_weights
+from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     BRIER,
     ECE,
@@ -262,6 +263,24 @@ class MultiLabel(Task):
     def label_in_words(self, target: Any) -> str:
         """Returns the names of the labels of a text."""
         return ", ".join(name for name, has in zip(self.class_names, target, strict=True) if has) or "none"
+
+    def answer_in_words(self, answer: Any) -> str:
+        """Returns the names of the labels that are answered."""
+        return self.label_in_words(self.decided(np.asarray(answer)[np.newaxis])[0])
+
+    def support(self, targets: Targets) -> npt.NDArray[np.int64]:
+        """Counts the texts that have each label."""
+        return targets.astype(bool).sum(axis=0)
+
+    def having(self, targets: Targets, number: int) -> npt.NDArray[np.bool_]:
+        """Tells which texts have a label."""
+        found: npt.NDArray[np.bool_] = targets[:, number].astype(bool)
+        return found
+
+    def label_counts(self, answers: Array, targets: Targets) -> LabelCounts:
+        """Counts the hits of each label."""
+        chosen, true = self.decided(answers), targets.astype(bool)
+        return LabelCounts((chosen & true).sum(axis=0), true.sum(axis=0), chosen.sum(axis=0))
 
     def state(self) -> dict[str, Any]:
         """Returns the problem type and the names of the labels."""
