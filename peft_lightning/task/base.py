@@ -482,7 +482,7 @@ class Task(ABC):
         """Returns an answer in words, as ``label_in_words`` does a target; empty if the score says it all.
 
         Args:
-            answer: One answer, or the mean of several.
+            answer: One answer, in plain Python numbers.
         """
         return ""
 

@@ -21,13 +21,13 @@ class GradedReview:
         id: Its row in the test split of its source.
         label: Its target.
         scores: Mean score over the seeds, by the recipe's label.
-        answers: Mean answer over the seeds, by the recipe's label.
+        answers: Answer of each seed, by the recipe's label.
     """
 
     id: int
     label: Any
     scores: dict[str, float]
-    answers: dict[str, Any]
+    answers: dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,7 @@ def find_graded_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Grade
             int(first.ids[row]),
             first.labels[row].tolist(),
             {label: float(values[row]) for label, values in means.items()},
-            {
-                label: np.mean([seed.answers[row] for seed in seeds], axis=0).tolist()
-                for label, seeds in answers.items()
-            },
+            {label: [seed.answers[row].tolist() for seed in seeds] for label, seeds in answers.items()},
         )
         for row in order[:SHOWN].tolist()
         # Otherwise the seeds of one recipe differ as much.

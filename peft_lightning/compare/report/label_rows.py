@@ -118,11 +118,11 @@ def few_in_words(rows: list[LabelRow], plural: str) -> list[str]:
     rare = sorted((row for row in rows if 0 < row.test < FEW), key=lambda row: row.test)
     if rare:
         rarest = rare[0]
-        texts = "1 test text" if rarest.test == 1 else f"{rarest.test} test texts"
-        sentences.append(
-            f"{rarest.name} has {texts}: each is {100 / rarest.test:.2g} points of its recall, so its figures are"
-            " uncertain."
-        )
+        if rarest.test == 1:
+            clause = "1 test text, which is all of its recall"
+        else:
+            clause = f"{rarest.test} test texts, each of which is {100 / rarest.test:.0f} points of its recall"
+        sentences.append(f"{rarest.name} has {clause}: its figures are uncertain.")
     if len(rare) > 1:
         others = [row.name for row in rare[1:6]]
         more = f"{len(rare) - 6} more" if len(rare) > 6 else ""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.plots.svg import SERIES
 from peft_lightning.compare.report.study import Study
@@ -51,11 +50,13 @@ class Leaders:
         shown: The recipes, one or more; of many the baseline, then the best.
         others: Number of recipes with answers to these reviews that are not shown.
         task: The answers' task, with the names of labels if those are known.
+        with_baseline: Whether the first of many is the baseline.
     """
 
     shown: tuple[Leader, ...]
     others: int
     task: Task
+    with_baseline: bool = False
 
     @property
     def labels(self) -> npt.NDArray[Any]:
@@ -81,11 +82,13 @@ class Leaders:
 
     @property
     def sentence(self) -> str:
-        """Which recipes are shown, if some are not; else empty."""
+        """How many recipes are shown, if some are not; else empty."""
         if not self.others:
             return ""
-        labels = [leader.label for leader in self.shown]
-        return f"Of {len(labels) + self.others} recipes {listing(labels)} are shown."
+        best = f"The best {len(self.shown)}"
+        if self.with_baseline:
+            best = f"The baseline and the best {len(self.shown) - 1} others"
+        return f"{best} of {len(self.shown) + self.others} recipes are shown."
 
 
 def find_leaders(study: Study, findings: Findings, labelled: Task | None) -> Leaders | None:
@@ -108,4 +111,4 @@ def find_leaders(study: Study, findings: Findings, labelled: Task | None) -> Lea
         for place, label in enumerate(chosen)
     )
     own = shown[0].answers[0].task
-    return Leaders(shown, len(found) - len(shown), own if own.label_names else labelled)
+    return Leaders(shown, len(found) - len(shown), own if own.label_names else labelled, bool(first))

@@ -11,9 +11,9 @@ from peft_lightning.compare.report.plots.headline import LETTER
 from peft_lightning.compare.report.plots.svg import FAINT, INK, LINE, SURFACE, as_svg, drawing, series
 from peft_lightning.task import Metric
 
-ROW = 28
+WIDTH, ROW = 440, 28
 # Width for the number of texts on the right.
-MARGIN = 88
+MARGIN = 60
 
 
 def draw_by_label(
@@ -39,8 +39,8 @@ def draw_by_label(
     """
     from matplotlib.ticker import MaxNLocator
 
-    width, height = 520, ROW * len(labels) + 46
-    left = min(200.0, 20 + LETTER * max(width_of(label) for label, _, _ in labels))
+    width, height = WIDTH, ROW * len(labels) + 46
+    left = min(206.0, 26 + LETTER * max(width_of(label) for label, _, _ in labels))
     known = [value for row in values for value in row.values() if not math.isnan(value)]
     with drawing(name, width, height) as figure:
         figure.subplots_adjust(left=left / width, right=1 - MARGIN / width, top=1 - 6 / height, bottom=40 / height)
@@ -49,11 +49,13 @@ def draw_by_label(
             drawn = [row[leader.label] for leader in leaders if not math.isnan(row[leader.label])]
             if drawn:
                 axes.plot([min(drawn), max(drawn)], [place] * 2, color=LINE, linewidth=3, zorder=1)
-        for leader in leaders:
+        for turn, leader in enumerate(leaders):
             color, marker = series(leader.number)
+            # A little below each other, because equal figures would hide each other.
+            shift = 0.5 * (turn - (len(leaders) - 1) / 2) / len(leaders)
             for hollow in (False, True):
                 points = [
-                    (row[leader.label], place)
+                    (row[leader.label], place + shift)
                     for place, (row, (_, _, few)) in enumerate(zip(values, labels, strict=True))
                     if few is hollow and not math.isnan(row[leader.label])
                 ]
@@ -86,6 +88,7 @@ def draw_by_label(
         axes.set_xlim(max(metric.lowest, low - room), min(metric.highest, high + room))
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)), [label for label, _, _ in labels], color=INK)
+        axes.tick_params(axis="y", pad=9)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(lambda value, _: metric.tick(value))

@@ -67,7 +67,7 @@ def draw_numbers(
                 zorder=4,
             )
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
             axis.set_major_formatter(lambda value, _: f"{round(value, 8):g}")
         axes.grid()
         axes.set_xlabel("label")

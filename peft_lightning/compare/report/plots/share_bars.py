@@ -10,9 +10,9 @@ from peft_lightning.compare.report.plots.headline import LETTER
 from peft_lightning.compare.report.plots.svg import FAINT, INK, PARTS, as_svg, drawing
 
 NAME = "shares"
-ROW = 34
+WIDTH, ROW = 440, 34
 # Width for the numbers of texts on the right.
-MARGIN = 150
+MARGIN = 100
 
 
 def draw_shares(labels: Sequence[tuple[str, int | None, int]], train: int, test: int) -> str:
@@ -28,7 +28,7 @@ def draw_shares(labels: Sequence[tuple[str, int | None, int]], train: int, test:
     """
     from matplotlib.ticker import MaxNLocator
 
-    width, height = 640, ROW * len(labels) + 46
+    width, height = WIDTH, ROW * len(labels) + 46
     left = min(200.0, 20 + LETTER * max(width_of(label) for label, _, _ in labels))
     shares = [(None if had is None else had / max(1, train), has / max(1, test)) for _, had, has in labels]
     with drawing(NAME, width, height) as figure:

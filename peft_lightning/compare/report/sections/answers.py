@@ -199,7 +199,8 @@ def _of_scores(findings: Findings, task: Task, by_id: Mapping[int, str]) -> dict
     many = len(findings.answers) >= MANY
 
     def cell(review: GradedReview, label: str) -> dict[str, Any]:
-        answered = _shortened(task.answer_in_words(review.answers[label]), SUMMARY_LETTERS)
+        different = list(dict.fromkeys(task.answer_in_words(answer) for answer in review.answers[label]))
+        answered = _shortened(" / ".join(different), SUMMARY_LETTERS)
         return {
             "said": metric.words(metric.oriented(review.scores[label])),
             "wrong": False,
@@ -213,12 +214,12 @@ def _of_scores(findings: Findings, task: Task, by_id: Mapping[int, str]) -> dict
     of_each = f"{metric.title} of {'the best and the worst recipe' if many else 'each recipe'}"
     return {
         "summary": (
-            f"Of {found.reviews:,} reviews the middle one has the best and the worst recipe"
-            f" {metric.gap(found.middle)} apart in {metric.name}, one in twenty {metric.gap(found.large)} or more. On"
-            f" {found.clear:,} one recipe was better with every seed than another with any."
+            f"On the middle one of {found.reviews:,} reviews the best and the worst recipe are"
+            f" {metric.gap(found.middle)} apart in {metric.name}, on one in twenty {metric.gap(found.large)} or more."
+            f" On {found.clear:,} one recipe was better with every seed than another with any."
         ),
         "none": "On no review is one recipe better with every seed than another with any.",
-        "caption": f"{of_each} in the mean of its seeds, and below it what it answered; the widest gaps first.",
+        "caption": f"{of_each} in the mean of its seeds, and below it what they answered; the widest gaps first.",
         "headings": ["best recipe", "worst recipe"] if many else list(findings.answers),
         "rows": [_row(review.id, review.label, task, by_id) | {"cells": cells(review)} for review in found.shown],
     }

@@ -52,7 +52,7 @@ def shares(leaders: Leaders, findings: Findings) -> dict[str, Any] | None:
         notes.append(f"Of {len(rows)} {plural(word)} the {half} most frequent and the {half} rarest are shown.")
     svg = draw_shares([(row.name, row.train, row.test) for row in shown], texts, len(leaders.labels))
     return {
-        "svg": _wide(svg),
+        "svg": Markup(svg),
         "with_train": train is not None,
         "warnings": few_in_words(rows, plural(word)),
         "notes": notes,
@@ -116,7 +116,3 @@ def _cells(row: LabelRow, leaders: Leaders, metric: Metric) -> dict[str, Any]:
             for leader in leaders.shown
         ],
     }
-
-
-def _wide(svg: str) -> Markup:
-    return Markup(svg.replace('class="plot"', 'class="plot wide-plot"', 1))
