@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.leaders import Leader
 from peft_lightning.compare.report.plots.svg import INK, SURFACE, as_svg, drawing, series
 from peft_lightning.task import Metric
@@ -61,14 +62,14 @@ def draw_by_bin(
         room = max(0.08 * (high - low), 0.004 * size)
         axes.set_ylim(max(metric.lowest, low - room), min(metric.highest, high + room))
         axes.set_xlim(-0.5, len(bins) - 0.5)
-        axes.set_xticks(range(len(bins)), [f"{label}\n{count:,} texts" for label, count in bins], color=INK)
+        axes.set_xticks(range(len(bins)), [f"{label}\n{words.texts(count)}" for label, count in bins], color=INK)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(lambda value, _: metric.tick(value))
         axes.set_ylabel(f"test {metric.name}")
         axes.set_xlabel(title)
         axes.grid(axis="y")
         text = "; ".join(
-            f"{label}, {count:,} texts: "
+            f"{label}, {words.texts(count)}: "
             + ", ".join(f"{leader.label} {metric.words(values[leader.label][place])}" for leader in leaders)
             for place, (label, count) in enumerate(bins)
         )

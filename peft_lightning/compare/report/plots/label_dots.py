@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.label_words import width as width_of
 from peft_lightning.compare.report.leaders import Leader
 from peft_lightning.compare.report.plots.headline import LETTER
@@ -95,7 +96,7 @@ def draw_by_label(
         axes.grid(axis="x")
         axes.set_xlabel(title)
         text = "; ".join(
-            f"{label} ({texts:,} texts) "
+            f"{label} ({words.texts(texts)}) "
             + ", ".join(f"{leader.label} {metric.words(row[leader.label])}" for leader in leaders)
             for (label, texts, _), row in zip(labels, values, strict=True)
         )
