@@ -270,7 +270,8 @@ class MultiLabel(Task):
 
     def support(self, targets: Targets) -> npt.NDArray[np.int64]:
         """Counts the texts that have each label."""
-        return targets.astype(bool).sum(axis=0)
+        counts: npt.NDArray[np.int64] = targets.astype(bool).sum(axis=0)
+        return counts
 
     def having(self, targets: Targets, number: int) -> npt.NDArray[np.bool_]:
         """Tells which texts have a label."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.compare.report.leaders import Leader
 from peft_lightning.compare.report.plots.svg import FAINT, INK, SURFACE, as_svg, drawing, series
+
+if TYPE_CHECKING:
+    from matplotlib.patches import PathPatch
 
 Floats = npt.NDArray[np.float64]
 # More points than this cover each other, and would make the page larger.
@@ -103,7 +108,7 @@ def shaded_cells(truth: Floats, answered: Floats, limits: tuple[float, float]) -
     return found
 
 
-def _squares(corners: Floats, size: float, color: str, alpha: float) -> object:
+def _squares(corners: Floats, size: float, color: str, alpha: float) -> PathPatch:
     """Returns all squares of one shade as one path, which is a tenth as long as a path for each."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from peft_lightning.compare.report.attempts import Attempts
@@ -52,7 +53,7 @@ def describe_answers(
         "lengths": ("The figures by length are", lambda leaders: by_length(study, leaders, metric)),
     }
     return {
-        name: attempts.made(name, what, lambda make=make: _made(study, findings, labelled, make), None)
+        name: attempts.made(name, what, partial(_made, study, findings, labelled, make), None)
         for name, (what, make) in sections.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def by_length(study: Study, leaders: Leaders, metric: Metric) -> dict[str, Any]:
     if longest is not None and (count := int((answers.lengths >= longest).sum())):
         texts = f"{count:,} of {len(answers.lengths):,} texts"
         notes.append(f"{texts} had all {longest} tokens that a text may have: the longer ones were cut there.")
-    if _counted_otherwise(leaders, answers):
+    if _counted_otherwise(leaders, answers.lengths):
         notes.append(f"Tokens are those of {label}; other recipes' tokenizers or limits count others.")
     if leaders.sentence:
         notes.append(leaders.sentence)
@@ -104,7 +105,7 @@ def length_groups(
 def _by_chance(leaders: Leaders, rows: npt.NDArray[np.bool_]) -> float:
     """Returns the largest half width of the recipes' 95 % intervals for new texts."""
     spreads = [float(leader.scores[rows].std(ddof=1)) for leader in leaders.shown]
-    return 1.96 * max(spreads) / float(rows.sum()) ** 0.5
+    return 1.96 * max(spreads) / math.sqrt(int(rows.sum()))
 
 
 def _max_length(study: Study, answers: Answers) -> int | None:
@@ -115,9 +116,9 @@ def _max_length(study: Study, answers: Answers) -> int | None:
     return None
 
 
-def _counted_otherwise(leaders: Leaders, answers: Answers) -> bool:
+def _counted_otherwise(leaders: Leaders, lengths: npt.NDArray[np.int64]) -> bool:
     return any(
-        seed.lengths is not None and not np.array_equal(seed.lengths, answers.lengths)
+        seed.lengths is not None and not np.array_equal(seed.lengths, lengths)
         for leader in leaders.shown
         for seed in leader.answers
     )
