@@ -54,6 +54,7 @@ def test_f1_of_each_label_is_scikit_learn_s_and_its_score_that_of_its_texts(tmp_
         assert row.scores[leader.label] == pytest.approx(of_its_texts, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_records_that_are_older_than_the_counts_of_training_texts_have_none(tmp_path: Path) -> None:
     leaders, findings = found(tmp_path, "three classes", lengths=False)
     assert {row.train for row in label_rows(leaders, findings)} == {None}

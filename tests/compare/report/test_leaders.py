@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from peft_lightning.compare.report.findings import best_first, find
 from peft_lightning.compare.report.leaders import GLYPHS, MOST_SHOWN, find_leaders
 from peft_lightning.compare.report.plots.svg import MARKERS
@@ -26,6 +28,7 @@ def test_of_few_recipes_all_are_shown_in_the_colours_of_the_other_pictures(tmp_p
     assert len(GLYPHS) == len(MARKERS)
 
 
+@pytest.mark.slow
 def test_of_many_the_baseline_and_the_best_are_shown(tmp_path: Path) -> None:
     folder = comparison(tmp_path, TEN, (1,), 40)
     for baseline, shown, sentence in (

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sklearn.metrics import confusion_matrix
 
 from peft_lightning.compare.report.findings import Findings, find
@@ -30,6 +31,7 @@ def counts_of(findings: Findings, label: str) -> np.ndarray:
     return sum(confusion_matrix(seed.labels, seed.answers.argmax(axis=1), labels=classes) for seed in seeds)
 
 
+@pytest.mark.slow
 def test_counts_and_shares_of_few_classes_are_scikit_learn_s(tmp_path: Path) -> None:
     study, findings, task = made(tmp_path, "three classes")
     matrices, pairs = confusions(study, findings, task)

@@ -65,6 +65,7 @@ def test_figures_are_means_over_the_texts_and_seeds_of_a_group(tmp_path: Path) -
     assert f"{groups[0][0]}, {groups[0][1].sum()} texts: lora {content['rows'][0]['cells'][0]}" in content["svg"]
 
 
+@pytest.mark.slow
 def test_what_is_due_to_chance_is_the_widest_interval_of_the_recipes(tmp_path: Path) -> None:
     study, leaders = made(tmp_path)
     content = by_length(study, leaders, study.task.headline)
@@ -82,6 +83,7 @@ def test_runs_that_are_older_than_lengths_say_so_in_place_of_the_picture(tmp_pat
     assert content["missing"].startswith("The lengths of the texts are not in these runs' answers")
 
 
+@pytest.mark.slow
 def test_other_tokenizers_are_named(tmp_path: Path) -> None:
     study, leaders = made(tmp_path)
     lora, ia3 = leaders.shown

@@ -43,6 +43,7 @@ def test_errors_by_size_are_scikit_learn_s_over_all_seeds(tmp_path: Path) -> Non
     assert number["rows"][-1]["cells"][0]["bias"].startswith("−")
 
 
+@pytest.mark.slow
 def test_the_largest_errors_are_named_by_their_rows_and_have_no_text(tmp_path: Path) -> None:
     leaders = made(tmp_path, "number", {"lora": LORA})
     content = numbers(leaders)
