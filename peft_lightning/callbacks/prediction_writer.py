@@ -12,7 +12,7 @@ from peft_lightning.task.gathering import gathered
 
 
 class Predictions(Callback):
-    """Writes one Parquet row per example: its row in the source's split, label, and the task's columns."""
+    """Writes one Parquet row per example: its row in the source's split, label, the task's columns, and tokens."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
@@ -36,13 +36,15 @@ class Predictions(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Collects a batch's answers."""
-        self._batches.append(
-            {
-                "index": batch["index"].cpu(),
-                "label": batch["labels"].cpu(),
-                "answer": task_of(pl_module).answer(outputs["logits"].float()).cpu(),
-            }
-        )
+        answered = {
+            "index": batch["index"].cpu(),
+            "label": batch["labels"].cpu(),
+            "answer": task_of(pl_module).answer(outputs["logits"].float()).cpu(),
+        }
+        # Not every data module pads, and one that reads a text in several windows has more rows than texts.
+        if len(mask := batch.get("attention_mask", ())) == len(answered["index"]):
+            answered["tokens"] = mask.sum(dim=1).cpu()
+        self._batches.append(answered)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the file, in the order of the source's split, with the answers of all processes."""
@@ -50,6 +52,9 @@ class Predictions(Callback):
         self._batches = []
         if self.path is None or not trainer.is_global_zero or not batches:
             return
-        columns = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
-        answers = Answers(columns["index"], columns["label"], columns["answer"], task_of(pl_module))
+        names = [name for name in batches[0] if all(name in batch for batch in batches)]
+        columns = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in names}
+        answers = Answers(
+            columns["index"], columns["label"], columns["answer"], task_of(pl_module), columns.get("tokens")
+        )
         write_answers(self.path, answers)

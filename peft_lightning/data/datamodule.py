@@ -235,7 +235,8 @@ class TextDataModule(LightningDataModule):
             share of all their reviews that are longer), ``windows`` (in how many the reviews to validate and test on
             are read; None where they are cut), ``val_split`` and ``test_split`` (None if they came out of the
             training split), ``train_repeats``, ``val_in_train`` and ``test_in_train`` (numbers of reviews whose text
-            occurs again), and ``removed_from_train`` (how many of them ``deduplicate`` left out).
+            occurs again), ``removed_from_train`` (how many of them ``deduplicate`` left out), and ``train_labels``
+            (number of training reviews with each class or label; None if labels are numbers).
         """
         if self._description is None:
             raise RuntimeError("description() before setup()")
@@ -325,7 +326,9 @@ class TextDataModule(LightningDataModule):
         subsets = choose_subsets(corpus, self.n_train, self.n_val, self.n_test, self.seed, tokeniser)
         self.train, self.val, self.test = subsets.train, subsets.val, subsets.test
         assert self.train.labels is not None
-        self.task, self.baseline = corpus.task.fitted(self.train.labels.numpy()), subsets.baseline
+        targets = self.train.labels.numpy()
+        self.task, self.baseline = corpus.task.fitted(targets), subsets.baseline
+        support = self.task.support(targets)
         self._description = {
             "source": self.source,
             "fingerprint": subsets.fingerprint,
@@ -339,6 +342,7 @@ class TextDataModule(LightningDataModule):
             "test_split": corpus.origin.test_split,
             **asdict(subsets.duplicates),
             "removed_from_train": corpus.origin.removed,
+            "train_labels": None if support is None else support.tolist(),
         }
         notes = [*corpus.origin.notes, *tokeniser.notes]
         if isinstance(corpus.train.texts, TextPairs) and self.truncation != "head":

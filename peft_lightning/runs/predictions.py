@@ -16,6 +16,7 @@ from peft_lightning.task import Task, problem_type_in, task_named
 PROBLEM_TYPE = "problem_type"
 # The prefix of pyarrow's own entries in a file's metadata.
 ARROW = "ARROW:"
+TOKENS = "tokens"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +28,15 @@ class Answers:
         labels: Target of each review, shape (N, …).
         answers: The task's answers, made from the model's logits, shape (N, …).
         task: The task of the labels and answers.
+        lengths: Number of tokens of each review as the model read it, cut and with special tokens, shape (N,); None
+            where it is not known, as of older runs.
     """
 
     ids: npt.NDArray[np.int64]
     labels: npt.NDArray[Any]
     answers: npt.NDArray[Any]
     task: Task
+    lengths: npt.NDArray[np.int64] | None = None
 
     @cached_property
     def scores(self) -> npt.NDArray[Any]:
@@ -62,7 +66,7 @@ class Answers:
 
 
 def write_answers(path: Path, answers: Answers) -> None:
-    """Writes one row per review, in the order of the source's split: row number, label, and the task's columns.
+    """Writes one row per review, in the order of the source's split: row number, label, the task's columns, length.
 
     The state of the task, such as the names of classes, goes into the metadata, for readers without the data source.
 
@@ -76,6 +80,8 @@ def write_answers(path: Path, answers: Answers) -> None:
     task = answers.task
     columns = task.label_columns(answers.labels[order]) | task.columns(answers.answers[order])
     table = {"index": answers.ids[order]} | columns
+    if answers.lengths is not None:
+        table[TOKENS] = answers.lengths[order].astype(np.int32)
     metadata = {name: value if name == PROBLEM_TYPE else json.dumps(value) for name, value in task.state().items()}
     with atomic_file(path) as file:
         pq.write_table(pa.table(table, metadata=metadata), file)
@@ -104,11 +110,12 @@ def read_answers(path: Path) -> Answers:
             if not (name := key.decode()).startswith(ARROW)
         }
         ids = columns["index"].astype(np.int64)
+        lengths = columns.pop(TOKENS).astype(np.int64) if TOKENS in columns else None
         task, labels, answers = task_named(problem_type_in(state)).from_columns(columns, state)
     except (pa.ArrowException, *_UNREADABLE) as error:
         reason = str(error).split("\n")[0][:150]
         raise UserError(f"cannot read {path} ({reason}): test the run again, or leave it out") from error
-    return Answers(ids, labels, answers, task)
+    return Answers(ids, labels, answers, task, lengths)
 
 
 # What a task raises for columns and a state that are not its own; a file may hold anything.

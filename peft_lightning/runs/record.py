@@ -37,8 +37,9 @@ class DatasetFigures:
 
     ``val_split`` and ``test_split`` name the source's own splits; null if those rows came out of the training split.
     ``windows`` counts those that the texts to validate and test on are read in; null where long texts are cut.
-    The others count training texts that an earlier one repeats, evaluated texts that are also in training, and
-    training texts that ``data.deduplicate`` left out; null in older records.
+    The others count training texts that an earlier one repeats, evaluated texts that are also in training, training
+    texts that ``data.deduplicate`` left out, and training texts with each class or label, in the order of their numbers
+    (null where labels are numbers); null in older records.
     """
 
     source: str
@@ -55,6 +56,7 @@ class DatasetFigures:
     test_in_train: int | None = None
     removed_from_train: int | None = None
     windows: int | None = None
+    train_labels: list[int] | None = None
 
     @property
     def length_in_words(self) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, Fitted
 from peft_lightning.task.class_weights import ClassWeights
+from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.metric import LOSS, Metric
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ class Task(ABC):
     """The metrics that are measured and recorded, and shown only where a user asks for them."""
     why_undefined: ClassVar[str] = "which leave it without a value"
     """What is wrong with rows that leave a metric undefined, as a clause after a comma."""
+    label_word: ClassVar[str] = "label"
+    """What the field calls a label of the task, such as ``class``."""
 
     @classmethod
     def shown(cls) -> tuple[Metric, ...]:
@@ -505,6 +508,57 @@ class Task(ABC):
             Counts, shape (classes, classes): rows are true classes, columns are predicted ones.
         """
         return None
+
+    def support(self, targets: Targets) -> npt.NDArray[np.int64] | None:
+        """Counts the texts that have each class or label; None if the task has neither.
+
+        Args:
+            targets: The targets, shape (n, …).
+
+        Returns:
+            Counts, shape (labels,).
+        """
+        return None
+
+    def having(self, targets: Targets, number: int) -> npt.NDArray[np.bool_]:
+        """Tells which texts have a class or label; asked only of tasks with ``support``.
+
+        Args:
+            targets: The targets, shape (n, …).
+            number: The number of the class or label.
+
+        Returns:
+            Flags, shape (n,).
+        """
+        raise NotImplementedError(f"{self.problem_type} has neither classes nor labels")
+
+    def label_counts(self, answers: Array, targets: Targets) -> LabelCounts | None:
+        """Counts hits of each class or label; None if the task has neither.
+
+        Args:
+            answers: What ``answer`` returned, shape (n, …).
+            targets: Their targets, shape (n, …).
+        """
+        return None
+
+    def as_numbers(self, values: Array) -> Array | None:
+        """Returns answers or targets as the numbers that they are; None if they are none.
+
+        Args:
+            values: What ``answer`` returned, or targets, shape (n, …).
+
+        Returns:
+            The numbers, shape (n, numbers), named by ``output_names``.
+        """
+        return None
+
+    def answer_in_words(self, answer: Any) -> str:
+        """Returns an answer in words, as ``label_in_words`` does a target; empty if the score says it all.
+
+        Args:
+            answer: One answer, in plain Python numbers.
+        """
+        return ""
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Tas
 from peft_lightning.task.calibrated_labels import CalibratedLabels
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_weights import ClassWeights, stated_weights
+from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     BRIER,
     ECE,
@@ -321,6 +322,25 @@ class MultiLabel(CalibratedLabels):
     def named_thresholds(self) -> dict[str, float]:
         """Returns the thresholds by label."""
         return {} if self._thresholds is None else dict(zip(self.class_names, self._thresholds, strict=True))
+
+    def answer_in_words(self, answer: Any) -> str:
+        """Returns the names of the labels that are answered."""
+        return self.label_in_words(self.decided(np.asarray(answer)[np.newaxis])[0])
+
+    def support(self, targets: Targets) -> npt.NDArray[np.int64]:
+        """Counts the texts that have each label."""
+        counts: npt.NDArray[np.int64] = targets.astype(bool).sum(axis=0)
+        return counts
+
+    def having(self, targets: Targets, number: int) -> npt.NDArray[np.bool_]:
+        """Tells which texts have a label."""
+        found: npt.NDArray[np.bool_] = targets[:, number].astype(bool)
+        return found
+
+    def label_counts(self, answers: Array, targets: Targets) -> LabelCounts:
+        """Counts the hits of each label."""
+        chosen, true = self.decided(answers), targets.astype(bool)
+        return LabelCounts((chosen & true).sum(axis=0), true.sum(axis=0), chosen.sum(axis=0))
 
     def state(self) -> dict[str, Any]:
         """Returns the problem type and the names of the labels."""

@@ -201,6 +201,16 @@ class Regression(Task):
             return f"{target:g}"
         return ", ".join(f"{name} {value:g}" for name, value in zip(self.names, target, strict=True))
 
+    def answer_in_words(self, answer: Any) -> str:
+        """Returns the number, or the numbers with their names, to three digits."""
+        if not self.names:
+            return f"{answer:.3g}"
+        return ", ".join(f"{name} {value:.3g}" for name, value in zip(self.names, answer, strict=True))
+
+    def as_numbers(self, values: Array) -> Array:
+        """Returns the numbers of each text."""
+        return values.reshape(len(values), -1).astype(np.float64)
+
     def state(self) -> dict[str, Any]:
         """Returns the problem type, and the names of several numbers."""
         return super().state() | ({"label_names": list(self.names)} if self.names else {})

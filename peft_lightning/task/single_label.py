@@ -17,6 +17,7 @@ from peft_lightning.task.calibrated_labels import CalibratedLabels
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_labels import class_numbers
 from peft_lightning.task.class_weights import ClassWeights, balanced_weights, scaled_weights, stated_weights
+from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     BRIER,
     ECE,
@@ -74,6 +75,7 @@ class SingleLabel(CalibratedLabels):
         *(PR_AUC, LOG_LOSS, BRIER, ECE),
     )
     why_undefined: ClassVar[str] = "which are all of one class"
+    label_word: ClassVar[str] = "class"
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -329,6 +331,20 @@ class SingleLabel(CalibratedLabels):
 
         second = self.answer(logits)[:, 1] > self.threshold  # type: ignore[operator]
         return torch.stack([~second, second], dim=-1).float()
+
+    def support(self, targets: Targets) -> npt.NDArray[np.int64]:
+        """Counts the texts of each class."""
+        return np.bincount(targets, minlength=len(self.class_names))
+
+    def having(self, targets: Targets, number: int) -> npt.NDArray[np.bool_]:
+        """Tells which texts are of a class."""
+        found: npt.NDArray[np.bool_] = targets == number
+        return found
+
+    def label_counts(self, answers: Array, targets: Targets) -> LabelCounts:
+        """Counts the hits of each class."""
+        matrix = self.confusion(answers, targets)
+        return LabelCounts(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
 
     def state(self) -> dict[str, Any]:
         """Returns the problem type, and the names of the classes if they are known."""

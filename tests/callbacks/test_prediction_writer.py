@@ -37,6 +37,23 @@ def test_one_row_an_example_in_the_source_s_order(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 2
 
 
+def test_the_tokens_of_each_example_are_counted_without_padding_and_beside_the_other_columns(tmp_path: Path) -> None:
+    masks = (torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]), torch.ones(1, 3, dtype=torch.int64))
+    padded = [batch | {"attention_mask": mask} for batch, mask in zip(BATCHES, masks, strict=True)]
+    tables = []
+    for name, batches in (("plain", BATCHES), ("padded", padded), ("partly", [padded[0], BATCHES[1]])):
+        predictions = Predictions()
+        predictions.write_to(tmp_path / f"{name}.parquet")
+        watched = trainer(tmp_path, predictions)
+        watched.test(ScriptedModule(), datamodule=ScriptedData(test=batches), verbose=False)
+        tables.append(pq.read_table(tmp_path / f"{name}.parquet"))
+    plain, with_tokens, partly = tables
+    assert with_tokens.column("tokens").to_pylist() == [2, 3, 4]
+    assert with_tokens.drop(["tokens"]).equals(plain)
+    # Lengths of some texts only would be taken for those of all.
+    assert partly.equals(plain)
+
+
 def test_nothing_is_written_without_a_place(tmp_path: Path) -> None:
     trainer(tmp_path, Predictions()).test(ScriptedModule(), datamodule=ScriptedData(test=BATCHES), verbose=False)
     assert list(tmp_path.rglob("*.parquet")) == []

@@ -26,7 +26,7 @@ RECORD = {
     " engine not_measured problem_type metrics history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share"
-    " val_split test_split train_repeats val_in_train test_in_train removed_from_train windows",
+    " val_split test_split train_repeats val_in_train test_in_train removed_from_train windows train_labels",
     "params": "trainable adapter head total trainable_percent",
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",

@@ -45,6 +45,7 @@ def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str
         "val_in_train": 0,
         "test_in_train": 0,
         "removed_from_train": 0,
+        "train_labels": [30, 10],
     }
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1

@@ -27,6 +27,19 @@ def test_answers_read_back_in_the_source_s_order(tmp_path: Path) -> None:
     assert answers.task == SingleLabel(("bad", "good"))
 
 
+def test_lengths_come_back_in_the_source_s_order_and_are_none_where_a_file_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    write(path)
+    answers = read_answers(path)
+    assert answers.lengths is None
+    # The file is sorted already: 3, 5, 7.
+    write_answers(path, Answers(answers.ids[::-1], answers.labels, answers.answers, answers.task, np.array([9, 8, 4])))
+    again = read_answers(path)
+    assert again.lengths is not None
+    assert again.lengths.tolist() == [4, 8, 9]
+    assert again.ids.tolist() == [3, 5, 7]
+
+
 def test_a_file_from_before_there_were_other_tasks_and_names_of_classes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     write(path)

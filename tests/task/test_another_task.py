@@ -126,8 +126,10 @@ def test_runs_of_another_task_are_compared_by_its_scores(
     page = (folder / "report.html").read_text()
     assert '<h2 id="mean-absolute-error">Mean absolute error</h2>' in page
     assert "best is the lowest validation mean absolute error" in page
-    for absent in ('id="confusion"', 'id="disagreements"', "ccura", " %, not from 0"):
+    for absent in ('id="confusion"', 'id="labels"', 'id="numbers"', "ccura", " %, not from 0"):
         assert absent not in page, absent
+    assert "the best and the worst recipe are" in page[page.index('id="disagreements"') :]
+    assert 'aria-label="Test mean absolute error by tokens of the text. ' in page
 
 
 def test_a_run_of_another_task_that_joins_a_comparison_is_shown_and_not_compared(

@@ -63,3 +63,8 @@ def chance(p_value: float) -> str:
 def runs(count: int) -> str:
     """Words a number of seeds."""
     return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def texts(count: int) -> str:
+    """Words a number of texts."""
+    return f"{count:,} text" if count == 1 else f"{count:,} texts"

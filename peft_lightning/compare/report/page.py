@@ -18,20 +18,28 @@ from peft_lightning.compare.report.baseline import ComparedRecipe, baseline_in_w
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.findings import Findings, first_record
 from peft_lightning.compare.report.hiding import Hiding
+from peft_lightning.compare.report.label_words import plural
 from peft_lightning.compare.report.recommendations import recommend
-from peft_lightning.compare.report.sections import answers, difference_matrix, pairwise_tests, pictures
+from peft_lightning.compare.report.sections import (
+    answer_pictures,
+    answers,
+    difference_matrix,
+    pairwise_tests,
+    pictures,
+)
 from peft_lightning.compare.report.sections.certainties import describe_certainty
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.study import MANY, STATES, Study
 from peft_lightning.compare.report.summary_table import columns, legend
 from peft_lightning.compare.report.surroundings import Surrounding, describe_surroundings
-from peft_lightning.task import Metric
+from peft_lightning.task import Metric, Task
 
 if TYPE_CHECKING:
     from peft_lightning.compare.report.texts import Texts
 
 
-def _headings(metric: Metric) -> tuple[tuple[str, str], ...]:
+def _headings(task: type[Task]) -> tuple[tuple[str, str], ...]:
+    metric = task.headline
     return (
         ("verdict", "Verdict"),
         ("table", "Table"),
@@ -42,6 +50,7 @@ def _headings(metric: Metric) -> tuple[tuple[str, str], ...]:
         ("memory", "Memory"),
         ("tests", "Tests"),
         ("confusion", "Confusion"),
+        *answer_pictures.headings(task),
         ("disagreements", "Disagreements"),
         ("certainty", "Certainty"),
         ("tuning", "Tuning"),
@@ -132,9 +141,10 @@ def render_page(
         lambda: _against(study, compared_with_baseline(findings, rows), metric),
         (None, ()),
     )
-    confusions = made(
-        "confusion", "The confusion of classes is", lambda: answers.confusions(study, findings, labelled), []
+    confusions, confused_pairs = made(
+        "confusion", "The confusion of classes is", lambda: answers.confusions(study, findings, labelled), ([], None)
     )
+    pictured = answer_pictures.describe_answers(study, findings, labelled, attempts)
     disputed = made(
         "disagreements",
         "The reviews on which recipes disagree are",
@@ -148,18 +158,17 @@ def render_page(
     )
     # A section that has no meaning for the task is left out. If there are no answers at all, the section says so.
     unused = {"tuning"} if tuning is None else set()
-    if findings.confusions and not confusions:
+    if findings.confusions and not confusions and not confused_pairs:
         unused.add("confusion")
-    if any(not seed.right_or_wrong for seeds in findings.answers.values() for seed in seeds):
-        unused.add("disagreements")
     if findings.confusions and certainty is None:
         unused.add("certainty")
+    unused |= {name for name, section in pictured.items() if section is None}
     unused -= set(attempts.failed)
     content: dict[str, Any] = {
         "title": study.name,
         "css": Markup(css.strip()),
         "introduction": made("introduction", "The introduction is", lambda: _introduction(study, hide), []),
-        "contents": [(id, heading) for id, heading in _headings(metric) if id not in unused],
+        "contents": [(id, heading) for id, heading in _headings(study.task) if id not in unused],
         "unused": unused,
         "metric": metric,
         "partial": findings.partial,
@@ -189,6 +198,10 @@ def render_page(
         "memory": memory,
         **tests,
         "confusions": confusions,
+        "confused_pairs": confused_pairs,
+        "pictured": pictured,
+        "label_word": study.task.label_word,
+        "plural": plural(study.task.label_word),
         "disputed": disputed,
         "certainty": certainty,
         "tuning": tuning,

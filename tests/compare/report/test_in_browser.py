@@ -11,6 +11,7 @@ import pytest
 
 from peft_lightning.compare.report import write_report
 from tests.compare.report.chromium import NAMES, Chromium, find_chromium
+from tests.compare.report.of_tasks import EVERY, comparison_of
 from tests.compare.report.records import FOUR, IA3, LORA, comparison, fail, tournament, tune, write_run
 
 pytestmark = pytest.mark.slow
@@ -77,10 +78,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 MANY = "twenty, of which few have a label"
+# Names of labels that are long or not plain, rare ones, and the pictures of numbers.
+TASKS = ("labels", "numbers")
 
 
 @pytest.fixture(
-    scope="module", params=["four", "eight, some of them alike or failed", pytest.param(MANY, marks=pytest.mark.slow)]
+    scope="module",
+    params=["four", "eight, some of them alike or failed", pytest.param(MANY, marks=pytest.mark.slow), *TASKS],
 )
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("comparison")
@@ -88,6 +92,10 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         tournament(folder, 20, 2, 500)
         tune(folder, {f"method_{number:02d}": 5 for number in range(20)})
         write_report(folder, baseline="method_03")
+        return folder / "report.html"
+    if request.param in TASKS:
+        comparison_of(folder, EVERY[request.param], rare=True)
+        write_report(folder, texts=False)
         return folder / "report.html"
     recipes = dict(FOUR)
     if request.param != "four":
