@@ -60,16 +60,16 @@ imported in functions only.
 """
 
 from peft_lightning.compare.statistics.against_baseline import against
+from peft_lightning.compare.statistics.interval import Interval
 from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
 from peft_lightning.compare.statistics.paired_tests import (
     Difference,
-    Interval,
     MethodScore,
     Statistics,
     compare_methods,
     measure_methods,
 )
-from peft_lightning.compare.statistics.verdict import verdict, verdict_in_short
+from peft_lightning.compare.statistics.verdict import compared_by, verdict, verdict_in_short
 
 __all__ = [
     "Difference",
@@ -78,6 +78,7 @@ __all__ = [
     "Statistics",
     "against",
     "compare_methods",
+    "compared_by",
     "letter",
     "letter_groups",
     "letters",
