@@ -63,7 +63,8 @@ class Recipes:
         recipes, alone = len(self.strengths), 1 - EASE - OWN_EASE
         ease = EASE**0.5 * rng.standard_normal(self.texts)
         ease = ease + OWN_EASE**0.5 * rng.standard_normal((recipes, 1, self.texts))
-        return ease + alone**0.5 * rng.standard_normal((recipes, self.seeds, self.texts))
+        each: Floats = ease + alone**0.5 * rng.standard_normal((recipes, self.seeds, self.texts))
+        return each
 
     def metrics_of_classes(self) -> dict[str, Floats]:
         """Returns each metric over all texts and seeds there are, shape (recipes,)."""

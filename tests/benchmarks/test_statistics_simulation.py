@@ -31,10 +31,7 @@ def test_the_truth_is_what_very_many_texts_and_seeds_show(task: object) -> None:
 def test_a_part_of_it_is_written_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    conditions = (
-        Condition(Recipes((1.0, 1.0), 2, 60, 0.05, 0.4), 40),
-        Condition(Recipes((0.5, 2.0), 2, 60, 0.05, 0.4), 40),
-    )
+    conditions = [Condition(Recipes(strengths, 2, 60, 0.05, 0.4), 40) for strengths in ((1.0, 1.0), (0.5, 2.0))]
     monkeypatch.setattr(simulation, "CONDITIONS", conditions)
     monkeypatch.setattr(sys, "argv", ["statistics_simulation.py", "--out", str(tmp_path), "--share", "0.1"])
     assert simulation.main() == 0

@@ -191,9 +191,9 @@ def _means(
     centre = components.shrunk_mean()
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.total)
     places = np.arange(len(answers))
-    sample_df = components.df_of_reviews(places, places)
-    sample_df = components.reviews - 1 if sample_df is None else sample_df
-    sample_half = special.stdtrit(sample_df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
+    of_reviews = components.df_of_reviews(places, places)
+    df = components.reviews - 1 if of_reviews is None else of_reviews
+    sample_half = special.stdtrit(df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
     ends = _ends(components, limits)
     scaled = limits is not None and not components.binary
     methods = []
