@@ -114,6 +114,11 @@ def test_files_for_all_recipes_are_laid_over_them_in_order(monkeypatch: pytest.M
         assert {"a", "b", "c"} <= recipe.settings["trainer"].keys()
 
 
+def test_a_metric_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert planned(["--metric", "f1.positive"], monkeypatch).metric == "f1.positive"
+    assert planned([], monkeypatch).metric is None
+
+
 def test_shorthands_plan_what_the_long_words_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     short = planned(["--n_train", "100", "--n_test=50", "--flash_attn"], monkeypatch)
     attention = ("--model.attn_implementation", "flash_attention_2")

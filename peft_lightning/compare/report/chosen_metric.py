@@ -34,7 +34,8 @@ def with_metric(study: Study, key: str | None) -> Study:
     labels = _of_labels(study)
     found = next((metric for metric in (*study.task.compared(), *labels) if metric.key == wanted), None)
     if found is not None:
-        return replace(study, chosen=found)
+        # A label's name is from the data.
+        return replace(study, chosen=replace(found, name=visible(found.name)))
     why = metric_problem(wanted, [study.task], [metric.key for metric in labels])
     if key is not None:
         raise UserError(f"--metric {visible(wanted)} {why}")

@@ -177,7 +177,7 @@ def as_markdown(rows: Sequence[Figures], metrics: Sequence[Metric]) -> str:
             title = f"{column.title}, {column.second_title}" if column in (GPU, TIME) else column.second_title
             plain.append((title, column.second))
     lines = [
-        [title for title, _ in plain],
+        [escaped(visible(title)) for title, _ in plain],
         ["---", *("---:" if title != "seeds done" else "---" for title, _ in plain[1:])],
         *([escaped(visible(cell(row))) for _, cell in plain] for row in rows),
     ]

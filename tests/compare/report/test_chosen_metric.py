@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_table_verdict_csv_and_page_are_of_the_chosen_metric(
     assert f"Best {name}: lora, " in printed
     assert f"Compared by {name}, of which higher is better. lora is 0.0" in printed
     assert f"Compared by {name}, of which higher is better." in page
+
+
+@pytest.mark.slow
+def test_a_label_s_name_breaks_no_table_and_no_picture(tmp_path: Path) -> None:
+    made = {label: replace(of, class_names=('<b>"|$x\\1', "positive")) for label, of in RECIPES.items()}
+    comparison(tmp_path, made, (1, 2), 60)
+    assert write_report(tmp_path, texts=False, metric="f1.b_x_1") == ()
+    table = (tmp_path / "table.md").read_text().splitlines()
+    assert len({len(re.split(r"(?<!\\)\|", line)) for line in table}) == 1
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="F1-of-b-x-1"' in page
+    assert "F1 of <b>" not in page
+    assert "&lt;b&gt;" in page
 
 
 def test_the_headline_asked_for_by_name_is_the_report_without(tmp_path: Path) -> None:
