@@ -184,7 +184,12 @@ class Components:
         # The observed variance between seeds, residuals included, is uncertain, and not only what remains without them.
         shown = np.maximum(0, self.seed + self.residual / self.reviews)
         of_reviews = reviews**2 / (self.reviews - 1 if df is None else df)
-        uncertain = (weights * shown) ** 2 @ (1 / np.maximum(1, self.seeds - 1)) + of_reviews
+        of_seeds = 1 / np.maximum(1, self.seeds - 1)
+        uncertain = (weights * shown) ** 2 @ of_seeds + of_reviews
+        if df is not None:
+            # Two methods whose few seeds happen to agree are no better known for it. Of 30 equal methods with three
+            # seeds and normal scores this makes 0.3 to 3 % of comparisons false instead of 4 to 5 %.
+            uncertain = np.maximum(uncertain, (weights * (self.moderated() @ shown)) ** 2 @ of_seeds + of_reviews)
         # Residuals that methods share cancel in `reviews` and not in `shown`. That must not give the sum fewer degrees
         # of freedom than the seeds themselves have.
         larger = np.maximum(reviews + seeds, weights @ shown)
