@@ -68,15 +68,16 @@ spread over seeds, the moderation and the corrections above apply as they are. O
   curves and ranks. To delete groups gives the same with few degrees of freedom. Both leave a class without examples.
 - **Tests of one metric** (DeLong's, Steiger's for correlations) know no seeds.
 
-Some things differ from scores. Few reviews may decide the metric: those of a rare class, or large errors. Their variance
-is then known as badly as that of few, so the degrees of freedom of the reviews' part are 2 N / (K − 1), where K is the
-kurtosis of the pseudo-values, instead of N − 1. That takes the place of imagined reviews, which a metric that is no
-share has no size for. The seeds' part has no more degrees of freedom than its moderated variances leave it: otherwise
-two methods whose three seeds happen to agree have many, and among 30 such pairs are found. And the interval of a single metric is computed on the scale on which its ends are infinitely
-far, Fisher's z for a correlation, the logit for a share, the logarithm for an error, because estimates near an end are
-skewed. Differences are not: their intervals are plain. A mean of right and wrong answers keeps its own corrections, by
-whatever name it is asked for. The expected calibration error is left out: its bias is as large as what it is to tell
-apart.
+Some things differ from scores. Few reviews may decide the metric: those of a rare class, or large errors. Their
+variance is then known as badly as that of few, so the degrees of freedom of the reviews' part are 2 N / (K − 1), where
+K is the kurtosis of the pseudo-values, instead of N − 1. That takes the place of imagined reviews, which a metric that
+is no share has no size for. The seeds' part has no more degrees of freedom than its moderated variances leave it:
+otherwise two methods whose three seeds happen to agree have many, and of 30 methods some do. The interval of a single
+metric is computed on the scale on which its ends are infinitely far, Fisher's z for a correlation, the logit for a
+share, the logarithm for an error, because estimates near an end are skewed. Differences are not: their intervals are
+plain. A mean of right and wrong answers keeps its own corrections, by whatever name it is asked for. The expected
+calibration error is left out: its bias is as large as what it is to tell apart. How often all this is wrong for each
+metric, benchmarks/statistics_simulation.py measures.
 
 Distributions come from scipy.special, the reference implementation, on which statsmodels and pingouin are built. It is
 imported in functions only.
