@@ -6,7 +6,7 @@ Recipes that are equal are drawn with the answers of their seeds, and compared a
 counts as wrong if it tells any two of them apart. Intervals count if they hold the metric over all texts and seeds
 there are: those of single recipes, and those of differences of two, also where recipes are not equal.
 
-`--share 0.05` draws a twentieth of the comparisons. It takes some six minutes of one core, and writes
+`--share 0.05` draws a twentieth of the comparisons. It takes some ten minutes of one core, and writes
 `statistics_simulation.md` and `statistics_simulation.json`.
 """
 
