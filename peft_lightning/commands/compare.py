@@ -62,7 +62,12 @@ def run(words: Sequence[str]) -> None:
             finished = go_on(folder, options)
     else:
         plan = build_plan(
-            arguments.recipes, arguments.seeds or [1, 2, 3], arguments.config or [], overrides, arguments.baseline
+            arguments.recipes,
+            arguments.seeds or [1, 2, 3],
+            arguments.config or [],
+            overrides,
+            arguments.baseline,
+            arguments.metric,
         )
         tuning = plan_tuning(plan, arguments.tune) if arguments.tune is not None else None
         pool_for(plan, options)  # refused before a folder is made
@@ -161,6 +166,12 @@ def _parser() -> _Parser:
         " better, and what each costs; corrected for these comparisons only",
     )
     parser.add_argument(
+        "--metric",
+        metavar="KEY",
+        help="the metric that the report compares the recipes by, on the test split: f1, mcc, pr_auc, f1.positive,"
+        " rmse, pearson ... (docs/tasks.md has them all; default: accuracy, F1 by text or mean absolute error)",
+    )
+    parser.add_argument(
         "--jobs",
         type=int,
         metavar="N",
@@ -205,9 +216,8 @@ def _started() -> str:
 
 
 def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:
-    flags = [
-        f"--{name}" for name in ("config", "seeds", "name", "tune", "baseline") if getattr(arguments, name) is not None
-    ]
+    names = ("config", "seeds", "name", "tune", "baseline", "metric")
+    flags = [f"--{name}" for name in names if getattr(arguments, name) is not None]
     return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 
 

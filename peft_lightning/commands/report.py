@@ -62,6 +62,12 @@ def run(words: Sequence[str]) -> None:
         " each costs (default: the one that compare --baseline named)",
     )
     parser.add_argument(
+        "--metric",
+        metavar="KEY",
+        help="the metric that recipes are compared by, such as f1, mcc, pr_auc, f1.positive, rmse or pearson"
+        " (docs/tasks.md has them all; default: the one that compare --metric named, or the task's headline)",
+    )
+    parser.add_argument(
         "--method_comparison",
         type=Path,
         metavar="FOLDER",
@@ -84,7 +90,7 @@ def run(words: Sequence[str]) -> None:
 
     may_raise()
     texts = not arguments.no_texts and texts_allowed(arguments.folder)
-    left_out = write_report(arguments.folder, arguments.others, texts, arguments.baseline)
+    left_out = write_report(arguments.folder, arguments.others, texts, arguments.baseline, arguments.metric)
     if arguments.method_comparison is not None:
         from peft_lightning.compare.report.method_comparison import write_method_comparison
 

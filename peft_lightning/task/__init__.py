@@ -3,12 +3,13 @@
 A new task is a file here and a line in ``TASKS``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.base import Baseline, LabelledRows, Targets, Task
 from peft_lightning.task.class_weights import ClassWeights
+from peft_lightning.task.label_metrics import ECE, OF_ONE
 from peft_lightning.task.metric import Metric, recorded
 from peft_lightning.task.multi_label import MultiLabel
 from peft_lightning.task.regression import Regression
@@ -25,6 +26,7 @@ __all__ = [
     "SingleLabel",
     "Task",
     "find_task",
+    "metric_problem",
     "problem_type_in",
     "recorded",
     "task_named",
@@ -74,6 +76,29 @@ def task_named(problem_type: str) -> type[Task]:
             f" {', '.join(TASKS)}): use the version that made the run"
         )
     return TASKS[problem_type]
+
+
+def metric_problem(
+    key: str, kinds: Collection[type[Task]] | None = None, of_labels: Sequence[str] | None = None
+) -> str | None:
+    """Says why recipes cannot be compared by a metric; None if they can.
+
+    Args:
+        key: The metric's key.
+        kinds: The tasks that the runs may have; None for all.
+        of_labels: The keys of metrics of single labels; None if labels are not known yet, so that any is taken.
+    """
+    kinds = TASKS.values() if kinds is None else kinds
+    word, dot, _ = key.partition(".")
+    if any(metric.key == key for kind in kinds for metric in kind.compared()):
+        return None
+    if key in of_labels if of_labels is not None else dot and word in OF_ONE:
+        return None
+    if key == ECE.key:
+        return "has a bias as large as what it is to tell apart: compare brier or log_loss"
+    listed = [f"{kind.problem_type} has {', '.join(metric.key for metric in kind.compared())}" for kind in kinds]
+    example = next((f", and {label} and the like" for label in of_labels or () if label.startswith("f1.")), "")
+    return f"is no metric that recipes can be compared by: {'; '.join(listed)}{example}"
 
 
 def problem_type_in(state: Mapping[str, Any]) -> str:

@@ -175,6 +175,14 @@ class Task(ABC):
         """Returns all metrics that every run of the task has, the headline first; the loss is not among them."""
         return (*cls.shown(), *cls.further)
 
+    @classmethod
+    def compared(cls) -> tuple[Metric, ...]:
+        """Returns the metrics by which recipes can be compared, the headline first; those of labels come on top.
+
+        Beside the headline they are those that ``pseudo_values`` knows.
+        """
+        return (cls.headline,)
+
     @property
     def of_labels(self) -> tuple[Metric, ...]:
         """The metrics of single labels, such as the recall of a class."""
@@ -432,6 +440,29 @@ class Task(ABC):
             answers: What ``answer`` returned, shape (n, …).
         """
         return None
+
+    def pseudo_values(self, key: str, answers: Array, targets: Targets) -> Array:
+        """Returns for each example the metric plus the example's influence on it, of which the metric is the mean.
+
+        For a metric that is a mean over examples these are what each of them has. By default there is the headline
+        alone.
+
+        Args:
+            key: The key of a metric of ``compared`` or ``of_labels``.
+            answers: What ``answer`` returned, shape (n, …).
+            targets: Their targets, shape (n, …).
+
+        Returns:
+            The values, in the metric's own direction, shape (n,): bool if they say which answers are right, all NaN if
+            the metric is undefined.
+
+        Raises:
+            KeyError: If there is no such metric.
+        """
+        if key != self.headline.key:
+            raise KeyError(key)
+        scores = self.score(answers, targets)
+        return scores if self.headline.higher_is_better else -scores
 
     # On disk.
 

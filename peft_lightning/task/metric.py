@@ -1,6 +1,7 @@
 """Metrics: their key, name and direction, and how their values are formatted."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,8 @@ class Metric:
 
     @property
     def slug(self) -> str:
-        """The name as part of a URL or a file name."""
-        return self.name.replace(" ", "-")
+        """The name as part of a URL or a file name; one of a label has that label's name in it."""
+        return re.sub(r"[^\w-]+", "-", self.name)
 
     @property
     def most(self) -> str:

@@ -149,6 +149,11 @@ class MultiLabel(CalibratedLabels):
         """Precision, recall, F1 and PR-AUC of each label."""
         return metrics_of_labels(self.class_names)
 
+    @classmethod
+    def compared(cls) -> tuple[Metric, ...]:
+        """Returns all metrics but the calibration error, whose bias is as large as differences of it."""
+        return tuple(metric for metric in cls.measured() if metric is not ECE)
+
     def strata(self, targets: Targets) -> npt.NDArray[np.int64]:
         """Groups targets by their rarest label, so that a subset has its share of it."""
         frequency = targets.sum(axis=0, dtype=np.int64)
@@ -260,6 +265,14 @@ class MultiLabel(CalibratedLabels):
         size = chosen.sum(axis=1) + true.sum(axis=1)
         scores: Array = np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0)
         return scores
+
+    def pseudo_values(self, key: str, answers: Array, targets: Targets) -> Array:
+        """Returns the pseudo-values of a metric of all labels or of one, such as ``f1.toxic``."""
+        from peft_lightning.task.pseudo_values import pseudo_values_of_sets
+
+        if key == self.headline.key:
+            return super().pseudo_values(key, answers, targets)
+        return pseudo_values_of_sets(key, answers, targets, self.decided(answers), self.class_names)
 
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns whether each label is answered, and its probability."""

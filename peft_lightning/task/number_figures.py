@@ -30,14 +30,19 @@ def number_figures(logits: Floats, answers: npt.NDArray[Any], targets: npt.NDArr
     return {
         "mae": float(np.abs(errors).mean()),
         "rmse": float(np.sqrt((errors**2).mean(axis=0)).mean()),
-        "r2": float(np.mean([_r2(a, b) for a, b in pairs])),
+        "r2": float(np.mean([determined(a, b) for a, b in pairs])),
         "pearson": float(np.mean([pearson(a, b) for a, b in pairs])),
         "spearman": float(np.mean([spearman(a, b) for a, b in pairs])),
     }
 
 
-def _r2(found: Floats, true: Floats) -> float:
-    """Computes the coefficient of determination; NaN if all true numbers are the same."""
+def determined(found: Floats, true: Floats) -> float:
+    """Computes the coefficient of determination; NaN if all true numbers are the same.
+
+    Args:
+        found: The answers, shape (n,).
+        true: The true numbers, shape (n,).
+    """
     spread = float(((true - true.mean()) ** 2).sum())
     if (true == true[0]).all() or not spread:
         return math.nan

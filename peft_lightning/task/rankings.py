@@ -74,16 +74,28 @@ def label_ranking(scores: Floats, targets: Flags) -> float:
     if not len(scores):
         return math.nan
     total = 0.0
-    for row, truth in zip(scores, targets, strict=True):
+    for row in label_rankings(scores, targets).tolist():
+        total += row
+    return total / len(scores)
+
+
+def label_rankings(scores: Floats, targets: Flags) -> Floats:
+    """Computes the label ranking average precision of each row, shape (n,).
+
+    Args:
+        scores: Shape (n, labels).
+        targets: Which labels are true, shape (n, labels).
+    """
+    found = np.ones(len(scores))
+    for number, (row, truth) in enumerate(zip(scores, targets, strict=True)):
         count = int(truth.sum())
         if count in (0, len(row)):
-            total += 1.0
             continue
         of_true = row[truth]
         above = len(row) - np.searchsorted(np.sort(row), of_true)
         true_above = count - np.searchsorted(np.sort(of_true), of_true)
-        total += float((true_above / above).mean())
-    return total / len(scores)
+        found[number] = (true_above / above).mean()
+    return found
 
 
 def pearson(first: Floats, second: Floats) -> float:

@@ -128,6 +128,11 @@ class Regression(Task):
         constant = (flat == flat[:1]).all(axis=0).any()
         return frozenset(("r2", "pearson", "spearman") if constant else ())
 
+    @classmethod
+    def compared(cls) -> tuple[Metric, ...]:
+        """Returns all metrics."""
+        return cls.measured()
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean squared or Huber loss, in units of the training labels' variance."""
         from torch.nn import functional as F
@@ -171,6 +176,14 @@ class Regression(Task):
         errors = np.abs(answers.astype(np.float64) - targets.astype(np.float64))
         scores: Array = -errors.reshape(len(errors), -1).mean(axis=1)
         return scores
+
+    def pseudo_values(self, key: str, answers: Array, targets: Targets) -> Array:
+        """Returns the pseudo-values of a metric."""
+        from peft_lightning.task.pseudo_values import pseudo_values_of_numbers
+
+        if key == self.headline.key:
+            return super().pseudo_values(key, answers, targets)
+        return pseudo_values_of_numbers(key, answers, targets)
 
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns the numbers."""

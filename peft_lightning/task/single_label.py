@@ -168,6 +168,11 @@ class SingleLabel(CalibratedLabels):
         """Precision, recall, F1 and PR-AUC of each class."""
         return metrics_of_labels(self.class_names)
 
+    @classmethod
+    def compared(cls) -> tuple[Metric, ...]:
+        """Returns all metrics but the calibration error, whose bias is as large as differences of it."""
+        return tuple(metric for metric in cls.measured() if metric is not ECE)
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy over the examples, weighted or focal if asked."""
         from torch.nn import functional as F
@@ -242,6 +247,14 @@ class SingleLabel(CalibratedLabels):
         """Returns the probability of the most probable class."""
         highest: Array = answers.max(axis=-1)
         return highest
+
+    def pseudo_values(self, key: str, answers: Array, targets: Targets) -> Array:
+        """Returns the pseudo-values of a metric of all classes or of one, such as ``f1.positive``."""
+        from peft_lightning.task.pseudo_values import pseudo_values_of_classes
+
+        if key == self.headline.key:
+            return super().pseudo_values(key, answers, targets)
+        return pseudo_values_of_classes(key, answers, targets, self.class_names)
 
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns the predicted class, and the probability of each class."""

@@ -56,6 +56,8 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             [RECIPES[0], "--baseline", RECIPES[0]],
             "is the only recipe: name another to compare with it, or leave it out",
         ),
+        ([*RECIPES, "--metric", "mc"], "--metric mc is no metric that recipes can be compared by: single_label"),
+        ([*RECIPES, "--metric", "ece"], "--metric ece has a bias as large as what it is to tell apart: compare brier"),
         ([*RECIPES, "--tune", "1"], "a choice takes 2 learning rates or more"),
         ([*RECIPES, "--overlay"], "expected one argument"),
         ([*RECIPES, "--config"], "expected one argument"),
@@ -71,6 +73,7 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "--resume nowhere: there is no comparison; name its folder, lightning_logs/compare/NAME",
         ),
         (["--resume", "nowhere", RECIPES[0], "--seeds", "1", "--data.n_train=8"], "--seeds, --data.n_train out"),
+        (["--resume", "nowhere", "--metric", "f1"], "leave --metric out"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
@@ -109,6 +112,11 @@ def test_files_for_all_recipes_are_laid_over_them_in_order(monkeypatch: pytest.M
     for recipe in plan.recipes:
         assert recipe.settings["trainer"]["max_epochs"] == 1
         assert {"a", "b", "c"} <= recipe.settings["trainer"].keys()
+
+
+def test_a_metric_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert planned(["--metric", "f1.positive"], monkeypatch).metric == "f1.positive"
+    assert planned([], monkeypatch).metric is None
 
 
 def test_shorthands_plan_what_the_long_words_plan(monkeypatch: pytest.MonkeyPatch) -> None:

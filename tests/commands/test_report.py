@@ -26,7 +26,7 @@ def test_a_comparison_that_was_to_show_no_texts_shows_none_in_a_later_report(
     folder = comparison(tmp_path / "mine", {"lora": LORA}, (1, 2), 60)
     shown: list[bool] = []
 
-    def write(folder: Path, others: object, texts: bool, baseline: str | None) -> None:
+    def write(folder: Path, others: object, texts: bool, *chosen: str | None) -> None:
         shown.append(texts)
 
     monkeypatch.setattr("peft_lightning.compare.report.write_report", write)
@@ -34,6 +34,23 @@ def test_a_comparison_that_was_to_show_no_texts_shows_none_in_a_later_report(
     keep_texts_out(folder)
     main(["report", str(folder)])
     assert shown == [True, False]
+
+
+def test_a_report_takes_a_metric_and_refuses_one_of_another_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = comparison(tmp_path / "mine", {"lora": LORA}, (1,), 60)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(folder), "--metric", "pearson"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--metric pearson is no metric that recipes can be compared by: single_label_classification has acc" in line
+    assert "f1.positive" in line or "f1.negative" in line
+    assert not (folder / "report.html").exists()
+    given: list[tuple[str | None, ...]] = []
+    monkeypatch.setattr("peft_lightning.compare.report.write_report", lambda *words: given.append(words[3:]))
+    main(["report", str(folder), "--metric", "mcc"])
+    assert given == [(None, "mcc")]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +82,7 @@ def test_neither_help_nor_a_report_waits_for_the_training_libraries(tmp_path: Pa
     # Two recipes that disagree: only then are the reviews' texts looked for, which takes the data's libraries.
     recipes = {"lora": LORA, "ia3": replace(IA3, accuracy=0.4)}
     folder = comparison(tmp_path / "mine", recipes, (1, 2), 60)
-    for words in (["--help"], [str(folder)]):
+    for words in (["--help"], [str(folder), "--metric", "mcc"], [str(folder)]):
         program = (
             "import sys\nfrom peft_lightning.__main__ import main\n"
             f"try:\n    main(['report', *{words!r}])\nexcept SystemExit:\n    pass\n"

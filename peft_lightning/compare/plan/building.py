@@ -12,6 +12,7 @@ from peft_lightning.compare.plan.recipe_labels import recipe_labels
 from peft_lightning.compare.plan.same_data import check_same_reviews
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, find_config, merge, method_of, read_config
+from peft_lightning.task import metric_problem
 
 
 def build_plan(
@@ -20,6 +21,7 @@ def build_plan(
     overlays: Sequence[str] = (),
     overrides: Sequence[str] = (),
     baseline: str | None = None,
+    metric: str | None = None,
 ) -> Plan:
     """Plans a comparison.
 
@@ -29,10 +31,11 @@ def build_plan(
         overlays: Files with differences for all recipes.
         overrides: Settings for all runs, as words: ``--data.n_train 400``.
         baseline: The label of the recipe that the report compares all others with, or its path; None for none.
+        metric: The key of the metric that the report compares recipes by; None for the task's headline.
 
     Raises:
-        UserError: If a name, a seed, an overlay, the baseline or an override is wrong, or the recipes draw different
-            reviews.
+        UserError: If a name, a seed, an overlay, the baseline, the metric or an override is wrong, or the recipes draw
+            different reviews.
     """
     if not recipes:
         raise UserError("no recipe to compare: name some, such as configs/full.yaml configs/lora.yaml")
@@ -67,7 +70,9 @@ def build_plan(
     if baseline is not None:
         chosen = dict(zip(recipes, labels, strict=True)).get(baseline, baseline)
         check_baseline(chosen, labels)
-    return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()), chosen)
+    if metric is not None and (problem := metric_problem(metric)) is not None:
+        raise UserError(f"--metric {metric} {problem}")
+    return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()), chosen, metric)
 
 
 def check_baseline(baseline: str, labels: Sequence[str]) -> None:

@@ -68,6 +68,7 @@ class Plan:
         directory: The directory in which it was begun, to which relative paths in its settings are relative; None if
             that was not kept.
         baseline: The label of the recipe that the report compares all others with; None if none was chosen.
+        metric: The key of the metric that the report compares recipes by; None for the headline of the runs' task.
     """
 
     recipes: tuple[PlannedRecipe, ...]
@@ -76,6 +77,7 @@ class Plan:
     overrides: Config
     directory: str | None = None
     baseline: str | None = None
+    metric: str | None = None
 
     def runs(self, folder: Path) -> tuple[PlannedRun, ...]:
         """Returns the runs in the order in which they start.

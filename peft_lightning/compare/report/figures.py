@@ -12,7 +12,7 @@ from peft_lightning.compare.report.other_data import other_data
 from peft_lightning.compare.report.study import STATES, Recipe, Study
 from peft_lightning.compare.statistics import Interval, MethodScore
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.task import Task
+from peft_lightning.task import Metric
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class Sources:
     Args:
         recipe: The recipe with its runs.
         findings: The statistics of the study.
-        task: The study's task.
+        metric: The metric that recipes are compared by.
+        others: The other metrics that are shown.
         elsewhere: The data of its runs in words, if that is not the comparison's; else empty.
     """
 
     recipe: Recipe
     findings: Findings
-    task: type[Task]
+    metric: Metric
+    others: Sequence[Metric]
     elsewhere: str
 
     @property
@@ -70,14 +72,14 @@ def _time(name: str) -> Reading:
 
 
 def _headline(of: Sources) -> float | None:
-    metric = of.task.headline
+    metric = of.metric
     return metric.oriented(of.measured.mean) if of.measured else _metric(of.counted, metric.test)
 
 
 def _interval(of: Sources) -> Interval | None:
     if of.measured is None:
         return None
-    ends = [of.task.headline.oriented(end) for end in (of.measured.interval.low, of.measured.interval.high)]
+    ends = [of.metric.oriented(end) for end in (of.measured.interval.low, of.measured.interval.high)]
     return Interval(min(ends), max(ends))
 
 
@@ -137,16 +139,16 @@ class Figures:
     )
     samples_per_s: float | None = field(metadata=_time("samples_per_s"))
 
-    # The task's headline metric on the test reviews, and its 95 % interval for new reviews.
+    # The metric that recipes are compared by on the test reviews, and its 95 % interval for new reviews.
     headline: float | None = field(metadata=_read(_headline))
     interval: Interval | None = field(metadata=_read(_interval))
     # The letters of the groups of recipes that are not told apart from it; empty if there are no groups.
     letters: str = field(metadata=_read(lambda of: of.findings.letters.get(of.recipe.label, "")))
     # Whether the interval is for new seeds too; else it is for these trained models.
     for_new_seeds: bool = field(metadata=_read(lambda of: of.recipe.label in of.findings.for_new_seeds))
-    # The task's other metrics on the test reviews, by their keys.
+    # The other metrics that are shown, on the test reviews, by their keys.
     metrics: Mapping[str, float | None] = field(
-        metadata=_read(lambda of: {metric.key: _metric(of.counted, metric.test) for metric in of.task.others})
+        metadata=_read(lambda of: {metric.key: _metric(of.counted, metric.test) for metric in of.others})
     )
     # Size of the best checkpoint, in bytes.
     checkpoint_bytes: float | None = field(
@@ -157,7 +159,8 @@ class Figures:
 def summarise(study: Study, findings: Findings) -> tuple[Figures, ...]:
     """Returns the figures of every recipe."""
     elsewhere = other_data(study)
-    sources = (Sources(recipe, findings, study.task, elsewhere.get(recipe.label, "")) for recipe in study.recipes)
+    metric, *others = study.shown
+    sources = (Sources(recipe, findings, metric, others, elsewhere.get(recipe.label, "")) for recipe in study.recipes)
     return tuple(Figures(**{of.name: of.metadata["read"](source) for of in fields(Figures)}) for source in sources)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from peft_lightning.compare.fairness.settings import listing
+from peft_lightning.compare.report.chosen_metric import ends_of, scores_by
 from peft_lightning.compare.report.study import Recipe, Run, Study
 from peft_lightning.compare.statistics import (
     Difference,
@@ -75,7 +78,7 @@ class Findings:
 
 def find(study: Study) -> Findings:
     """Computes the statistics of a study."""
-    metrics = [metric.name for metric in study.task.shown()]
+    metrics = [metric.name for metric in study.shown]
     answered: dict[str, list[Tested]] = {
         recipe.label: [
             (record, run.answers)
@@ -108,20 +111,23 @@ def find(study: Study) -> Findings:
         if any(tested[0] is run for run in most)
     }
     every = {label: [answers for _, answers in tested] for label, tested in used.items()}
-    seed_scores = {label: np.stack([seed.scores for seed in seeds]) for label, seeds in paired.items()}
+    measured = {label: np.stack([scores_by(study, seed) for seed in seeds]) for label, seeds in every.items()}
+    left_out += _undefined(measured, study)
+    measured = {label: scores for label, scores in measured.items() if not np.isnan(scores).any()}
+    seed_scores = {label: measured[label] for label in paired if label in measured}
     enough = bool(most) and len(most[0][1].ids) >= 2
-    statistics = compare_methods(seed_scores) if len(seed_scores) >= 2 and enough else None
+    ends = ends_of(study)
+    statistics = compare_methods(seed_scores, ends=ends) if len(seed_scores) >= 2 and enough else None
     scores = {} if statistics is None else {method.method: method for method in statistics.methods}
-    for label, seeds in every.items():
-        if label not in scores and len(seeds[0].ids) >= 2:
-            alone = measure_methods({label: np.stack([seed.scores for seed in seeds])})
-            scores[label] = alone[0]
+    for label, of_label in measured.items():
+        if label not in scores and of_label.shape[1] >= 2:
+            scores[label] = measure_methods({label: of_label}, ends)[0]
     return Findings(
         statistics,
         scores,
         paired,
         every,
-        {recipe.label: _counted(recipe, used.get(recipe.label, []), study.task.headline) for recipe in study.recipes},
+        {recipe.label: _counted(recipe, used.get(recipe.label, []), study.metric) for recipe in study.recipes},
         tuple(left_out),
         _partial(study),
         _groups(statistics) if statistics is not None and study.many else (),
@@ -130,8 +136,8 @@ def find(study: Study) -> Findings:
 
 
 def best_first(study: Study, findings: Findings) -> Study:
-    """Returns the study with its recipes ranked by the headline metric; those without it come last, in their order."""
-    metric = study.task.headline
+    """Returns the study with its recipes ranked by the metric compared; those without it come last, in their order."""
+    metric = study.metric
 
     def rank(recipe: Recipe) -> float:
         if recipe.label in findings.scores:
@@ -156,7 +162,7 @@ def _against(statistics: Statistics | None, baseline: str | None) -> tuple[Diffe
 
 def without_statistics(study: Study) -> Findings:
     """Returns findings without any that are computed from answers, for a report whose statistics failed."""
-    counted = {recipe.label: _counted(recipe, (), study.task.headline) for recipe in study.recipes}
+    counted = {recipe.label: _counted(recipe, (), study.metric) for recipe in study.recipes}
     return Findings(None, {}, {}, {}, counted, (), _partial(study))
 
 
@@ -187,6 +193,19 @@ def _left_out(label: str, answered: int, paired: int, used: int, metrics: Sequen
             f" of its {listing([*metrics, 'tests'])}."
         )
     return sentences
+
+
+def _undefined(measured: Mapping[str, npt.NDArray[Any]], study: Study) -> list[str]:
+    """Returns sentences on recipes that the metric compared is undefined for, in all their runs or in some."""
+    runs = {label: int(np.isnan(scores).any(axis=1).sum()) for label, scores in measured.items()}
+    name = study.metric.title
+    if measured and all(runs[label] == len(scores) for label, scores in measured.items()):
+        return [f"{name} is undefined on these reviews, {study.task.why_undefined}: there is nothing to test."]
+    return [
+        f"{name} is undefined for {_some_runs(count, len(measured[label]), label)}: it takes no part in the tests."
+        for label, count in runs.items()
+        if count
+    ]
 
 
 def _of_another_task(recipe: Recipe, task: type[Task]) -> list[str]:

@@ -90,7 +90,7 @@ def render_page(
         keep_trailing_newline=True,
     )
     css = resources.files("peft_lightning.compare.report").joinpath("templates", "report.css").read_text("utf-8")
-    metric = study.task.headline
+    metric = study.metric
     labelled = findings.task
     if (labelled is None or not labelled.label_names) and not isinstance(texts, str):
         labelled = texts.task
@@ -171,6 +171,7 @@ def render_page(
         "contents": [(id, heading) for id, heading in _headings(study.task) if id not in unused],
         "unused": unused,
         "metric": metric,
+        "by_influence": study.chosen is not None,
         "partial": findings.partial,
         "everything_finished": not study.unfinished,
         "recommendations": recommendations,
@@ -182,7 +183,7 @@ def render_page(
         "against": against,
         "against_in_words": against_in_words,
         "left_out": findings.left_out,
-        "columns": columns(rows, study.task),
+        "columns": columns(rows, study.shown),
         "rows": rows,
         "legend": legend(rows, metric),
         "trouble": [

@@ -12,6 +12,7 @@ from peft_lightning.compare.execution.outcomes import FAILURE, newest_run
 from peft_lightning.compare.plan.building import check_baseline
 from peft_lightning.compare.plan.folder_names import name_problem, visible
 from peft_lightning.compare.plan.plan import PlannedRun, read_plan
+from peft_lightning.compare.report.chosen_metric import with_metric
 from peft_lightning.compare.report.joining import join, runs_below
 from peft_lightning.compare.report.study import Recipe, Run, State, Study
 from peft_lightning.compare.stages.tuning import read_tuning
@@ -22,7 +23,9 @@ from peft_lightning.runs.predictions import read_answers
 from peft_lightning.runs.record import RunRecord, Status
 
 
-def read_study(folder: Path, others: Sequence[Path] = (), baseline: str | None = None) -> Study:
+def read_study(
+    folder: Path, others: Sequence[Path] = (), baseline: str | None = None, metric: str | None = None
+) -> Study:
     """Reads a comparison's runs, and further runs that join it.
 
     Args:
@@ -30,9 +33,10 @@ def read_study(folder: Path, others: Sequence[Path] = (), baseline: str | None =
         others: Directories of further runs: a run's directory, one that holds ``lightning_logs``, or another
             comparison's folder.
         baseline: The label of the recipe that all others are compared with; that of the plan if None.
+        metric: The key of the metric that recipes are compared by; that of the plan if None.
 
     Raises:
-        UserError: If a folder holds no comparison, or no run, or there is no such recipe.
+        UserError: If a folder holds no comparison, or no run, or there is no such recipe or metric.
     """
     plan = read_plan(folder)
     planned = plan.runs(folder)
@@ -61,7 +65,8 @@ def read_study(folder: Path, others: Sequence[Path] = (), baseline: str | None =
         tuning = None
         damaged.append(f"The learning rates tried are left out: {error}.")
     chosen = baseline if baseline is not None else plan.baseline
-    return Study(folder.resolve().name, plan, tuple(recipes), tuning, (*notes, *damaged), chosen)
+    study = Study(folder.resolve().name, plan, tuple(recipes), tuning, (*notes, *damaged), chosen)
+    return with_metric(study, metric)
 
 
 def _planned_run(planned: PlannedRun, folder: Path) -> Run:

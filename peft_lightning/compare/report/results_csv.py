@@ -55,9 +55,10 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
 
 
 def _metrics(study: Study) -> list[str]:
-    """Returns the metrics of the study's task, then those of other tasks whose runs have joined."""
+    """Returns the metric that recipes are compared by, others of the task, then those of tasks whose runs joined."""
     joined = [task_named(run.record.problem_type) for _, run in study.runs if run.record is not None]
-    keys = dict.fromkeys(metric.key for task in (study.task, *joined) for metric in task.shown())
+    every = (*study.shown, *(metric for task in joined for metric in task.shown()))
+    keys = dict.fromkeys(metric.key for metric in every)
     return [f"{split}/{key}" for split in ("test", "val") for key in (*keys, LOSS.key)]
 
 

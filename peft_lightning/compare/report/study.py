@@ -11,7 +11,7 @@ from peft_lightning.compare.stages.tuning import Tuning
 from peft_lightning.recipes import Config
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.runs.record import RunRecord, Status
-from peft_lightning.task import FIRST, Task, task_named
+from peft_lightning.task import FIRST, Metric, Task, task_named
 
 # From this number of recipes on the report ranks them. Eight have colours of their own, and their 28 pairs are the most
 # that can be read one by one.
@@ -96,6 +96,7 @@ class Study:
         tuning: The learning rates tried; None if that was not recorded.
         notes: Sentences on what was left out, and why.
         baseline: The label of the recipe that all others are compared with; None if none was chosen.
+        chosen: The metric that recipes are compared by, if it is not the task's headline.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Study:
     tuning: Tuning | None
     notes: tuple[str, ...] = ()
     baseline: str | None = None
+    chosen: Metric | None = None
 
     @property
     def many(self) -> bool:
@@ -116,6 +118,16 @@ class Study:
         finished = [record for recipe in self.recipes for _, record in recipe.finished]
         begun = [run.record for _, run in self.runs if run.record is not None]
         return next((task_named(record.problem_type) for record in (*finished, *begun)), FIRST)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that recipes are compared by."""
+        return self.task.headline if self.chosen is None else self.chosen
+
+    @property
+    def shown(self) -> tuple[Metric, ...]:
+        """The metrics of the table: that which recipes are compared by, then the others of the task."""
+        return (self.metric, *(metric for metric in self.task.shown() if metric != self.metric))
 
     @property
     def runs(self) -> list[tuple[Recipe, Run]]:

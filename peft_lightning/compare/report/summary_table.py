@@ -11,7 +11,7 @@ from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.runs.durations import duration
 from peft_lightning.runs.markdown import escaped
-from peft_lightning.task import Metric, Task
+from peft_lightning.task import Metric
 
 Cell = Callable[[Figures], str]
 
@@ -67,12 +67,17 @@ THROUGHPUT = Column("samples/s", lambda row: words.rate(row.samples_per_s), weig
 CHECKPOINT = Column("checkpoint", lambda row: words.megabytes(row.checkpoint_bytes), weight=4)
 
 
-def columns(rows: Sequence[Figures], task: type[Task]) -> list[Column]:
-    """Returns the columns. The task decides the metrics; resident memory has a column only if a run was on a CPU."""
+def columns(rows: Sequence[Figures], metrics: Sequence[Metric]) -> list[Column]:
+    """Returns the columns; resident memory has one only if a run was on a CPU.
+
+    Args:
+        rows: The figures of every recipe.
+        metrics: The metrics, first that which recipes are compared by.
+    """
     on_cpu = any(row.cpu_resident_gib is not None for row in rows)
     memory = [GPU, CPU] if on_cpu else [GPU]
-    quality = [_headline(task.headline), *([GROUPS] if any(row.letters for row in rows) else [])]
-    return [RECIPE, *quality, PARAMETERS, *memory, TIME, THROUGHPUT, *_others(task.others), CHECKPOINT]
+    quality = [_headline(metrics[0]), *([GROUPS] if any(row.letters for row in rows) else [])]
+    return [RECIPE, *quality, PARAMETERS, *memory, TIME, THROUGHPUT, *_others(metrics[1:]), CHECKPOINT]
 
 
 def _headline(metric: Metric) -> Column:
@@ -158,16 +163,21 @@ def _of_groups(rows: Sequence[Figures]) -> list[str]:
     return ["Two recipes that share a letter of their groups are not told apart; two without a common letter are."]
 
 
-def as_markdown(rows: Sequence[Figures], task: type[Task]) -> str:
-    """Returns the table in Markdown, with every figure in a column of its own."""
+def as_markdown(rows: Sequence[Figures], metrics: Sequence[Metric]) -> str:
+    """Returns the table in Markdown, with every figure in a column of its own.
+
+    Args:
+        rows: The figures of every recipe.
+        metrics: The metrics, first that which recipes are compared by.
+    """
     plain: list[tuple[str, Cell]] = []
-    for column in columns(rows, task):
+    for column in columns(rows, metrics):
         plain.append((column.title, column.cell))
         if column.second_title:
             title = f"{column.title}, {column.second_title}" if column in (GPU, TIME) else column.second_title
             plain.append((title, column.second))
     lines = [
-        [title for title, _ in plain],
+        [escaped(visible(title)) for title, _ in plain],
         ["---", *("---:" if title != "seeds done" else "---" for title, _ in plain[1:])],
         *([escaped(visible(cell(row))) for _, cell in plain] for row in rows),
     ]

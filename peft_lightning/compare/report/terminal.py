@@ -14,7 +14,7 @@ from peft_lightning.compare.report.figure_words import DASH
 from peft_lightning.compare.report.figures import Figures
 from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.summary_table import RECIPE, Column, columns
-from peft_lightning.task import Task
+from peft_lightning.task import Metric
 
 PADDING = 2
 
@@ -24,10 +24,10 @@ def print_report(
     rows: Sequence[Figures],
     recommendations: Sequence[Recommendation],
     sentences: Sequence[str],
-    task: type[Task],
+    metrics: Sequence[Metric],
 ) -> None:
-    """Prints the table, the recommendations and the sentences."""
-    shown, dropped = _fitting(columns(rows, task), rows, console.width)
+    """Prints the table, with the metrics that are shown, the recommendations and the sentences."""
+    shown, dropped = _fitting(columns(rows, metrics), rows, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, PADDING, 0, 0))
     for column in shown:
         justify = "left" if column is RECIPE else "right"

@@ -22,7 +22,7 @@ from peft_lightning.compare.report.summary_table import as_markdown, not_measure
 from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
-from peft_lightning.compare.statistics import verdict, verdict_in_short
+from peft_lightning.compare.statistics import compared_by, verdict, verdict_in_short
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, Mend
 from peft_lightning.runs.output_file import OutputFile
@@ -36,7 +36,11 @@ WRITE_AGAIN = Mend(
 
 
 def write_report(
-    folder: Path, others: Sequence[Path] = (), texts: bool = True, baseline: str | None = None
+    folder: Path,
+    others: Sequence[Path] = (),
+    texts: bool = True,
+    baseline: str | None = None,
+    metric: str | None = None,
 ) -> tuple[str, ...]:
     """Prints the table and the verdict, and writes ``table.md``, ``results.csv`` and ``report.html``.
 
@@ -49,35 +53,39 @@ def write_report(
         texts: Whether the page shows the texts of reviews on which recipes disagree. Without them the data source is
             not opened, and the files name no folders of this machine.
         baseline: The label of the recipe that all others are compared with; that of the plan if None.
+        metric: The key of the metric that recipes are compared by; if None, that of the plan or the task's headline.
 
     Returns:
         A sentence on each part that could not be made.
 
     Raises:
-        UserError: If a folder holds no comparison or no run, or cannot be written, or no recipe is the baseline.
+        UserError: If a folder holds no comparison or no run, or cannot be written, or no recipe is the baseline,
+            or recipes cannot be compared by the metric.
     """
     from rich.console import Console
     from rich.text import Text
 
     attempts = Attempts()
-    planned = read_study(folder, others, baseline)
+    planned = read_study(folder, others, baseline, metric)
     files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in ("table.md", "results.csv", "report.html")}
     findings = attempts.made(
         "statistics", "Intervals, tests and answers are", lambda: find(planned), without_statistics(planned)
     )
     study = best_first(planned, findings) if planned.many else planned
     rows = summarise(study, findings)
-    statistics, task = findings.statistics, study.task
-    metric = task.headline
+    statistics, compared = findings.statistics, study.metric
     whole_verdict: Sequence[str] = ()
     if statistics is not None:
-        whole_verdict = attempts.made("verdict", "The verdict is", lambda: verdict(statistics, metric), ())
+        whole_verdict = attempts.made("verdict", "The verdict is", lambda: verdict(statistics, compared), ())
     pairs = len(statistics.differences) if statistics is not None and whole_verdict else 0
+    # The headline is what tables and sentences are of unless they say so.
+    by = (compared_by(study.chosen),) if pairs and study.chosen is not None else ()
+    whole_verdict = (*by, *whole_verdict)
     shown: Texts | str = WITHOUT_TEXTS
     if texts:
         shown = attempts.made("texts", "The texts are", lambda: _texts(study, findings), "The texts are not shown.")
     hide = NOTHING if texts else ALL_FOLDERS
-    table = as_markdown(rows, task)
+    table = as_markdown(rows, study.shown)
     # The page comes last: its sections are the most likely to fail.
     makers: dict[str, Callable[[], str]] = {
         "table.md": lambda: table,
@@ -105,7 +113,8 @@ def write_report(
     console = Console(highlight=False)
     cautions = [*findings.partial, *_cautions(study, rows, attempts)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
-        pairwise = attempts.made("verdict", "The verdict is", lambda: verdict_in_short(statistics, metric), ())
+        pairwise = attempts.made("verdict", "The verdict is", lambda: verdict_in_short(statistics, compared), ())
+        pairwise = (*by, *pairwise)
     elif findings.groups and whole_verdict:
         pairwise = (*whole_verdict[: -pairs - 1], groups_in_words(findings))
     else:
@@ -113,14 +122,14 @@ def write_report(
     against_baseline = attempts.made(
         "baseline",
         "The comparison with the baseline is",
-        lambda: baseline_in_words(study, compared_with_baseline(findings, rows), metric, every_cost=True),
+        lambda: baseline_in_words(study, compared_with_baseline(findings, rows), compared, every_cost=True),
         (),
     )
     recommendations = attempts.made(
-        "recommendations", "The recommendations are", lambda: recommend(rows, statistics, metric), ()
+        "recommendations", "The recommendations are", lambda: recommend(rows, statistics, compared), ()
     )
     sentences = [*cautions, *pairwise, *against_baseline, *findings.left_out, *study.notes, *attempts.failed.values()]
-    print_report(console, rows, recommendations, sentences, task)
+    print_report(console, rows, recommendations, sentences, study.shown)
     if written:
         names = ", ".join(sorted(written, key=("report.html", "table.md", "results.csv").index))
         console.print(Text(f"\nwritten to {folder}: {names}"), soft_wrap=True)
@@ -140,7 +149,7 @@ def _cautions(study: Study, rows: Sequence[Figures], attempts: Attempts) -> list
     )
     return [
         *([f"Not finished: {unfinished}."] if unfinished else []),
-        *on_other_data(rows, study.task.headline),
+        *on_other_data(rows, study.metric),
         *not_measured(rows),
         *([f"Not only the method differs: {fairness['loud']}"] if fairness["loud"] else []),
         *fairness["surroundings"],

@@ -55,21 +55,45 @@ Both families hold for many methods. Of 1,000 simulated comparisons of 30 equal 
 5.1 % had a false difference among the 435 pairs if seeds spread by 0, 0.5 and 1 points, and 1.6, 3.8 and 2.7 % one
 against the baseline (the simulation is in tests/compare/statistics/test_many_methods.py).
 
+**A metric that is no mean of scores**, such as F1, MCC, an area under a curve, a correlation or RMSE, has no y_msi. It
+gets one: the pseudo-value of review i is the metric of the trained model plus the influence of that review on it, which
+is the derivative of the metric by the review's weight (Hampel 1974). The mean of the pseudo-values is the metric as it
+was recorded, and to first order their mean is what the metric is over other reviews (Jaeckel 1972, "The infinitesimal
+jackknife"; of the area under the ROC curve they are DeLong's components). So the model, the pairing by review, the
+spread over seeds, the moderation and the corrections above apply as they are. Other ways fall short:
+
+- **A bootstrap over reviews and seeds** has its fault with three seeds here too, needs thousands of samples for
+  p-values that 435 pairs can use, and leaves classes or labels without an example in some of them.
+- **To delete examples one by one** gives nearly the same variance, slightly larger, at a thousand times the cost for
+  curves and ranks. To delete groups gives the same with few degrees of freedom. Both leave a class without examples.
+- **Tests of one metric** (DeLong's, Steiger's for correlations) know no seeds.
+
+Some things differ from scores. Few reviews may decide the metric: those of a rare class, or large errors. Their
+variance is then known as badly as that of few, so the degrees of freedom of the reviews' part are 2 N / (K − 1), where
+K is the kurtosis of the pseudo-values, instead of N − 1. That takes the place of imagined reviews, which a metric that
+is no share has no size for. The seeds' part has no more degrees of freedom than its moderated variances leave it:
+otherwise two methods whose three seeds happen to agree have many, and of 30 methods some do. The interval of a single
+metric is computed on the scale on which its ends are infinitely far, Fisher's z for a correlation, the logit for a
+share, the logarithm for an error, because estimates near an end are skewed. Differences are not: their intervals are
+plain. A mean of right and wrong answers keeps its own corrections, by whatever name it is asked for. The expected
+calibration error is left out: its bias is as large as what it is to tell apart. How often all this is wrong for each
+metric, benchmarks/statistics_simulation.py measures.
+
 Distributions come from scipy.special, the reference implementation, on which statsmodels and pingouin are built. It is
 imported in functions only.
 """
 
 from peft_lightning.compare.statistics.against_baseline import against
+from peft_lightning.compare.statistics.interval import Interval
 from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
 from peft_lightning.compare.statistics.paired_tests import (
     Difference,
-    Interval,
     MethodScore,
     Statistics,
     compare_methods,
     measure_methods,
 )
-from peft_lightning.compare.statistics.verdict import verdict, verdict_in_short
+from peft_lightning.compare.statistics.verdict import compared_by, verdict, verdict_in_short
 
 __all__ = [
     "Difference",
@@ -78,6 +102,7 @@ __all__ = [
     "Statistics",
     "against",
     "compare_methods",
+    "compared_by",
     "letter",
     "letter_groups",
     "letters",

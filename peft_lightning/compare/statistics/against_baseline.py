@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from peft_lightning.compare.statistics.family import holm
-from peft_lightning.compare.statistics.paired_tests import LEVEL, Difference, Interval, Statistics
+from peft_lightning.compare.statistics.interval import Interval
+from peft_lightning.compare.statistics.paired_tests import LEVEL, Difference, Statistics
 
 
 def against(statistics: Statistics, baseline: str) -> tuple[Difference, ...]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.family import corrected
+from peft_lightning.compare.statistics.interval import Interval, between_ends
 from peft_lightning.compare.statistics.more_runs import reviews_needed, seeds_needed
 
 CONFIDENCE = 0.95
@@ -18,16 +19,10 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An interval, in the unit of its quantity; for shares 0.01 is one percentage point."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class MethodScore:
     """A method's mean score, which is the accuracy if answers are right or wrong. Intervals are of 95 %.
+
+    Of pseudo-values it is their metric, a mean over the seeds; all is oriented so that higher is better.
 
     Args:
         method: The method's name.
@@ -99,7 +94,7 @@ class Statistics:
     differences: tuple[Difference, ...]
 
 
-def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> Statistics:
+def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True, ends: Interval | None = None) -> Statistics:
     """Compares methods that were trained with several seeds and tested on the same reviews.
 
     The package's docstring explains the method.
@@ -110,6 +105,8 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> S
             seed is enough, and numbers of seeds may differ.
         plan: Whether to estimate how many reviews or seeds would tell apart the pairs that are not, which takes some
             milliseconds for each pair.
+        ends: The least and the greatest value of a metric that is no mean of scores, of which these are pseudo-values
+            (``Task.pseudo_values``, higher is better); None for scores. Bools are scores in any case.
 
     Returns:
         Mean scores of M methods and differences of M (M − 1) / 2 pairs.
@@ -121,8 +118,8 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> S
 
     if len(scores) < 2:
         raise ValueError(f"a comparison takes at least two methods, not {len(scores)}")
-    answers = _checked(scores)
-    components = Components.of(answers)
+    answers = _checked(scores, ends is not None)
+    components = Components.of(answers, ends is not None)
     names = list(answers)
     pairs = np.array(list(itertools.combinations(range(len(names)), 2)))
     first, second = pairs[:, 0], pairs[:, 1]
@@ -133,7 +130,8 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> S
     p_values = np.minimum(1, 2 * special.stdtr(variance.df, -np.abs(difference) / error))
     family = corrected(p_values, len(names))
     # The largest possible difference.
-    most = 1.0 if components.binary else math.inf
+    least_value, most_value = _ends(components, ends)
+    most = 1.0 if components.binary else most_value - least_value
     differences = []
     for number, (left, right) in enumerate(pairs.tolist()):
         told_apart = bool(family[number] <= LEVEL)
@@ -154,14 +152,16 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True) -> S
                 seeds_needed=seeds_needed(*wanted) if plan and not told_apart else None,
             )
         )
-    return Statistics(components.reviews, components.seeds_measured, _means(answers, components), tuple(differences))
+    means = _means(answers, components, ends)
+    return Statistics(components.reviews, components.seeds_measured, means, tuple(differences))
 
 
-def measure_methods(scores: Mapping[str, npt.ArrayLike]) -> tuple[MethodScore, ...]:
+def measure_methods(scores: Mapping[str, npt.ArrayLike], ends: Interval | None = None) -> tuple[MethodScore, ...]:
     """Measures one or more methods without comparing them.
 
     Args:
         scores: As for ``compare_methods``.
+        ends: As for ``compare_methods``.
 
     Returns:
         Their mean scores, in the order of ``scores``.
@@ -171,18 +171,31 @@ def measure_methods(scores: Mapping[str, npt.ArrayLike]) -> tuple[MethodScore, .
     """
     if not scores:
         raise ValueError("there is no method to measure")
-    answers = _checked(scores)
-    return _means(answers, Components.of(answers))
+    answers = _checked(scores, ends is not None)
+    return _means(answers, Components.of(answers, ends is not None), ends)
 
 
-def _means(answers: Mapping[str, npt.NDArray[Any]], components: Components) -> tuple[MethodScore, ...]:
+def _ends(components: Components, ends: Interval | None) -> tuple[float, float]:
+    """Returns the least and the greatest mean that there can be."""
+    if components.binary:
+        return 0.0, 1.0
+    return (-math.inf, math.inf) if ends is None else (ends.low, ends.high)
+
+
+def _means(
+    answers: Mapping[str, npt.NDArray[Any]], components: Components, limits: Interval | None
+) -> tuple[MethodScore, ...]:
     from scipy import special
 
     variance = components.of_means()
     centre = components.shrunk_mean()
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.total)
-    sample_half = special.stdtrit(components.reviews - 1, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
-    ends = (0.0, 1.0) if components.binary else (-math.inf, math.inf)
+    places = np.arange(len(answers))
+    of_reviews = components.df_of_reviews(places, places)
+    df = components.reviews - 1 if of_reviews is None else of_reviews
+    sample_half = special.stdtrit(df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
+    ends = _ends(components, limits)
+    scaled = limits is not None and not components.binary
     methods = []
     for number, (name, scores) in enumerate(answers.items()):
         seeds, mean = len(scores), float(components.mean[number])
@@ -195,8 +208,8 @@ def _means(answers: Mapping[str, npt.NDArray[Any]], components: Components) -> t
                 method=name,
                 seeds=seeds,
                 mean=mean,
-                interval=_interval(centre[number], half[number], *ends),
-                sample_interval=_interval(centre[number], sample_half[number], *ends),
+                interval=_of_mean(centre[number], half[number], ends, scaled, components.reviews),
+                sample_interval=_of_mean(centre[number], sample_half[number], ends, scaled, components.reviews),
                 seed_interval=over_seeds,
                 seed_sd=sd,
             )
@@ -204,12 +217,18 @@ def _means(answers: Mapping[str, npt.NDArray[Any]], components: Components) -> t
     return tuple(methods)
 
 
+def _of_mean(centre: float, half: float, ends: tuple[float, float], scaled: bool, reviews: int) -> Interval:
+    if scaled:
+        return between_ends(float(centre), float(half), Interval(*ends), reviews)
+    return _interval(centre, half, *ends)
+
+
 def _interval(centre: float, half: float, least: float, most: float) -> Interval:
     return Interval(max(least, float(centre - half)), min(most, float(centre + half)))
 
 
-def _checked(scores: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
-    """Returns the scores as arrays, of bool if all are right or wrong."""
+def _checked(scores: Mapping[str, npt.ArrayLike], pseudo: bool = False) -> dict[str, npt.NDArray[Any]]:
+    """Returns the scores as arrays, of bool if all are right or wrong; pseudo-values of 0 and 1 are floats."""
     arrays = {name: np.asarray(values) for name, values in scores.items()}
     reviews = None
     for name, values in arrays.items():
@@ -223,7 +242,7 @@ def _checked(scores: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]
         if reviews is not None and values.shape[1] != reviews:
             raise ValueError(f"{name} was tested on {values.shape[1]} reviews and {next(iter(arrays))} on {reviews}")
         reviews = values.shape[1]
-    binary = all(map(_right_or_wrong, arrays.values()))
+    binary = all(values.dtype == np.bool_ if pseudo else _right_or_wrong(values) for values in arrays.values())
     return {name: values.astype(np.bool_ if binary else np.float64) for name, values in arrays.items()}
 
 

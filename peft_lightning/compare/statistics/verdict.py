@@ -1,6 +1,7 @@
 """Words the statistics of a comparison in plain English."""
 
-from peft_lightning.compare.statistics.paired_tests import Difference, Interval, Statistics
+from peft_lightning.compare.statistics.interval import Interval
+from peft_lightning.compare.statistics.paired_tests import Difference, Statistics
 from peft_lightning.task import Metric
 
 
@@ -9,7 +10,7 @@ def verdict(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
 
     Args:
         statistics: The statistics, with the numbers of reviews and seeds needed.
-        metric: The metric that is the mean of the scores.
+        metric: The metric that is compared.
 
     Returns:
         Sentences: cautions, then the real differences, largest first, then the others, largest first.
@@ -28,12 +29,17 @@ def verdict(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def compared_by(metric: Metric) -> str:
+    """Says by which metric methods are compared, and in which direction."""
+    return f"Compared by {metric.name}, of which {'higher' if metric.higher_is_better else 'lower'} is better."
+
+
 def verdict_in_short(statistics: Statistics, metric: Metric) -> tuple[str, ...]:
     """Returns the verdict in one sentence for all pairs, if there are several and none is told apart.
 
     Args:
         statistics: The statistics, with the numbers of reviews and seeds needed.
-        metric: The metric that is the mean of the scores.
+        metric: The metric that is compared.
 
     Returns:
         Sentences: cautions, and the largest difference with what would tell that pair apart; the whole verdict if any

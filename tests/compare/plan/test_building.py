@@ -22,6 +22,12 @@ def test_a_baseline_is_named_by_its_label_or_its_path_and_kept_in_the_plan(named
     assert read_plan(tmp_path).baseline == "lora"
 
 
+@pytest.mark.parametrize("key", ["mcc", "f1.positive", "pearson", "lrap"])
+def test_a_metric_of_any_task_or_label_is_kept_in_the_plan(key: str, tmp_path: Path) -> None:
+    build_plan(STUDY[:2], [1], metric=key).write(tmp_path)
+    assert read_plan(tmp_path).metric == key
+
+
 @pytest.mark.parametrize(
     ("recipes", "seeds", "overlays", "overrides", "message"),
     [

@@ -34,7 +34,7 @@ def describe_fairness(study: Study, surroundings: tuple[Surrounding, ...], hide:
     content: dict[str, Any] = {
         "surroundings": [
             *(sentence for recipe in study.recipes for sentence in _unequal_runs(recipe, hide)),
-            *(hide.text(sentence) for sentence in surroundings_in_words(surroundings, study.task.headline)),
+            *(hide.text(sentence) for sentence in surroundings_in_words(surroundings, study.metric)),
         ],
         "rows": [],
         "shared": "",
@@ -177,9 +177,7 @@ def _loud(differences: tuple[SettingDifference, ...], study: Study) -> str:
 def _touched(difference: SettingDifference, study: Study) -> str:
     """Names the results that a setting changes by itself; empty if none is known."""
     touches = difference.weight.touches
-    return (
-        listing([study.task.headline.name if result == "quality" else result for result in touches]) if touches else ""
-    )
+    return listing([study.metric.name if result == "quality" else result for result in touches]) if touches else ""
 
 
 def _unequal_runs(recipe: Recipe, hide: Hiding) -> list[str]:
