@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peft_lightning.data.examples import TokenisedReviews
+from peft_lightning.data.examples import Example, TokenisedReviews
 from peft_lightning.data.sources import Split, Texts
 from peft_lightning.data.sources.text_pairs import in_one
 from peft_lightning.data.token_cache import TokenCache
@@ -65,7 +65,8 @@ class ReviewTokeniser:
         self._model = model_name_or_path
         self._embeddings = embeddings
         # A tokenizer may know token types that its model has no use for, and refuses.
-        self._token_types = "token_type_ids" in tokenizer.model_input_names and backbone.token_types() > 1
+        self.token_types = "token_type_ids" in tokenizer.model_input_names and backbone.token_types() > 1
+        """Whether the model tells the texts of a pair apart by token types."""
 
     def tokenise(self, texts: Texts, rows: NDArray[np.int64], labels: NDArray[Any] | None = None) -> TokenisedReviews:
         """Tokenises reviews, or reads them from the cache.
@@ -83,7 +84,7 @@ class ReviewTokeniser:
                 has no embedding for.
         """
         with self._worded():
-            tokens = self._cache.tokenise(texts, self._max_length, self._truncation, self._token_types)
+            tokens = self._cache.tokenise(texts, self._max_length, self._truncation, self.token_types)
         self._require_tokens(tokens, texts, rows)
         targets = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), targets)
@@ -102,7 +103,7 @@ class ReviewTokeniser:
             with self._worded():
                 if tokenised is None:
                     tokenised = text_tokeniser(
-                        texts, self._tokenizer, self._max_length, self._truncation, self._token_types
+                        texts, self._tokenizer, self._max_length, self._truncation, self.token_types
                     )
                 batch = tokenised(texts)
             tokens = joined([batch])
@@ -110,17 +111,17 @@ class ReviewTokeniser:
             self._require_tokens(tokens, texts, rows)
             yield TokenisedReviews(tokens, torch.from_numpy(rows))
 
-    def token_ids(self, texts: Sequence[str]) -> list[torch.Tensor]:
-        """Tokenises a few reviews, past the cache.
+    def examples(self, texts: Texts) -> list[Example]:
+        """Tokenises a few reviews, or pairs of texts, past the cache.
 
         Returns:
-            The token ids of each, int32, shape (tokens,).
+            An example for each, in their order.
 
         Raises:
             UserError: If a review makes no token, or one that the model has no embedding for.
         """
         (reviews,) = self.tokenise_in_turn([(0, texts)])
-        return [reviews[place]["input_ids"] for place in range(len(texts))]
+        return [reviews[place] for place in range(len(texts))]
 
     @contextmanager
     def _worded(self) -> Iterator[None]:

@@ -42,7 +42,7 @@ def write_card(
             _summary(report, written, record, config),
             _loading(written, name, on_hub),
             _figures(report, written, record),
-            _training(record, config),
+            _training(record, config, written.texts.in_pairs),
             _limits(written, record, config),
             _proof(report),
         ]
@@ -87,19 +87,32 @@ def _summary(report: dict[str, Any], written: Written, record: RunRecord, config
         "onnx": "An ONNX model for onnxruntime, made of",
     }[written.request.form]
     kept = "".join(f", its linear layers in {bits}" for bits in filter(None, (written.request.quantize,)))
-    labels = written.task.label_names
-    answers = f" It tells apart {', '.join(labels)}." if labels else ""
     return (
         f"{form} {_base(record)}{kept}, fine-tuned on {_dataset(config)} with {record.method}."
-        f"{answers} {report['bytes'] / 2**20:.1f} MiB."
+        f" {_answers(written)} {report['bytes'] / 2**20:.1f} MiB."
     )
+
+
+def _answers(written: Written) -> str:
+    task, pairs = written.task, "It reads pairs of texts. " if written.texts.in_pairs else ""
+    if task.label_names:
+        return f"{pairs}It tells apart {', '.join(task.label_names)}."
+    names = f": {', '.join(task.output_names)}" if task.num_outputs > 1 else ""
+    return f"{pairs}It answers with {task.labels_in_words}{names}."
 
 
 def _loading(written: Written, name: str, on_hub: bool) -> str:
     lines = written.code.at_repository(name) if on_hub else written.code.at(name)
     length = written.texts.max_length
     parts = ["## Load it", "```python\n" + "\n".join(lines) + "\n```"]
-    if written.window is None:
+    if written.texts.in_pairs:
+        parts += [
+            "A pair is two texts that are encoded together. `firsts` and `seconds` are two lists of as many texts:",
+            f'```python\ninputs = tokenizer(firsts, seconds, truncation=True, padding=True, return_tensors="'
+            f'{_framework(written)}")\n```',
+            f"This cuts a pair to {length} tokens, of which the longer text loses first, as in training.",
+        ]
+    elif written.window is None:
         side = "beginning" if written.texts.truncation == "tail" else "end"
         parts.append(
             f"`tokenizer(texts, truncation=True, padding=True)` cuts texts to {length} tokens at their {side},"
@@ -107,14 +120,13 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
         )
     else:
         first, last = written.window
-        framework = "np" if written.request.form == "onnx" else "pt"
         parts += [
             f"In training a text of more than {length} tokens was cut in its middle, which no setting of a tokenizer"
             " does. These lines do; `truncation=True` would keep the beginning alone:",
             "```python\n"
             'rows = tokenizer(texts)["input_ids"]\n'
             f"rows = [row if len(row) <= {length} else row[:{first}] + row[-{last}:] for row in rows]\n"
-            f'inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="{framework}")\n'
+            f'inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="{_framework(written)}")\n'
             "```",
         ]
     if written.request.form == "adapter":
@@ -123,6 +135,10 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
             " transformers' own way, which is silently wrong for some types: use the lines above."
         )
     return "\n\n".join([*parts, *(f"Note: {note}." for note in written.notes)])
+
+
+def _framework(written: Written) -> str:
+    return "np" if written.request.form == "onnx" else "pt"
 
 
 def _figures(report: dict[str, Any], written: Written, record: RunRecord) -> str:
@@ -141,7 +157,7 @@ def _figures(report: dict[str, Any], written: Written, record: RunRecord) -> str
     return f"{lines[0]}\n\n" + "\n".join(lines[1:]) + f"\n\n{sentence}"
 
 
-def _training(record: RunRecord, config: Config) -> str:
+def _training(record: RunRecord, config: Config, in_pairs: bool) -> str:
     model, trainer, data = config["model"], config["trainer"], record.dataset
     rows = [
         ("base model", _base(record)),
@@ -149,8 +165,9 @@ def _training(record: RunRecord, config: Config) -> str:
         ("data", _dataset(config)),
     ]
     if data is not None:
+        texts = "pairs" if in_pairs else "texts"
         rows.append(("examples", f"{data.n_train:,} to train on, {data.n_val:,} to choose the checkpoint by"))
-        rows.append(("length", f"{data.max_length} tokens; {data.truncated_share:.1%} of the texts were longer"))
+        rows.append(("length", f"{data.max_length} tokens; {data.truncated_share:.1%} of the {texts} were longer"))
     if record.params is not None:
         rows.append(("trained", f"{record.params.trainable:,} parameters ({record.params.trainable_percent:.2f} %)"))
     rows.append(("epochs", f"{trainer['max_epochs']}, peak learning rate {model['learning_rate']:g}"))
@@ -184,7 +201,7 @@ def _proof(report: dict[str, Any]) -> str:
     ties = f", {report['near_ties']} of them near ties" if report["near_ties"] else ""
     text = (
         f"## How it was checked\n\nIn a fresh process, with the libraries alone, the lines above loaded these files and"
-        f" answered {report['examples']:,} texts of the run's test again: {report['flips']} decisions were others"
+        f" answered {report['examples']:,} {'pairs' if report['in_pairs'] else 'texts'} of the run's test again: {report['flips']} decisions were others"
         f" than the run's{ties}, no number of an answer moved by more than {report['greatest_change']:.1e}"
     )
     if metric_before is not None and metric_after is not None:

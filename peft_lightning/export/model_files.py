@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None:
     """Writes the tokenizer that cuts texts as the run did where a tokenizer can: from the end, or from the beginning.
 
+    Of pairs a run keeps what the tokenizer itself keeps, so its side stays.
+
     Args:
         folder: The export's folder.
         texts: How the run read its texts.
@@ -32,7 +34,9 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
     tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
     _end_and_pad(tokenizer, folder, texts)
     tokenizer.model_max_length = texts.max_length
-    sides = {"padding_side": "right", "truncation_side": "left" if texts.truncation == "tail" else "right"}
+    sides = {"padding_side": "right", "truncation_side": tokenizer.truncation_side}
+    if not texts.in_pairs:
+        sides["truncation_side"] = "left" if texts.truncation == "tail" else "right"
     for name, side in sides.items():
         setattr(tokenizer, name, side)
         tokenizer.init_kwargs[name] = side  # what is saved; the attribute alone is forgotten in silence
@@ -65,7 +69,7 @@ def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSe
 
 def _window(special_tokens_mask: list[int], texts: TextSettings) -> tuple[int, int] | None:
     whole: tuple[Truncation, ...] = ("head", "tail")
-    if texts.truncation in whole:
+    if texts.in_pairs or texts.truncation in whole:
         return None
     leading, trailing = surrounding(special_tokens_mask)
     head, tail = window(texts.max_length - leading - trailing, texts.truncation)
@@ -79,5 +83,4 @@ def describe_task(config: PretrainedConfig, task: Task) -> None:
         config: The configuration of the exported model; it is changed in place.
         task: What the model was trained for.
     """
-    names = task.label_names or tuple(f"LABEL_{number}" for number in range(task.num_outputs))
-    describe_outputs(config, task.problem_type, names)
+    describe_outputs(config, task.problem_type, task.output_names)

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ SINGLES = 20
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "onnxruntime", "tokenizers")
 
 Answer = Callable[[dict[str, Any]], Any]
+# A text, or the two texts of a pair.
+Text = str | list[str]
 
 
 def main(path: str) -> None:
@@ -46,7 +48,7 @@ def replay(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: ``load``, the lines of Python that leave ``model`` or ``session``, and ``tokenizer``; ``texts``, a JSON
-            file with the texts; ``window``, None where the tokenizer cuts longer texts itself, or the numbers of
+            file with the texts, or with lists of two texts, which are pairs; ``window``, None where the tokenizer cuts longer texts itself, or the numbers of
             tokens kept at both ends, special ones included; ``logits`` and ``plain_logits``, the files for the
             logits, (texts, outputs); ``plain``, the places of texts to answer as the tokenizer alone cuts them.
 
@@ -100,12 +102,13 @@ class Encoder:
         self.window = window
         self.framework = framework
 
-    def __call__(self, texts: list[str]) -> dict[str, Any]:
-        """Returns the inputs of some texts, each (batch, length)."""
+    def __call__(self, texts: Sequence[Text]) -> dict[str, Any]:
+        """Returns the inputs of some texts, or pairs of texts, each (batch, length)."""
         if self.window is None:
-            return dict(self.tokenizer(texts, truncation=True, padding=True, return_tensors=self.framework))
+            sides = [list(texts)] if isinstance(texts[0], str) else [list(side) for side in zip(*texts, strict=True)]
+            return dict(self.tokenizer(*sides, truncation=True, padding=True, return_tensors=self.framework))
         first, last = self.window
-        rows = self.tokenizer(texts, verbose=False)["input_ids"]
+        rows = self.tokenizer(list(texts), verbose=False)["input_ids"]
         cut = [row if len(row) <= first + last else row[:first] + row[len(row) - last :] for row in rows]
         return dict(self.tokenizer.pad({"input_ids": cut}, return_tensors=self.framework))
 
@@ -137,11 +140,11 @@ def _session(session: Any) -> tuple[Answer, str, dict[int, str]]:
     return answer, "cpu", {}
 
 
-def _answers(texts: list[str], encode: Encoder, answer: Answer) -> Any:
+def _answers(texts: list[Text], encode: Encoder, answer: Answer) -> Any:
     """Returns the logits of all texts in their order; batches are of texts of like length."""
     import numpy as np
 
-    order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+    order = sorted(range(len(texts)), key=lambda place: -_characters(texts[place]))
     logits: Any = None
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
@@ -152,7 +155,11 @@ def _answers(texts: list[str], encode: Encoder, answer: Answer) -> Any:
     return logits
 
 
-def _latency(texts: list[str], encode: Encoder, answer: Answer) -> float:
+def _characters(text: Text) -> int:
+    return len(text) if isinstance(text, str) else sum(map(len, text))
+
+
+def _latency(texts: list[Text], encode: Encoder, answer: Answer) -> float:
     """Returns the median time of a single text in ms, tokenising included."""
     times = []
     for number in range(SINGLES + 3):

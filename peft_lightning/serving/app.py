@@ -20,9 +20,9 @@ from starlette.routing import Route
 
 from peft_lightning import __version__
 from peft_lightning.errors import UserError
-from peft_lightning.serving.answerer import Answerer
+from peft_lightning.serving.answerer import Answerer, Tokens
 from peft_lightning.serving.batching import Answers, Batcher, BatchLimits, QueueFull
-from peft_lightning.serving.requests import Asked, BadRequest, checked, read_request
+from peft_lightning.serving.requests import Asked, BadRequest, checked, checked_pair, read_request
 
 # The page needs its own style and form, and nothing else from anywhere.
 _PAGE_HEADERS = {
@@ -88,7 +88,7 @@ class _Server:
 
     @asynccontextmanager
     async def _running(self, app: Starlette) -> AsyncIterator[None]:
-        self._batcher = Batcher(self._answerer.answer, self._batching)
+        self._batcher: Batcher[Tokens] = Batcher(self._answerer.answer, self._batching)
         self._batcher.start()
         try:
             yield
@@ -98,7 +98,8 @@ class _Server:
 
     async def _predict(self, request: Request) -> Response:
         body = await self._body(request)
-        asked = read_request(request.headers.get("content-type", ""), body, self._limits.texts)
+        kind = request.headers.get("content-type", "")
+        asked = read_request(kind, body, self._limits.texts, self._answerer.in_pairs)
         answers = await self._answers(asked)
         return _Json(answers[0] if asked.single else answers)
 
@@ -132,6 +133,7 @@ class _Server:
             **self._answerer.description,
             "task": task.problem_type,
             "labels": list(task.label_names),
+            "in_pairs": self._answerer.in_pairs,
             "max_length": self._answerer.max_length,
             "device": str(self._answerer.device),
             "waiting": self._batcher.waiting,
@@ -139,13 +141,16 @@ class _Server:
         return _Json(about)
 
     async def _page(self, request: Request) -> Response:
-        text, mistake, status = "", "", 200
+        text, second, mistake, status = "", "", "", 200
+        pairs = self._answerer.in_pairs is True
         answer: list[tuple[str, str]] = []
         if request.method == "POST":
             try:
                 fields = parse_qs((await self._body(request)).decode("utf-8", "replace"), keep_blank_values=True)
                 text = fields.get("text", [""])[0]
-                (line,) = await self._answers(Asked(checked([text], {0: "the text"}), single=True))
+                second = fields.get("text_pair", [""])[0]
+                asked = checked_pair(text, second) if pairs else checked([text], {0: "the text"})
+                (line,) = await self._answers(Asked(asked, single=True))
                 answer = list(_rows(line))
             except BadRequest as error:
                 mistake, status = str(error), error.status
@@ -156,6 +161,8 @@ class _Server:
             title=about["model"],
             details=f"{about['method']}, {self._answerer.task.problem_type}, peft-lightning {__version__}",
             text=text,
+            second=second,
+            pairs=pairs,
             mistake=mistake,
             answer=answer,
         )
