@@ -76,7 +76,8 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog=f"{program()} serve",
         description="Answers texts over HTTP: POST /predict takes one text or many, GET /health says what is served,"
-        " and / is a page to type a text into. Of a run on pairs a text is a pair. Ctrl-C or a signal ends it when what was asked is answered.",
+        " and / is a page to type a text into. Of a run on pairs of texts a text is a pair. Ctrl-C or a signal ends it"
+        " when what was asked is answered.",
         epilog=f"example: {program()} serve lightning_logs/lora/version_0 --port 8000; then curl -H 'content-type:"
         """ application/json' -d '{"text": "a joy of a film"}' http://127.0.0.1:8000/predict""",
         allow_abbrev=False,

@@ -44,7 +44,7 @@ def write_card(
             _figures(report, written, record),
             _training(record, config, written.texts.in_pairs),
             _limits(written, record, config),
-            _proof(report),
+            _proof(report, written.task),
         ]
     )
     ModelCard(f"---\n{metadata}\n---\n\n{body}\n", ignore_metadata_errors=True).save(path)
@@ -185,8 +185,9 @@ def _limits(written: Written, record: RunRecord, config: Config) -> str:
     points = [
         "Texts unlike its training data: another language, another kind of text, another time.",
         "Decisions about people, unless somebody has measured it for exactly that.",
-        "Its probabilities as chances: nobody has calibrated them.",
     ]
+    if written.task.label_names:
+        points.append("Its probabilities as chances: nobody has calibrated them.")
     if "embedded" in (config["data"]["source"], config["model"]["model_name_or_path"]):
         points.insert(0, "Anything but trying the tool: it was made with the small stand-ins in peft-lightning.")
     if record.dataset is not None and record.dataset.test_in_train:
@@ -194,18 +195,19 @@ def _limits(written: Written, record: RunRecord, config: Config) -> str:
     return "## What it is not for\n\n" + "\n".join(f"- {point}" for point in points)
 
 
-def _proof(report: dict[str, Any]) -> str:
+def _proof(report: dict[str, Any], task: Task) -> str:
     if "flips" not in report:
         return f"## Not proved\n\n{report['failure']}."
     metric_after, metric_before = report["after"], report["before"]
     ties = f", {report['near_ties']} of them near ties" if report["near_ties"] else ""
+    texts = "pairs" if report["in_pairs"] else "texts"
     text = (
         f"## How it was checked\n\nIn a fresh process, with the libraries alone, the lines above loaded these files and"
-        f" answered {report['examples']:,} {'pairs' if report['in_pairs'] else 'texts'} of the run's test again: {report['flips']} decisions were others"
+        f" answered {report['examples']:,} {texts} of the run's test again: {report['flips']} decisions were others"
         f" than the run's{ties}, no number of an answer moved by more than {report['greatest_change']:.1e}"
     )
     if metric_before is not None and metric_after is not None:
-        text += f", and {report['metric']} was {metric_after:.4f} after {metric_before:.4f}"
+        text += f", and {task.headline.name} was {metric_after:.4f} after {metric_before:.4f}"
     text += (
         f". One text took {report['latency_ms']:.1f} ms, many went at {report['texts_per_s']:.0f} a second"
         f" ({report['device']}, {report['machine']}). `export.json` has the rest."

@@ -32,7 +32,14 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
         beginning and from the end of a longer text, special ones included.
     """
     tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
-    _end_and_pad(tokenizer, folder, texts)
+    backbone = Backbone(texts.model_name_or_path, texts.revision)
+    _end_and_pad(tokenizer, backbone, folder, texts)
+    if backbone.token_types() <= 1:
+        # DistilBERT's tokenizer is BERT's, and makes what its model refuses.
+        kept = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        if kept != list(tokenizer.model_input_names):
+            tokenizer.model_input_names = kept
+            tokenizer.init_kwargs["model_input_names"] = kept
     tokenizer.model_max_length = texts.max_length
     sides = {"padding_side": "right", "truncation_side": tokenizer.truncation_side}
     if not texts.in_pairs:
@@ -49,9 +56,8 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
     return _window(tokenizer("a film", return_special_tokens_mask=True)["special_tokens_mask"], texts)
 
 
-def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSettings) -> None:
+def _end_and_pad(tokenizer: PreTrainedTokenizerBase, backbone: Backbone, folder: Path, texts: TextSettings) -> None:
     """Ends texts as the run did, and tells a decoder's configurations which token pads: transformers goes by it."""
-    backbone = Backbone(texts.model_name_or_path, texts.revision)
     embeddings = backbone.embeddings()
     is_scored_last = backbone.scores_last_token()
     if is_scored_last:

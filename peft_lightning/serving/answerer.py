@@ -13,7 +13,6 @@ from torch import Tensor
 from peft_lightning.data.examples import Example, PadToLongest
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources.text_pairs import Pair, TextPairs, Texts
-from peft_lightning.errors import UserError
 from peft_lightning.task import Task
 
 

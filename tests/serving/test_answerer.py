@@ -49,7 +49,7 @@ def test_what_could_execute_code_or_is_no_export_is_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"no run \(config.yaml\) and no export \(config.json\)"):
         load_answerer(tmp_path, "best", CPU)
     (tmp_path / "model.onnx").touch()
-    with pytest.raises(UserError, match="an ONNX model and no config.json"):
+    with pytest.raises(UserError, match=r"an ONNX model and no config\.json"):
         load_answerer(tmp_path, "best", CPU)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
     with pytest.raises(UserError, match="cannot be loaded"):
