@@ -50,7 +50,8 @@ def replay(job: dict[str, Any]) -> dict[str, Any]:
         job: ``load``, the lines of Python that leave ``model`` or ``session``, and ``tokenizer``; ``texts``, a JSON
             file with the texts, or with lists of two texts, which are pairs; ``window``, None where the tokenizer cuts
             longer texts itself, or the numbers of tokens kept at both ends, special ones included; ``logits`` and
-            ``plain_logits``, the files for the logits, (texts, outputs); ``plain``, the places of texts to answer as the tokenizer alone cuts them.
+            ``plain_logits``, the files for the logits, (texts, outputs); ``plain``, the places of texts to answer as
+            the tokenizer alone cuts them.
 
     Returns:
         What the export says of its labels, times, versions and the device.
