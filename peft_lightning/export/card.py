@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft_lightning.data.sources import hub_name
+from peft_lightning.data.sources.embedded_sources import EMBEDDED
 from peft_lightning.recipes import Config
 from peft_lightning.runs.durations import duration
 from peft_lightning.runs.record import RunRecord
@@ -188,7 +189,7 @@ def _limits(written: Written, record: RunRecord, config: Config) -> str:
     ]
     if written.task.label_names:
         points.append("Its probabilities as chances: nobody has calibrated them.")
-    if "embedded" in (config["data"]["source"], config["model"]["model_name_or_path"]):
+    if config["data"]["source"] in EMBEDDED or config["model"]["model_name_or_path"] in EMBEDDED:
         points.insert(0, "Anything but trying the tool: it was made with the small stand-ins in peft-lightning.")
     if record.dataset is not None and record.dataset.test_in_train:
         points.append(f"Its figure as it stands: {record.dataset.test_in_train} test texts were also in training.")
@@ -204,7 +205,8 @@ def _proof(report: dict[str, Any], task: Task) -> str:
     text = (
         f"## How it was checked\n\nIn a fresh process, with the libraries alone, the lines above loaded these files and"
         f" answered {report['examples']:,} {texts} of the run's test again: {report['flips']} decisions were others"
-        f" than the run's{ties}, no number of an answer moved by more than {report['greatest_change']:.1e}"
+        f" than the run's{ties}, no number of an answer moved"
+        + (f" by more than {report['greatest_change']:.1e}" if report["greatest_change"] else "")
     )
     if metric_before is not None and metric_after is not None:
         text += f", and {task.headline.name} was {metric_after:.4f} after {metric_before:.4f}"
@@ -250,8 +252,9 @@ def _base(record: RunRecord) -> str:
 def _dataset(config: Config) -> str:
     """Words the data; of a local folder or file only its name."""
     source = str(config["data"]["source"])
-    if source == "embedded":
-        return "the synthetic reviews in peft-lightning"
+    if source in EMBEDDED:
+        kind = source.partition("/")[2].replace("_", " ")
+        return "the synthetic reviews in peft-lightning" + (f" ({kind})" if kind else "")
     if (name := hub_name(source)) is not None:
         more = config["data"].get("configuration")
         return name + (f" ({more})" if more else "")
