@@ -65,20 +65,20 @@ def read_request(content_type: str, body: bytes, most_texts: int, in_pairs: bool
         raise BadRequest(422, f"the body is not as expected: {shape}")
     if "texts" not in asked:
         alone = asked if "text_pair" in asked else asked["text"]
-        return Asked(_checked_as([alone], ["the body"], in_pairs), single=True)
+        return Asked(_checked_as([alone], in_pairs, single=True), single=True)
     texts = asked["texts"]
     if not isinstance(texts, list) or not texts:
         raise BadRequest(422, f"texts is {'empty' if texts == [] else 'no list'}: {shape}")
     if len(texts) > most_texts:
         raise BadRequest(413, f"texts has {len(texts):,} texts: send at most {most_texts:,} in a request")
-    return Asked(_checked_as(texts, [f"texts[{place}]" for place in range(len(texts))], in_pairs), single=False)
+    return Asked(_checked_as(texts, in_pairs, single=False), single=False)
 
 
-def _checked_as(given: list[Any], names: list[str], in_pairs: bool | None) -> list[str] | list[Pair]:
+def _checked_as(given: list[Any], in_pairs: bool | None, single: bool) -> list[str] | list[Pair]:
     """Returns texts or pairs of texts, as a model takes them."""
     if in_pairs is None:
         in_pairs = isinstance(given[0], dict)
-    alone = names == ["the body"]
+    names = ["the body"] if single else [f"texts[{place}]" for place in range(len(given))]
     for text, name in zip(given, names, strict=True):
         is_pair = isinstance(text, dict) and set(text) == set(_KEYS_OF_PAIR)
         if in_pairs and not is_pair:
@@ -86,11 +86,11 @@ def _checked_as(given: list[Any], names: list[str], in_pairs: bool | None) -> li
         if is_pair and not in_pairs:
             raise BadRequest(422, f"{name} is a pair of texts, and this model takes single ones: {_SHAPE}")
     if not in_pairs:
-        return checked(given, {0: "text"} if alone else {})
+        return checked(given, {0: "text"} if single else {})
     sides = []
     for key in _KEYS_OF_PAIR:
-        of_side = {place: key if alone else f"{name}.{key}" for place, name in enumerate(names)}
-        sides.append(checked([pair[key] for pair in given], of_side))
+        of_side = {place: key if single else f"{name}.{key}" for place, name in enumerate(names)}
+        sides.append(checked([pair[key] for pair in given], of_side, _SHAPE_OF_PAIRS))
     return list(zip(*sides, strict=True))
 
 
@@ -107,12 +107,13 @@ def checked_pair(first: str, second: str) -> list[Pair]:
     return [(checked([first], {0: "the first text"})[0], checked([second], {0: "the second text"})[0])]
 
 
-def checked(texts: list[object], names: Mapping[int, str]) -> list[str]:
+def checked(texts: list[object], names: Mapping[int, str], shape: str = _SHAPE) -> list[str]:
     """Returns texts as they are.
 
     Args:
         texts: What was sent.
         names: Names of those that have another than their place in ``texts``.
+        shape: What to send instead.
 
     Raises:
         BadRequest: One is no text, blank, or holds half of a character.
@@ -124,7 +125,7 @@ def checked(texts: list[object], names: Mapping[int, str]) -> list[str]:
     try:
         for place, text in enumerate(texts):
             if not isinstance(text, str):
-                raise BadRequest(422, f"{name(place)} is no string: {_SHAPE}")
+                raise BadRequest(422, f"{name(place)} is no string: {shape}")
         found = list(checked_texts(texts, name))
         refuse_half_characters(found, name)
     except UserError as error:
