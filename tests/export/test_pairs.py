@@ -45,7 +45,7 @@ def run(tiny_fit: list[str], reviews: Path, tmp_path: Path) -> Path:
     main(
         [
             *(*tiny_fit, "--model.model_name_or_path", str(backbone), "--data.text_pair_column", "other"),
-            *("--data.max_length", "24", "--model.learning_rate", "1e-2", "--model.class_names", "[no, yes]"),
+            *("--data.max_length", "24", "--model.learning_rate", "1e-2", "--model.class_names", "[bad, good]"),
         ]
     )
     return only_run(Path())
@@ -110,7 +110,7 @@ def test_types_of_tokens_decide_and_are_not_lost(run: Path) -> None:
 def test_the_cards_lines_encode_pairs_where_nothing_of_ours_is_installed(run: Path, without_us: Path) -> None:
     main(["export", str(run), "--to", "mine", "--format", "merged"])
     saved = saved_of(run)
-    wanted = [("no", "yes")[answer] for answer in saved.answers.answers.argmax(-1)]
+    wanted = [("bad", "good")[answer] for answer in saved.answers.answers.argmax(-1)]
     card = Path("mine/README.md")
-    assert "It reads pairs of texts. It tells apart no, yes." in card.read_text()
+    assert "It reads pairs of texts. It tells apart bad, good." in card.read_text()
     assert as_a_user(without_us, card, saved.texts, Path.cwd()) == wanted

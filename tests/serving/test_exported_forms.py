@@ -36,7 +36,7 @@ def test_a_server_of_any_form_answers_long_texts_as_its_qlora_run(
 ) -> None:
     trained_once(
         *("--config", "configs/qlora.yaml", "--config", "configs/offline.yaml", "--model.learning_rate", "1e-2"),
-        *("--data.max_length", "12", "--data.truncation", "head_tail", "--model.class_names", "[no, yes]"),
+        *("--data.max_length", "12", "--data.truncation", "head_tail", "--model.class_names", "[bad, good]"),
     )
     run = only_run(Path())
     record, config = read_run(run)
@@ -53,7 +53,7 @@ def test_a_server_of_any_form_answers_long_texts_as_its_qlora_run(
         answerer = load_answerer(written.folder, "best", torch.device(device))
         assert answerer.device.type == device
         answers = answerer.answer(answerer.tokenise(saved.texts))
-        assert {answer["label"] for answer in answers} <= {"no", "yes"}
+        assert {answer["label"] for answer in answers} <= {"bad", "good"}
         far = FORMS[form][1] if device == "cpu" else max(1e-3, FORMS[form][1])
         assert np.abs(shares(answers) - expected).max() < far, form
 
