@@ -119,7 +119,9 @@ def test_requests_of_many_clients_with_bad_ones_among_them_all_get_their_answer(
         _, err = server.communicate(timeout=PATIENCE_S)
     hundredths = statistics.quantiles(waits, n=100)
     print(
-        f"{len(waits)} requests of {CLIENTS} clients: p50 {hundredths[49]:.3f} s, p99 {hundredths[98]:.3f} s", counted
+        f"{len(waits)} requests of {CLIENTS} clients: p50 {hundredths[49]:.3f} s, p99 {hundredths[98]:.3f} s",
+        counted,
+        err,
     )
     assert not wrong[:3]
     assert sum(counted.values()) == REQUESTS
