@@ -144,7 +144,7 @@ class _Server:
                 fields = parse_qs((await self._body(request)).decode("utf-8", "replace"), keep_blank_values=True)
                 text, second = (fields.get(name, [""])[0] for name in ("text", "text_pair"))
                 page = replace(page, text=text, second=second)
-                asked = checked_pair(text, second) if page.pairs else checked([text], {0: "the text"})
+                asked = checked_pair(text, second) if page.pairs else checked([text], {0: "the field"})
                 (line,) = await self._answers(Asked(asked, single=True))
                 page = replace(page, answer=line)
             except BadRequest as error:

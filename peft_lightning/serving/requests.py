@@ -104,7 +104,7 @@ def checked_pair(first: str, second: str) -> list[Pair]:
     Raises:
         BadRequest: One is blank, or holds half of a character.
     """
-    return [(checked([first], {0: "the first text"})[0], checked([second], {0: "the second text"})[0])]
+    return [(checked([first], {0: "the first field"})[0], checked([second], {0: "the second field"})[0])]
 
 
 def checked(texts: list[object], names: Mapping[int, str], shape: str = _SHAPE) -> list[str]:

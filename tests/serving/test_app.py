@@ -69,5 +69,5 @@ def test_a_model_of_pairs_answers_pairs_to_programs_and_on_its_page(tmp_path: Pa
     assert "no pair of texts" in found[2][1]
     assert f"<h2>{single['label']}</h2>" in found[3][1]
     assert ">\na bore</textarea>" in found[3][1]
-    assert "the second text is blank" in found[4][1]
+    assert "the text in the second field is blank" in found[4][1]
     assert json.loads(found[5][1])["in_pairs"] is True

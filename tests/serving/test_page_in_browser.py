@@ -69,7 +69,9 @@ def test_a_text_that_is_typed_is_answered_and_stays(
         while not browser.evaluate("document.querySelectorAll('[role=alert]').length"):
             assert time.monotonic() < end
             time.sleep(0.1)
-        assert browser.evaluate("document.querySelector('[role=alert]').textContent") == "the text is blank"
+        assert (
+            browser.evaluate("document.querySelector('[role=alert]').textContent") == "the text in the field is blank"
+        )
     refused = [
         event
         for event in browser.events
