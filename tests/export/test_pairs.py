@@ -66,7 +66,9 @@ def saved_of(run: Path) -> SavedAnswers:
     return read_saved_answers(run, record, config["data"])
 
 
-def test_every_form_gives_the_runs_answers_to_its_pairs_and_so_does_its_server(run: Path) -> None:
+def test_every_form_gives_the_runs_answers_to_its_pairs_and_so_do_its_server_and_a_plain_script(
+    run: Path, without_us: Path
+) -> None:
     pytest.importorskip("onnxruntime", reason="the extra peft-lightning[onnx] is not installed")
     record, config = read_run(run)
     saved = saved_of(run)
@@ -92,6 +94,9 @@ def test_every_form_gives_the_runs_answers_to_its_pairs_and_so_does_its_server(r
         answers = answerer.answer(answerer.tokenise(saved.texts))
         moved = np.abs(_probabilities(answers) - _probabilities(expected)).max()
         assert moved < far
+    card = Path("merged/README.md")
+    assert "It reads pairs of texts. It tells apart bad, good." in card.read_text()
+    assert as_a_user(without_us, card, saved.texts, Path.cwd()) == [answer["label"] for answer in expected]
 
 
 def _probabilities(answers: list[dict[str, dict[str, float]]]) -> np.ndarray:
@@ -106,12 +111,3 @@ def test_types_of_tokens_decide_and_are_not_lost(run: Path) -> None:
     with_types = answerer.answer([tokens])
     del tokens.example["second"]
     assert abs(_probabilities(with_types) - _probabilities(answerer.answer([tokens]))).max() > 1e-3
-
-
-def test_the_cards_lines_encode_pairs_where_nothing_of_ours_is_installed(run: Path, without_us: Path) -> None:
-    main(["export", str(run), "--to", "mine", "--format", "merged"])
-    saved = saved_of(run)
-    wanted = [("bad", "good")[answer] for answer in saved.answers.answers.argmax(-1)]
-    card = Path("mine/README.md")
-    assert "It reads pairs of texts. It tells apart bad, good." in card.read_text()
-    assert as_a_user(without_us, card, saved.texts, Path.cwd()) == wanted
