@@ -98,7 +98,9 @@ class LastTokenClassifier(nn.Module):
         # A cache is of use for generation alone, and would keep every layer's keys and values.
         outputs = own.base_model(attention_mask=attention_mask, **{**kwargs, "use_cache": False})
         states: Tensor = outputs.last_hidden_state
-        state = states[torch.arange(len(states), device=states.device), last_tokens(attention_mask, states.shape[1])]
+        state = states[
+            torch.arange(states.shape[0], device=states.device), last_tokens(attention_mask, states.shape[1])
+        ]
         for name in _HEAD:
             module = own._modules.get(name)
             state = state if module is None else module(state)

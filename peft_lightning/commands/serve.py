@@ -49,12 +49,12 @@ def run(words: Sequence[str]) -> None:
     may_raise()
     quieten()
     import_bitsandbytes_without_compiler()
-    on_gpu = torch.cuda.is_available() if asked.device == "auto" else asked.device.startswith("cuda")
-    if on_gpu and not torch.cuda.is_available():
+    if asked.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"--device {asked.device}: torch finds no such GPU here")
     with bound_socket(asked.host, asked.port) as listening:
-        device = torch.device("cuda" if asked.device == "auto" and on_gpu else asked.device.replace("auto", "cpu"))
+        device = None if asked.device == "auto" else torch.device(asked.device)
         answerer = load_answerer(asked.folder, asked.ckpt_path, device)
+        on_gpu = answerer.device.type == "cuda"
         batching = BatchLimits(
             tokens=asked.batch_tokens,
             # On two cores of a Xeon a batch costs what 100 tokens cost; on a GPU its launches cost what thousands do.
@@ -76,7 +76,8 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog=f"{program()} serve",
         description="Answers texts over HTTP: POST /predict takes one text or many, GET /health says what is served,"
-        " and / is a page to type a text into. Ctrl-C or a signal ends it when what was asked is answered.",
+        " and / is a page to type a text into. Of a run on pairs of texts a text is a pair. Ctrl-C or a signal ends it"
+        " when what was asked is answered.",
         epilog=f"example: {program()} serve lightning_logs/lora/version_0 --port 8000; then curl -H 'content-type:"
         """ application/json' -d '{"text": "a joy of a film"}' http://127.0.0.1:8000/predict""",
         allow_abbrev=False,
@@ -85,8 +86,8 @@ def _parser() -> _Parser:
         "folder",
         type=Path,
         metavar="RUN_DIR_OR_EXPORT",
-        help="a run's directory, such as lightning_logs/lora/version_0, or a folder with a merged model or an adapter,"
-        " as transformers and PEFT save them, and its tokenizer",
+        help="a run's directory, such as lightning_logs/lora/version_0, or a folder with a merged model, an adapter or"
+        " an ONNX model, as transformers, PEFT and export save them, and its tokenizer",
     )
     parser.add_argument("--ckpt_path", default="best", help="which weights of a run: best (the default), last, a file")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 127.0.0.1 is for this machine alone")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peft_lightning.data.examples import PadToLongest, TokenisedReviews
+from peft_lightning.data.examples import Example, PadToLongest, TokenisedReviews
 from peft_lightning.data.sources import Split, TextPairs, Texts
 from peft_lightning.data.sources.text_pairs import in_one
 from peft_lightning.data.text_windows import TextWindows, collate_to_answer
@@ -75,7 +75,8 @@ class ReviewTokeniser:
         self.windows = self._windows(window_stride) if truncation == "windows" else None
         """What cuts longer reviews into windows; None where they are cut to one length."""
         # A tokenizer may know token types that its model has no use for, and refuses.
-        self._token_types = "token_type_ids" in tokenizer.model_input_names and backbone.token_types() > 1
+        self.token_types = "token_type_ids" in tokenizer.model_input_names and backbone.token_types() > 1
+        """Whether the model tells the texts of a pair apart by token types."""
 
     def collate(self, multiple: int, rows_at_once: int) -> PadToLongest:
         """Returns what makes batches of reviews that are answered.
@@ -111,7 +112,7 @@ class ReviewTokeniser:
         self._require_single(texts)
         truncation: Truncation = "head" if trains and self.windows is not None else self._truncation
         with self._worded():
-            tokens = self._cache.tokenise(texts, self._max_length, truncation, self._token_types)
+            tokens = self._cache.tokenise(texts, self._max_length, truncation, self.token_types)
         self._require_tokens(tokens, texts, rows)
         targets = None if labels is None else torch.from_numpy(labels)
         return TokenisedReviews(tokens, torch.from_numpy(rows), targets)
@@ -131,7 +132,7 @@ class ReviewTokeniser:
             with self._worded():
                 if tokenised is None:
                     tokenised = text_tokeniser(
-                        texts, self._tokenizer, self._max_length, self._truncation, self._token_types
+                        texts, self._tokenizer, self._max_length, self._truncation, self.token_types
                     )
                 batch = tokenised(texts)
             tokens = joined([batch])
@@ -139,17 +140,17 @@ class ReviewTokeniser:
             self._require_tokens(tokens, texts, rows)
             yield TokenisedReviews(tokens, torch.from_numpy(rows))
 
-    def token_ids(self, texts: Sequence[str]) -> list[torch.Tensor]:
-        """Tokenises a few reviews, past the cache.
+    def examples(self, texts: Texts) -> list[Example]:
+        """Tokenises a few reviews, or pairs of texts, past the cache.
 
         Returns:
-            The token ids of each, int32, shape (tokens,).
+            An example for each, in their order.
 
         Raises:
             UserError: If a review makes no token, or one that the model has no embedding for.
         """
         (reviews,) = self.tokenise_in_turn([(0, texts)])
-        return [reviews[place]["input_ids"] for place in range(len(texts))]
+        return [reviews[place] for place in range(len(texts))]
 
     def _windows(self, stride: int | None) -> TextWindows:
         ordinary = self._tokenizer("a film", return_special_tokens_mask=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from peft_lightning.backbone.heads import DECISION_THRESHOLDS
 from peft_lightning.data.sources import hub_name
+from peft_lightning.data.sources.embedded_sources import EMBEDDED
 from peft_lightning.export.model_files import temperature_of
 from peft_lightning.recipes import Config
 from peft_lightning.runs.durations import duration
@@ -45,9 +46,9 @@ def write_card(
             _loading(written, name, on_hub),
             _figures(report, written, record),
             *_calibration(written, record),
-            _training(record, config),
+            _training(record, config, written.texts.in_pairs),
             _limits(written, record, config),
-            _proof(report),
+            _proof(report, written.task),
         ]
     )
     ModelCard(f"---\n{metadata}\n---\n\n{body}\n", ignore_metadata_errors=True).save(path)
@@ -90,19 +91,24 @@ def _summary(report: dict[str, Any], written: Written, record: RunRecord, config
         "onnx": "An ONNX model for onnxruntime, made of",
     }[written.request.form]
     kept = "".join(f", its linear layers in {bits}" for bits in filter(None, (written.request.quantize,)))
-    labels = written.task.label_names
-    answers = f" It tells apart {', '.join(labels)}." if labels else ""
     return (
         f"{form} {_base(record)}{kept}, fine-tuned on {_dataset(config)} with {record.method}."
-        f"{answers} {report['bytes'] / 2**20:.1f} MiB."
+        f" {_answers(written)} {report['bytes'] / 2**20:.1f} MiB."
     )
+
+
+def _answers(written: Written) -> str:
+    task, pairs = written.task, "It reads pairs of texts. " if written.texts.in_pairs else ""
+    if task.label_names:
+        return f"{pairs}It tells apart {', '.join(task.label_names)}."
+    names = f": {', '.join(task.output_names)}" if task.num_outputs > 1 else ""
+    return f"{pairs}It answers with {task.labels_in_words}{names}."
 
 
 def _loading(written: Written, name: str, on_hub: bool) -> str:
     lines = written.code.at_repository(name) if on_hub else written.code.at(name)
     length = written.texts.max_length
     parts = ["## Load it", "```python\n" + "\n".join(lines) + "\n```"]
-    framework = "np" if written.request.form == "onnx" else "pt"
     if written.stride is not None:
         parts += [
             f"In the run's test a text of more than {length} tokens was read in windows of {length} tokens, of which"
@@ -110,9 +116,16 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
             " beginning. The answer to a text is the mean of its windows' logits, those where `text_of` is its number:",
             "```python\n"
             f"inputs = tokenizer(texts, truncation=True, padding=True, stride={written.stride},\n"
-            f'                   return_overflowing_tokens=True, return_tensors="{framework}")\n'
+            f'                   return_overflowing_tokens=True, return_tensors="{_framework(written)}")\n'
             'text_of = inputs.pop("overflow_to_sample_mapping")\n'
             "```",
+        ]
+    elif written.texts.in_pairs:
+        parts += [
+            "A pair is two texts that are encoded together. `firsts` and `seconds` are two lists of as many texts:",
+            f'```python\ninputs = tokenizer(firsts, seconds, truncation=True, padding=True, return_tensors="'
+            f'{_framework(written)}")\n```',
+            f"This cuts a pair to {length} tokens, of which the longer text loses first, as in training.",
         ]
     elif written.window is None:
         side = "beginning" if written.texts.truncation == "tail" else "end"
@@ -128,7 +141,7 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
             "```python\n"
             'rows = tokenizer(texts)["input_ids"]\n'
             f"rows = [row if len(row) <= {length} else row[:{first}] + row[-{last}:] for row in rows]\n"
-            f'inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="{framework}")\n'
+            f'inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="{_framework(written)}")\n'
             "```",
         ]
     if written.request.form == "adapter":
@@ -137,6 +150,10 @@ def _loading(written: Written, name: str, on_hub: bool) -> str:
             " transformers' own way, which is silently wrong for some types: use the lines above."
         )
     return "\n\n".join([*parts, *(f"Note: {note}." for note in written.notes)])
+
+
+def _framework(written: Written) -> str:
+    return "np" if written.request.form == "onnx" else "pt"
 
 
 def _figures(report: dict[str, Any], written: Written, record: RunRecord) -> str:
@@ -185,7 +202,7 @@ def _calibration(written: Written, record: RunRecord) -> list[str]:
     return ["\n\n".join(parts)]
 
 
-def _training(record: RunRecord, config: Config) -> str:
+def _training(record: RunRecord, config: Config, in_pairs: bool) -> str:
     model, trainer, data = config["model"], config["trainer"], record.dataset
     rows = [
         ("base model", _base(record)),
@@ -193,8 +210,9 @@ def _training(record: RunRecord, config: Config) -> str:
         ("data", _dataset(config)),
     ]
     if data is not None:
+        texts = "pairs" if in_pairs else "texts"
         rows.append(("examples", f"{data.n_train:,} to train on, {data.n_val:,} to choose the checkpoint by"))
-        rows.append(("length", f"{data.max_length} tokens; {data.truncated_share:.1%} of the texts were longer"))
+        rows.append(("length", f"{data.max_length} tokens; {data.truncated_share:.1%} of the {texts} were longer"))
     if record.params is not None:
         rows.append(("trained", f"{record.params.trainable:,} parameters ({record.params.trainable_percent:.2f} %)"))
     rows.append(("epochs", f"{trainer['max_epochs']}, peak learning rate {model['learning_rate']:g}"))
@@ -213,27 +231,29 @@ def _limits(written: Written, record: RunRecord, config: Config) -> str:
         "Texts unlike its training data: another language, another kind of text, another time.",
         "Decisions about people, unless somebody has measured it for exactly that.",
     ]
-    if temperature_of(written.task) == 1.0:
+    if written.task.label_names and temperature_of(written.task) == 1.0:
         points.append("Its probabilities as chances: nobody has calibrated them.")
-    if "embedded" in (config["data"]["source"], config["model"]["model_name_or_path"]):
+    if config["data"]["source"] in EMBEDDED or config["model"]["model_name_or_path"] in EMBEDDED:
         points.insert(0, "Anything but trying the tool: it was made with the small stand-ins in peft-lightning.")
     if record.dataset is not None and record.dataset.test_in_train:
         points.append(f"Its figure as it stands: {record.dataset.test_in_train} test texts were also in training.")
     return "## What it is not for\n\n" + "\n".join(f"- {point}" for point in points)
 
 
-def _proof(report: dict[str, Any]) -> str:
+def _proof(report: dict[str, Any], task: Task) -> str:
     if "flips" not in report:
         return f"## Not proved\n\n{report['failure']}."
     metric_after, metric_before = report["after"], report["before"]
     ties = f", {report['near_ties']} of them near ties" if report["near_ties"] else ""
+    texts = "pairs" if report["in_pairs"] else "texts"
     text = (
         f"## How it was checked\n\nIn a fresh process, with the libraries alone, the lines above loaded these files and"
-        f" answered {report['examples']:,} texts of the run's test again: {report['flips']} decisions were others"
-        f" than the run's{ties}, no number of an answer moved by more than {report['greatest_change']:.1e}"
+        f" answered {report['examples']:,} {texts} of the run's test again: {report['flips']} decisions were others"
+        f" than the run's{ties}, no number of an answer moved"
+        + (f" by more than {report['greatest_change']:.1e}" if report["greatest_change"] else "")
     )
     if metric_before is not None and metric_after is not None:
-        text += f", and {report['metric']} was {metric_after:.4f} after {metric_before:.4f}"
+        text += f", and {task.headline.name} was {metric_after:.4f} after {metric_before:.4f}"
     text += (
         f". One text took {report['latency_ms']:.1f} ms, many went at {report['texts_per_s']:.0f} a second"
         f" ({report['device']}, {report['machine']}). `export.json` has the rest."
@@ -276,8 +296,9 @@ def _base(record: RunRecord) -> str:
 def _dataset(config: Config) -> str:
     """Words the data; of a local folder or file only its name."""
     source = str(config["data"]["source"])
-    if source == "embedded":
-        return "the synthetic reviews in peft-lightning"
+    if source in EMBEDDED:
+        kind = source.partition("/")[2].replace("_", " ")
+        return "the synthetic reviews in peft-lightning" + (f" ({kind})" if kind else "")
     if (name := hub_name(source)) is not None:
         more = config["data"].get("configuration")
         return name + (f" ({more})" if more else "")

@@ -130,7 +130,8 @@ def write(run: Path, folder: Path, request: Request) -> Written:
     elif request.form == "merged":
         code = write_merged(module, task, folder, request.dtype, request.quantize)
     else:
-        code, notes = write_onnx(module, task, folder, request.quantize)
+        token_types = texts.in_pairs and texts.tokeniser().token_types
+        code, notes = write_onnx(module, task, folder, request.quantize, token_types)
     window = write_tokenizer(folder, texts)
     stride = shared_by_windows(folder, texts)
     return Written(folder, request, code, window, task, module.quantization, texts, notes, stride)
@@ -187,7 +188,7 @@ def _asked(written: Written, saved: SavedAnswers) -> Replay:
     longer: list[int] = []
     if written.window is not None or written.stride is not None:
         tokenizer = load_tokenizer(str(written.folder))
-        rows = tokenizer(saved.texts, truncation=False, verbose=False)["input_ids"]
+        rows = tokenizer(list(saved.texts), truncation=False, verbose=False)["input_ids"]
         longer = [place for place, row in enumerate(rows) if len(row) > written.texts.max_length]
     task = _as_saved(written.task)
     return Replay(written.folder, written.code, saved.texts, written.window, longer, task, written.stride)
@@ -215,9 +216,9 @@ def _judge(written: Written, saved: SavedAnswers, replayed: Replayed, max_flips:
 
 
 def _other_labels(task: Task, report: dict[str, Any]) -> str | None:
-    expected = dict(enumerate(task.label_names))
+    expected = dict(enumerate(task.output_names))
     found = {int(number): name for number, name in report["id2label"].items()}
-    if expected and found != expected:
+    if found != expected:
         return f"it calls its labels {', '.join(found.values())} and the run {', '.join(expected.values())}"
     return None
 
@@ -254,6 +255,11 @@ def _report(written: Written, proof: Proof, record: RunRecord) -> dict[str, Any]
         "files": files,
         "bytes": sum(files.values()),
         "load": written.code.at("FOLDER"),
+        "in_pairs": written.texts.in_pairs,
+        "max_length": written.texts.max_length,
+        "truncation": written.texts.truncation,
+        "window_stride": written.stride,
+        "quantization_config": written.code.packed,
         "notes": written.notes,
         **({"traceback": told["traceback"]} if "traceback" in told else {}),
     }

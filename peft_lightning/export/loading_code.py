@@ -18,12 +18,14 @@ class LoadingCode:
         lines: The lines that leave ``model`` or ``session``, and ``tokenizer``.
         library: The hub's name of the library that loads it.
         from_hub: Whether ``folder`` may also be the name of a repository; otherwise it is downloaded first.
+        packed: The words that quantise an adapter's backbone as it was in training; None where it is not quantised.
     """
 
     imports: tuple[str, ...]
     lines: tuple[str, ...]
     library: str
     from_hub: bool = True
+    packed: dict[str, Any] | None = None
 
     def at(self, folder: str) -> list[str]:
         """Returns the whole code for a folder.
@@ -67,7 +69,7 @@ def adapter_code(base: str | None, revision: str | None, packed: dict[str, Any] 
     ]
     names = f"{_CLASSES}, BitsAndBytesConfig" if packed else _CLASSES
     imports = ("from peft import PeftModel", f"from transformers import {names}")
-    return LoadingCode(imports, tuple(lines), "peft", from_hub=base is not None)
+    return LoadingCode(imports, tuple(lines), "peft", from_hub=base is not None, packed=packed)
 
 
 def merged_code() -> LoadingCode:

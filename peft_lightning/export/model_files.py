@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None:
     """Writes the tokenizer that cuts texts as the run did where a tokenizer can: from the end, or from the beginning.
 
+    Of pairs a run keeps what the tokenizer itself keeps, so its side stays.
+
     Args:
         folder: The export's folder.
         texts: How the run read its texts.
@@ -31,9 +33,18 @@ def write_tokenizer(folder: Path, texts: TextSettings) -> tuple[int, int] | None
         that the run kept from the beginning and from the end of a longer text, special ones included.
     """
     tokenizer = load_tokenizer(texts.model_name_or_path, texts.revision)
-    _end_and_pad(tokenizer, folder, texts)
+    backbone = Backbone(texts.model_name_or_path, texts.revision)
+    _end_and_pad(tokenizer, backbone, folder, texts)
+    if backbone.token_types() <= 1:
+        # DistilBERT's tokenizer is BERT's, and makes what its model refuses.
+        kept = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        if kept != list(tokenizer.model_input_names):
+            tokenizer.model_input_names = kept
+            tokenizer.init_kwargs["model_input_names"] = kept
     tokenizer.model_max_length = texts.max_length
-    sides = {"padding_side": "right", "truncation_side": "left" if texts.truncation == "tail" else "right"}
+    sides = {"padding_side": "right", "truncation_side": tokenizer.truncation_side}
+    if not texts.in_pairs:
+        sides["truncation_side"] = "left" if texts.truncation == "tail" else "right"
     for name, side in sides.items():
         setattr(tokenizer, name, side)
         tokenizer.init_kwargs[name] = side  # what is saved; the attribute alone is forgotten in silence
@@ -66,9 +77,8 @@ def shared_by_windows(folder: Path, texts: TextSettings) -> int | None:
     return None if windows is None else windows.overlap
 
 
-def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSettings) -> None:
+def _end_and_pad(tokenizer: PreTrainedTokenizerBase, backbone: Backbone, folder: Path, texts: TextSettings) -> None:
     """Ends texts as the run did, and tells a decoder's configurations which token pads: transformers goes by it."""
-    backbone = Backbone(texts.model_name_or_path, texts.revision)
     embeddings = backbone.embeddings()
     is_scored_last = backbone.scores_last_token()
     if is_scored_last:
@@ -86,7 +96,7 @@ def _end_and_pad(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: TextSe
 
 def _window(special_tokens_mask: list[int], texts: TextSettings) -> tuple[int, int] | None:
     whole: tuple[Truncation, ...] = ("head", "tail", "windows")
-    if texts.truncation in whole:
+    if texts.in_pairs or texts.truncation in whole:
         return None
     leading, trailing = surrounding(special_tokens_mask)
     head, tail = window(texts.max_length - leading - trailing, texts.truncation)
@@ -100,8 +110,7 @@ def describe_task(config: PretrainedConfig, task: Task) -> None:
         config: The configuration of the exported model; it is changed in place.
         task: What the model was trained for.
     """
-    names = task.label_names or tuple(f"LABEL_{number}" for number in range(task.num_outputs))
-    describe_outputs(config, task.problem_type, names)
+    describe_outputs(config, task.problem_type, task.output_names)
     # transformers keeps entries that it does not know.
     if thresholds := task.named_thresholds():
         setattr(config, DECISION_THRESHOLDS, thresholds)

@@ -27,25 +27,28 @@ _ONE_FILE_BYTES = 1_900_000_000
 
 
 class LogitsOnly(nn.Module):
-    """A network that takes tokens and their mask and returns the logits, as the exporter wants it."""
+    """A network that takes tokens, their mask and types, and returns the logits, as the exporter wants it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Returns the logits, (batch, outputs).
 
         Args:
             input_ids: Tokens, (batch, length).
             attention_mask: 1 for tokens, 0 for padding, (batch, length).
+            token_type_ids: 0 for the first text of a pair, 1 for the second, (batch, length); None where the network
+                does not tell them apart so.
         """
-        logits: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits
 
 
 def write_onnx(
-    module: TextClassifier, task: Task, folder: Path, quantize: FewBits | None
+    module: TextClassifier, task: Task, folder: Path, quantize: FewBits | None, token_types: bool = False
 ) -> tuple[LoadingCode, list[str]]:
     """Writes an ONNX model.
 
@@ -54,6 +57,7 @@ def write_onnx(
         task: What it was trained for.
         folder: The export's folder.
         quantize: ``int8`` for linear layers in eight bits, whose inputs are quantised as they come; None to leave them.
+        token_types: Whether the model takes token types too, which tell the texts of a pair apart.
 
     Returns:
         How to load it, and notes for its user.
@@ -65,20 +69,23 @@ def write_onnx(
     network.config.save_pretrained(str(folder))
     path = folder / MODEL
     size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    _convert(network, path, one_file=size < _ONE_FILE_BYTES)
+    _convert(network, path, token_types, one_file=size < _ONE_FILE_BYTES)
     if quantize is not None:
         _quantise(path, one_file=size < 4 * _ONE_FILE_BYTES)
     files = sorted(file.name for file in folder.glob(f"{MODEL}?*"))
     return onnx_code(MODEL), [f"{MODEL} needs {' and '.join(files)} beside it: move them together"] if files else []
 
 
-def _convert(network: PreTrainedModel, path: Path, one_file: bool) -> None:
+def _convert(network: PreTrainedModel, path: Path, token_types: bool, one_file: bool) -> None:
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
-    shapes = {"input_ids": {0: batch, 1: length}, "attention_mask": {0: batch, 1: length}}
     # Tokens of two texts, the second padded, so that no branch of the network takes all masks to be full.
     tokens = torch.randint(5, min(1000, network.config.vocab_size), (2, 16), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(tokens)
     mask[1, 10:] = 0
+    given = {"input_ids": tokens, "attention_mask": mask}
+    if token_types:
+        given["token_type_ids"] = torch.zeros_like(tokens)
+        given["token_type_ids"][:, 6:10] = 1
     wrapped = LogitsOnly(network).eval()
     # It counts up the packages for images that are not installed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -87,11 +94,11 @@ def _convert(network: PreTrainedModel, path: Path, one_file: bool) -> None:
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 wrapped,
-                kwargs={"input_ids": tokens, "attention_mask": mask},
+                kwargs=given,
                 f=str(path),
-                input_names=["input_ids", "attention_mask"],
+                input_names=list(given),
                 output_names=["logits"],
-                dynamic_shapes=shapes,
+                dynamic_shapes={name: {0: batch, 1: length} for name in given},
                 dynamo=True,
                 external_data=not one_file,
                 verbose=False,

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "onnxruntime", "to
 OF_TEXT = "overflow_to_sample_mapping"
 
 Answer = Callable[[dict[str, Any]], Any]
+# A text, or the two texts of a pair.
+Text = str | list[str]
 
 
 def main(path: str) -> None:
@@ -49,10 +51,11 @@ def replay(job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: ``load``, the lines of Python that leave ``model`` or ``session``, and ``tokenizer``; ``texts``, a JSON
-            file with the texts; ``window``, None where the tokenizer cuts longer texts itself, or the numbers of
-            tokens kept at both ends, special ones included; ``stride``, the number of tokens that two windows of a
-            longer text share, or None where longer texts are cut; ``logits`` and ``plain_logits``, the files for the
-            logits, (texts, outputs); ``plain``, the places of texts to answer as the tokenizer alone cuts them.
+            file with the texts, or with lists of two texts, which are pairs; ``window``, None where the tokenizer cuts
+            longer texts itself, or the numbers of tokens kept at both ends, special ones included; ``stride``, the
+            number of tokens that two windows of a longer text share, or None where longer texts are cut; ``logits`` and
+            ``plain_logits``, the files for the logits, (texts, outputs); ``plain``, the places of texts to answer as
+            the tokenizer alone cuts them.
 
     Returns:
         What the export says of its labels, times, versions and the device.
@@ -107,15 +110,16 @@ class Encoder:
         self.framework = framework
         self.stride = stride
 
-    def __call__(self, texts: list[str]) -> dict[str, Any]:
-        """Returns the inputs of some texts, each (batch, length), or of their windows with the text of each."""
+    def __call__(self, texts: Sequence[Text]) -> dict[str, Any]:
+        """Returns the inputs of some texts or pairs, each (batch, length), or of all windows with the text of each."""
         words = {"truncation": True, "padding": True, "return_tensors": self.framework}
         if self.stride is not None:
-            return dict(self.tokenizer(texts, stride=self.stride, return_overflowing_tokens=True, **words))
+            return dict(self.tokenizer(list(texts), stride=self.stride, return_overflowing_tokens=True, **words))
         if self.window is None:
-            return dict(self.tokenizer(texts, **words))
+            sides = [list(texts)] if isinstance(texts[0], str) else [list(side) for side in zip(*texts, strict=True)]
+            return dict(self.tokenizer(*sides, **words))
         first, last = self.window
-        rows = self.tokenizer(texts, verbose=False)["input_ids"]
+        rows = self.tokenizer(list(texts), verbose=False)["input_ids"]
         cut = [row if len(row) <= first + last else row[:first] + row[len(row) - last :] for row in rows]
         return dict(self.tokenizer.pad({"input_ids": cut}, return_tensors=self.framework))
 
@@ -164,11 +168,11 @@ def _by_text(answer: Answer) -> Answer:
     return averaged
 
 
-def _answers(texts: list[str], encode: Encoder, answer: Answer) -> Any:
+def _answers(texts: list[Text], encode: Encoder, answer: Answer) -> Any:
     """Returns the logits of all texts in their order; batches are of texts of like length."""
     import numpy as np
 
-    order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+    order = sorted(range(len(texts)), key=lambda place: -_characters(texts[place]))
     logits: Any = None
     for start in range(0, len(order), BATCH):
         places = order[start : start + BATCH]
@@ -179,7 +183,11 @@ def _answers(texts: list[str], encode: Encoder, answer: Answer) -> Any:
     return logits
 
 
-def _latency(texts: list[str], encode: Encoder, answer: Answer) -> float:
+def _characters(text: Text) -> int:
+    return len(text) if isinstance(text, str) else sum(map(len, text))
+
+
+def _latency(texts: list[Text], encode: Encoder, answer: Answer) -> float:
     """Returns the median time of a single text in ms, tokenising included."""
     times = []
     for number in range(SINGLES + 3):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from peft_lightning.data.sources.text_pairs import Pair
 from peft_lightning.export.loading_code import LoadingCode
 from peft_lightning.task import Task
 
@@ -29,7 +30,7 @@ class Replay:
     Args:
         folder: The export's folder.
         code: How a user loads it.
-        texts: The texts.
+        texts: The texts, or pairs of texts.
         window: None where the tokenizer alone cuts longer texts as the run did; otherwise the numbers of tokens that
             the run kept from the beginning and from the end, special ones included.
         longer: The places of texts that are longer.
@@ -39,7 +40,7 @@ class Replay:
 
     folder: Path
     code: LoadingCode
-    texts: Sequence[str]
+    texts: Sequence[str | Pair]
     window: tuple[int, int] | None
     longer: Sequence[int]
     task: Task

@@ -11,8 +11,8 @@ import numpy as np
 
 from peft_lightning.data.drawing import draw_subsets
 from peft_lightning.data.sources import SourceOptions, fingerprint, prepare, read_corpus
+from peft_lightning.data.sources.text_pairs import Pair
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.module.trained import in_pairs
 from peft_lightning.recipes import Config
 from peft_lightning.runs.directory import checkpoint_of
 from peft_lightning.runs.predictions import Answers, read_answers
@@ -24,12 +24,12 @@ class SavedAnswers:
     """What a run answered in its test.
 
     Args:
-        texts: The texts, in the order of the answers.
+        texts: The texts, or pairs of texts, in the order of the answers.
         answers: The answers, and the targets.
         source: The file that holds them.
     """
 
-    texts: list[str]
+    texts: list[str | Pair]
     answers: Answers
     source: Path
 
@@ -49,8 +49,6 @@ def read_saved_answers(
     Raises:
         UserError: There are no answers, or the source no longer holds their texts.
     """
-    if in_pairs(data):
-        raise UserError(f"{run} is of pairs of texts, which cannot be exported yet: the proof replays single texts")
     path = _file_of_answers(run)
     answers = read_answers(path)
     settings = {**data, "source": source or data["source"]}
@@ -76,7 +74,7 @@ def read_saved_answers(
     if not all(int(row) in position for row in answers.ids):
         raise UserError(f"{path} holds answers to other texts than {settings['source']} has: test the run again")
     texts = testing.take(np.array([position[int(row)] for row in answers.ids], dtype=np.int64)).texts
-    return _some(SavedAnswers([str(text) for text in texts], answers, path), examples)
+    return _some(SavedAnswers(list(texts), answers, path), examples)
 
 
 def _some(saved: SavedAnswers, examples: int | None) -> SavedAnswers:

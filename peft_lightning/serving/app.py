@@ -8,8 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,17 +19,10 @@ from starlette.routing import Route
 
 from peft_lightning import __version__
 from peft_lightning.errors import UserError
-from peft_lightning.serving.answerer import Answerer
+from peft_lightning.serving.answerer import Answerer, Tokens
 from peft_lightning.serving.batching import Answers, Batcher, BatchLimits, QueueFull
-from peft_lightning.serving.requests import Asked, BadRequest, checked, read_request
-
-# The page needs its own style and form, and nothing else from anywhere.
-_PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
+from peft_lightning.serving.page import PAGE_HEADERS, Page
+from peft_lightning.serving.requests import Asked, BadRequest, checked, checked_pair, read_request
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class _Server:
 
     @asynccontextmanager
     async def _running(self, app: Starlette) -> AsyncIterator[None]:
-        self._batcher = Batcher(self._answerer.answer, self._batching)
+        self._batcher: Batcher[Tokens] = Batcher(self._answerer.answer, self._batching)
         self._batcher.start()
         try:
             yield
@@ -98,7 +90,8 @@ class _Server:
 
     async def _predict(self, request: Request) -> Response:
         body = await self._body(request)
-        asked = read_request(request.headers.get("content-type", ""), body, self._limits.texts)
+        kind = request.headers.get("content-type", "")
+        asked = read_request(kind, body, self._limits.texts, self._answerer.in_pairs)
         answers = await self._answers(asked)
         return _Json(answers[0] if asked.single else answers)
 
@@ -133,6 +126,7 @@ class _Server:
             "task": task.problem_type,
             "labels": list(task.label_names),
             "calibration": task.calibration_in_words(),
+            "in_pairs": self._answerer.in_pairs,
             "max_length": self._answerer.max_length,
             "device": str(self._answerer.device),
             "waiting": self._batcher.waiting,
@@ -140,27 +134,25 @@ class _Server:
         return _Json(about)
 
     async def _page(self, request: Request) -> Response:
-        text, mistake, status = "", "", 200
-        answer: list[tuple[str, str]] = []
+        about, status = self._answerer.description, 200
+        page = Page(
+            title=about["model"],
+            details=f"{about['method']}, {self._answerer.task.problem_type}, peft-lightning {__version__}",
+            pairs=self._answerer.in_pairs is True,
+        )
         if request.method == "POST":
             try:
                 fields = parse_qs((await self._body(request)).decode("utf-8", "replace"), keep_blank_values=True)
-                text = fields.get("text", [""])[0]
-                (line,) = await self._answers(Asked(checked([text], {0: "the text"}), single=True))
-                answer = list(_rows(line))
+                text, second = (fields.get(name, [""])[0] for name in ("text", "text_pair"))
+                page = replace(page, text=text, second=second)
+                asked = checked_pair(text, second) if page.pairs else checked([text], {0: "the field"})
+                (line,) = await self._answers(Asked(asked, single=True))
+                page = replace(page, answer=line)
             except BadRequest as error:
-                mistake, status = str(error), error.status
+                page, status = replace(page, mistake=str(error)), error.status
             except QueueFull:
-                mistake, status = "too many texts are waiting: try again in a moment", 503
-        about = self._answerer.description
-        page = _template().render(
-            title=about["model"],
-            details=f"{about['method']}, {self._answerer.task.problem_type}, peft-lightning {__version__}",
-            text=text,
-            mistake=mistake,
-            answer=answer,
-        )
-        return HTMLResponse(page, status, _PAGE_HEADERS)
+                page, status = replace(page, mistake="too many texts are waiting: try again in a moment"), 503
+        return HTMLResponse(page.render(), status, PAGE_HEADERS)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, BadRequest)
@@ -179,22 +171,3 @@ class _Server:
     async def _failed(self, request: Request, error: Exception) -> Response:
         traceback.print_exception(error)
         return _Json({"error": "the model could not answer; the server's terminal says why"}, 500)
-
-
-def _rows(line: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Lists what an answer says, name by name."""
-    rows: list[tuple[str, str]] = []
-    for name, value in line.items():
-        if isinstance(value, dict):
-            rows += _rows(value, before)
-        else:
-            shown = f"{value:.4f}" if isinstance(value, float) else str(value)
-            rows.append((f"{before}{name}", shown))
-    return rows
-
-
-def _template() -> Any:
-    import jinja2
-
-    source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)

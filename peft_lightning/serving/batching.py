@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from torch import Tensor
+from typing import Any, Generic, TypeVar
 
 Answers = list[dict[str, Any]]
 Item = TypeVar("Item")
+# A tokenised text, whose length is its number of tokens.
+Text = TypeVar("Text", bound=Sized)
 
 
 class QueueFull(Exception):
@@ -37,23 +37,23 @@ class BatchLimits:
 
 
 @dataclass(eq=False)
-class _Waiting:
-    ids: Tensor
+class _Waiting(Generic[Text]):
+    text: Text
     answered: asyncio.Future[dict[str, Any]]
 
 
-class Batcher:
+class Batcher(Generic[Text]):
     """Collects texts while others are computed, and hands them in batches to one thread.
 
     Args:
-        answer: Answers texts, given their token ids, in one batch.
+        answer: Answers tokenised texts in one batch.
         limits: How texts share batches.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Tensor]], Answers], limits: BatchLimits) -> None:
+    def __init__(self, answer: Callable[[Sequence[Text]], Answers], limits: BatchLimits) -> None:
         self._answer = answer
         self._limits = limits
-        self._queue: list[_Waiting] = []
+        self._queue: list[_Waiting[Text]] = []
         self._computing = 0
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "answers")
@@ -76,11 +76,11 @@ class Batcher:
                 await self._task
         self._thread.shutdown()
 
-    async def answers(self, texts: Sequence[Tensor]) -> Answers:
+    async def answers(self, texts: Sequence[Text]) -> Answers:
         """Answers texts, in their order.
 
         Args:
-            texts: The token ids of each text.
+            texts: The tokenised texts.
 
         Raises:
             QueueFull: Too many texts wait.
@@ -88,7 +88,7 @@ class Batcher:
         if self.waiting + len(texts) > self._limits.waiting:
             raise QueueFull
         loop = asyncio.get_running_loop()
-        items = [_Waiting(ids, loop.create_future()) for ids in texts]
+        items = [_Waiting(text, loop.create_future()) for text in texts]
         self._queue += items
         self._arrived.set()
         try:
@@ -105,18 +105,18 @@ class Batcher:
             if len(self._queue) == 1:
                 await asyncio.sleep(self._limits.wait_s)
             self._arrived.clear()
-            batches = cut_by_length([(len(item.ids), item) for item in self._queue], self._limits)
+            batches = cut_by_length([(len(item.text), item) for item in self._queue], self._limits)
             self._computing, self._queue = len(self._queue), []
             for batch in batches:
                 await self._compute([item for item in batch if not item.answered.done()])
                 self._computing -= len(batch)
 
-    async def _compute(self, batch: list[_Waiting]) -> None:
+    async def _compute(self, batch: list[_Waiting[Text]]) -> None:
         if not batch:
             return
         loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(self._thread, self._answer, [item.ids for item in batch])
+            answers = await loop.run_in_executor(self._thread, self._answer, [item.text for item in batch])
         except Exception as error:
             for item in batch:
                 if not item.answered.done():

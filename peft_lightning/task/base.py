@@ -290,6 +290,18 @@ class Task(ABC):
         """Names of the head's outputs, for the model's configuration."""
         return self.label_names or tuple(f"LABEL_{number}" for number in range(self.num_outputs))
 
+    @classmethod
+    def of_outputs(cls, names: Sequence[str]) -> Task:
+        """Restores a task from what ``output_names`` returned, as an exported model's configuration names its outputs.
+
+        Args:
+            names: The name of each output.
+
+        Raises:
+            KeyError: If there are none.
+        """
+        return cls.from_state({"problem_type": cls.problem_type, "class_names": list(names)})
+
     @property
     def head_start(self) -> HeadStart | None:
         """Where a new head starts; None for where transformers initialises it."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
+# What a model's configuration calls a single number; transformers' own name for it is LABEL_0.
+_ONLY = "value"
+
 
 @dataclass(frozen=True)
 class Regression(Task):
@@ -100,7 +103,16 @@ class Regression(Task):
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the numbers."""
-        return self.names or ("value",)
+        return self.names or (_ONLY,)
+
+    @classmethod
+    def of_outputs(cls, names: Sequence[str]) -> Regression:
+        """Restores the task from the names of its outputs; a single number has no name of its own.
+
+        Args:
+            names: The name of each output.
+        """
+        return cls(() if list(names) in ([_ONLY], ["LABEL_0"]) else tuple(names))
 
     @property
     def head_start(self) -> HeadStart | None:

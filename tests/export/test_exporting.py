@@ -56,7 +56,7 @@ def without_us(tmp_path: Path) -> Path:
     return environment / "bin" / "python"
 
 
-def as_a_user(python: Path, card: Path, texts: list[str], cwd: Path) -> list[str]:
+def as_a_user(python: Path, card: Path, texts: list[Any], cwd: Path) -> list[str]:
     """The labels that a plain script gives which holds the code blocks of the card, and nothing of ours."""
     blocks = re.findall(r"```python\n(.*?)```", card.read_text(encoding="utf-8"), re.DOTALL)
     script = "\n".join(
@@ -64,6 +64,7 @@ def as_a_user(python: Path, card: Path, texts: list[str], cwd: Path) -> list[str
             "import json, sys",
             "try:\n    import peft_lightning\nexcept ImportError:\n    pass\nelse:\n    sys.exit('it is there')",
             f"texts = json.loads({json.dumps(json.dumps(texts))})",
+            *(["firsts, seconds = map(list, zip(*texts))"] if not isinstance(texts[0], str) else []),
             *blocks,
             "if 'session' in globals():",
             "    feed = {given.name: inputs[given.name] for given in session.get_inputs()}",

@@ -1,6 +1,6 @@
 """A real server process, asked by many clients at once.
 
-`REQUESTS=10000 pytest -m slow tests/integration/test_serving.py` asks more.
+`REQUESTS=10000 pytest -s -m slow tests/integration/test_serving.py` asks more, and says how long they waited.
 """
 
 import http.client
@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -81,6 +82,7 @@ def trained(tiny_fit: list[str], trained_once: Callable[..., None]) -> Path:
 def test_requests_of_many_clients_with_bad_ones_among_them_all_get_their_answer(trained: Path) -> None:
     expected = dict(zip(TEXTS, TextClassifier.load_trained(trained).answer(TEXTS), strict=True))
     wrong: list[object] = []
+    waits: list[float] = []
     counted: dict[int, int] = {}
     lock = threading.Lock()
 
@@ -88,6 +90,7 @@ def test_requests_of_many_clients_with_bad_ones_among_them_all_get_their_answer(
         chance = random.Random(number)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         for turn in range(number, REQUESTS, CLIENTS):
+            began = time.perf_counter()
             if turn % 10 == 3:
                 body, kind, due = BAD[turn // 10 % len(BAD)]
                 status, content = post(connection, body, kind)
@@ -100,6 +103,7 @@ def test_requests_of_many_clients_with_bad_ones_among_them_all_get_their_answer(
                 pairs = [(asked, content)] if isinstance(asked, str) else list(zip(asked, content, strict=True))
                 right = status == 200 and all(near(answer, expected[text]) for text, answer in pairs)
             with lock:
+                waits.append(time.perf_counter() - began)
                 counted[status] = counted.get(status, 0) + 1
                 if not right:
                     wrong.append((turn, status, content))
@@ -113,6 +117,12 @@ def test_requests_of_many_clients_with_bad_ones_among_them_all_get_their_answer(
             thread.join()
         server.send_signal(signal.SIGINT)
         _, err = server.communicate(timeout=PATIENCE_S)
+    hundredths = statistics.quantiles(waits, n=100)
+    print(
+        f"{len(waits)} requests of {CLIENTS} clients: p50 {hundredths[49]:.3f} s, p99 {hundredths[98]:.3f} s",
+        counted,
+        err,
+    )
     assert not wrong[:3]
     assert sum(counted.values()) == REQUESTS
     assert counted[200] == REQUESTS * 9 // 10

@@ -49,9 +49,55 @@ def test_what_could_execute_code_or_is_no_export_is_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"no run \(config.yaml\) and no export \(config.json\)"):
         load_answerer(tmp_path, "best", CPU)
     (tmp_path / "model.onnx").touch()
-    with pytest.raises(UserError, match="ONNX files, which need another server"):
+    with pytest.raises(UserError, match=r"an ONNX model and no config\.json"):
         load_answerer(tmp_path, "best", CPU)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_answerer(tmp_path, "best", CPU)
+    (tmp_path / "model.onnx").unlink()
     (tmp_path / "pytorch_model.bin").touch()
     with pytest.raises(UserError, match="could execute code, and are not loaded"):
         load_answerer(tmp_path, "best", CPU)
+
+
+def test_what_an_export_says_of_its_run_decides_how_texts_are_read(tmp_path: Path) -> None:
+    exported(tmp_path, adapter=False)
+    text = " ".join(f"word{number}" for number in range(400))
+    ids = {}
+    for kept in (None, "head", "tail", "head_tail"):
+        if kept is not None:
+            (tmp_path / "export.json").write_text(json.dumps({"truncation": kept, "in_pairs": False}))
+        answerer = load_answerer(tmp_path, "best", CPU)
+        assert answerer.in_pairs is (None if kept is None else False)
+        ids[kept] = answerer.tokenise([text])[0].example["input_ids"].tolist()
+    assert ids[None] == ids["head"]
+    assert ids["head"][:50] == ids["head_tail"][:50] != ids["tail"][:50]
+    assert ids["tail"][-50:] == ids["head_tail"][-50:] != ids["head"][-50:]
+
+    (tmp_path / "export.json").write_text(json.dumps({"truncation": "head", "in_pairs": True}))
+    answerer = load_answerer(tmp_path, "best", CPU)
+    assert answerer.in_pairs is True
+    (pair,) = answerer.tokenise([("a joy", "a bore")])
+    assert len(pair) == sum(len(tokens) for tokens in answerer.tokenise(["a joy", "a bore"]))
+
+
+def test_an_adapter_finds_the_backbone_that_lies_beside_it(tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    expected = exported(tmp_path, adapter=True)
+    AutoModelForSequenceClassification.from_pretrained(locate("embedded"), num_labels=3).save_pretrained(
+        tmp_path / "base"
+    )
+    settings = json.loads((tmp_path / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = "base"
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    answerer = load_answerer(tmp_path, "best", CPU)
+    (answer,) = answerer.answer(answerer.tokenise(TEXTS[:1]))
+    assert list(answer["probabilities"].values()) == pytest.approx(expected[0], abs=1e-5)
+
+
+def test_an_onnx_model_is_computed_on_the_cpu_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match="is computed on the CPU: use device='cpu'"):
+        load_answerer(tmp_path, "best", torch.device("cuda"))

@@ -49,3 +49,42 @@ def test_another_content_type_is_refused_so_that_no_page_elsewhere_can_ask(kind:
     with pytest.raises(BadRequest) as refused:
         read_request(kind, b'{"text": "a"}', 3)
     assert refused.value.status == 415
+
+
+def test_pairs_are_read_where_the_model_takes_them() -> None:
+    one = b'{"text": "a", "text_pair": " \\u00fc "}'
+    assert read_request(JSON, one, 3, in_pairs=True) == Asked([("a", " ü ")], single=True)
+    many = b'{"texts": [{"text": "a", "text_pair": "b"}, {"text_pair": "d", "text": "c"}]}'
+    assert read_request(JSON, many, 3, in_pairs=True) == Asked([("a", "b"), ("c", "d")], single=False)
+    # A folder that does not say what it was trained on takes either, and not both in one request.
+    assert read_request(JSON, one, 3, in_pairs=None).texts == [("a", " ü ")]
+    assert read_request(JSON, b'{"text": "a"}', 3, in_pairs=None).texts == ["a"]
+    for mixed in (
+        b'{"texts": ["a", {"text": "a", "text_pair": "b"}]}',
+        b'{"texts": [{"text": "a", "text_pair": "b"}, "a"]}',
+    ):
+        with pytest.raises(BadRequest, match=r"texts\[1\] is"):
+            read_request(JSON, mixed, 3, in_pairs=None)
+
+
+@pytest.mark.parametrize(
+    ("body", "in_pairs", "word"),
+    [
+        (b'{"text": "a"}', True, 'no pair of texts, which this model takes: send {"text": "…", "text_pair": "…"}'),
+        (b'{"texts": ["a"]}', True, "texts[0] is no pair of texts"),
+        (b'{"texts": [["a", "b"]]}', True, "texts[0] is no pair of texts"),
+        (b'{"texts": [{"text": "a"}]}', True, "texts[0] is no pair of texts"),
+        (b'{"text_pair": "a"}', True, "not as expected"),
+        (b'{"text": "a", "text_pair": " "}', True, "text_pair is blank"),
+        (b'{"text": 5, "text_pair": "a"}', True, "text is no string"),
+        (b'{"texts": [{"text": "a", "text_pair": "\\ud83d"}]}', True, "texts[0].text_pair"),
+        (b'{"text": "a", "text_pair": "b"}', False, "is a pair of texts, and this model takes single ones"),
+        (b'{"texts": ["a", {"text": "a", "text_pair": "b"}]}', False, "texts[1] is a pair of texts"),
+        (b'{"texts": [{"text": "a"}]}', False, "texts[0] is no string"),
+    ],
+)
+def test_a_pair_and_a_single_text_are_not_taken_for_one_another(body: bytes, in_pairs: bool, word: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_request(JSON, body, 3, in_pairs)
+    assert refused.value.status == 422
+    assert word in str(refused.value)

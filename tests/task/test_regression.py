@@ -8,7 +8,7 @@ import torch
 
 from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.errors import UserError
-from peft_lightning.task import Regression, SingleLabel, find_task
+from peft_lightning.task import MultiLabel, Regression, SingleLabel, Task, find_task
 from peft_lightning.task.base import HeadStart
 
 
@@ -148,3 +148,14 @@ def test_answers_come_back_from_their_columns(names: tuple[str, ...]) -> None:
     assert task.label_in_words(targets[1].tolist()) == ("x 2, y 3" if names else "1")
     with pytest.raises((ValueError, KeyError)):
         Regression.from_columns({"label": np.zeros(3)}, task.state())
+
+
+@pytest.mark.parametrize(
+    "task", [Regression(), Regression(("stars", "length")), SingleLabel(("a", "b")), MultiLabel(("a", "b"))]
+)
+def test_the_names_of_an_exported_models_outputs_bring_its_task_back(task: Task) -> None:
+    assert type(task).of_outputs(task.output_names) == task
+
+
+def test_transformers_own_name_of_a_single_number_is_none() -> None:
+    assert Regression.of_outputs(["LABEL_0"]) == Regression()

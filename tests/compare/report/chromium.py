@@ -121,15 +121,17 @@ class Chromium:
         answer: dict[str, Any] = json.loads(message)
         return answer
 
-    def open(self, path: Path, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
-        """Shows a file, as a screen of this width would that prefers light or dark."""
+    def open(self, place: Path | str, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
+        """Shows a file or an address, as a screen of this width would that prefers light or dark."""
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.send("Emulation.setEmulatedMedia", media=media, features=features)
         # Not what the document says of itself: for a while after the answer it is still the page before.
-        loading = self.send("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        loading = self.send("Page.navigate", url=place if isinstance(place, str) else place.resolve().as_uri())[
+            "loaderId"
+        ]
         end = time.monotonic() + PATIENCE_S
         while not any(_is_load(event, loading) for event in self.events):
             self.events.append(self._receive(end))
