@@ -241,7 +241,10 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: The method's adapters cannot be merged.
         """
-        return self.method.merged(self._built())
+        model = self.method.merged(self._built())
+        # Training leaves it in training mode, and a transformers pipeline would keep dropout on.
+        model.eval()
+        return model
 
     @property
     def notes(self) -> list[str]:

@@ -15,7 +15,7 @@ from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.task import SingleLabel
 from tests.commands.test_fit import history
 from tests.integration.offline_run import checkpoint, only_run
-from tests.methods.tiny_backbones import batch
+from tests.methods.tiny_backbones import batch, save_backbone
 
 METHODS: dict[str, Callable[[], Method]] = {
     "full": FullFineTuning,
@@ -49,6 +49,15 @@ def test_the_loss_is_the_smoothed_cross_entropy(smoothing: float, still_backbone
     target[torch.arange(4), given["labels"]] += 1 - smoothing
     log_probabilities = logits - logits.exp().sum(dim=1, keepdim=True).log()
     assert float(loss) == pytest.approx(float(-(target * log_probabilities).sum(dim=1).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_model_merged_right_after_training_is_free_of_dropout(method: str, tmp_path: Path) -> None:
+    module = built(str(save_backbone("roberta", tmp_path)), method).train()
+    merged = module.merged()
+    with torch.no_grad():
+        first, second = (merged(**batch()).logits for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_padding_changes_nothing(still_backbone: str) -> None:
