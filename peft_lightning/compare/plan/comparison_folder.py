@@ -9,6 +9,8 @@ from filelock import FileLock, Timeout
 
 from peft_lightning.compare.plan.folder_names import LONGEST_SHOWN, name_problem
 from peft_lightning.compare.plan.plan import FILE
+from peft_lightning.compare.plan.sweep import FILE as SWEEP
+from peft_lightning.compare.plan.sweep import holds_comparison
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, write_atomically
 
@@ -76,8 +78,8 @@ def check_is_comparison(folder: Path) -> None:
     Raises:
         UserError: If it holds none.
     """
-    if not (folder / FILE).is_file():
-        begun = sorted(str(path.parent) for path in ROOT.glob(f"*/{FILE}"))
+    if not holds_comparison(folder):
+        begun = sorted({str(path.parent) for name in (FILE, SWEEP) for path in ROOT.glob(f"*/{name}")})
         known = f"here are {', '.join(begun)}" if begun else f"name its folder, {ROOT}/NAME, from where it was begun"
         raise UserError(f"--resume {folder}: there is no comparison; {known}")
 
@@ -99,7 +101,7 @@ def texts_allowed(folder: Path) -> bool:
 
 def forget(folder: Path) -> None:
     """Removes the files of a comparison that has not trained, so that its name is free. Other files are kept."""
-    for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
+    for name in (SWEEP, FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "forecast", ignore_errors=True)
     with suppress(OSError):

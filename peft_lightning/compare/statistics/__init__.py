@@ -55,11 +55,18 @@ Both families hold for many methods. Of 1,000 simulated comparisons of 30 equal 
 5.1 % had a false difference among the 435 pairs if seeds spread by 0, 0.5 and 1 points, and 1.6, 3.8 and 2.7 % one
 against the baseline (the simulation is in tests/compare/statistics/test_many_methods.py).
 
+Whether methods differ more at one value of a setting than at another is a question about differences of differences:
+(method - baseline) at one value minus the same at the other. If the test reviews are the same at both values, all four
+means are paired by review, which is where most of the power comes from; if they are not, the two differences count as
+independent. Seed variances are pooled within a value only, because fewer training texts spread seeds more. All methods
+and all pairs of values are one family, corrected by Holm's procedure (interactions.py).
+
 Distributions come from scipy.special, the reference implementation, on which statsmodels and pingouin are built. It is
 imported in functions only.
 """
 
 from peft_lightning.compare.statistics.against_baseline import against
+from peft_lightning.compare.statistics.interactions import Change, Gap, changes_of_gaps, gaps_to
 from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
 from peft_lightning.compare.statistics.paired_tests import (
     Difference,
@@ -72,12 +79,16 @@ from peft_lightning.compare.statistics.paired_tests import (
 from peft_lightning.compare.statistics.verdict import verdict, verdict_in_short
 
 __all__ = [
+    "Change",
     "Difference",
+    "Gap",
     "Interval",
     "MethodScore",
     "Statistics",
     "against",
+    "changes_of_gaps",
     "compare_methods",
+    "gaps_to",
     "letter",
     "letter_groups",
     "letters",

@@ -144,6 +144,28 @@ class Components:
         squares = squares + self.reviews * (difference - centre) ** 2 + 2 + 2 * centre**2
         return self._with_seeds(squares / (n * (n - 1)), weights[first] + weights[second])
 
+    def of_contrasts(self, contrasts: Floats, moderated: Floats) -> Variance:
+        """Returns the variance of weighted sums of means; ``of_differences`` is the case of weights 1 and -1.
+
+        Args:
+            contrasts: The weights of the methods in each sum, which add up to 0, shape (P, M).
+            moderated: The weights that moderate seed variances, as ``moderated`` returns them, shape (M, M).
+
+        Returns:
+            The variance, in parts of shape (P,).
+        """
+        squares = self.reviews * np.maximum(0, ((contrasts @ self.covariance) * contrasts).sum(axis=1))
+        weights = (contrasts**2 / self.seeds) @ moderated
+        if not self.binary:
+            return self._with_seeds(self._over_reviews(squares), weights)
+        # Each side of each of the differences that are summed wins one imagined review, as for a single difference.
+        imagined = np.abs(contrasts).sum(axis=1)
+        n = self.reviews + imagined
+        value = contrasts @ self.mean
+        centre = value * self.reviews / n
+        squares = squares + self.reviews * (value - centre) ** 2 + imagined * (1 + centre**2)
+        return self._with_seeds(squares / (n * (n - 1)), weights)
+
     def _over_reviews(self, squares: Floats) -> Floats:
         """Returns the variance of a mean over reviews from its sum of squares; never 0, because it is a divisor."""
         variance: Floats = squares / (self.reviews * (self.reviews - 1))
