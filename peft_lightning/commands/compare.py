@@ -21,11 +21,11 @@ from peft_lightning.compare.comparison import Options, begin, begin_sweep, go_on
 from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.execution.registry import DEFAULT, executor_names
 from peft_lightning.compare.plan.building import build_plan
-from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
+from peft_lightning.compare.plan.comparison_folder import check_is_comparison, folder_for, new_folder
 from peft_lightning.compare.plan.overrides import DECIDED
 from peft_lightning.compare.plan.plan import Plan
-from peft_lightning.compare.plan.sweep import EXAMPLE, Sweep, plan_sweep, read_words
-from peft_lightning.compare.stages.tuning import Tuning
+from peft_lightning.compare.plan.sweep import EXAMPLE, Part, Sweep, parts_of, plan_sweep, read_parts, read_words
+from peft_lightning.compare.stages.tuning import Tuning, read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags
@@ -63,11 +63,20 @@ def run(words: Sequence[str]) -> None:
             raise UserError(f"--resume goes on with a comparison as it was begun: leave {extra} out")
         folder = Path(arguments.resume)
         check_is_comparison(folder)
+        if arguments.dry_run:
+            parts = read_parts(folder)
+            _dry_run(parts, [read_tuning(part.folder) for part in parts], folder, options)
+            return
         with stopping_in_order(folder, options):
             finished = go_on(folder, options)
     else:
         sweep, plans, tunings = _planned(arguments, overrides)
         pool_for(plans, options)  # refused before a folder is made
+        if arguments.dry_run:
+            folder = folder_for(arguments.name)
+            parts = parts_of(sweep, plans, folder) if sweep is not None else (Part(plans[0], folder),)
+            _dry_run(parts, tunings, folder, options)
+            return
         if sweep is not None:
             check_settings(plans)
         folder = new_folder(arguments.name)
@@ -78,6 +87,15 @@ def run(words: Sequence[str]) -> None:
                 finished = begin(plans[0], folder, tunings[0], options)
     if not finished:
         sys.exit(1)
+
+
+def _dry_run(parts: Sequence[Part], tunings: Sequence[Tuning | None], folder: Path, options: Options) -> None:
+    """Says what would be done, after the settings were checked as ``fit`` reads them."""
+    from peft_lightning.compare.dry_run import print_dry_run
+
+    plans = [part.plan for part in parts]
+    pool = pool_for(plans, options)
+    print_dry_run(parts, tunings, folder, pool, check_settings(plans))
 
 
 def _planned(
@@ -223,6 +241,12 @@ def _parser() -> _Parser:
         type=Path,
         metavar="FILE",
         help="a YAML file with what runs ask a cluster for: partition, time, gpus, mem ... (docs/cluster.md)",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="list the jobs, what differs between the recipes, and the hours, as far as earlier runs on this machine"
+        " tell them; start nothing and write nothing (with --resume: what is left)",
     )
     parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
     parser.add_argument(

@@ -18,11 +18,15 @@ from peft_lightning.recipes import Config
 _PATIENCE_S = 600.0
 
 
-def check_settings(plans: Sequence[Plan]) -> None:
+def check_settings(plans: Sequence[Plan]) -> dict[str, str | None]:
     """Checks that ``fit`` takes the settings of every recipe of some plans.
 
     Args:
         plans: The plans.
+
+    Returns:
+        The names of this machine's devices as records have them, by ``gpu`` and ``cpu``; None for one that it does not
+        have. Empty if nothing could be checked.
 
     Raises:
         UserError: If it refuses those of a recipe.
@@ -37,10 +41,13 @@ def check_settings(plans: Sequence[Plan]) -> None:
     )
     if process.returncode:
         # What breaks here for another reason than a wrong setting shows in the first run, with its log.
-        return
-    number, refusal = json.loads(process.stdout.splitlines()[-1])
-    if refusal is not None:
+        return {}
+    found = json.loads(process.stdout.splitlines()[-1])
+    if found["refusal"] is not None:
+        number, refusal = found["refusal"]
         raise UserError(f"{recipes[number][0]}: {refusal}")
+    devices: dict[str, str | None] = found["devices"]
+    return devices
 
 
 def first_refusal(recipes: Sequence[Config]) -> tuple[int, str] | None:
@@ -66,5 +73,15 @@ def first_refusal(recipes: Sequence[Config]) -> tuple[int, str] | None:
     return None
 
 
+def devices_here() -> dict[str, str | None]:
+    """Returns the names of this machine's devices as records have them, by ``gpu`` and ``cpu``."""
+    import torch
+
+    from peft_lightning.runs.environment import processor_name
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {"gpu": gpu, "cpu": f"{processor_name()}, {torch.get_num_threads()} threads"}
+
+
 if __name__ == "__main__":
-    print(json.dumps(first_refusal(json.load(sys.stdin)) or (0, None)))
+    print(json.dumps({"refusal": first_refusal(json.load(sys.stdin)), "devices": devices_here()}))

@@ -57,9 +57,9 @@ against the baseline (the simulation is in tests/compare/statistics/test_many_me
 
 Whether methods differ more at one value of a setting than at another is a question about differences of differences:
 (method - baseline) at one value minus the same at the other. If the test reviews are the same at both values, all four
-means are paired by review, which is where most of the power comes from; if they are not, the two differences count as
-independent. Seed variances are pooled within a value only, because fewer training texts spread seeds more. All methods
-and all pairs of values are one family, corrected by Holm's procedure (interactions.py).
+means are paired by review, since a method mostly finds the same reviews hard at all values; if they are not, the two
+differences count as independent. Seed variances are pooled within a value only, because fewer training texts spread
+seeds more. All methods and all pairs of values are one family, corrected by Holm's procedure (interactions.py).
 
 Distributions come from scipy.special, the reference implementation, on which statsmodels and pingouin are built. It is
 imported in functions only.

@@ -58,7 +58,7 @@ def draw_values(
     nearest = min((later - before for before, later in itertools.pairwise(along)), default=1.0)
     place_of = dict(zip(ordered, along, strict=True))
     with drawing(name, WIDTH, HEIGHT) as figure:
-        figure.subplots_adjust(left=66 / WIDTH, right=1 - 14 / WIDTH, top=1 - 44 / HEIGHT, bottom=48 / HEIGHT)
+        figure.subplots_adjust(left=82 / WIDTH, right=1 - 14 / WIDTH, top=1 - 44 / HEIGHT, bottom=48 / HEIGHT)
         axes = figure.add_subplot()
         if zero:
             axes.axhline(0, color=FAINT, linewidth=1.2)
@@ -83,15 +83,18 @@ def draw_values(
         axes.set_xticks(list(along), list(ordered))
         room = 0.35 * nearest
         axes.set_xlim(along[0] - room, along[-1] + room)
-        points_of_percent = zero and metric.percent
-        axes.yaxis.set_major_formatter(
-            lambda value, _: f"{round(100 * value, 6):+g}" if points_of_percent else metric.tick(value)
-        )
+        axes.yaxis.set_major_formatter(lambda value, _: _tick(value, metric) if zero else metric.tick(value))
         axes.grid(axis="y", color=LINE)
         axes.set_xlabel(f"{titles[0]}{', logarithmic axis' if logarithmic else ''}")
         axes.set_ylabel(titles[1])
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, frameon=False, columnspacing=1.2)
         return as_svg(figure, name, _in_words(titles[1], curves, metric, zero))
+
+
+def _tick(value: float, metric: Metric) -> str:
+    """Formats a tick of an axis of differences: in points without a unit, with a sign."""
+    text = f"{round(100 * value if metric.percent else value, 6):+g}"
+    return "0" if float(text) == 0 else text.replace("-", "−")
 
 
 def _axis(values: Sequence[str], numbers: Sequence[float] | None) -> tuple[list[str], bool, list[float]]:
