@@ -28,7 +28,7 @@ def unlike_asked(settings: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     if run is None or not (run / "config.yaml").is_file():
         return ()
     try:
-        trained = read_config(run / "config.yaml")
+        trained = read_config(run / "config.yaml", written=True)
     except UserError:  # the report says that they are left out
         return ()
     return unlike_settings(settings, trained)

@@ -128,7 +128,7 @@ def _estimate(
     """Estimates a run from an earlier one; None if that was of other work or was not timed."""
     if run not in configs:
         try:
-            configs[run] = read_config(run / "config.yaml") if (run / "config.yaml").is_file() else None
+            configs[run] = read_config(run / "config.yaml", written=True) if (run / "config.yaml").is_file() else None
         except UserError:
             configs[run] = None
     config, dataset = configs[run], record.dataset
