@@ -133,16 +133,63 @@ class Components:
             The variance, in parts of shape (P,).
         """
         own = self.covariance.diagonal()
-        squares = self.reviews * np.maximum(0, own[first] + own[second] - 2 * self.covariance[first, second])
+        spread = own[first] + own[second] - 2 * self.covariance[first, second]
         weights = self.moderated() / self.seeds[:, None]
+        return self._of_difference(self.mean[first] - self.mean[second], spread, weights[first] + weights[second])
+
+    def of_difference_with(
+        self, first: int, second: int, reviews: int | None = None, seeds: int | None = None
+    ) -> Variance:
+        """Returns the variance of one difference to expect in a larger experiment.
+
+        It has the same bits as ``expected_with(...).of_differences(...)``, in a tenth of the time with 100 methods: only
+        two rows of the matrices are needed, unless a method has a single seed.
+
+        Args:
+            first: Index of the method.
+            second: Index of the method that is subtracted from it.
+            reviews: Number of reviews; None for the number here.
+            seeds: Number of seeds of every method; None for the number that each has.
+
+        Returns:
+            The variance, in parts of shape (1,).
+        """
+        if (self.seeds == 1).any():
+            return self.expected_with(reviews, seeds).of_differences(np.array([first]), np.array([second]))
+        planned = self.seeds if seeds is None else np.full_like(self.seeds, seeds)
+        change = self.residual / planned - self.residual / self.seeds
+        larger = dataclasses.replace(self, reviews=self.reviews if reviews is None else reviews, seeds=planned)
+        own = [self.covariance[row, row] + change[row] for row in (first, second)]
+        spread = np.array([own[0] + own[1] - 2 * self.covariance[first, second]])
+        weights = larger.moderated_row(first) / planned[first] + larger.moderated_row(second) / planned[second]
+        return larger._of_difference(np.array([self.mean[first] - self.mean[second]]), spread, weights[None])
+
+    def moderated_row(self, row: int) -> Floats:
+        """Returns a row of ``moderated``, of shape (M,)."""
+        df = self.seeds - 1
+        if not self.seeds_measured:
+            return np.zeros(len(df))
+        prior = df[df > 0].mean()
+        weights: Floats = (prior / (prior + df[row])) * (df / df.sum())
+        weights[row] += df[row] / (prior + df[row])
+        return weights
+
+    def _of_difference(self, difference: Floats, spread: Floats, weights: Floats) -> Variance:
+        """Returns the variance of differences.
+
+        Args:
+            difference: The differences, shape (P,).
+            spread: The variance over reviews of the difference of the seed-mean scores, shape (P,).
+            weights: The weight of every method's seed component in each, shape (P, M).
+        """
+        squares = self.reviews * np.maximum(0, spread)
         if not self.binary:
-            return self._with_seeds(self._over_reviews(squares), weights[first] + weights[second])
+            return self._with_seeds(self._over_reviews(squares), weights)
         # Each side wins one imagined review (Bonett and Price 2012); squares are around the new mean.
         n = self.reviews + 2
-        difference = self.mean[first] - self.mean[second]
         centre = difference * self.reviews / n
         squares = squares + self.reviews * (difference - centre) ** 2 + 2 + 2 * centre**2
-        return self._with_seeds(squares / (n * (n - 1)), weights[first] + weights[second])
+        return self._with_seeds(squares / (n * (n - 1)), weights)
 
     def of_contrasts(self, contrasts: Floats, moderated: Floats) -> Variance:
         """Returns the variance of weighted sums of means; ``of_differences`` is the case of weights 1 and -1.
