@@ -142,7 +142,7 @@ class Components:
     ) -> Variance:
         """Returns the variance of one difference to expect in a larger experiment.
 
-        It has the same bits as ``expected_with(...).of_differences(...)``, in a tenth of the time with 100 methods: only
+        It has the bits of ``expected_with(...).of_differences(...)``, in 0.14 ms instead of 0.34 with 100 methods: only
         two rows of the matrices are needed, unless a method has a single seed.
 
         Args:
