@@ -93,7 +93,7 @@ def gaps_to(baseline: str, scores: Scores) -> tuple[Gap, ...]:
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = _bound(scores)
     return tuple(
-        Gap(*of, difference, _within(difference, half, bound), p_value, family, family <= LEVEL)
+        Gap(of[0], of[1], difference, _within(difference, half, bound), p_value, family, family <= LEVEL)
         for (of, difference, half, p_value), family in zip(found, corrected, strict=True)
     )
 
@@ -126,7 +126,7 @@ def changes_of_gaps(baseline: str, scores: Scores, same_reviews: bool) -> tuple[
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = 2 * _bound(scores)
     return tuple(
-        Change(*of, changed, _within(changed, half, bound), p_value, family, family <= LEVEL)
+        Change(of[0], of[1], of[2], changed, _within(changed, half, bound), p_value, family, family <= LEVEL)
         for (of, changed, half, p_value), family in zip(found, corrected, strict=True)
     )
 
