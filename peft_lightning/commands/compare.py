@@ -103,7 +103,8 @@ def _planned(
 ) -> tuple[Sweep | None, tuple[Plan, ...], list[Tuning | None]]:
     """Plans what a command line asks for: the sweep if there is one, and for each value the plan and the tuning."""
     words = (arguments.recipes, arguments.seeds or [1, 2, 3], arguments.config or [], overrides, arguments.baseline)
-    sweep, plans = None, ()
+    sweep: Sweep | None = None
+    plans: tuple[Plan, ...]
     if arguments.sweep is not None:
         if len(arguments.sweep) > 1:
             raise UserError(f"--sweep is there {len(arguments.sweep)} times: a comparison sweeps one setting")

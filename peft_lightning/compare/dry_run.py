@@ -129,8 +129,8 @@ def _print_estimates(
         estimate = estimates.get(variant)
         source = "no earlier run on this machine" if estimate is None else estimate.source
         source = "its forecast" if estimate is not None and not estimate.runs else source
-        seconds = round_duration(estimate.run_s) if estimate is not None else DASH
-        table.add_row(Text(variant), str(len(jobs)), seconds, Text(source))
+        a_run = round_duration(estimate.run_s) if estimate is not None else DASH
+        table.add_row(Text(variant), str(len(jobs)), a_run, Text(source))
     console.print(table)
     unknown = [variant for variant in by_variant if variant not in estimates]
     known = [job for job in left if job.variant not in unknown]
