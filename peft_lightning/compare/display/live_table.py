@@ -34,7 +34,7 @@ class LiveTable:
 
     Args:
         title: The name of the work.
-        forecast_s: Forecast seconds of a run, by the recipe's label.
+        forecast_s: Forecast seconds of a run, by the job's variant.
         at_once: Number of jobs that run at the same time.
         console: The console to draw on; the terminal if None.
     """
@@ -100,7 +100,7 @@ class LiveTable:
 
     @property
     def _by_recipe(self) -> bool:
-        many = len({row.job.label for row in self._rows}) >= MANY
+        many = len({row.job.variant for row in self._rows}) >= MANY
         return many and len(self._rows) > self._console.height - FRAME
 
     def _summed_up(self, lines: int | None) -> list[Text | Table]:
@@ -136,6 +136,9 @@ class LiveTable:
     def _table(self, rows: Sequence[Row]) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
         table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=14)
+        swept = any(row.job.value is not None for row in rows)
+        if swept:
+            table.add_column("at", no_wrap=True, overflow="ellipsis", max_width=14)
         table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=14)
         table.add_column("status", no_wrap=True, min_width=11)
         table.add_column("", width=8)
@@ -149,6 +152,7 @@ class LiveTable:
         for row in rows:
             table.add_row(
                 Text(row.job.label),  # a str would be read as markup
+                *([Text(row.job.value or "")] if swept else []),
                 Text(row.job.what),
                 Text(row_words.status(row), style=STYLES.get(row.status, "cyan")),
                 ProgressBar(total=1.0, completed=row.share, width=8),

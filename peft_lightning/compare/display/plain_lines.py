@@ -14,7 +14,7 @@ class PlainLines:
 
     Args:
         title: The name of the work.
-        forecast_s: Forecast seconds of a run, by the recipe's label.
+        forecast_s: Forecast seconds of a run, by the job's variant.
         at_once: Number of jobs that run at the same time.
     """
 

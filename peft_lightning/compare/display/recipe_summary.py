@@ -17,7 +17,7 @@ class RecipeSummary:
     """The jobs of one recipe; figures are means over those that finished.
 
     Args:
-        label: The recipe.
+        label: The recipe, with the value of a sweep.
         jobs: Number of its jobs.
         finished: Number of those that finished.
         failed: Number of those that ended otherwise.
@@ -44,7 +44,7 @@ def summarise_recipes(rows: Sequence[Row]) -> list[RecipeSummary]:
     """Returns a summary for each recipe: the best so far first, then those without a result in their order."""
     by_label: dict[str, list[Row]] = {}
     for row in rows:
-        by_label.setdefault(row.job.label, []).append(row)
+        by_label.setdefault(row.job.variant, []).append(row)
     found = [_summary(label, jobs) for label, jobs in by_label.items()]
     return sorted(found, key=lambda summary: (summary.score is None, -(summary.score or 0.0)))
 

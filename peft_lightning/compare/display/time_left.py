@@ -12,7 +12,7 @@ def time_left(rows: Sequence[Row], forecast_s: Mapping[str, float], at_once: int
 
     Args:
         rows: All jobs.
-        forecast_s: Forecast seconds of a run, by the recipe's label; may be empty.
+        forecast_s: Forecast seconds of a run, by the job's variant; may be empty.
         at_once: Number of jobs that run at the same time.
 
     Returns:
@@ -21,11 +21,11 @@ def time_left(rows: Sequence[Row], forecast_s: Mapping[str, float], at_once: int
     measured: dict[str, list[float]] = {}
     for row in rows:
         if row.outcome is not None and row.outcome.finished and (seconds := whole_s(row.outcome)) is not None:
-            measured.setdefault(row.job.label, []).append(seconds)
+            measured.setdefault(row.job.variant, []).append(seconds)
     expected = dict(forecast_s) | {label: fmean(values) for label, values in measured.items()}
     # A recipe without a figure is assumed to take the mean of the others.
     usual = fmean(expected.values()) if expected else None
-    left = [_left(row, expected.get(row.job.label, usual)) for row in rows if row.outcome is None]
+    left = [_left(row, expected.get(row.job.variant, usual)) for row in rows if row.outcome is None]
     known = [seconds for seconds in left if seconds is not None]
     if len(known) < len(left):
         # The time of a running job follows from its share; waiting jobs are assumed to take as long.

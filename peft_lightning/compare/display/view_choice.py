@@ -12,7 +12,7 @@ def view_for(title: str, forecast_s: Mapping[str, float], at_once: int = 1) -> V
 
     Args:
         title: The name of the work.
-        forecast_s: Forecast seconds of a run, by the recipe's label.
+        forecast_s: Forecast seconds of a run, by the job's variant.
         at_once: Number of jobs that run at the same time.
     """
     if not sys.stdout.isatty():

@@ -28,10 +28,20 @@ def unlike_asked(settings: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     if run is None or not (run / "config.yaml").is_file():
         return ()
     try:
-        trained = read_config(run / "config.yaml")
+        trained = read_config(run / "config.yaml", written=True)
     except UserError:  # the report says that they are left out
         return ()
-    return tuple(_differing(settings, trained))
+    return unlike_settings(settings, trained)
+
+
+def unlike_settings(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the dotted names of the settings in which a run differs from those wanted, as ``unlike_asked`` does.
+
+    Args:
+        wanted: The settings that are stated.
+        trained: The run's resolved settings.
+    """
+    return tuple(_differing(wanted, trained))
 
 
 def _differing(wanted: Mapping[str, Any], trained: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -101,7 +101,9 @@ class FitJob(Job):
         return outcome
 
 
-def fit_job(run: PlannedRun, what: str, folder: Path, changes: Mapping[str, Any] | None = None) -> FitJob:
+def fit_job(
+    run: PlannedRun, what: str, folder: Path, changes: Mapping[str, Any] | None = None, value: str | None = None
+) -> FitJob:
     """Makes the job of a planned run, or of a variant of it.
 
     Args:
@@ -109,10 +111,11 @@ def fit_job(run: PlannedRun, what: str, folder: Path, changes: Mapping[str, Any]
         what: Distinguishes the job from the recipe's other jobs: ``seed 1``, ``rate 0.001``.
         folder: The job's own folder.
         changes: Settings that replace those of the run.
+        value: The value of a sweep with its setting's name; None without a sweep.
     """
     # A progress bar would fill the log.
     own = {"trainer": {"default_root_dir": str(folder), "enable_progress_bar": False}}
-    return FitJob(run.label, what, folder, merge(merge(run.settings, own), changes or {}))
+    return FitJob(run.label, what, folder, merge(merge(run.settings, own), changes or {}), value=value)
 
 
 def _stamp(folder: Path) -> tuple[Path, int] | None:

@@ -37,16 +37,23 @@ class Job(ABC):
         label: The recipe's name in the comparison.
         what: Distinguishes the job from the recipe's other jobs: ``seed 1``, ``rate 0.001``.
         folder: The job's own folder, with all that its process reads and writes.
+        value: The value of a sweep with its setting's name, ``n_train 100``; None without a sweep.
     """
 
     label: str
     what: str
     folder: Path
+    value: str | None = field(default=None, kw_only=True)
+
+    @property
+    def variant(self) -> str:
+        """The name that jobs of equal work share: the recipe's label and the value of a sweep."""
+        return self.label if self.value is None else f"{self.label} {self.value}"
 
     @property
     def title(self) -> str:
-        """The job's name in messages: the recipe's label and ``what``."""
-        return f"{self.label} {self.what}"
+        """The job's name in messages: the variant and ``what``."""
+        return f"{self.variant} {self.what}"
 
     @abstractmethod
     def attempt(self) -> Attempt:

@@ -3,12 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from peft_lightning.compare.plan.folder_names import LONGEST_SHOWN, name_problem
 from peft_lightning.compare.plan.plan import FILE
+from peft_lightning.compare.plan.sweep import FILE as SWEEP
+from peft_lightning.compare.plan.sweep import holds_comparison
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, write_atomically
 
@@ -26,11 +29,7 @@ def new_folder(name: str | None, root: Path = ROOT) -> Path:
     Raises:
         UserError: If the name cannot be a folder's, or the folder cannot be made.
     """
-    if name is not None and (problem := name_problem(name)) is not None:
-        shown = repr(name) if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]!r}…"
-        raise UserError(
-            f"--name {shown} is no name for a folder, it {problem}: say --name mine, which makes {root}/mine"
-        )
+    _check_name(name, root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         if name is not None:
@@ -48,6 +47,34 @@ def new_folder(name: str | None, root: Path = ROOT) -> Path:
         raise UserError(f"{error.filename} is a file: choose another --name") from error
     except OSError as error:
         raise UserError(f"cannot make {error.filename} ({error.strerror}): free space, or go elsewhere") from error
+
+
+def folder_for(name: str | None, root: Path = ROOT) -> Path:
+    """Returns the folder that ``new_folder`` would make, and makes nothing.
+
+    Args:
+        name: The user's name for it; None for the first free ``comparison_N``.
+        root: The folder of all comparisons.
+
+    Raises:
+        UserError: If the name cannot be a folder's, or is that of a comparison.
+    """
+    _check_name(name, root)
+    if name is None:
+        return next(root / f"comparison_{number}" for number in count() if not (root / f"comparison_{number}").exists())
+    if holds_comparison(root / name):
+        raise UserError(
+            f"{root / name} already holds a comparison: go on with --resume {root / name}, or choose another --name"
+        )
+    return root / name
+
+
+def _check_name(name: str | None, root: Path) -> None:
+    if name is not None and (problem := name_problem(name)) is not None:
+        shown = repr(name) if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]!r}…"
+        raise UserError(
+            f"--name {shown} is no name for a folder, it {problem}: say --name mine, which makes {root}/mine"
+        )
 
 
 @contextmanager
@@ -76,8 +103,8 @@ def check_is_comparison(folder: Path) -> None:
     Raises:
         UserError: If it holds none.
     """
-    if not (folder / FILE).is_file():
-        begun = sorted(str(path.parent) for path in ROOT.glob(f"*/{FILE}"))
+    if not holds_comparison(folder):
+        begun = sorted({str(path.parent) for name in (FILE, SWEEP) for path in ROOT.glob(f"*/{name}")})
         known = f"here are {', '.join(begun)}" if begun else f"name its folder, {ROOT}/NAME, from where it was begun"
         raise UserError(f"--resume {folder}: there is no comparison; {known}")
 
@@ -99,7 +126,7 @@ def texts_allowed(folder: Path) -> bool:
 
 def forget(folder: Path) -> None:
     """Removes the files of a comparison that has not trained, so that its name is free. Other files are kept."""
-    for name in (FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
+    for name in (SWEEP, FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "forecast", ignore_errors=True)
     with suppress(OSError):

@@ -19,7 +19,7 @@ from peft_lightning.compare.stages.tuning import read_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.checked_json import checked, read_object
-from peft_lightning.runs.predictions import read_answers
+from peft_lightning.runs.predictions import Answers, read_answers
 from peft_lightning.runs.record import RunRecord, Status
 
 
@@ -40,13 +40,14 @@ def read_study(
     """
     plan = read_plan(folder)
     planned = plan.runs(folder)
+    known: list[Answers] = []
     recipes = [
         Recipe(
             recipe.label,
             recipe.path,
             recipe.settings,
             tuple(
-                _planned_run(run, folder)
+                _planned_run(run, folder, known)
                 for run in sorted(planned, key=lambda run: plan.seeds.index(run.seed))
                 if run.label == recipe.label
             ),
@@ -69,10 +70,27 @@ def read_study(
     return with_metric(study, metric)
 
 
-def _planned_run(planned: PlannedRun, folder: Path) -> Run:
+def _sharing(answers: Answers, known: list[Answers]) -> Answers:
+    """Lets answers to the same reviews share the arrays of these, which are two thirds of all bytes.
+
+    Args:
+        answers: The answers of a run.
+        known: Answers to different reviews, one of each; those to others are added.
+    """
+    for other in known:
+        # The type of the labels may decide how a task scores them.
+        if answers.labels.dtype == other.labels.dtype and answers.of_same_reviews(other):
+            return replace(answers, ids=other.ids, labels=other.labels)
+    known.append(answers)
+    return answers
+
+
+def _planned_run(planned: PlannedRun, folder: Path, known: list[Answers]) -> Run:
     directory = newest_run(planned.folder)
     place = str((directory or planned.folder).relative_to(folder))
     run = Run(planned.seed, place, "not_started") if directory is None else read_run(directory, place, planned.seed)
+    if run.answers is not None:
+        run = replace(run, answers=_sharing(run.answers, known))
     failure = planned.folder / FAILURE
     if run.state == "finished" or not failure.is_file():
         return run
@@ -131,7 +149,7 @@ def _settings(path: Path, damaged: list[str]) -> Config | None:
             damaged.append(f"its settings are left out, {path} is no file")
         return None
     try:
-        config = read_config(path)
+        config = read_config(path, written=True)
     except UserError as error:
         damaged.append(f"its settings are left out, {error}")
         return None

@@ -26,6 +26,16 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
         study: The runs.
         hide: Changes texts and settings that may contain paths of this machine.
     """
+    return written(csv_rows(study, hide))
+
+
+def csv_rows(study: Study, hide: Hiding = NOTHING) -> list[dict[str, object]]:
+    """Returns the cells of each run, by the name of their column.
+
+    Args:
+        study: The runs.
+        hide: Changes texts and settings that may contain paths of this machine.
+    """
     rows: list[dict[str, object]] = []
     metrics = _metrics(study)
     for recipe, run in study.runs:
@@ -51,7 +61,7 @@ def as_csv(study: Study, hide: Hiding = NOTHING) -> str:
             "error": hide.text(run.error) if run.error else None,
         }
         rows.append(row)
-    return _written(rows)
+    return rows
 
 
 def _metrics(study: Study) -> list[str]:
@@ -62,9 +72,11 @@ def _metrics(study: Study) -> list[str]:
     return [f"{split}/{key}" for split in ("test", "val") for key in (*keys, LOSS.key)]
 
 
-def _written(rows: Sequence[dict[str, object]]) -> str:
+def written(rows: Sequence[dict[str, object]]) -> str:
+    """Writes rows as CSV; a column that a row lacks is empty in it."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from peft_lightning.compare.plan.sweep import read_sweep
 from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.baseline import baseline_in_words, compared_with_baseline
 from peft_lightning.compare.report.figures import Figures, summarise
 from peft_lightning.compare.report.findings import Findings, best_first, find, without_statistics
 from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
 from peft_lightning.compare.report.page import bare_page, render_page
+from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.results_csv import as_csv
@@ -27,12 +31,42 @@ from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, Mend
 from peft_lightning.runs.output_file import OutputFile
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 # Up to this number of pairs the terminal shows a sentence for each.
 FEW = 6
 WITHOUT_TEXTS = "Numbers are rows of the test split; the texts are left out of this report."
 WRITE_AGAIN = Mend(
     ("free some, then write the report again",), ("make its folder writable, then write the report again",)
 )
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report that was written.
+
+    Args:
+        study: The runs, in the order of the report's rows.
+        findings: Their statistics.
+        rows: The figures of every recipe.
+        recommendations: The answers to what one would choose.
+        cautions: Sentences to read before the verdict: missing runs, and what differs beyond the method.
+        verdict: The verdict and what was left out, in sentences.
+        failed: A sentence on each part that could not be made.
+        files: The names of the files that were written.
+        in_the_way: Why each of the others could not be written.
+    """
+
+    study: Study
+    findings: Findings
+    rows: tuple[Figures, ...]
+    recommendations: Sequence[Recommendation]
+    cautions: Sequence[str]
+    verdict: Sequence[str]
+    failed: tuple[str, ...]
+    files: tuple[str, ...]
+    in_the_way: tuple[UserError, ...]
 
 
 def write_report(
@@ -48,7 +82,7 @@ def write_report(
     cannot be made is left out and named; so is a file that cannot be written, once the others are.
 
     Args:
-        folder: The comparison's folder, which gets the files.
+        folder: The comparison's folder, which gets the files; a sweep's gets those of all its values.
         others: Directories of further runs that join the report.
         texts: Whether the page shows the texts of reviews on which recipes disagree. Without them the data source is
             not opened, and the files name no folders of this machine.
@@ -63,11 +97,44 @@ def write_report(
             or recipes cannot be compared by the metric.
     """
     from rich.console import Console
-    from rich.text import Text
 
+    if read_sweep(folder) is not None:
+        from peft_lightning.compare.report.sweep.sweep_report import write_sweep_report
+
+        return write_sweep_report(folder, others, texts, baseline, metric)
+    written = write_files(folder, others, texts, baseline, metric)
+    console = Console(highlight=False)
+    print_report(
+        console, written.rows, written.recommendations, [*written.cautions, *written.verdict], written.study.shown
+    )
+    print_written(console, folder, written.files)
+    if written.in_the_way:
+        raise written.in_the_way[0]
+    return written.failed
+
+
+def write_files(
+    folder: Path,
+    others: Sequence[Path] = (),
+    texts: bool = True,
+    baseline: str | None = None,
+    metric: str | None = None,
+) -> WrittenReport:
+    """Writes the files of a comparison's report, and prints nothing.
+
+    Args:
+        folder: As for ``write_report``, like all that follow; of one comparison.
+        others: Directories of further runs.
+        texts: Whether the page shows texts of reviews.
+        baseline: The label of the recipe that all others are compared with.
+        metric: The key of the metric that recipes are compared by; that of the plan if None.
+
+    Raises:
+        UserError: If a folder holds no comparison or no run, no recipe is the baseline, or recipes cannot be compared
+            by the metric.
+    """
     attempts = Attempts()
     planned = read_study(folder, others, baseline, metric)
-    files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in ("table.md", "results.csv", "report.html")}
     findings = attempts.made(
         "statistics", "Intervals, tests and answers are", lambda: find(planned), without_statistics(planned)
     )
@@ -92,25 +159,12 @@ def write_report(
         "results.csv": lambda: as_csv(planned, hide),
         "report.html": lambda: render_page(study, findings, rows, whole_verdict, shown, hide, attempts),
     }
-    written: list[str] = []
     in_the_way: list[UserError] = []
-    for name, make in makers.items():
-        content = attempts.made(name, f"{name} is", make, "")
-        if not content and name == "report.html":
-            content = bare_page(study.name, table, list(attempts.failed.values()))
-        try:
-            if content:
-                files[name].check()
-                # A text from a damaged file may hold half a character.
-                files[name].write(content.encode(errors="backslashreplace"))
-                written.append(name)
-            else:
-                (folder / name).unlink(missing_ok=True)  # that of an earlier report
-        except UserError as error:
-            in_the_way.append(error)
-        except OSError as error:
-            in_the_way.append(CannotWrite.because(error, folder / name).mended(WRITE_AGAIN))
-    console = Console(highlight=False)
+
+    def instead(name: str) -> str:
+        return bare_page(study.name, table, list(attempts.failed.values())) if name == "report.html" else ""
+
+    written = write_content(folder, makers, attempts, instead, in_the_way)
     cautions = [*findings.partial, *_cautions(study, rows, attempts)]
     if statistics is not None and not any(pair.told_apart for pair in statistics.differences):
         pairwise = attempts.made("verdict", "The verdict is", lambda: verdict_in_short(statistics, compared), ())
@@ -128,14 +182,58 @@ def write_report(
     recommendations = attempts.made(
         "recommendations", "The recommendations are", lambda: recommend(rows, statistics, compared), ()
     )
-    sentences = [*cautions, *pairwise, *against_baseline, *findings.left_out, *study.notes, *attempts.failed.values()]
-    print_report(console, rows, recommendations, sentences, study.shown)
-    if written:
-        names = ", ".join(sorted(written, key=("report.html", "table.md", "results.csv").index))
+    sentences = [*pairwise, *against_baseline, *findings.left_out, *study.notes, *attempts.failed.values()]
+    failed = tuple(attempts.failed.values())
+    return WrittenReport(
+        study, findings, rows, recommendations, cautions, sentences, failed, written, tuple(in_the_way)
+    )
+
+
+def write_content(
+    folder: Path,
+    makers: Mapping[str, Callable[[], str]],
+    attempts: Attempts,
+    instead: Callable[[str], str],
+    in_the_way: list[UserError],
+) -> tuple[str, ...]:
+    """Makes and writes the files of a report; one that cannot be made or written costs no other.
+
+    Args:
+        folder: The folder that gets them.
+        makers: Makes each file's content, by its name.
+        attempts: Makes them, and keeps which failed.
+        instead: Returns what to write where a file could not be made; nothing if that is empty.
+        in_the_way: Gets the reason for each file that could not be written.
+
+    Returns:
+        The names of the files that were written.
+    """
+    files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in makers}
+    written: list[str] = []
+    for name, make in makers.items():
+        content = attempts.made(name, f"{name} is", make, "") or instead(name)
+        try:
+            if content:
+                files[name].check()
+                # A text from a damaged file may hold half a character.
+                files[name].write(content.encode(errors="backslashreplace"))
+                written.append(name)
+            else:
+                (folder / name).unlink(missing_ok=True)  # that of an earlier report
+        except UserError as error:
+            in_the_way.append(error)
+        except OSError as error:
+            in_the_way.append(CannotWrite.because(error, folder / name).mended(WRITE_AGAIN))
+    return tuple(written)
+
+
+def print_written(console: Console, folder: Path, files: Sequence[str]) -> None:
+    """Prints which files of a report were written."""
+    from rich.text import Text
+
+    if files:
+        names = ", ".join(sorted(files, key=("report.html", "table.md", "results.csv").index))
         console.print(Text(f"\nwritten to {folder}: {names}"), soft_wrap=True)
-    if in_the_way:
-        raise in_the_way[0]
-    return tuple(attempts.failed.values())
 
 
 def _cautions(study: Study, rows: Sequence[Figures], attempts: Attempts) -> list[str]:

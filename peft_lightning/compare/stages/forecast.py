@@ -1,7 +1,7 @@
 """The forecast of a comparison's time and memory from a few steps of each recipe: ``forecast.json``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -68,6 +68,21 @@ class Forecast:
         """Seconds of a run without its test, by the label of each recipe that has a forecast."""
         tests = {recipe.label: recipe.test_s or 0.0 for recipe in self.recipes}
         return {label: run_s - tests[label] for label, run_s in self.run_s.items()}
+
+    @classmethod
+    def of_all(cls, forecasts: Mapping[str | None, "Forecast"]) -> "Forecast":
+        """Joins the forecasts of a sweep's comparisons; recipes then have the value in their label.
+
+        Args:
+            forecasts: The forecast at each value with its setting's name; under None that of a whole comparison.
+        """
+        recipes = [
+            recipe if value is None else replace(recipe, label=f"{recipe.label} {value}")
+            for value, forecast in forecasts.items()
+            for recipe in forecast.recipes
+        ]
+        totals = [forecast.total_s for forecast in forecasts.values() if forecast.total_s is not None]
+        return cls(tuple(recipes), sum(totals) if len(totals) == len(forecasts) else None)
 
     def write(self, folder: Path) -> None:
         """Writes the forecast into a comparison's folder."""

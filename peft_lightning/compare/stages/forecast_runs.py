@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from peft_lightning.compare.execution.board import Row
@@ -13,7 +12,7 @@ from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, newest_run
 from peft_lightning.compare.execution.runner import run_jobs
 from peft_lightning.compare.plan.overrides import values_of
-from peft_lightning.compare.plan.plan import Plan
+from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.forecast import EPOCHS, Forecast, RecipeForecast, project, without_first_start
 from peft_lightning.compare.stages.run_batches import workload
 from peft_lightning.errors import UserError
@@ -37,37 +36,49 @@ SHORTENED = {
 }
 
 
-def make_forecast(plan: Plan, folder: Path, pool: Pool, tries: int = 0) -> Forecast:
-    """Tries a few steps of each recipe, and writes the forecast for the whole comparison.
+def make_forecasts(parts: Sequence[Part], pool: Pool, tries: int = 0) -> list[Forecast]:
+    """Tries a few steps of each recipe at each value, and writes the forecast for each value's comparison.
 
     Args:
-        plan: The comparison.
-        folder: Its folder.
-        pool: The executor and the places of its runs.
+        parts: The comparisons.
+        pool: The executor and the places of their runs.
         tries: Number of learning rates that are tried for each recipe before the runs.
 
+    Returns:
+        The forecast for each part.
+
     Raises:
-        UserError: If a recipe is refused.
+        UserError: If a recipe or a value is refused.
     """
-    scratch = folder / "forecast"
-    shutil.rmtree(scratch, ignore_errors=True)
-    jobs = forecast_jobs(plan, folder)
-    outcomes = run_jobs(jobs, pool, _Lines(), refuse_mistakes)
-    settings = [values_of(plan.settings_of(recipe)) for recipe in plan.recipes]
-    recipes = [forecast_of(*fitted) for fitted in zip(jobs, outcomes, settings, strict=True)]
-    made = Forecast(without_first_start(recipes), None)
-    if len(made.run_s) == len(recipes):
-        whole = len(plan.seeds) * sum(made.run_s.values()) + tries * sum(made.try_s.values())
-        made = replace(made, total_s=whole / len(pool.places))
-    made.write(folder)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return made
+    jobs = [forecast_jobs(part) for part in parts]
+    for part in parts:
+        shutil.rmtree(part.folder / "forecast", ignore_errors=True)
+    # The first recipe is tried at every value first, so that a wrong value shows before the other recipes are tried.
+    in_order = [job for of_recipe in zip(*jobs, strict=True) for job in of_recipe]
+    ended = dict(
+        zip((job.folder for job in in_order), run_jobs(in_order, pool, _Lines(), refuse_mistakes), strict=True)
+    )
+    forecasts = []
+    for part, own in zip(parts, jobs, strict=True):
+        settings = [values_of(part.plan.settings_of(recipe)) for recipe in part.plan.recipes]
+        recipes = [forecast_of(job, ended[job.folder], of) for job, of in zip(own, settings, strict=True)]
+        made = Forecast(without_first_start(recipes), None)
+        if len(made.run_s) == len(recipes):
+            whole = len(part.plan.seeds) * sum(made.run_s.values()) + tries * sum(made.try_s.values())
+            made = replace(made, total_s=whole / len(pool.places))
+        made.write(part.folder)
+        shutil.rmtree(part.folder / "forecast", ignore_errors=True)
+        forecasts.append(made)
+    return forecasts
 
 
-def forecast_jobs(plan: Plan, folder: Path) -> list[FitJob]:
-    """Returns the job of a short fit for each recipe."""
-    first = replace(plan, seeds=plan.seeds[:1])
-    return [fit_job(run, "forecast", folder / "forecast" / run.label, SHORTENED) for run in first.runs(folder)]
+def forecast_jobs(part: Part) -> list[FitJob]:
+    """Returns the job of a short fit for each recipe of a comparison."""
+    first = replace(part.plan, seeds=part.plan.seeds[:1])
+    return [
+        fit_job(run, "forecast", part.folder / "forecast" / run.label, SHORTENED, part.value)
+        for run in first.runs(part.folder)
+    ]
 
 
 def forecast_of(job: Job, outcome: Outcome, settings: dict[str, Any]) -> RecipeForecast:
@@ -96,9 +107,9 @@ def refuse_mistakes(job: Job, outcome: Outcome) -> None:
         UserError: If the recipe holds a mistake.
     """
     if outcome.mistake:
-        raise UserError(f"{job.label}: {outcome.error}")
+        raise UserError(f"{job.variant}: {outcome.error}")
     if not outcome.finished:
-        print(f"forecast: {job.label}: {outcome.status.replace('_', ' ')}: {outcome.error}", flush=True)
+        print(f"forecast: {job.variant}: {outcome.status.replace('_', ' ')}: {outcome.error}", flush=True)
 
 
 class _Lines:
@@ -109,7 +120,7 @@ class _Lines:
 
     def started(self, row: Row) -> None:
         """Prints which recipe is tried."""
-        print(f"forecast: a few steps of {row.job.label}", flush=True)
+        print(f"forecast: a few steps of {row.job.variant}", flush=True)
 
     def update(self) -> None:
         """Prints nothing."""

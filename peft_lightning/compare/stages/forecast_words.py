@@ -9,7 +9,7 @@ from peft_lightning.compare.stages.forecast import Forecast
 from peft_lightning.runs.durations import round_duration
 
 
-def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console | None = None) -> None:
+def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console | None = None, values: int = 1) -> None:
     """Prints what each recipe and the whole comparison will take.
 
     Args:
@@ -17,6 +17,7 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
         jobs: Number of runs of each recipe.
         tries: Number of learning rates that are tried for each recipe before the runs.
         console: The console to print on; the terminal if None.
+        values: Number of values of a sweep.
     """
     console = console or Console()
     names = {recipe.peak_of for recipe in forecast.recipes if recipe.peak_gib is not None}
@@ -41,6 +42,7 @@ def print_forecast(forecast: Forecast, jobs: int, tries: int, console: Console |
         console.print(Text(f"time and memory are not forecast: {reason}"))
     tuned = f" and {tries} learning rates" if tries else ""
     total = f"about {round_duration(forecast.total_s)}" if forecast.total_s is not None else "an unknown time"
+    each = "each recipe" if values == 1 else f"each recipe at each of {values} values"
     console.print(
-        f"{jobs} run{'' if jobs == 1 else 's'}{tuned} for each recipe: {total} in all\n", markup=False, highlight=False
+        f"{jobs} run{'' if jobs == 1 else 's'}{tuned} for {each}: {total} in all\n", markup=False, highlight=False
     )

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -157,21 +157,26 @@ def choose(tries: Sequence[Try], own: float, metric: Metric) -> float:
     return max(measured, key=lambda pair: (metric.oriented(pair[1]), _lowness(pair[0].val_loss)))[0].learning_rate
 
 
-def tuning_in_words(tuning: Tuning) -> list[str]:
-    """Says which rates were chosen, and where a better one may lie beyond those tried."""
+def tuning_in_words(tuning: Tuning, called: Callable[[str], str] = str) -> list[str]:
+    """Says which rates were chosen, and where a better one may lie beyond those tried.
+
+    Args:
+        tuning: The tuning.
+        called: Returns the name of a recipe in the sentences, from its label.
+    """
     sentences = []
     for label, rate in tuning.chosen.items():
         tries = tuning.tries[label]
         best = next((trial for trial in tries if trial.learning_rate == rate), None)
         if best is None or best.validation is None:
-            sentences.append(f"{label}: no rate could be trained; it keeps its own, {rate:g}")
+            sentences.append(f"{called(label)}: no rate could be trained; it keeps its own, {rate:g}")
             continue
         tried, diverged = tuning.tried[label], sum(trial.diverged for trial in tries)
         besides = [f"{diverged} of them diverged"] if diverged else []
         besides += [f"{len(tries) - tried} more without a result"] if tried < len(tries) else []
         of = f"{tried} ({', '.join(besides)})" if besides else f"{tried}"
         words = tuning.metric.words(best.validation)
-        sentence = f"{label}: learning rate {rate:g} of {of}, {words} validation {tuning.metric.name}"
+        sentence = f"{called(label)}: learning rate {rate:g} of {of}, {words} validation {tuning.metric.name}"
         ends = {tries[0].learning_rate: "lowest", tries[-1].learning_rate: "highest"}
         if rate in ends:
             sentence += f"; it is the {ends[rate]} tried, and beyond it may be a better one"

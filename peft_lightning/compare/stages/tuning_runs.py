@@ -2,10 +2,9 @@
 
 import inspect
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 from peft_lightning.compare.display.view_choice import view_for
 from peft_lightning.compare.execution.executor import Pool
@@ -14,6 +13,7 @@ from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, newest_run, tried_before
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
 from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
+from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.tuning import Try, Tuning, choose, rates_around
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config
@@ -42,15 +42,16 @@ def plan_tuning(plan: Plan, budget: int) -> Tuning:
     return Tuning(budget, tries, {}, next(seed for seed in count(FIRST_SEED) if seed not in plan.seeds))
 
 
-def tuning_jobs(plan: Plan, folder: Path, tuning: Tuning) -> list[FitJob]:
-    """Returns a job for each rate, a fit without a test; the recipes take turns."""
+def tuning_jobs(part: Part, tuning: Tuning) -> list[FitJob]:
+    """Returns a job for each rate of a comparison, a fit without a test; the recipes take turns."""
     jobs = []
-    runs = replace(plan, seeds=(tuning.seed or FIRST_SEED,)).runs(folder)
+    runs = replace(part.plan, seeds=(tuning.seed or FIRST_SEED,)).runs(part.folder)
     for number in range(tuning.budget):
         for run in runs:
             rate = tuning.tries[run.label][number].learning_rate
-            place = folder / "tuning" / run.label / f"rate_{number}"
-            jobs.append(fit_job(run, f"rate {rate:g}", place, {**rate_setting(rate), "test_after_fit": False}))
+            place = part.folder / "tuning" / run.label / f"rate_{number}"
+            changes = {**rate_setting(rate), "test_after_fit": False}
+            jobs.append(fit_job(run, f"rate {rate:g}", place, changes, part.value))
     return jobs
 
 
@@ -59,28 +60,35 @@ def rate_setting(rate: float) -> Config:
     return {"model": {"learning_rate": rate}}
 
 
-def tune(plan: Plan, folder: Path, tuning: Tuning, pool: Pool, forecast_s: Mapping[str, float]) -> Tuning:
+def tune(planned: Sequence[tuple[Part, Tuning]], pool: Pool, forecast_s: Mapping[str, float]) -> list[Tuning]:
     """Tries the rates that have no result yet, and chooses. A rate that diverged has a result and is not tried again.
 
     Args:
-        plan: The comparison.
-        folder: Its folder.
-        tuning: The rates.
+        planned: The comparisons, each with its rates.
         pool: The executor and the places of the tries.
-        forecast_s: Forecast seconds of a try, by the recipe's label.
+        forecast_s: Forecast seconds of a try, by the job's variant.
 
     Returns:
-        The tuning with its results and its choice, which has been written too.
+        The tunings with their results and their choices, which have been written too.
 
     Raises:
         UserError: If a recipe is refused.
     """
-    jobs = tuning_jobs(plan, folder, tuning)
-    say_tried_again([job for job in jobs if tried_before(job.folder) is None])
-    title = f"learning rates ({tuning.budget} for each recipe, chosen on validation)"
+    jobs = [tuning_jobs(part, tuning) for part, tuning in planned]
+    every = [job for own in jobs for job in own]
+    say_tried_again([job for job in every if tried_before(job.folder) is None])
+    title = f"learning rates ({planned[0][1].budget} for each recipe, chosen on validation)"
     view = view_for(title, forecast_s, len(pool.places))
+    ended = dict(zip((job.folder for job in every), run_jobs(every, pool, view, _after, tried_before), strict=True))
+    return [
+        _chosen(part, tuning, own, [ended[job.folder] for job in own])
+        for (part, tuning), own in zip(planned, jobs, strict=True)
+    ]
+
+
+def _chosen(part: Part, tuning: Tuning, jobs: Sequence[Job], ended_so: Sequence[Outcome]) -> Tuning:
     outcomes: dict[str, list[Outcome]] = {label: [] for label in tuning.tries}
-    for job, outcome in zip(jobs, run_jobs(jobs, pool, view, _after, tried_before), strict=True):
+    for job, outcome in zip(jobs, ended_so, strict=True):
         outcomes[job.label].append(outcome)
     records = [
         outcome.record for ended in outcomes.values() for outcome in ended if outcome.finished and outcome.record
@@ -93,16 +101,16 @@ def tune(plan: Plan, folder: Path, tuning: Tuning, pool: Pool, forecast_s: Mappi
         )
         for (label, planned), ended in zip(tuning.tries.items(), outcomes.values(), strict=True)
     }
-    own = {recipe.label: _own_rate(recipe) for recipe in plan.recipes}
+    own = {recipe.label: _own_rate(recipe) for recipe in part.plan.recipes}
     chosen = {label: choose(trials, own[label], measured.metric) for label, trials in tries.items()}
     done = replace(measured, tries=tries, chosen=chosen)
-    done.write(folder)
+    done.write(part.folder)
     return done
 
 
 def _after(job: Job, outcome: Outcome) -> None:
     if outcome.mistake:
-        raise UserError(f"{job.label}: {outcome.error}")
+        raise UserError(f"{job.variant}: {outcome.error}")
     run = newest_run(job.folder)
     if run is not None and (outcome.finished or outcome.diverged):
         # Only the figures of a try are needed, and the checkpoints of full fine-tuning take gigabytes.

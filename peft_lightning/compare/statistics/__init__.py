@@ -79,11 +79,18 @@ plain. A mean of right and wrong answers keeps its own corrections, by whatever 
 calibration error is left out: its bias is as large as what it is to tell apart. How often all this is wrong for each
 metric, benchmarks/statistics_simulation.py measures.
 
+Whether methods differ more at one value of a setting than at another is a question about differences of differences:
+(method - baseline) at one value minus the same at the other. If the test reviews are the same at both values, all four
+means are paired by review, since a method mostly finds the same reviews hard at all values; if they are not, the two
+differences count as independent. Seed variances are pooled within a value only, because fewer training texts spread
+seeds more. All methods and all pairs of values are one family, corrected by Holm's procedure (interactions.py).
+
 Distributions come from scipy.special, the reference implementation, on which statsmodels and pingouin are built. It is
 imported in functions only.
 """
 
 from peft_lightning.compare.statistics.against_baseline import against
+from peft_lightning.compare.statistics.interactions import Change, Gap, changes_of_gaps, gaps_to
 from peft_lightning.compare.statistics.interval import Interval
 from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
 from peft_lightning.compare.statistics.paired_tests import (
@@ -96,13 +103,17 @@ from peft_lightning.compare.statistics.paired_tests import (
 from peft_lightning.compare.statistics.verdict import compared_by, verdict, verdict_in_short
 
 __all__ = [
+    "Change",
     "Difference",
+    "Gap",
     "Interval",
     "MethodScore",
     "Statistics",
     "against",
+    "changes_of_gaps",
     "compare_methods",
     "compared_by",
+    "gaps_to",
     "letter",
     "letter_groups",
     "letters",

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from peft_lightning.compare.statistics.components import Components
 
 POWER = 0.8
@@ -12,7 +10,14 @@ MOST_REVIEWS = 10_000_000
 MOST_SEEDS = 1_000
 
 
-def power(components: Components, first: int, second: int, level: float) -> float:
+def power(
+    components: Components,
+    first: int,
+    second: int,
+    level: float,
+    reviews: int | None = None,
+    seeds: int | None = None,
+) -> float:
     """Returns the power of the test of two methods, if their true difference is the measured one.
 
     Args:
@@ -20,13 +25,15 @@ def power(components: Components, first: int, second: int, level: float) -> floa
         first: Index of a method.
         second: Index of the other method.
         level: Two-sided level of the test, in 0 to 1.
+        reviews: Number of reviews of a larger experiment; None for the number of this one, here and below.
+        seeds: Number of seeds of every method in it.
 
     Returns:
         The power in 0 to 1, by the noncentral t distribution.
     """
     from scipy import special
 
-    variance = components.of_differences(np.array([first]), np.array([second]))
+    variance = components.of_difference_with(first, second, reviews, seeds)
     df = float(variance.df[0])
     shift = abs(float(components.mean[first] - components.mean[second])) / float(variance.total[0]) ** 0.5
     return float(1 - special.nctdtr(df, shift, special.stdtrit(df, 1 - level / 2)))
@@ -49,7 +56,7 @@ def reviews_needed(components: Components, first: int, second: int, level: float
     """
 
     def enough(reviews: int) -> bool:
-        return power(components.expected_with(reviews=reviews), first, second, level) >= POWER
+        return power(components, first, second, level, reviews=reviews) >= POWER
 
     return _least(enough, components.reviews, MOST_REVIEWS)
 
@@ -69,7 +76,7 @@ def seeds_needed(components: Components, first: int, second: int, level: float) 
     """
 
     def enough(seeds: int) -> bool:
-        return power(components.expected_with(seeds=seeds), first, second, level) >= POWER
+        return power(components, first, second, level, seeds=seeds) >= POWER
 
     return _least(enough, int(components.seeds.min()) + 1, MOST_SEEDS) if components.seeds_measured else None
 

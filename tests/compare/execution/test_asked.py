@@ -8,6 +8,7 @@ from peft_lightning.compare.comparison import run_list
 from peft_lightning.compare.execution.asked import unlike_asked
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.recipes import merge
 from tests.compare.plan.test_plan import OFFLINE, STUDY, resolved
 from tests.compare.records import leave
@@ -17,7 +18,7 @@ def jobs(folder: Path, *overrides: str, seed: int = 1, rate: float | None = None
     plan = build_plan(STUDY[2:], [seed], [OFFLINE], overrides)
     if not (folder / "plan.json").exists():
         plan.write(folder)
-    return run_list(plan, folder, {} if rate is None else {"qlora": rate})
+    return run_list(Part(plan, folder), {} if rate is None else {"qlora": rate})
 
 
 def finish(job: FitJob) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.forecast import (
     FILE,
     Forecast,
@@ -62,7 +63,7 @@ def test_what_was_not_timed_is_said_and_not_guessed() -> None:
 def test_the_short_fits_are_short_and_never_touch_the_test_split(tmp_path: Path) -> None:
     plan = build_plan(STUDY[:2], [7, 8], [OFFLINE], ["--trainer.max_steps", "500", "--trainer.max_epochs=9"])
     plan.write(tmp_path)
-    jobs = forecast_jobs(plan, tmp_path)
+    jobs = forecast_jobs(Part(plan, tmp_path))
     assert [job.label for job in jobs] == ["full", "lora"]
     config = resolved(jobs[1].settings)
     assert jobs[1].settings["test_after_fit"] is config["test_after_fit"] is False

@@ -9,6 +9,7 @@ from peft_lightning.compare.execution.executors.local import LocalExecutor
 from peft_lightning.compare.execution.fit_job import LOG, FitJob
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.plan.building import build_plan
+from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages import tuning_runs
 from peft_lightning.compare.stages.tuning import FILE, Try, Tuning, choose, rates_around, read_tuning, tuning_in_words
 from peft_lightning.compare.stages.tuning_runs import plan_tuning, tune, tuning_jobs
@@ -89,12 +90,12 @@ def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
     plan = build_plan(STUDY[:1], [1], [OFFLINE], ["--nonsense", "1"])  # refused by `fit`, where one is started
     plan.write(tmp_path)
     tuning = plan_tuning(plan, 2)
-    fine, broken = tuning_jobs(plan, tmp_path, tuning)
+    fine, broken = tuning_jobs(Part(plan, tmp_path), tuning)
     leave(fine.folder, 0, record(val_acc=0.75, val_loss=0.5))
     error = "the loss became infinite or NaN between steps 2 and 4: lower --model.learning_rate"
     leave(broken.folder, 0, record("failed", error))
     keep_failure(broken.folder, Outcome("failed", error))
-    done = tune(plan, tmp_path, tuning, HERE, {})
+    (done,) = tune([(Part(plan, tmp_path), tuning)], HERE, {})
     assert not (broken.folder / LOG).exists()
     assert "tried again" not in capsys.readouterr().out
     low, high = done.tries["full"]
@@ -104,7 +105,7 @@ def test_a_rate_that_diverged_is_not_run_again_and_one_that_failed_is(
 
     leave(broken.folder, 1, record("failed", "the disk is on fire"))
     with pytest.raises(UserError, match="nonsense"):
-        tune(plan, tmp_path, tuning, HERE, {})
+        tune([(Part(plan, tmp_path), tuning)], HERE, {})
     assert (broken.folder / LOG).exists()
     assert f"tried again, because they failed: {broken.title}" in capsys.readouterr().out
 
@@ -128,7 +129,7 @@ def test_weights_are_kept_only_of_a_try_that_runs_again(
         return outcomes
 
     monkeypatch.setattr(tuning_runs, "run_jobs", trained)
-    tune(plan, tmp_path, plan_tuning(plan, 2), HERE, {})
+    tune([(Part(plan, tmp_path), plan_tuning(plan, 2))], HERE, {})
     assert [(run / "checkpoints").exists() for run in runs] == [False, kept]
 
 
@@ -156,7 +157,7 @@ def test_a_tuning_reads_back_and_one_that_was_never_asked_for_is_none(tmp_path: 
 def test_all_recipes_get_the_same_number_of_rates_one_seed_and_no_test(tmp_path: Path) -> None:
     plan = build_plan(STUDY[:2], [1000, 1], [OFFLINE])
     plan.write(tmp_path)
-    jobs = tuning_jobs(plan, tmp_path, plan_tuning(plan, 3))
+    jobs = tuning_jobs(Part(plan, tmp_path), plan_tuning(plan, 3))
     assert [job.label for job in jobs] == ["full", "lora"] * 3
     assert len({job.folder for job in jobs}) == 6
     configs = [resolved(job.settings) for job in jobs]

@@ -85,3 +85,20 @@ def test_reviews_and_seeds_each_shrink_their_own_part() -> None:
     assert seeds.seeds[0] == pytest.approx(now.seeds[0] / 10)
     # More seeds average the residuals, and leave what reviews mean to a method.
     assert now.reviews[0] / 10 < seeds.reviews[0] < now.reviews[0]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+@pytest.mark.parametrize("binary", [True, False])
+def test_one_difference_in_a_larger_experiment_is_to_the_bit_that_among_all(seeds: int, binary: bool) -> None:
+    rng = np.random.default_rng([seeds, binary])
+    scores = {
+        str(method): rng.random((seeds + method % 2, 90)) < 0.8 if binary else rng.normal(size=(seeds + method % 2, 90))
+        for method in range(9)
+    }
+    components = Components.of(scores)
+    for larger in ({}, {"reviews": 12_345}, {"seeds": 17}):
+        for first, second in ((0, 1), (7, 3), (8, 0)):
+            alone = components.of_difference_with(first, second, **larger)
+            among = components.expected_with(**larger).of_differences(np.array([first]), np.array([second]))
+            for part in ("reviews", "seeds", "df"):
+                assert getattr(alone, part).tobytes() == getattr(among, part).tobytes()

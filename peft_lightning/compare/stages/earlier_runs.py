@@ -1,0 +1,162 @@
+"""Estimates what runs will take from records of the same recipes on this machine, without training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from peft_lightning.compare.display.time_left import whole_s
+from peft_lightning.compare.execution.asked import unlike_settings
+from peft_lightning.compare.execution.fit_job import FitJob
+from peft_lightning.compare.execution.outcomes import Outcome
+from peft_lightning.compare.plan.overrides import values_of
+from peft_lightning.compare.stages.run_batches import workload
+from peft_lightning.errors import UserError
+from peft_lightning.recipes import Config, merge, read_config
+from peft_lightning.runs.record import DatasetFigures, RunRecord
+
+# Settings that change nothing but how much is done, so that time follows by counting batches.
+AMOUNTS = {"data.n_train", "data.n_val", "data.n_test", "trainer.max_epochs", "trainer.max_steps"}
+# Settings that do not change what a step takes.
+WITHOUT_COST = {"seed_everything", "model.learning_rate", "recipe", "test_after_fit"}
+# Runs whose mean is taken, the newest.
+MOST_USED = 5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Args:
+        run_s: Seconds of a whole run.
+        test_s: Seconds of the test at its end.
+        runs: Number of earlier runs that it is from.
+        scaled: The settings in which these did another amount of work; empty if they did the same.
+    """
+
+    run_s: float
+    test_s: float
+    runs: int
+    scaled: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where it is from, in words."""
+        runs = "1 earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
+        return f"scaled from {runs} of another {' and '.join(self.scaled)}" if self.scaled else f"from {runs}"
+
+
+def estimate_runs(jobs: Sequence[FitJob], root: Path, devices: Mapping[str, str | None]) -> dict[str, Estimate]:
+    """Estimates what jobs will take.
+
+    Args:
+        jobs: The jobs.
+        root: The folder below which earlier runs lie.
+        devices: The names of this machine's devices as records have them, by ``gpu`` and ``cpu``; None for one that it
+            does not have.
+
+    Returns:
+        The estimate for each variant of which there is an earlier run.
+    """
+    first = {job.variant: job for job in reversed(jobs)}
+    wanted = {str(job.settings.get("recipe")) for job in first.values()}
+    earlier = [(path, record) for path, record in _records(root) if record.recipe in wanted]
+    configs: dict[Path, Config | None] = {}
+    found = {}
+    for variant, job in first.items():
+        device = device_of(job.settings, devices)
+        candidates = [
+            (path, record)
+            for path, record in earlier
+            if record.recipe == job.settings.get("recipe")
+            and record.environment is not None
+            and record.environment.device == device
+        ]
+        made = [
+            one for path, record in candidates if (one := _estimate(job.settings, path, record, configs)) is not None
+        ]
+        same = [one for one in made if not one.scaled]
+        used = (same or made)[:MOST_USED]
+        if used:
+            found[variant] = Estimate(
+                fmean(one.run_s for one in used),
+                fmean(one.test_s for one in used),
+                len(used),
+                tuple(dict.fromkeys(name for one in used for name in one.scaled)),
+            )
+    return found
+
+
+def device_of(settings: Mapping[str, Any], devices: Mapping[str, str | None]) -> str | None:
+    """Returns the name of the device that a run will use here, as its record will have it.
+
+    Args:
+        settings: The run's settings.
+        devices: As for ``estimate_runs``.
+    """
+    name = devices.get("gpu")
+    if name is None or (settings.get("trainer") or {}).get("accelerator") == "cpu":
+        return devices.get("cpu")
+    count = gpus_of(settings)
+    return name if count == 1 else f"{count} × {name}"
+
+
+def gpus_of(settings: Mapping[str, Any]) -> int:
+    """Returns the number of GPUs of a run that uses GPUs, as far as its settings state it."""
+    devices = values_of(settings.get("trainer") or {}).get("devices")
+    return devices if isinstance(devices, int) and not isinstance(devices, bool) and devices > 0 else 1
+
+
+def _records(root: Path) -> Iterator[tuple[Path, RunRecord]]:
+    """Reads the timed records of runs that finished, the newest first."""
+    paths = [(path.stat().st_mtime, path) for path in root.rglob("results.json")]
+    for _, path in sorted(paths, reverse=True):
+        try:
+            record = RunRecord.read(path)
+        except UserError:
+            continue
+        if record.status == "finished" and record.not_measured is None and record.dataset is not None:
+            yield path.parent, record
+
+
+def _estimate(
+    settings: Mapping[str, Any], run: Path, record: RunRecord, configs: dict[Path, Config | None]
+) -> Estimate | None:
+    """Estimates a run from an earlier one; None if that was of other work or was not timed."""
+    if run not in configs:
+        try:
+            configs[run] = read_config(run / "config.yaml", written=True) if (run / "config.yaml").is_file() else None
+        except UserError:
+            configs[run] = None
+    config, dataset = configs[run], record.dataset
+    seconds = whole_s(Outcome("finished", record=record))
+    if config is None or dataset is None or seconds is None or record.time.train_s is None:
+        return None
+    other = [name for name in unlike_settings(settings, config) if name not in WITHOUT_COST]
+    if not set(other) <= AMOUNTS:
+        return None
+    planned_dataset = _dataset(settings, dataset, other)
+    if planned_dataset is None:
+        return None
+    wanted = merge(config, values_of({name: settings.get(name) or {} for name in ("trainer", "data")}))
+    done = workload(config["trainer"], config["data"], dataset)
+    planned = workload(wanted["trainer"], wanted["data"], planned_dataset)
+    evaluated = done.validation + done.test
+    if not done.train:
+        return None
+    batch_s = (record.time.eval_s or 0.0) / evaluated if evaluated else 0.0
+    train_s = record.time.train_s * planned.train / done.train
+    once_s = seconds - record.time.train_s - (record.time.eval_s or 0.0)
+    whole = once_s + train_s + batch_s * (planned.validation + planned.test)
+    return Estimate(whole if other else seconds, batch_s * planned.test, 1, tuple(other))
+
+
+def _dataset(settings: Mapping[str, Any], dataset: DatasetFigures, other: Sequence[str]) -> DatasetFigures | None:
+    """Returns the numbers of examples of a planned run; None if it takes all there are, and their number is unknown."""
+    data = values_of(settings.get("data") or {})
+    sizes = {name: data.get(name) for name in ("n_train", "n_val", "n_test") if f"data.{name}" in other}
+    known = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    return replace(dataset, **known) if len(known) == len(sizes) else None
