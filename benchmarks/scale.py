@@ -316,8 +316,8 @@ def main() -> None:
     machine = describe_machine()
     content = {"answers": arguments.answers, "runs": measured, "machine": machine}
     write_atomically(arguments.out / "scale.json", (json.dumps(content, indent=2) + "\n").encode())
-    command = f"`python benchmarks/scale.py --out DIR --answers {arguments.answers} --at_once {arguments.at_once}`"
-    text = f"{as_markdown(measured)}\n{command}; {json.dumps(machine)}\n"
+    made_by = f"`python benchmarks/scale.py --out DIR --answers {arguments.answers} --at_once {arguments.at_once}`"
+    text = f"{as_markdown(measured)}\n{made_by}; {json.dumps(machine)}\n"
     write_atomically(arguments.out / "scale.md", text.encode())
     print(text)
 

@@ -158,5 +158,5 @@ def _dataset(settings: Mapping[str, Any], dataset: DatasetFigures, other: Sequen
     """Returns the numbers of examples of a planned run; None if it takes all there are, and their number is unknown."""
     data = values_of(settings.get("data") or {})
     sizes = {name: data.get(name) for name in ("n_train", "n_val", "n_test") if f"data.{name}" in other}
-    known = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    known: dict[str, Any] = {name: size for name, size in sizes.items() if isinstance(size, int)}
     return replace(dataset, **known) if len(known) == len(sizes) else None

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from peft_lightning.compare.statistics.components import Components, Floats, df_of_contrasts
 from peft_lightning.compare.statistics.family import holm
-from peft_lightning.compare.statistics.paired_tests import CONFIDENCE, LEVEL, Interval
+from peft_lightning.compare.statistics.interval import Interval
+from peft_lightning.compare.statistics.paired_tests import CONFIDENCE, LEVEL
 
 # The scores of each method, shape (seeds, N), by the value and the method's name.
 Scores = Mapping[str, Mapping[str, npt.NDArray[Any]]]

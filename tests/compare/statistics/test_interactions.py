@@ -6,6 +6,7 @@ import pytest
 
 from peft_lightning.compare.statistics import changes_of_gaps, compare_methods, gaps_to
 from peft_lightning.compare.statistics.components import Components
+from peft_lightning.compare.statistics.interval import Interval
 from tests.compare.statistics.simulated import Latent
 
 Bools = npt.NDArray[np.bool_]
@@ -51,6 +52,24 @@ def test_differences_at_a_value_are_those_of_its_own_comparison() -> None:
         assert own["m0"].interval.high == pytest.approx(pairs["m0", "m1"].interval.high)
         assert own["m2"].p_value == pytest.approx(pairs["m1", "m2"].p_value)
         assert own["m2"].corrected_p_value >= own["m2"].p_value
+
+
+def test_pseudo_values_are_as_uncertain_as_in_a_comparison_of_their_own() -> None:
+    # Few reviews decide: three quarters of the pseudo-values lie close together, and the rest far out.
+    rng = np.random.default_rng(5)
+    common = rng.standard_t(3, size=(1, 120))
+    arrays = {name: 0.5 + 0.1 * common + 0.05 * rng.standard_t(3, size=(3, 120)) for name in ("a", "b")}
+    (expected,) = compare_methods(arrays, ends=Interval(0.0, 1.0)).differences
+    (found,) = gaps_to("b", {"1": arrays}, pseudo=True)
+    assert found.p_value == pytest.approx(expected.p_value)
+    assert (found.interval.low, found.interval.high) == pytest.approx((expected.interval.low, expected.interval.high))
+    (score,) = gaps_to("b", {"1": arrays})
+    assert score.interval.high - score.interval.low < found.interval.high - found.interval.low
+    # Values with the same reviews, and the same answers: a change of exactly nothing, no surer than it is.
+    for same in (True, False):
+        (change,) = changes_of_gaps("b", {"1": arrays, "2": arrays}, same, pseudo=True)
+        assert change.change == pytest.approx(0.0)
+        assert not change.told_apart
 
 
 def test_a_change_is_a_difference_of_differences_and_is_found() -> None:
