@@ -65,7 +65,8 @@ class RayCluster:
         except ImportError as error:
             raise UserError("--executor ray: Ray is not installed: pip install 'peft-lightning[ray]'") from error
         self._ray = ray
-        self._join(address)
+        if not ray.is_initialized():
+            self._join(address)
 
     def nodes(self) -> list[Mapping[str, float]]:
         """Returns the resources of each node that is alive."""
@@ -186,12 +187,23 @@ def _task() -> Callable[[str, list[str], dict[str, str], dict[str, str]], int]:
         import signal
         import socket
         import subprocess
+        import time
         from contextlib import suppress
+
+        look_every_s = 0.1
 
         with open(files["lock"], "ab") as held, open(files["log"], "ab") as out:
             # The program of an earlier attempt may still be ending: its comparison was killed a moment ago.
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(held, fcntl.LOCK_EX)
+            # In short sleeps: what Ray raises in a task to stop it breaks no system call off.
+            waits = True
+            while waits:
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    waits = False
+                except BlockingIOError:
+                    time.sleep(look_every_s)
+                except OSError:  # a file system without locks
+                    waits = False
             with open(files["start"], "w", encoding="utf-8") as file:
                 file.write(socket.gethostname() + "\n")
             # The launcher asks the kernel to end the program with this worker.
@@ -205,11 +217,11 @@ def _task() -> Callable[[str, list[str], dict[str, str], dict[str, str]], int]:
                 pass_fds=(held.fileno(),),
                 process_group=0,
             )
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                process.send_signal(signal.SIGINT)
-                code = process.wait()
+            while (code := process.poll()) is None:
+                try:
+                    time.sleep(look_every_s)
+                except KeyboardInterrupt:
+                    process.send_signal(signal.SIGINT)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             return code

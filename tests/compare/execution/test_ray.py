@@ -160,7 +160,7 @@ def test_jobs_wait_for_room_are_stopped_in_order_and_go_on_where_a_node_is_left(
     stopped = first.start(job("c"), None)
     wait_for(lambda: stopped.running and trains("c"))
     stopped.interrupt()
-    assert stopped.wait(120)
+    assert stopped.wait(300), (place / "c" / "log.txt").read_text()
     outcome = stopped.outcome()
     assert not outcome.finished
     assert record(only_run(place / "c"))["status"] == "interrupted"
