@@ -56,7 +56,9 @@ def run(words: Sequence[str]) -> None:
     """
     own_words, overrides = split_overrides(expand(words, RUN_SETTINGS))
     arguments = _parser().parse_intermixed_args(own_words)
-    starting = ExecutorOptions(arguments.cold_starts, arguments.share_gpu, arguments.executor_settings)
+    starting = ExecutorOptions(
+        arguments.cold_starts, arguments.share_gpu, arguments.executor_settings, arguments.ray_address
+    )
     options = Options(arguments.jobs, not arguments.no_forecast, not arguments.no_texts, arguments.executor, starting)
     if arguments.resume is not None:
         if extra := _given_besides_resume(arguments, overrides):
@@ -261,6 +263,11 @@ def _parser() -> _Parser:
         action="store_true",
         help="list the jobs, what differs between the recipes, and the hours, as far as earlier runs on this machine"
         " tell them; start nothing and write nothing (with --resume: what is left)",
+    )
+    parser.add_argument(
+        "--ray_address",
+        metavar="HOST:PORT",
+        help="the head of the Ray cluster of --executor ray (default: RAY_ADDRESS, or the one of this machine)",
     )
     parser.add_argument("--no_forecast", action="store_true", help="do not try a few steps of each recipe first")
     parser.add_argument(

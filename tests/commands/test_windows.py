@@ -112,3 +112,8 @@ def test_an_export_is_proved_by_the_tokenizers_own_windows(in_windows: Path) -> 
     card = Path("mine/README.md").read_text()
     assert "stride=4" in card
     assert "return_overflowing_tokens=True" in card
+    # The export itself, served.
+    answerer = load_answerer(Path("mine"), "best", torch.device("cpu"))
+    served = answerer.answer(answerer.tokenise(LONG))
+    expected = by_hand(in_windows, LONG).tolist()
+    assert [line["probabilities"]["1"] for line in served] == pytest.approx(expected, abs=1e-5)

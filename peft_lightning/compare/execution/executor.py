@@ -23,11 +23,13 @@ class ExecutorOptions:
         share_gpu: Number of runs at the same time on a GPU, or on the CPU where there is none; 1 gives each run the
             device to itself.
         settings: A file with what else the executor wants to know.
+        address: Where the executor's cluster is; None for the one that it finds.
     """
 
     cold_starts: bool = False
     share_gpu: int = 1
     settings: Path | None = None
+    address: str | None = None
 
     def words(self) -> list[str]:
         """Returns the command-line words that ask for the same again."""
@@ -35,6 +37,7 @@ class ExecutorOptions:
             *(["--cold_starts"] if self.cold_starts else []),
             *([f"--share_gpu {self.share_gpu}"] if self.share_gpu > 1 else []),
             *([f"--executor_settings {shlex.quote(str(self.settings))}"] if self.settings is not None else []),
+            *([f"--ray_address {shlex.quote(self.address)}"] if self.address is not None else []),
         ]
 
 

@@ -18,8 +18,9 @@ def main() -> None:
     parent, *command = sys.argv[1:]
     if not die_with_parent(int(parent)):
         sys.exit(1)
-    # A shell makes background processes ignore SIGINT, and children inherit that.
+    # A shell makes background processes ignore SIGINT, a worker of Ray blocks it, and children inherit both.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.execv(sys.executable, [sys.executable, *command])
 
 

@@ -1,16 +1,11 @@
 """What a run asks SLURM for: a YAML file, ``--executor_settings``."""
 
-import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import yaml
-
-from peft_lightning.errors import UserError
-from peft_lightning.runs.checked_json import build
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from peft_lightning.compare.execution.cluster_settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -65,28 +60,9 @@ def read_slurm_settings(path: Path | None) -> SlurmSettings:
     Raises:
         UserError: If it cannot be read, or a setting is none.
     """
-    if path is None:
-        return SlurmSettings()
-    where = f"--executor_settings {path}"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{where}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{where}: is no YAML: {error}") from error
-    content = {} if content is None else content
-    known = [of.name for of in fields(SlurmSettings)]
-    if not isinstance(content, dict):
-        raise UserError(f"{where}: must state settings by their names: {', '.join(known)}")
-    if unknown := [str(name) for name in content if name not in known]:
-        raise UserError(f"{where}: {', '.join(unknown)} is no setting: there are {', '.join(known)}")
-    if isinstance(content.get("time"), int):
-        # YAML reads 12:00:00 as 43200, and SLURM would take that for minutes.
-        raise UserError(f'{where}: time must be in quotes, such as time: "02:00:00"')
-    try:
-        settings = build(SlurmSettings, content)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
-    if odd := [name for name in settings.environment if not NAME.fullmatch(name)]:
-        raise UserError(f"{where}: {odd[0]} in environment is no name of a variable")
-    return settings
+    return read_settings(path, SlurmSettings, _time_in_quotes)
+
+
+def _time_in_quotes(content: Mapping[str, Any]) -> str | None:
+    # YAML reads 12:00:00 as 43200, and SLURM would take that for minutes.
+    return 'time must be in quotes, such as time: "02:00:00"' if isinstance(content.get("time"), int) else None

@@ -13,6 +13,7 @@ import yaml
 from peft_lightning.compare.execution.fit_job import PROGRESS
 from peft_lightning.compare.execution.outcomes import newest_run
 from peft_lightning.runs.progress import read_progress
+from tests.compare.execution.ray_nodes import RayNodes, running_ray
 from tests.compare.execution.slurm_cluster import running_slurm
 from tests.integration.breaking import VARIABLE
 from tests.integration.offline_run import PROGRAM, SOURCES, history, record
@@ -25,6 +26,7 @@ KINDS = {
     "local warm": (),
     "local cold": ("--cold_starts",),
     "slurm": ("--executor", "slurm", "--jobs", "1"),
+    "ray": ("--executor", "ray", "--executor_settings", "cluster.yaml", "--jobs", "1"),
 }
 PATIENCE_S = 800.0
 
@@ -33,6 +35,12 @@ PATIENCE_S = 800.0
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with running_slurm(tmp_path_factory.mktemp("slurm")):
         yield
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[RayNodes]:
+    with running_ray() as nodes:
+        yield nodes
 
 
 def comparing(cwd: Path, *words: str) -> "subprocess.Popen[bytes]":
@@ -68,9 +76,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_comparison_killed_and_resumed_leaves_the_records_of_one_left_alone(
     kind: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    monkeypatch.setenv(VARIABLE, "1")
     if kind == "slurm":
         request.getfixturevalue("slurm")
-    monkeypatch.setenv(VARIABLE, "1")
+    if kind == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray").address)
+        # Runs have the variables of their node.
+        variables = {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(tmp_path / "cache"), VARIABLE: "1"}
+        (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({"environment": variables}))
     hold, folder = tmp_path / "hold", tmp_path / FOLDER / "runs/lora/seed_1"
     hold.touch()
     bad = broken_recipe(tmp_path, "bad", "Crash")

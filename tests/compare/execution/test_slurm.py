@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from peft_lightning.compare.execution import shared_folder
 from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.execution.executors import slurm as of_slurm
-from peft_lightning.compare.execution.executors.slurm import SlurmExecutor, SlurmJob, check_renames, script_of
+from peft_lightning.compare.execution.executors.slurm import SlurmExecutor, SlurmJob, script_of
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.job import Attempt
 from peft_lightning.compare.execution.outcomes import Outcome
@@ -84,11 +85,6 @@ def test_without_slurm_it_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch
         SlurmExecutor().places(None)
     with pytest.raises(UserError, match="--share_gpu is for --executor local"):
         SlurmExecutor(ExecutorOptions(share_gpu=2))
-
-
-def test_a_folder_where_nothing_can_be_replaced_is_refused() -> None:
-    with pytest.raises(UserError, match="files cannot be replaced in /proc"):
-        check_renames(Path("/proc"))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +164,7 @@ def test_what_waits_says_why_and_what_is_cancelled_is_a_row(place: Path) -> None
 
 @pytest.mark.slow
 def test_what_the_nodes_write_must_be_seen_here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(of_slurm, "VISIBLE_AFTER_S", 1.0)
+    monkeypatch.setattr(shared_folder, "VISIBLE_AFTER_S", 1.0)
     job = Told("a", "seed 1", place / "a", {})
     started = executor(place, setup=f"rm {place}/a/{of_slurm.STARTED}").start(job, None)
     with pytest.raises(

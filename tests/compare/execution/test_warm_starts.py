@@ -19,7 +19,7 @@ from tests.conftest import write_reviews
 from tests.integration.offline_run import SOURCES, history, only_run, record
 
 COLD, WARM = ExecutorOptions(cold_starts=True), ExecutorOptions()
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 class Told(FitJob):

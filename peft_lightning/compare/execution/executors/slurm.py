@@ -8,11 +8,9 @@ again here, since only ``fit --ckpt_path last`` goes on with it; so SLURM is ask
 
 import hashlib
 import math
-import os
 import re
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,11 +18,12 @@ from pathlib import Path
 
 from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions
 from peft_lightning.compare.execution.job import Attempt, Job
-from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
+from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
+from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, SharedFolder, check_renames
 from peft_lightning.compare.execution.slurm_queue import QueueState, SlurmQueue
 from peft_lightning.compare.execution.slurm_settings import SlurmSettings, read_slurm_settings
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import CannotWrite, write_atomically
+from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.progress import Progress, read_progress
 from peft_lightning.runs.record import Status
 
@@ -35,10 +34,6 @@ STARTED = "slurm_node.txt"
 AT_ONCE = 50
 # Seconds before its time limit at which a run is asked to write its checkpoint and its record.
 WARNED_BEFORE_S = 60
-# Seconds until what a node has written must be seen here: NFS keeps what it knows of a folder for up to a minute.
-VISIBLE_AFTER_S = 90.0
-# A run that SLURM has ended so often in a row, before it wrote a further checkpoint, is not submitted again.
-MOST_IN_VAIN = 3
 # SLURM ends such a job for reasons that are not the run's.
 GO_ON_AFTER = {"TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE"}
 # The exit code of a run that SIGTERM has stopped in order.
@@ -59,6 +54,8 @@ class SlurmExecutor:
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         if options.share_gpu > 1:
             raise UserError("--share_gpu is for --executor local: SLURM gives each run the GPUs that it asks for")
+        if options.address is not None:
+            raise UserError("--ray_address is for --executor ray: say so, or leave it out")
         self._settings = read_slurm_settings(options.settings)
         self._queue = SlurmQueue()
 
@@ -92,7 +89,7 @@ class SlurmJob:
         self._began: float | None = None
         self._ended: float | None = None
         self._stopping = False
-        self._in_vain = 0
+        self._folder = SharedFolder(job.folder, STARTED)
         self._number = queue.find(self._name) or ""
         attempt = job.rejoin() if self._number else None
         if attempt is None:
@@ -102,7 +99,6 @@ class SlurmJob:
             self._submit()
         else:
             self._attempt = attempt
-        self._checkpoint = self._last_checkpoint()
 
     @property
     def running(self) -> bool:
@@ -116,8 +112,9 @@ class SlurmJob:
             self._began = time.monotonic()
         if not state.ended:
             return True
-        self._check_is_visible(state)
-        if not self._stopping and self._ended_too_early(state) and self._may_go_on():
+        if state.name in ("COMPLETED", "FAILED") and state.exit_code != TERMINATED:
+            self._folder.await_start("SLURM's")
+        if not self._stopping and self._ended_too_early(state) and self._folder.may_go_on():
             self._submit()
             return True
         if self._ended is None:
@@ -204,10 +201,7 @@ class SlurmJob:
     def _submit(self) -> None:
         self._attempt = self._job.attempt()
         folder = self._job.folder.absolute()
-        try:
-            (folder / STARTED).unlink(missing_ok=True)
-        except OSError as error:
-            raise CannotWrite.because(error, folder) from error
+        self._folder.forget_start()
         script = folder / SCRIPT
         write_atomically(script, script_of(self._attempt, self._settings, folder).encode(errors="surrogateescape"))
         options = [
@@ -224,34 +218,6 @@ class SlurmJob:
     def _ended_too_early(self, state: QueueState) -> bool:
         # A run that was warned of its time limit stops in order, and SLURM says that it failed.
         return state.name in GO_ON_AFTER or state.exit_code == TERMINATED
-
-    def _may_go_on(self) -> bool:
-        before, self._checkpoint = self._checkpoint, self._last_checkpoint()
-        self._in_vain = self._in_vain + 1 if self._checkpoint == before else 0
-        return self._in_vain < MOST_IN_VAIN
-
-    def _last_checkpoint(self) -> tuple[Path, int] | None:
-        """Returns what changes with every checkpoint."""
-        run = newest_run(self._job.folder)
-        try:
-            return (run, (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns) if run is not None else None
-        except OSError:
-            return None
-
-    def _check_is_visible(self, state: QueueState) -> None:
-        """Refuses a folder in which this machine does not see what the nodes write."""
-        started = self._job.folder / STARTED
-        if state.name not in ("COMPLETED", "FAILED") or state.exit_code == TERMINATED:
-            return
-        until = time.monotonic() + VISIBLE_AFTER_S
-        while not started.exists():
-            os.listdir(self._job.folder)  # makes NFS look again
-            if time.monotonic() >= until:
-                raise UserError(
-                    f"what SLURM's nodes write into {self._job.folder.absolute()} is not seen here within"
-                    f" {VISIBLE_AFTER_S:.0f} s: run compare in a directory that the nodes share"
-                )
-            time.sleep(LOOK_EVERY_S)
 
     def _wait_until_ended(self, patience_s: float) -> None:
         until = time.monotonic() + patience_s
@@ -283,27 +249,6 @@ def script_of(attempt: Attempt, settings: SlurmSettings, folder: Path) -> str:
             "",
         ]
     )
-
-
-def check_renames(folder: Path) -> None:
-    """Checks that files can be replaced in a folder, whole or not at all, as every file of a run is written.
-
-    Raises:
-        UserError: If they cannot.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".peft_lightning_", dir=folder) as scratch:
-            before, after = Path(scratch) / "before", Path(scratch) / "after"
-            after.write_text("before")
-            before.write_text("after")
-            before.replace(after)
-            replaced = after.read_text() == "after" and not before.exists()
-    except OSError as error:
-        raise UserError(
-            f"files cannot be replaced in {folder} ({error.strerror}): run compare in a directory that the nodes share"
-        ) from error
-    if not replaced:
-        raise UserError(f"files are not replaced at once in {folder}: run compare on another file system")
 
 
 EXECUTOR = SlurmExecutor
