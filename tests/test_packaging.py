@@ -81,7 +81,7 @@ def test_every_data_file_travels():
 
 def test_every_import_is_declared():
     extras = setup_cfg()["options.extras_require"]
-    extra = [Requirement(line) for name in ("onnx", "serve") for line in extras[name].splitlines() if line]
+    extra = [Requirement(line) for name in ("onnx", "ray", "serve") for line in extras[name].splitlines() if line]
     declared = {canonicalize_name(wanted.name) for wanted in [*requirements(setup_cfg())[0], *extra]}
     distributions = packages_distributions()
     undeclared = set()

@@ -4,26 +4,23 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs.checked_json import build
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    Settings = TypeVar("Settings", bound=DataclassInstance)
+Settings = TypeVar("Settings")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_settings(
     path: Path | None,
-    kind: "type[Settings]",
+    kind: type[Settings],
     mistake: Callable[[Mapping[str, Any]], str | None] = lambda content: None,
-) -> "Settings":
+) -> Settings:
     """Reads settings.
 
     Args:
@@ -44,7 +41,7 @@ def read_settings(
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: is no YAML: {error}") from error
     content = {} if content is None else content
-    known = [of.name for of in fields(kind)]
+    known = [of.name for of in fields(kind)]  # type: ignore[arg-type]
     if not isinstance(content, dict):
         raise UserError(f"{where}: must state settings by their names: {', '.join(known)}")
     if unknown := [str(name) for name in content if name not in known]:
