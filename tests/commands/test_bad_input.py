@@ -131,7 +131,7 @@ def test_a_mistake_in_the_settings(
 def test_a_mistake_in_a_file_names_the_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("data: {truncation: middle}\n")
     line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
-    assert "--data.truncation middle: it takes one of head, tail, head_tail (in " in line
+    assert "--data.truncation middle: it takes one of head, tail, head_tail, windows (in " in line
     assert "mine.yaml" in line
 
 

@@ -249,7 +249,7 @@ def test_the_command_to_go_on_with_repeats_how_runs_start() -> None:
 
 
 def test_an_executor_that_is_not_there_is_refused_before_a_folder_is_made(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "there is no executor cloud: choose one of local, slurm" in refusal(
+    assert "there is no executor cloud: choose one of local, ray, slurm" in refusal(
         [*RECIPES, "--executor", "cloud"], capsys
     )
     assert not Path("lightning_logs").exists()

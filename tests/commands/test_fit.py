@@ -23,7 +23,7 @@ from tests.samples import mostly_slow
 
 RECORD = {
     "": "schema status error run_id recipe config_sha256 method seed data_seed backbone dataset params memory time"
-    " engine not_measured problem_type metrics history predictions checkpoint_bytes environment notes",
+    " engine not_measured problem_type metrics calibration history predictions checkpoint_bytes environment notes",
     "backbone": "name revision sha256 model_type",
     "dataset": "source fingerprint n_train n_val n_test max_length truncated_share"
     " val_split test_split train_repeats val_in_train test_in_train removed_from_train windows train_labels",
@@ -272,11 +272,13 @@ def test_every_test_example_has_one_prediction(tiny_fit: list[str], reviews: Pat
     main([*tiny_fit, "--model.learning_rate", "1e-2"])
     run = only_run(Path())
     table = pq.read_table(run / "predictions.parquet").to_pydict()
-    assert table.keys() == {"index", "label", "prediction", "probability_0", "probability_1"}
+    assert table.keys() == {"index", "label", "prediction", "probability_0", "probability_1", "tokens"}
     assert table["index"] == sorted(set(table["index"]))
     data = TextDataModule(str(reviews), n_train=32, n_val=16, n_test=16, max_length=32, model_name_or_path="embedded")
     data.setup("test")
     assert table["index"] == sorted(int(data.test[n]["index"]) for n in range(len(data.test)))
+    lengths = {int(example["index"]): len(example["input_ids"]) for example in map(data.test.__getitem__, range(16))}
+    assert table["tokens"] == [lengths[index] for index in table["index"]]
     rows = [json.loads(line) for line in (reviews / "test.jsonl").read_text().splitlines()]
     assert table["label"] == [rows[index]["label"] for index in table["index"]]
     right = [label == prediction for label, prediction in zip(table["label"], table["prediction"], strict=True)]

@@ -112,7 +112,9 @@ def executor(cluster: RayNodes, folder: Path, **settings: Any) -> RayExecutor:
     ],
 )
 def test_a_cluster_that_does_not_answer_is_a_line(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    ray = ModuleType("ray")
+    ray.is_initialized = lambda: False  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
     with pytest.raises(UserError) as refused:
         RayExecutor(ExecutorOptions(address=address))
     assert words in str(refused.value)
