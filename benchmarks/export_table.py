@@ -166,7 +166,7 @@ def trained(recipe: str, backbone: str, source: str, out: Path, asked: argparse.
     folder = found[-1].parent
     record, config = read_run(folder)
     with _silent():
-        return Run(recipe, folder, record, config, read_saved_answers(folder, record, config["data"]))
+        return Run(recipe, folder, record, config, read_saved_answers(folder, record, config))
 
 
 def tiny_encoder(folder: Path) -> Path:

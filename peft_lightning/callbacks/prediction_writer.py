@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.measured_task import task_of
+from peft_lightning.data.text_windows import TOKENS
 from peft_lightning.runs.predictions import Answers, write_answers
 from peft_lightning.task.gathering import gathered
 
@@ -41,8 +42,10 @@ class Predictions(Callback):
             "label": batch["labels"].cpu(),
             "answer": task_of(pl_module).answer(outputs["logits"].float()).cpu(),
         }
-        # Not every data module pads, and one that reads a text in several windows has more rows than texts.
-        if len(mask := batch.get("attention_mask", ())) == len(answered["index"]):
+        # A text of several windows has more rows, which overlap. And not every data module pads.
+        if TOKENS in batch:
+            answered["tokens"] = batch[TOKENS].cpu()
+        elif len(mask := batch.get("attention_mask", ())) == len(answered["index"]):
             answered["tokens"] = mask.sum(dim=1).cpu()
         self._batches.append(answered)
 

@@ -256,7 +256,7 @@ def _parser() -> _Parser:
         "--executor_settings",
         type=Path,
         metavar="FILE",
-        help="a YAML file with what runs ask a cluster for: partition, time, gpus, mem ... (docs/cluster.md)",
+        help="a YAML file with what runs ask a cluster for: gpus, of SLURM also partition, time ... (docs/cluster.md)",
     )
     parser.add_argument(
         "--dry_run",

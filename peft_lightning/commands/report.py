@@ -86,7 +86,14 @@ def run(words: Sequence[str]) -> None:
             "--in_place_of_null is for the files of --method_comparison: name their folder, or leave it out"
         )
     from peft_lightning.compare.plan.comparison_folder import texts_allowed
+    from peft_lightning.compare.plan.sweep import read_sweep
     from peft_lightning.compare.report import write_report
+
+    if arguments.method_comparison is not None and (sweep := read_sweep(arguments.folder)) is not None:
+        raise UserError(
+            f"--method_comparison is for one comparison, and {arguments.folder} compares at several values of"
+            f" {sweep.setting}: name the folder of one, such as {arguments.folder / sweep.folders[0]}"
+        )
 
     may_raise()
     texts = not arguments.no_texts and texts_allowed(arguments.folder)

@@ -1,5 +1,6 @@
 """Says what a comparison would do: its jobs, what differs between its recipes, what it would take. Starts nothing."""
 
+import heapq
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from peft_lightning.compare.comparison import every_job
 from peft_lightning.compare.display.row_words import DASH
 from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.fit_job import FitJob
-from peft_lightning.compare.execution.outcomes import finished_before, has_failed, resumable
+from peft_lightning.compare.execution.outcomes import finished_before, has_failed, resumable, tried_before
 from peft_lightning.compare.fairness.settings import unequal_settings
 from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.earlier_runs import Estimate, device_of, estimate_runs, gpus_of
@@ -50,7 +51,7 @@ def print_dry_run(
         for job in tuning_jobs(part, rates[part.folder])
     ]
     runs = every_job(parts, rates)
-    states = {job.folder: _state(job) for job in (*tries, *runs)}
+    states = {job.folder: _state(job, job in tries) for job in (*tries, *runs)}
     console.print(Text(f"dry run: nothing is started and nothing is written; {folder} would hold", "bold"))
     _print_jobs(console, [*tries, *runs], states)
     _print_differences(console, parts)
@@ -60,11 +61,13 @@ def print_dry_run(
     _print_estimates(console, left, {**known, **estimates}, pool, devices)
 
 
-def _state(job: FitJob) -> str:
+def _state(job: FitJob, is_try: bool) -> str:
     """Returns what lies in the job's folder, in a word; empty if nothing does."""
     if job.unlike():
         return "trains anew"
-    if finished_before(job.folder) is not None:
+    # A try that diverged has its result, and is not tried again.
+    before = tried_before if is_try else finished_before
+    if before(job.folder) is not None:
         return "finished"
     if resumable(job.folder):
         return "goes on"
@@ -108,6 +111,14 @@ def _forecast(parts: Sequence[Part]) -> dict[str, Estimate]:
     }
 
 
+def _span(seconds: Sequence[float], places: int) -> float:
+    """Returns when the last job ends if each goes to the place that is free first."""
+    free = [0.0] * min(places, max(1, len(seconds)))
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
 def _print_estimates(
     console: Console,
     left: Sequence[FitJob],
@@ -137,12 +148,13 @@ def _print_estimates(
     seconds = [(job, _seconds(job, estimates[job.variant])) for job in known]
     places = len(pool.places)
     at_once = "one at a time" if places == 1 else f"{places} at a time"
-    total = round_duration(sum(each for _, each in seconds) / places) if known else DASH
+    total = round_duration(_span([each for _, each in seconds], places)) if known else DASH
     on_gpus = [(job, each) for job, each in seconds if device_of(job.settings, devices) != devices.get("cpu")]
     gpu_hours = sum(each * gpus_of(job.settings) for job, each in on_gpus) / 3600
     gpu = f"{gpu_hours:.2f} GPU hours" if devices.get("gpu") is not None else "no GPU here"
     if not unknown:
-        console.print(Text(f"{len(left)} jobs, {at_once}: about {total} in all, {gpu}"))
+        jobs_left = "1 job" if len(left) == 1 else f"{len(left)} jobs"
+        console.print(Text(f"{jobs_left}, {at_once}: about {total} in all, {gpu}"))
         return
     if known:
         console.print(

@@ -107,7 +107,9 @@ class PadToLongest:
         if any("second" in example for example in examples):
             batch["token_type_ids"] = torch.zeros_like(input_ids)
             for row, example in enumerate(examples):
-                batch["token_type_ids"][row, example["second"] : len(example["input_ids"])] = 1
+                # A server's batch may hold a single text beside a pair.
+                length = len(example["input_ids"])
+                batch["token_type_ids"][row, example.get("second", length) : length] = 1
         return batch
 
     @staticmethod

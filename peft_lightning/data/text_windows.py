@@ -14,6 +14,8 @@ WINDOWS = "windows"
 """In a batch with a text of several windows: the number of windows of each text, int64, shape (B,)."""
 ROWS_AT_ONCE = "rows_at_once"
 """In such a batch: the most windows that the model is to read at once; a text has any number of them."""
+TOKENS = "tokens"
+"""In such a batch: the number of tokens of each whole text, int64, shape (B,)."""
 # The share of a window that it has in common with the one before, where no number of tokens is set.
 _OVERLAP = 4
 
@@ -123,7 +125,7 @@ class PadWindows(PadToLongest):
 
         Returns:
             ``input_ids`` and ``attention_mask``, int64, shape (R, T); ``index``, shape (B,), and ``labels``, shape
-            (B, …), of the texts; ``windows``, shape (B,), and ``rows_at_once`` if a text has several.
+            (B, …), of the texts; ``windows`` and ``tokens``, shape (B,), and ``rows_at_once`` if a text has several.
         """
         cut = [self.windows.cut(example["input_ids"]) for example in examples]
         if all(len(of_text) == 1 for of_text in cut):
@@ -133,5 +135,6 @@ class PadWindows(PadToLongest):
             **super().__call__(rows),
             **self.of_texts(examples),
             WINDOWS: torch.tensor([len(of_text) for of_text in cut]),
+            TOKENS: torch.tensor([len(example["input_ids"]) for example in examples]),
             ROWS_AT_ONCE: self.rows_at_once,
         }

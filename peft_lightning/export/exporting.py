@@ -81,7 +81,7 @@ def export(
     """
     place = Place(to)
     record, config = read_run(run)
-    saved = read_saved_answers(run, record, config["data"], examples, source)
+    saved = read_saved_answers(run, record, config, examples, source)
     with place.making() as folder, TemporaryDirectory(prefix="peft_lightning_") as scratch:
         written = write(run, folder, request)
         (proof,) = prove([(written, saved)], Path(scratch), max_flips)

@@ -35,14 +35,14 @@ class SavedAnswers:
 
 
 def read_saved_answers(
-    run: Path, record: RunRecord, data: Config, examples: int | None = None, source: str | None = None
+    run: Path, record: RunRecord, config: Config, examples: int | None = None, source: str | None = None
 ) -> SavedAnswers:
     """Reads the answers of a run's test, and their texts from the run's source.
 
     Args:
         run: The run's directory.
         record: Its record.
-        data: The section ``data`` of its configuration.
+        config: Its configuration.
         examples: How many of the answers to take, spread evenly; None for all.
         source: Where the texts lie now; None for where the run read them.
 
@@ -51,7 +51,10 @@ def read_saved_answers(
     """
     path = _file_of_answers(run)
     answers = read_answers(path)
-    settings = {**data, "source": source or data["source"]}
+    data = config["data"]
+    # What labels are taken for is a setting of the model, and decides how the data are read.
+    kind = config["model"].get("problem_type")
+    settings = {**data, "source": source or data["source"], "problem_type": kind}
     prepare(settings["source"], settings.get("configuration"))
     corpus = read_corpus(
         settings["source"],

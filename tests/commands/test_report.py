@@ -7,6 +7,7 @@ import pytest
 
 from peft_lightning.__main__ import main
 from peft_lightning.compare.plan.comparison_folder import keep_texts_out
+from peft_lightning.compare.plan.sweep import Sweep
 from tests.compare.report.records import IA3, LORA, comparison, write_run
 
 HEAVY = "torch lightning transformers peft bitsandbytes"
@@ -51,6 +52,17 @@ def test_a_report_takes_a_metric_and_refuses_one_of_another_task(
     monkeypatch.setattr("peft_lightning.compare.report.write_report", lambda *words: given.append(words[3:]))
     main(["report", str(folder), "--metric", "mcc"])
     assert given == [(None, "mcc")]
+
+
+def test_files_for_peft_s_application_are_of_one_value_of_a_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Sweep("data.n_train", ("100", "300")).write(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(tmp_path), "--method_comparison", str(tmp_path / "files")])
+    assert ended.value.code == 2
+    assert f"name the folder of one, such as {tmp_path / 'n_train_100'}\n" in capsys.readouterr().err
+    assert not (tmp_path / "files").exists()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_what_is_left_is_forecast_from_what_was_tried_and_counted_in_hours() -> 
     assert "1 full seed 1 finished 2 lora seed 1 goes on 3 lora seed 2 to run 4 full seed 2 to run" in text
     assert "lora 2 30 min its forecast" in text
     assert "full 1 60 min its forecast" in text
-    assert "3 jobs, 2 at a time: about 60 min in all, 2.00 GPU hours" in text
+    assert "3 jobs, 2 at a time: about 90 min in all, 2.00 GPU hours" in text
     for job in run_list(part, {}):
         if not job.folder.exists():
             leave(job.folder, 0, record(test_acc=0.5))

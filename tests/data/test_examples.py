@@ -1,6 +1,6 @@
 import torch
 
-from peft_lightning.data.examples import PadToLongest, TokenisedReviews
+from peft_lightning.data.examples import Example, PadToLongest, TokenisedReviews
 from peft_lightning.data.tokenisation import TokenisedTexts
 
 TOKENS = TokenisedTexts(
@@ -24,3 +24,10 @@ def test_what_is_to_be_predicted_has_no_labels() -> None:
     reviews = TokenisedReviews(TOKENS, torch.arange(3))
     assert set(PadToLongest(0)(list(reviews))) == {"input_ids", "attention_mask", "index"}
     assert reviews.lengths == [2, 3, 1]
+
+
+def test_a_single_text_beside_a_pair_has_the_first_text_s_types_alone() -> None:
+    pair = Example(input_ids=torch.tensor([5, 6, 7, 8]), label=None, index=0, second=2)
+    single = Example(input_ids=torch.tensor([5, 6, 7]), label=None, index=0)
+    batch = PadToLongest(pad_token_id=1)([pair, single])
+    assert batch["token_type_ids"].tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]

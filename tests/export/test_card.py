@@ -42,7 +42,7 @@ def finished(
     record, config = read_run(run)
     for place, value in changed.items():
         config["data"][place] = value
-    saved = read_saved_answers(run, record, read_run(run)[1]["data"])
+    saved = read_saved_answers(run, record, read_run(run)[1])
     comparison = compare(saved.answers, np.asarray(saved.answers.answers), 1e-3)
     texts = TextSettings("embedded", None, 16, "tail" if window is None else "head_tail", None, "32-true")
     folder.mkdir()

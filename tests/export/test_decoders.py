@@ -48,7 +48,7 @@ def written(run: Path, form: Form) -> tuple[Written, SavedAnswers]:
     folder = run / form
     folder.mkdir()
     record, config = read_run(run)
-    return write(run, folder, Request(form)), read_saved_answers(run, record, config["data"])
+    return write(run, folder, Request(form)), read_saved_answers(run, record, config)
 
 
 def test_every_family_gives_its_answers_as_adapter_merged_and_in_onnx(tiny_fit: list[str], tmp_path: Path) -> None:

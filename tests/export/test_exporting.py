@@ -33,7 +33,7 @@ def proved(run: Path, folder: Path, request: Request) -> dict[str, Any]:
     """An export that is written and proved without the command's own checks."""
     folder.mkdir()
     record, config = read_run(run)
-    saved = read_saved_answers(run, record, config["data"])
+    saved = read_saved_answers(run, record, config)
     written: Written = write(run, folder, request)
     with TemporaryDirectory() as scratch:
         (proof,) = prove([(written, saved)], Path(scratch))
@@ -104,7 +104,7 @@ def test_the_cards_own_lines_give_the_runs_labels_where_nothing_of_ours_is_insta
 
     main(["export", str(run), "--to", "whole", "--format", "merged"])
     record, settings = read_run(run)
-    saved = read_saved_answers(run, record, settings["data"])
+    saved = read_saved_answers(run, record, settings)
     wanted = [("schlecht", "gut")[answer] for answer in saved.answers.answers.argmax(-1)]
     for folder in ("mine", "whole"):
         assert as_a_user(without_us, Path(folder, "README.md"), saved.texts, Path.cwd()) == wanted
@@ -119,7 +119,7 @@ def test_onnx_gives_the_runs_labels_where_nothing_of_ours_is_installed(trained: 
     assert set(report["files"]) >= {"model.onnx", "config.json", "tokenizer.json"}
     assert not any(name.startswith("model.onnx.") for name in report["files"])
     record, settings = read_run(run)
-    saved = read_saved_answers(run, record, settings["data"])
+    saved = read_saved_answers(run, record, settings)
     labels = as_a_user(without_us, Path("onnx/README.md"), saved.texts, Path.cwd())
     assert labels == [str(answer) for answer in saved.answers.answers.argmax(-1)]
 
@@ -197,7 +197,7 @@ def test_auto_peft_loads_it_in_its_own_folder(trained: Trained, monkeypatch: pyt
     run = trained()
     write(run, _made("mine"), Request("adapter"))
     record, settings = read_run(run)
-    saved = read_saved_answers(run, record, settings["data"])
+    saved = read_saved_answers(run, record, settings)
     monkeypatch.chdir("mine")
     model = AutoPeftModelForSequenceClassification.from_pretrained(".").eval()
     inputs = AutoTokenizer.from_pretrained(".")(saved.texts[:4], padding=True, truncation=True, return_tensors="pt")

@@ -63,7 +63,7 @@ def _tell_types_apart(backbone: Path) -> None:
 
 def saved_of(run: Path) -> SavedAnswers:
     record, config = read_run(run)
-    return read_saved_answers(run, record, config["data"])
+    return read_saved_answers(run, record, config)
 
 
 def test_every_form_gives_the_runs_answers_to_its_pairs_and_so_do_its_server_and_a_plain_script(

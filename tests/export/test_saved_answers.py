@@ -13,7 +13,7 @@ from tests.export.conftest import Trained
 
 def read(run: Path, examples: int | None = None, source: str | None = None) -> SavedAnswers:
     record, config = read_run(run)
-    return read_saved_answers(run, record, config["data"], examples, source)
+    return read_saved_answers(run, record, config, examples, source)
 
 
 def test_texts_are_those_that_were_answered(trained: Trained, reviews: Path, tmp_path: Path):

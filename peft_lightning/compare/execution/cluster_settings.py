@@ -45,7 +45,8 @@ def read_settings(
     if not isinstance(content, dict):
         raise UserError(f"{where}: must state settings by their names: {', '.join(known)}")
     if unknown := [str(name) for name in content if name not in known]:
-        raise UserError(f"{where}: {', '.join(unknown)} is no setting: there are {', '.join(known)}")
+        verb = "is no setting" if len(unknown) == 1 else "are no settings"
+        raise UserError(f"{where}: {', '.join(unknown)} {verb}: there are {', '.join(known)}")
     if (wrong := mistake(content)) is not None:
         raise UserError(f"{where}: {wrong}")
     try:

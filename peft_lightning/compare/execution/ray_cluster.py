@@ -241,6 +241,11 @@ def _check_answers(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> UserError:
+    if address == "auto":  # Ray's own words name flags of its own
+        return UserError(
+            "--executor ray: no Ray cluster runs on this machine: start one with ray start --head, or name its head"
+            " with --ray_address HOST:PORT"
+        )
     return UserError(
         f"--executor ray: no Ray cluster answers at {address} ({_line(error)}): start one with ray start --head, or"
         " name its head with --ray_address HOST:PORT"

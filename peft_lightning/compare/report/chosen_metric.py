@@ -37,7 +37,8 @@ def with_metric(study: Study, key: str | None) -> Study:
         # A label's name is from the data.
         return replace(study, chosen=replace(found, name=visible(found.name)))
     why = metric_problem(wanted, [study.task], [metric.key for metric in labels])
-    if key is not None:
+    # Before a run has answered, neither its task nor its labels are known.
+    if key is not None and any(run.answers is not None for _, run in study.runs):
         raise UserError(f"--metric {visible(wanted)} {why}")
     headline = study.task.headline.name
     return replace(study, notes=(*study.notes, f"--metric {visible(wanted)} {why}. So {headline} is compared."))

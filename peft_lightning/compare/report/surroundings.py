@@ -50,11 +50,7 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
     readers: dict[str, Callable[[RunRecord], object]] = {
         "backbone": lambda record: _backbone(record, hide),
         "backbone weights (SHA-256)": lambda record: record.backbone.sha256[:12] if record.backbone else None,
-        "texts cut": lambda record: (
-            f"{100 * record.dataset.truncated_share:.1f} % at {record.dataset.max_length} tokens"
-            if record.dataset
-            else None
-        ),
+        "texts cut": _texts_cut,
         "engine": lambda record: record.engine.name,
         "process start": lambda record: record.time.start,
         "unpadded attention": _unpadded_attention,
@@ -90,6 +86,15 @@ def _backbone(record: RunRecord, hide: Hiding) -> str | None:
         return None
     revision = f" at {record.backbone.revision}" if record.backbone.revision else ""
     return f"{hide.value(record.backbone.name)}{revision} ({record.backbone.model_type})"
+
+
+def _texts_cut(record: RunRecord) -> str | None:
+    if record.dataset is None:
+        return None
+    share = f"{100 * record.dataset.truncated_share:.1f} %"
+    if record.dataset.windows is not None:
+        return f"{share} in training, {record.dataset.length_in_words}"
+    return f"{share} at {record.dataset.max_length} tokens"
 
 
 def _unpadded_attention(record: RunRecord) -> bool | None:

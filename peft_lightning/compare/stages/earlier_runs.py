@@ -22,6 +22,15 @@ from peft_lightning.runs.record import DatasetFigures, RunRecord
 AMOUNTS = {"data.n_train", "data.n_val", "data.n_test", "trainer.max_epochs", "trainer.max_steps"}
 # Settings that do not change what a step takes.
 WITHOUT_COST = {"seed_everything", "model.learning_rate", "recipe", "test_after_fit"}
+# Lightning's settings that end a run early, or leave data out: one that a job does not state is not what it will do.
+SHORTENING = (
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "overfit_batches",
+    "max_time",
+    "fast_dev_run",
+)
 # Runs whose mean is taken, the newest.
 MOST_USED = 5
 
@@ -136,7 +145,7 @@ def _estimate(
     if config is None or dataset is None or seconds is None or record.time.train_s is None:
         return None
     other = [name for name in unlike_settings(settings, config) if name not in WITHOUT_COST]
-    if not set(other) <= AMOUNTS:
+    if not set(other) <= AMOUNTS or _shortened(settings, config):
         return None
     planned_dataset = _dataset(settings, dataset, other)
     if planned_dataset is None:
@@ -144,14 +153,23 @@ def _estimate(
     wanted = merge(config, values_of({name: settings.get(name) or {} for name in ("trainer", "data")}))
     done = workload(config["trainer"], config["data"], dataset)
     planned = workload(wanted["trainer"], wanted["data"], planned_dataset)
-    evaluated = done.validation + done.test
+    # Tries of a rate, and the forecast's runs, are not tested; what they were launched with is not in their settings.
+    tested = record.predictions is not None
+    evaluated = done.validation + (done.test if tested else 0)
     if not done.train:
         return None
     batch_s = (record.time.eval_s or 0.0) / evaluated if evaluated else 0.0
     train_s = record.time.train_s * planned.train / done.train
     once_s = seconds - record.time.train_s - (record.time.eval_s or 0.0)
     whole = once_s + train_s + batch_s * (planned.validation + planned.test)
-    return Estimate(whole if other else seconds, batch_s * planned.test, 1, tuple(other))
+    return Estimate(seconds if tested and not other else whole, batch_s * planned.test, 1, tuple(other))
+
+
+def _shortened(settings: Mapping[str, Any], config: Config) -> bool:
+    """Tells whether an earlier run did less than its data and epochs say, for a reason that a job does not state."""
+    stated = settings.get("trainer") or {}
+    usual = (None, False, 0, 0.0, 1.0)
+    return any(name not in stated and config["trainer"].get(name) not in usual for name in SHORTENING)
 
 
 def _dataset(settings: Mapping[str, Any], dataset: DatasetFigures, other: Sequence[str]) -> DatasetFigures | None:

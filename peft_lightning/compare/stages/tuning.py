@@ -52,6 +52,8 @@ class Tuning:
         chosen: The rate that the recipe's runs train with, by its label; empty until all rates are tried.
         seed: The seed that all tries are trained with.
         problem_type: The task, which decides the metric.
+        metric_key: The metric that recipes are compared by; None for the task's headline, which also decides where the
+            task has no metric of that key.
     """
 
     budget: int
@@ -59,11 +61,12 @@ class Tuning:
     chosen: dict[str, float]
     seed: int | None = None
     problem_type: str = FIRST.problem_type
+    metric_key: str | None = None
 
     @property
     def metric(self) -> Metric:
         """The metric by which rates are chosen."""
-        return task_named(self.problem_type).headline
+        return _metric(self.problem_type, self.metric_key)
 
     @property
     def tried(self) -> dict[str, int]:
@@ -113,7 +116,7 @@ _KEYS = tuple(field.name for field in fields(Tuning))
 
 
 def _built(content: Mapping[str, Any]) -> Tuning:
-    key = _validation_key(task_named(problem_type_in(content)).headline)
+    key = _validation_key(_metric(problem_type_in(content), content.get("metric_key")))
     tries = {
         label: [{MEASURED if name == key else name: value for name, value in trial.items()} for trial in trials]
         for label, trials in content["tries"].items()
@@ -123,6 +126,11 @@ def _built(content: Mapping[str, Any]) -> Tuning:
     if unknown := sorted(set(tuning.chosen) - set(tuning.tries)):
         raise ValueError(f"a rate is chosen for {unknown[0]}, for which none was tried")
     return tuning
+
+
+def _metric(problem_type: str, key: str | None) -> Metric:
+    task = task_named(problem_type)
+    return next((metric for metric in task.measured() if metric.key == key), task.headline)
 
 
 def rates_around(own: float, budget: int) -> tuple[float, ...]:

@@ -39,7 +39,8 @@ def plan_tuning(plan: Plan, budget: int) -> Tuning:
     if "learning_rate" in (plan.overrides.get("model") or {}):
         raise UserError("--tune chooses the learning rate that --model.learning_rate states: leave one of them out")
     tries = {recipe.label: tuple(map(Try, rates_around(_own_rate(recipe), budget))) for recipe in plan.recipes}
-    return Tuning(budget, tries, {}, next(seed for seed in count(FIRST_SEED) if seed not in plan.seeds))
+    seed = next(seed for seed in count(FIRST_SEED) if seed not in plan.seeds)
+    return Tuning(budget, tries, {}, seed, metric_key=plan.metric)
 
 
 def tuning_jobs(part: Part, tuning: Tuning) -> list[FitJob]:

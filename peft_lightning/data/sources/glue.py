@@ -29,7 +29,8 @@ class GlueTask:
         text_pair_column: Column of the second texts; None for single texts.
         metric: Key of the metric that chooses the best checkpoint.
         kind: What its labels are.
-        test_split: The split to test on, where the source does not tell by itself: GLUE's test labels are not public.
+        test_split: The split to test on, where the source does not tell by itself: most of GLUE's test labels are not
+            public.
     """
 
     text_column: str
@@ -88,6 +89,22 @@ def glue_settings(data: Mapping[str, Any], problem_type: str | None = None) -> d
     if data["label_column"] == _LABELS and problem_type in (None, found.kind.problem_type):
         filled |= {"model.problem_type": found.kind.problem_type, "checkpoint.monitor": f"val/{found.metric}"}
     return {name: value for name, value in filled.items() if value is not None}
+
+
+def settings_of_source(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what ``glue_settings`` does for settings that state some of those of the data, and none by default.
+
+    Args:
+        settings: The settings of a run by section.
+
+    Raises:
+        UserError: If the source is named like a task of GLUE and is none.
+    """
+    stated = settings.get("data") or {}
+    if not isinstance(stated.get("source"), str):
+        return {}
+    data = {"configuration": None, "text_column": "text", "text_pair_column": None, "label_column": _LABELS}
+    return glue_settings({**data, "test_split": None, **stated}, (settings.get("model") or {}).get("problem_type"))
 
 
 def _named(source: str, configuration: str | None) -> GlueTask | None:

@@ -83,7 +83,7 @@ def test_without_slurm_it_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="--executor slurm: there is no squeue here: run compare on a login node"):
         SlurmExecutor().places(None)
-    with pytest.raises(UserError, match="--share_gpu is for --executor local"):
+    with pytest.raises(UserError, match="--share_gpu is for --executor local and ray"):
         SlurmExecutor(ExecutorOptions(share_gpu=2))
 
 

@@ -31,6 +31,7 @@ def ran(tmp_path: Path, device: str = "a processor, 2 threads", version: int = 0
     """Leaves an earlier run of the recipe below ``logs``."""
     settings = merge(jobs(tmp_path)[0].settings, {"seed_everything": 9, **changes.pop("settings", {})})
     left = record(test_acc=0.5)
+    left.predictions = changes.pop("predictions", "predictions.parquet")
     left.environment = EnvironmentFigures("3", "2", "2", "5", "0", None, device, "32", False, None)
     sizes = settings["data"]
     left.dataset = DatasetFigures("films", "f", sizes["n_train"], sizes["n_val"], sizes["n_test"], 64, 0.0)
@@ -55,6 +56,13 @@ def test_one_that_did_another_amount_is_scaled_by_its_batches(tmp_path: Path) ->
     assert estimate.run_s == pytest.approx(10 + 3 * 60 + 3 * 2 + 3)
 
 
+def test_a_run_without_a_test_such_as_a_try_of_a_rate_lacks_the_time_of_one(tmp_path: Path) -> None:
+    ran(tmp_path, predictions=None)
+    (estimate,) = estimate_runs(jobs(tmp_path), tmp_path / "logs", HERE).values()
+    # Its 5 s of evaluation were 2 batches; a whole run has 3 more.
+    assert estimate == Estimate(10 + 60 + 5 / 2 * 5, 5 / 2 * 3, 1)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -63,6 +71,9 @@ def test_one_that_did_another_amount_is_scaled_by_its_batches(tmp_path: Path) ->
         {"not_measured": "runs shared the CPU"},
         {"settings": {"data": {"batch_size": 4}}},
         {"settings": {"model": {"gradient_checkpointing": True}}},
+        # The recipe states neither, so what will run is whole.
+        {"settings": {"trainer": {"limit_train_batches": 2}}},
+        {"settings": {"trainer": {"max_time": "00:00:01:00"}}},
     ],
 )
 def test_a_run_that_says_nothing_of_these_is_not_used(changes: dict[str, Any], tmp_path: Path) -> None:

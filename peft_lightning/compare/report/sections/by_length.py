@@ -112,7 +112,8 @@ def _max_length(study: Study, answers: Answers) -> int | None:
     for recipe in study.recipes:
         for run, record in recipe.finished:
             if run.answers is answers and record.dataset is not None:
-                return record.dataset.max_length
+                # In windows nothing is cut.
+                return record.dataset.max_length if record.dataset.windows is None else None
     return None
 
 

@@ -24,7 +24,7 @@ MOST_DRAWN = 8
 def cell(study: SweptStudy, label: str, value: ReportedValue) -> tuple[str, str]:
     """Returns a recipe's headline metric at a value and its interval, in words."""
     row = value.row(label)
-    if row is None:
+    if row is None or value.study.metric != study.metric:
         return words.DASH, ""
     interval = words.span(row.interval, study.metric) if row.interval is not None else ""
     return study.metric.words(row.headline), interval

@@ -73,8 +73,7 @@ class SweptStudy:
     @property
     def metric(self) -> Metric:
         """The metric that recipes are compared by."""
-        begun = [one.study for one in self.values if any(run.record is not None for _, run in one.study.runs)]
-        return (begun or [self.values[0].study])[0].metric
+        return _metric(self.values)
 
     @property
     def nested(self) -> bool:
@@ -84,6 +83,11 @@ class SweptStudy:
     @property
     def cautions(self) -> tuple[str, ...]:
         """Sentences to read before the verdict; those that do not hold for all values name the value."""
+        others = [one.value for one in self.values if one.findings.scores and one.study.metric != self.metric]
+        left_out = (
+            f"{self.metric.title} is undefined for the runs at {self.sweep.name} {', '.join(others)}, whose labels or"
+            " answers are others: they are compared in their own reports only."
+        )
         common = [one for one in self.values[0].cautions if all(one in value.cautions for value in self.values)]
         own = [
             f"At {title}: {sentence}"
@@ -91,7 +95,7 @@ class SweptStudy:
             for sentence in value.cautions
             if sentence not in common
         ]
-        return (*common, *own)
+        return (*([left_out] if others else []), *common, *own)
 
     def gap(self, label: str, value: str) -> Gap | None:
         """Returns a recipe's difference to the baseline at a value; None if it was not tested."""
@@ -109,6 +113,9 @@ def study_values(name: str, sweep: Sweep, values: Sequence[ReportedValue], basel
     """
     planned = [recipe.label for recipe in values[0].study.plan.recipes]
     chosen = baseline if baseline is not None else planned[0]
+    metric = _metric(values)
+    # What was not paired at its value cannot be across values, nor what was measured otherwise.
+    compared = [one for one in values if one.findings.statistics is not None and one.study.metric == metric]
     scores = {
         one.value: {
             label: np.stack([scores_by(one.study, seed) for seed in one.findings.answers[label]])
@@ -116,16 +123,24 @@ def study_values(name: str, sweep: Sweep, values: Sequence[ReportedValue], basel
             # Without a test at its value the metric is undefined.
             if label in one.findings.answers and label in one.findings.scores
         }
-        for one in values
-        # What was not paired at its value cannot be across values.
-        if one.findings.statistics is not None
+        for one in compared
     }
-    pseudo = any(ends_of(one.study) is not None for one in values)
-    firsts = [next(iter(one.findings.answers.values()))[0] for one in values if one.findings.statistics is not None]
+    pseudo = any(ends_of(one.study) is not None for one in compared)
+    firsts = [next(iter(one.findings.answers.values()))[0] for one in compared]
     same = all(first.of_same_reviews(firsts[0]) for first in firsts)
     gaps = gaps_to(chosen, scores, pseudo)
     changes = changes_of_gaps(chosen, scores, same, pseudo)
     return SweptStudy(name, sweep, tuple(values), tuple(planned), chosen, baseline is not None, gaps, changes, same)
+
+
+def _metric(values: Sequence[ReportedValue]) -> Metric:
+    """Returns the metric that recipes are compared by at the first value that has figures.
+
+    A value without answers may not know it: its task is then taken for the most frequent one.
+    """
+    tested = [one.study for one in values if one.findings.scores]
+    begun = [one.study for one in values if any(run.record is not None for _, run in one.study.runs)]
+    return (tested or begun or [values[0].study])[0].metric
 
 
 def in_words(study: SweptStudy) -> tuple[str, ...]:

@@ -145,3 +145,18 @@ def test_another_baseline_is_that_of_all_values(tmp_path: Path, capsys: pytest.C
     assert "Of 4 differences to ia3" in printed(capsys)
     with pytest.raises(UserError, match="none of the recipes"):
         write_report(tmp_path, baseline="vera")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["f1.positive", "mcc"])
+def test_a_value_without_answers_has_dashes_and_leaves_the_metric_to_the_others(
+    metric: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_report(swept(tmp_path, unfinished=("full", "lora", "ia3")), metric=metric)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    name = {"f1.positive": "F1", "mcc": "MCC"}[metric]
+    assert re.match(rf"\| recipe \| test {name}.* at n\\?_train 100 \|", lines[0])
+    assert all(line.split("|")[2].strip() == "–" for line in lines[2:])
+    assert "undefined for the runs" not in printed(capsys)
+    with pytest.raises(UserError, match="--metric rmse "):
+        write_report(tmp_path, metric="rmse")
