@@ -12,8 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 RAY = Path(sys.executable).parent / "ray"
 STARTED_AFTER_S = 240.0
+# A token that another cluster has left in the user's folder makes a head ask for it.
+AUTH = {"RAY_AUTH_MODE": "disabled"}
 # What one node has and the other has not.
 FIRST, SECOND = "first", "second"
 
@@ -51,7 +55,9 @@ def running_ray(cpus: int = 1) -> Iterator[RayNodes]:
             words = ["start", *where, "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", "--num-gpus=0", "--block"]
             words += ["--disable-usage-stats", "--object-store-memory=80000000", f'--resources={{"{name}": 1}}']
             nodes.append(_started(words, log))
-        yield RayNodes(address, nodes)
+        with pytest.MonkeyPatch.context() as scene:
+            scene.setenv("RAY_AUTH_MODE", AUTH["RAY_AUTH_MODE"])
+            yield RayNodes(address, nodes)
     finally:
         for node in reversed(nodes):
             _end(node, signal.SIGTERM)
@@ -60,7 +66,7 @@ def running_ray(cpus: int = 1) -> Iterator[RayNodes]:
 
 def _started(words: list[str], log: Path) -> "subprocess.Popen[bytes]":
     """Starts a node; Ray gives up on its own processes after 30 s, which a busy machine may need."""
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | AUTH
     until = time.monotonic() + STARTED_AFTER_S
     while True:
         with log.open("wb") as out:
