@@ -53,9 +53,7 @@ class SlurmExecutor:
 
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         if options.share_gpu > 1:
-            raise UserError(
-                "--share_gpu is for --executor local and ray: SLURM gives each run the GPUs it asks for"
-            )
+            raise UserError("--share_gpu is for --executor local and ray: SLURM gives each run the GPUs it asks for")
         if options.address is not None:
             raise UserError("--ray_address is for --executor ray: say so, or leave it out")
         self._settings = read_slurm_settings(options.settings)

@@ -26,7 +26,7 @@ def draw_coverage(curves: Mapping[str, Floats], coloured: Mapping[str, int], met
 
     titles: dict[str, str] = {}
     with drawing(NAME, WIDTH, HEIGHT) as figure:
-        figure.subplots_adjust(left=64 / WIDTH, right=1 - 14 / WIDTH, top=1 - 12 / HEIGHT, bottom=44 / HEIGHT)
+        figure.subplots_adjust(left=64 / WIDTH, right=1 - 28 / WIDTH, top=1 - 12 / HEIGHT, bottom=52 / HEIGHT)
         axes = figure.add_subplot()
         # Grey lines first, so that none covers a coloured one.
         for label in sorted(curves, key=lambda label: label in coloured):
@@ -38,6 +38,7 @@ def draw_coverage(curves: Mapping[str, Floats], coloured: Mapping[str, int], met
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(lambda value, _: metric.tick(value))
+        axes.tick_params(axis="x", pad=10)  # the lowest figure of the other axis may stand in the corner
         axes.set_xlabel("share of the texts that are answered, the surest ones")
         axes.set_ylabel(f"test {metric.name}")
         axes.grid(axis="y")

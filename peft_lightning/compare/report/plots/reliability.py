@@ -29,7 +29,7 @@ def draw_reliability(label: str, number: int, found: Reliability, lowest: float)
     with drawing(name, WIDTH, HEIGHT) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         figure.subplots_adjust(
-            left=50 / WIDTH, right=1 - 10 / WIDTH, top=1 - 22 / HEIGHT, bottom=42 / HEIGHT, hspace=0.22
+            left=50 / WIDTH, right=1 - 26 / WIDTH, top=1 - 22 / HEIGHT, bottom=42 / HEIGHT, hspace=0.22
         )
         above.plot((0, 1), (0, 1), color=FAINT, linewidth=1.0, linestyle=(0, (3, 3)))
         above.plot(
