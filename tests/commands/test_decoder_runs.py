@@ -34,10 +34,8 @@ def words(tiny_fit: list[str], recipe: str, qwen: Path) -> list[str]:
     return ["fit", "--config", f"configs/decoder/{recipe}.yaml", "--model.model_name_or_path", str(qwen), *rest]
 
 
-@pytest.mark.parametrize("recipe", ["lora", pytest.param("qlora", marks=pytest.mark.slow),
-                                    pytest.param("dora", marks=pytest.mark.slow),
-                                    pytest.param("full", marks=pytest.mark.slow),
-                                    pytest.param("7b-qlora", marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["lora", "qlora", "dora", "full", "7b-qlora"])
 def test_a_recipe_fits_tests_and_answers_as_it_was_tested(
     recipe: str, tiny_fit: list[str], qwen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

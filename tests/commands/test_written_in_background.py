@@ -57,7 +57,10 @@ def stop(at: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("Ctrl-C", 130, "interrupted: go on in", "interrupted"),
         pytest.param("SIGTERM", 143, "interrupted: go on in", "interrupted", marks=pytest.mark.slow),
-        ("no memory", 2, "peft_lightning: error: the GPU ran out of memory at step 6", "out_of_memory"),
+        pytest.param(
+            *("no memory", 2, "peft_lightning: error: the GPU ran out of memory at step 6", "out_of_memory"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_could_not_be_written_does_not_hide_why_the_run_ended(

@@ -76,7 +76,8 @@ def test_every_strategy_has_an_engine(tmp_path: Path) -> None:
     assert (bare.notes, bare.micro_batch_size, bare.is_evaluating) == ([], None, False)
 
 
-@pytest.mark.parametrize("strategy", ["single_device", pytest.param("ddp", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["single_device", "ddp"])
 def test_a_run_under_another_strategy_records_its_engine(strategy: str, tiny_fit: list[str]) -> None:
     main([*tiny_fit, "--trainer.strategy", strategy, "--trainer.devices", "1"])
     run = record(only_run(Path()))

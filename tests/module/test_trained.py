@@ -16,7 +16,7 @@ METHODS = ["full", "lora", "qlora", "ia3"]
 @pytest.mark.parametrize(
     ("method", "precision"),
     [
-        pytest.param(name, precision, marks=[] if name == "qlora" else pytest.mark.slow)
+        pytest.param(name, precision, marks=[] if (name, precision) == ("lora", "32-true") else pytest.mark.slow)
         for name, precision in [*((name, "32-true") for name in METHODS), ("lora", "bf16-mixed")]
     ],
 )

@@ -45,6 +45,7 @@ def errors(run: Path) -> np.ndarray:
     return np.abs(answers.answers.astype(np.float64) - answers.labels)
 
 
+@pytest.mark.slow
 def test_a_run_of_another_task_trains_tests_and_predicts(
     rated_fit: list[str], reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

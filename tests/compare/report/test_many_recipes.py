@@ -136,6 +136,7 @@ def test_a_baseline_tells_apart_what_all_pairs_do_not(known: Known) -> None:
         assert pair.p_value <= pair.corrected_p_value <= of_all[frozenset((pair.first, pair.second))] + 1e-12
 
 
+@pytest.mark.slow
 def test_few_recipes_have_a_baseline_too_and_no_letters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan(FOUR, (1, 2), tmp_path)
     content = json.loads((tmp_path / "plan.json").read_text()) | {"baseline": "lora"}

@@ -218,6 +218,7 @@ def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_long_histories_do_not_make_a_heavy_page(tmp_path: Path) -> None:
     comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1, 2), 60)
     for history in tmp_path.rglob("history.csv"):

@@ -42,6 +42,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_the_report_has_a_curve_for_each_recipe_and_says_where_methods_differ_more(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
