@@ -13,16 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peft_lightning.compare.execution.cluster_job import ClusterJob
 from peft_lightning.compare.execution.cluster_settings import read_settings
 from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.execution.ray_cluster import Demand, Failed, Files, Lost, RayCluster
 from peft_lightning.compare.execution.ray_settings import RaySettings
-from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, SharedFolder, check_renames
+from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, check_renames
 from peft_lightning.errors import UserError
 from peft_lightning.runs.process_start import SHARED
-from peft_lightning.runs.progress import Progress, forget_progress, read_progress
+from peft_lightning.runs.progress import Progress, forget_progress
 
 if TYPE_CHECKING:
     from peft_lightning.compare.execution.ray_cluster import Task
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 STARTED = "ray_node.txt"
 # Held by the run's process as long as it lives.
 LOCK = "ray.lock"
-LOOK_EVERY_S = 0.5
 INTERRUPTED = 130
 
 
@@ -72,7 +72,7 @@ class RayExecutor:
         return RayTask(job, self._settings, self._demand, self._share, self._cluster)
 
 
-class RayTask:
+class RayTask(ClusterJob):
     """A job on a node of a Ray cluster, or waiting for one.
 
     Args:
@@ -84,12 +84,8 @@ class RayTask:
     """
 
     def __init__(self, job: Job, settings: RaySettings, demand: Demand, share: int, cluster: RayCluster) -> None:
-        self._job, self._settings, self._demand, self._share = job, settings, demand, share
-        self._cluster = cluster
-        self._folder = SharedFolder(job.folder, STARTED)
-        self._stopping = False
-        self._began: float | None = None
-        self._ended: float | None = None
+        super().__init__(job, STARTED)
+        self._settings, self._demand, self._share, self._cluster = settings, demand, share, cluster
         self._end: int | Lost | Failed | None = None
         self._attempt, self._task = self._started()
 
@@ -121,27 +117,11 @@ class RayTask:
         """Nothing outlives this process."""
         return False
 
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds from its start on a node until now, or until its end was noticed."""
-        if self._began is None:
-            return 0.0
-        return (self._ended if self._ended is not None else time.monotonic()) - self._began
-
     def progress(self) -> Progress | None:
         """Returns the progress that the job reports; that it waits for a node, before it has started."""
         if self._began is None:
             return Progress("waiting for a node", 0, None, 0.0)
-        return read_progress(self._attempt.progress) if self._attempt.progress is not None else None
-
-    def wait(self, patience_s: float) -> bool:
-        """Waits for the end, ``patience_s`` seconds at most, and returns whether the job has ended."""
-        until = time.monotonic() + patience_s
-        while self.running:
-            if time.monotonic() >= until:
-                return False
-            time.sleep(LOOK_EVERY_S)
-        return True
+        return self._reported()
 
     def outcome(self) -> Outcome:
         """Waits for the end, and returns how the job ended."""

@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from peft_lightning.compare.execution.cluster_job import LOOK_EVERY_S, ClusterJob
 from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
-from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, SharedFolder, check_renames
+from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, check_renames
 from peft_lightning.compare.execution.slurm_queue import QueueState, SlurmQueue
 from peft_lightning.compare.execution.slurm_settings import SlurmSettings, read_slurm_settings
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
-from peft_lightning.runs.progress import Progress, read_progress
+from peft_lightning.runs.progress import Progress
 from peft_lightning.runs.record import Status
 
 SCRIPT = "slurm.sh"
@@ -38,7 +39,6 @@ WARNED_BEFORE_S = 60
 GO_ON_AFTER = {"TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE"}
 # The exit code of a run that SIGTERM has stopped in order.
 TERMINATED = 143
-LOOK_EVERY_S = 0.5
 
 
 class SlurmExecutor:
@@ -72,7 +72,7 @@ class SlurmExecutor:
         return SlurmJob(job, self._settings, self._queue)
 
 
-class SlurmJob:
+class SlurmJob(ClusterJob):
     """A job in SLURM's queue.
 
     Args:
@@ -85,11 +85,8 @@ class SlurmJob:
     """
 
     def __init__(self, job: Job, settings: SlurmSettings, queue: SlurmQueue) -> None:
-        self._job, self._settings, self._queue = job, settings, queue
-        self._began: float | None = None
-        self._ended: float | None = None
-        self._stopping = False
-        self._folder = SharedFolder(job.folder, STARTED)
+        super().__init__(job, STARTED)
+        self._settings, self._queue = settings, queue
         self._number = queue.find(self._name) or ""
         attempt = job.rejoin() if self._number else None
         if attempt is None:
@@ -126,29 +123,13 @@ class SlurmJob:
         """Whether it is left in the queue when this process is interrupted."""
         return self._settings.ctrl_c == "detach"
 
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds from its start on a node until now, or until its end was noticed."""
-        if self._began is None:
-            return 0.0
-        return (self._ended if self._ended is not None else time.monotonic()) - self._began
-
     def progress(self) -> Progress | None:
         """Returns the progress that the job reports; that it waits, and why, before it has started."""
         state = self._queue.state(self._number)
         if state.waiting:
             why = f" ({state.reason})" if state.reason not in ("", "None") else ""
             return Progress(f"{state.name.lower()}{why}", 0, None, 0.0)
-        return read_progress(self._attempt.progress) if self._attempt.progress is not None else None
-
-    def wait(self, patience_s: float) -> bool:
-        """Waits for the end, ``patience_s`` seconds at most, and returns whether the job has ended."""
-        until = time.monotonic() + patience_s
-        while self.running:
-            if time.monotonic() >= until:
-                return False
-            time.sleep(LOOK_EVERY_S)
-        return True
+        return self._reported()
 
     def outcome(self) -> Outcome:
         """Waits for the end, and returns how the job ended."""
