@@ -1,7 +1,7 @@
 """Says what a comparison would do: its jobs, what differs between its recipes, what it would take. Starts nothing."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from peft_lightning.compare.comparison import every_job
 from peft_lightning.compare.display.row_words import DASH
 from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.fit_job import FitJob
-from peft_lightning.compare.execution.outcomes import finished_before, has_failed, resumable, tried_before
+from peft_lightning.compare.execution.outcomes import Outcome, finished_before, has_failed, resumable, tried_before
 from peft_lightning.compare.fairness.settings import unequal_settings
 from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.earlier_runs import Estimate, device_of, estimate_runs, gpus_of
@@ -51,7 +51,8 @@ def print_dry_run(
         for job in tuning_jobs(part, rates[part.folder])
     ]
     runs = every_job(parts, rates)
-    states = {job.folder: _state(job, job in tries) for job in (*tries, *runs)}
+    states = {job.folder: _state(job, tried_before) for job in tries}
+    states |= {job.folder: _state(job, finished_before) for job in runs}
     console.print(Text(f"dry run: nothing is started and nothing is written; {folder} would hold", "bold"))
     _print_jobs(console, [*tries, *runs], states)
     _print_differences(console, parts)
@@ -61,12 +62,15 @@ def print_dry_run(
     _print_estimates(console, left, {**known, **estimates}, pool, devices)
 
 
-def _state(job: FitJob, is_try: bool) -> str:
-    """Returns what lies in the job's folder, in a word; empty if nothing does."""
+def _state(job: FitJob, before: Callable[[Path], Outcome | None]) -> str:
+    """Returns what lies in the job's folder, in a word; empty if nothing does.
+
+    Args:
+        job: The job.
+        before: Returns the outcome of a run that need not run again; of a try also one that diverged.
+    """
     if job.unlike():
         return "trains anew"
-    # A try that diverged has its result, and is not tried again.
-    before = tried_before if is_try else finished_before
     if before(job.folder) is not None:
         return "finished"
     if resumable(job.folder):
