@@ -67,6 +67,8 @@ def shared_by_windows(folder: Path, texts: TextSettings) -> int | None:
     Raises:
         UserError: The tokenizer does not make windows.
     """
+    if texts.truncation != "windows":
+        return None
     windows = texts.tokeniser().windows
     if windows is not None and not load_tokenizer(str(folder)).is_fast:
         raise UserError(
