@@ -40,7 +40,7 @@ def test_a_server_of_any_form_answers_long_texts_as_its_qlora_run(
     )
     run = only_run(Path())
     record, config = read_run(run)
-    saved = read_saved_answers(run, record, config["data"])
+    saved = read_saved_answers(run, record, config)
     exports = []
     for form, (request, _) in FORMS.items():
         (tmp_path / form).mkdir()
