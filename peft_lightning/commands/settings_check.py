@@ -59,7 +59,6 @@ def first_refusal(recipes: Sequence[Config]) -> tuple[int, str] | None:
     from peft_lightning.commands.fit import Fit
     from peft_lightning.commands.lightning_cli import PeftLightningCLI
     from peft_lightning.commands.tracker_settings import with_folders
-    from peft_lightning.data.sources.glue import settings_of_source
     from peft_lightning.library_messages import quieten
     from peft_lightning.startup import import_bitsandbytes_without_compiler
 
@@ -69,8 +68,6 @@ def first_refusal(recipes: Sequence[Config]) -> tuple[int, str] | None:
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
                 PeftLightningCLI(Fit, ["--config", json.dumps(with_folders(settings)), "--print_config"], [])
-            # Printed before the source's name is looked at.
-            settings_of_source(settings)
         except UserError as error:
             return number, error.worded(Setting.as_flag)
     return None

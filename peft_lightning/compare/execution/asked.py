@@ -10,9 +10,6 @@ from peft_lightning.errors import UserError
 from peft_lightning.recipes import read_config
 from peft_lightning.runs.identity import WATCHING
 
-# What the name of a source may stand for. To find out imports torch.
-_FILLED = {"data.text_column", "data.text_pair_column", "data.test_split", "model.problem_type", "checkpoint.monitor"}
-
 
 def unlike_asked(settings: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     """Finds the settings in which the newest run in a job's folder differs from the job.
@@ -44,26 +41,7 @@ def unlike_settings(wanted: Mapping[str, Any], trained: Mapping[str, Any]) -> tu
         wanted: The settings that are stated.
         trained: The run's resolved settings.
     """
-    differing = tuple(_differing(wanted, trained))
-    if not _FILLED.intersection(differing):
-        return differing
-    filled = _filled_in(wanted)
-    return tuple(name for name in differing if name not in filled or _of(trained, name) != filled[name])
-
-
-def _filled_in(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings that ``fit`` fills in for the name of the job's source where the job states defaults."""
-    from peft_lightning.data.sources.glue import settings_of_source
-
-    try:
-        return settings_of_source(wanted)
-    except UserError:  # fit says so
-        return {}
-
-
-def _of(settings: Mapping[str, Any], name: str) -> Any:
-    section, _, key = name.partition(".")
-    return (settings.get(section) or {}).get(key)
+    return tuple(_differing(wanted, trained))
 
 
 def _differing(wanted: Mapping[str, Any], trained: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

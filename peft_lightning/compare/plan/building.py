@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from peft_lightning.compare.plan.folder_names import LONGEST_SHOWN, formula_problem, name_problem, visible
 from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.compare.plan.plan import Plan, PlannedRecipe
 from peft_lightning.compare.plan.recipe_labels import recipe_labels
 from peft_lightning.compare.plan.same_data import check_same_reviews
+from peft_lightning.data.sources.glue import settings_of_source
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, find_config, merge, method_of, read_config
 from peft_lightning.task import metric_problem
@@ -55,6 +57,8 @@ def build_plan(
     for name, content in zip(recipes, settings, strict=True):
         if not method_of(content):
             raise UserError(f"{name} names no method (model.method): if it is for all recipes, say --config {name}")
+    # Here, so that what a plan says, what a run says and what is compared with other recipes is the same.
+    settings = [merge(content, _of_source(override(content, overridden))) for content in settings]
     check_same_reviews({name: override(content, overridden) for name, content in zip(recipes, settings, strict=True)})
     # A value that YAML has and JSON has not, such as a date, becomes a text, as it does for `fit`.
     plain = [json.loads(json.dumps(content, default=str)) for content in settings]
@@ -73,6 +77,17 @@ def build_plan(
     if metric is not None and (problem := metric_problem(metric)) is not None:
         raise UserError(f"--metric {metric} {problem}")
     return Plan(tuple(planned), tuple(overlays), tuple(seeds), overridden, str(Path.cwd()), chosen, metric)
+
+
+def _of_source(settings: Mapping[str, Any]) -> Config:
+    """Returns the settings that the name of a run's source stands for, by section, without those that are stated."""
+    filled: Config = {}
+    for name, value in settings_of_source(settings).items():
+        section, _, key = name.partition(".")
+        stated = settings.get(section)
+        if section == "data" or not isinstance(stated, Mapping) or stated.get(key) is None:
+            filled.setdefault(section, {})[key] = value
+    return filled
 
 
 def check_baseline(baseline: str, labels: Sequence[str]) -> None:

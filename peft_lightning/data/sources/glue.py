@@ -100,11 +100,12 @@ def settings_of_source(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If the source is named like a task of GLUE and is none.
     """
-    stated = settings.get("data") or {}
-    if not isinstance(stated.get("source"), str):
+    stated, model = settings.get("data"), settings.get("model")
+    if not isinstance(stated, Mapping) or not isinstance(stated.get("source"), str):
         return {}
+    asked = model.get("problem_type") if isinstance(model, Mapping) else None
     data = {"configuration": None, "text_column": "text", "text_pair_column": None, "label_column": _LABELS}
-    return glue_settings({**data, "test_split": None, **stated}, (settings.get("model") or {}).get("problem_type"))
+    return glue_settings({**data, "test_split": None, **stated}, asked)
 
 
 def _named(source: str, configuration: str | None) -> GlueTask | None:

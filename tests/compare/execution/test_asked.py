@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from peft_lightning.compare.comparison import run_list
-from peft_lightning.compare.execution.asked import unlike_asked, unlike_settings
+from peft_lightning.compare.execution.asked import unlike_asked
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.sweep import Part
@@ -74,22 +74,3 @@ def test_settings_that_cannot_be_read_do_not_train_a_run_anew(content: str, tmp_
     run = leave(tmp_path, 0)
     (run / "config.yaml").write_text(content)
     assert unlike_asked({"data": {"n_train": 3}}, tmp_path) == ()
-
-
-def test_what_a_name_of_glue_stands_for_is_no_difference() -> None:
-    # As in a run's own config.yaml that is taken for a recipe: the defaults are stated.
-    data = {"source": "glue/cola", "text_column": "text", "text_pair_column": None, "test_split": None}
-    wanted = {"data": data, "model": {"problem_type": None}, "checkpoint": {"monitor": None}}
-    trained = {
-        "data": {**data, "text_column": "sentence"},
-        "model": {"problem_type": "single_label_classification"},
-        "checkpoint": {"monitor": "val/mcc"},
-    }
-    assert unlike_settings(wanted, trained) == ()
-    assert unlike_settings({**wanted, "data": {**data, "source": "imdb"}}, {**trained, "data": data}) == (
-        "data.source",
-        "model.problem_type",
-        "checkpoint.monitor",
-    )
-    other = {**trained, "checkpoint": {"monitor": "val/acc"}}
-    assert unlike_settings(wanted, other) == ("checkpoint.monitor",)

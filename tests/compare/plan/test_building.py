@@ -4,7 +4,7 @@ import pytest
 
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import Plan, read_plan
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from tests.compare.plan.test_plan import OFFLINE, STUDY, recipe
 
 
@@ -80,3 +80,27 @@ def test_recipes_that_draw_different_reviews_are_refused_until_an_override_makes
 def test_a_default_that_is_spelled_out_is_no_difference(tmp_path: Path) -> None:
     names = [recipe(tmp_path / "a.yaml"), recipe(tmp_path / "b.yaml", seed=42, n_val=None, text_column="text")]
     assert isinstance(build_plan(names, [1]), Plan)
+
+
+def test_a_plan_states_what_a_name_of_glue_stands_for() -> None:
+    plan = build_plan(STUDY[:2], [1], [OFFLINE], ["--data.source", "glue/mnli"])
+    for planned in plan.recipes:
+        settings = plan.settings_of(planned)
+        assert settings["data"]["text_column"] == "premise"
+        assert settings["data"]["text_pair_column"] == "hypothesis"
+        assert settings["data"]["test_split"] == "validation_matched"
+        assert settings["model"]["problem_type"] == "single_label_classification"
+        assert settings["checkpoint"]["monitor"] == "val/acc"
+    monitored = build_plan(STUDY[:1], [1], [OFFLINE], ["--data.source=glue/cola", "--checkpoint.monitor=val/loss"])
+    assert monitored.settings_of(monitored.recipes[0])["checkpoint"]["monitor"] == "val/loss"
+    with pytest.raises(UserError) as refused:
+        build_plan(STUDY[:1], [1], [OFFLINE], ["--data.source", "glue/stb"])
+    assert refused.value.worded(Setting.as_flag).endswith("did you mean --data.source glue/stsb?")
+
+
+def test_a_run_of_glue_and_a_recipe_that_only_names_it_draw_the_same_reviews(tmp_path: Path) -> None:
+    # As `fit` writes them into the run's config.yaml: the source's columns, and the defaults.
+    ran = recipe(tmp_path / "a.yaml", source="glue/cola", text_column="sentence", text_pair_column=None)
+    default = recipe(tmp_path / "b.yaml", source="glue/cola", text_column="text")
+    plan = build_plan([ran, default, recipe(tmp_path / "c.yaml", source="glue/cola")], [1])
+    assert {plan.settings_of(planned)["data"]["text_column"] for planned in plan.recipes} == {"sentence"}
