@@ -1,12 +1,15 @@
 """Time and memory of `predict`, of this source tree, of another one and of transformers' pipeline, by rows.
 
 Each runs alone in a process, over the same texts: short ones, many, for memory; those of mixed lengths for time. What a
-process takes to start, which is imports and the model, is measured with one row and taken off the rates.
+process takes to start, which is imports and the model, is measured with one row and taken off the rates. The short rows
+are answered twice: as they are, and with a SIGKILL halfway, after which the same command goes on. The bytes of both
+answers must be the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import os
 import subprocess
@@ -61,6 +64,29 @@ def measured(command: Sequence[str], tree: Path, time_limit_s: float) -> dict[st
     }
 
 
+def killed(command: Sequence[str], tree: Path, after_s: float) -> None:
+    """Runs a process and kills it, with SIGKILL.
+
+    Args:
+        command: The words.
+        tree: The source tree that it imports.
+        after_s: When it is killed.
+
+    Raises:
+        RuntimeError: If it ended before.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
+        child = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed)
+        try:
+            child.wait(after_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            return
+        raise RuntimeError(f"{command[2:4]} ended with {child.returncode} before it could be killed")
+
+
 def predict_command(run: Path, texts: Path, output: Path, words: Sequence[str]) -> list[str]:
     """Returns the words of a `predict`."""
     command = [sys.executable, "-m", "peft_lightning", "predict", "--config", str(run / "config.yaml")]
@@ -80,7 +106,9 @@ def as_markdown(records: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
         for peer, figures in peers.items():
             start = records.get("1 row", {}).get(peer, {}).get("cpu_s", 0.0)
             beyond = figures["cpu_s"] - start
-            rate = f"{figures['rows'] / beyond:,.1f}" if figures["rows"] > 1 and beyond > 0 else "–"
+            # A part of the rows of a killed process was answered before.
+            whole = figures["rows"] > 1 and "same_bytes" not in figures
+            rate = f"{figures['rows'] / beyond:,.1f}" if whole and beyond > 0 else "–"
             cells = [name, peer, f"{figures['wall_s']:.1f}", f"{figures['cpu_s']:.1f}", rate]
             lines.append(f"| {' | '.join([*cells, format(figures['peak_rss_mib'], ',.0f')])} |")
     return "\n".join(lines)
@@ -122,17 +150,30 @@ def main() -> int:
             write_rows(table, "short", count)
             words = (*batch, "--data.max_length", str(asked.short_length))
             command = predict_command(run, table, place / "out.parquet", words)
+            whole = place / "out.parquet"
             figures = measured(command, trees["ours"], asked.time_limit_s) | {"rows": count}
-            assert pq.read_metadata(place / "out.parquet").num_rows == count
+            assert pq.read_metadata(whole).num_rows == count
             records[f"{count:,} short"] = {"ours": figures}
             print(count, "short", json.dumps(figures), flush=True)
+            again = place / "again.parquet"
+            command = predict_command(run, table, again, words)
+            killed(command, trees["ours"], figures["wall_s"] / 2)
+            assert not again.exists()
+            figures = measured(command, trees["ours"], asked.time_limit_s) | {"rows": count}
+            figures["same_bytes"] = filecmp.cmp(whole, again, shallow=False)
+            records[f"{count:,} short, killed halfway"] = {"ours": figures}
+            print(count, "short, killed halfway", json.dumps(figures), flush=True)
+            whole.unlink()
+            again.unlink()
     table_text = as_markdown(records)
     asked.out.mkdir(parents=True, exist_ok=True)
     content = {"machine": describe_machine(), "records": records}
     write_atomically(asked.out / "predict_rows.json", (json.dumps(content, indent=1) + "\n").encode())
     write_atomically(asked.out / "predict_rows.md", f"{table_text}\n\n{json.dumps(content['machine'])}\n".encode())
     print(table_text)
-    return 0
+    unlike = [name for name, peers in records.items() if not peers["ours"].get("same_bytes", True)]
+    print("\n".join(f"{name}: other answers" for name in unlike), end="")
+    return 1 if unlike else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts per second and waiting times of `serve`, and of transformers' pipeline behind the same server.
+"""Texts per second and waiting times of `serve`, of exports too, and of transformers' pipeline behind the same server.
 
 Clients ask for one text after the other, each a request, all at once. The pipeline is called for each text, as most
 servers of one do, or for up to `--batch_size` of those that wait.
@@ -107,13 +107,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a run's directory")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--exports", type=Path, nargs="*", default=[], help="exports of it to serve as well")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--batch_size", type=int, default=32, help="of the batched pipeline")
     asked = parser.parse_args()
     peer = [sys.executable, str(_BENCHMARKS / "peers/hf_pipeline.py"), str(asked.run), "--batch_size"]
     servers = {
-        "ours": [sys.executable, "-m", "peft_lightning", "serve", str(asked.run), "--port", "0", "--device", "cpu"],
+        name: [sys.executable, "-m", "peft_lightning", "serve", str(folder), "--port", "0", "--device", "cpu"]
+        for name, folder in {"ours": asked.run, **{f"ours, {path.name}": path for path in asked.exports}}.items()
+    }
+    servers |= {
         "pipeline, a text at a time": [*peer, "1"],
         f"pipeline, up to {asked.batch_size} at a time": [*peer, str(asked.batch_size)],
     }

@@ -5,7 +5,8 @@
 Both sides run ``compare`` with the same words one after the other, in a folder of their own, with the interpreter of
 this script: first the tree ``--before`` (this one with ``--cold_starts`` if there is none), then this tree. Printed are
 wall times, their ratio, and every run whose metrics, predictions or GPU memory are not the same; exit code 1 if there
-is one. Without ``--words`` the comparison is that of ``make compare``.
+is one. A metric or a column that one tree does not write is left out. Without ``--words`` the comparison is that of
+``make compare``.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 TREE = Path(__file__).resolve().parents[1]
 GPU = ("train_peak_allocated_gib", "train_peak_reserved_gib", "eval_peak_allocated_gib", "eval_peak_reserved_gib")
@@ -56,7 +59,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
         found[str(path.parents[3].relative_to(folder / "lightning_logs/compare/side/runs"))] = {
             "metrics": record["metrics"],
             "GPU memory": {name: record["memory"][name] for name in GPU},
-            "predictions": (path.parent / "predictions.parquet").read_bytes(),
+            "predictions": pq.read_table(path.parent / "predictions.parquet").to_pydict(),
             "startup_s": record["time"]["startup_s"],
             "resident": record["memory"]["train_peak_rss_gib"],
         }
@@ -68,9 +71,13 @@ def differences(before: dict[str, dict[str, Any]], after: dict[str, dict[str, An
     lines = [f"{run}: on one side only" for run in before.keys() ^ after.keys()]
     for run in before.keys() & after.keys():
         for part in ("metrics", "GPU memory", "predictions"):
-            if before[run][part] != after[run][part]:
-                shown = "" if part == "predictions" else f": {before[run][part]} → {after[run][part]}"
-                lines.append(f"{run}: {part} differ{shown}")
+            first, second = before[run][part], after[run][part]
+            unlike = [name for name in first.keys() & second.keys() if first[name] != second[name]]
+            if unlike and part == "predictions":
+                lines.append(f"{run}: predictions differ in {', '.join(sorted(unlike))}")
+            elif unlike:
+                shown = (f"{name} {first[name]} → {second[name]}" for name in sorted(unlike))
+                lines.append(f"{run}: {part} differ: {', '.join(shown)}")
     return sorted(lines)
 
 

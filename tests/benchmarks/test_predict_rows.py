@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,14 @@ def test_texts_of_mixed_lengths_are_the_same_in_every_call() -> None:
 def test_rates_leave_out_what_a_start_takes() -> None:
     start = {"wall_s": 9.0, "cpu_s": 8.0, "peak_rss_mib": 500.0, "rows": 1}
     many = {"wall_s": 20.0, "cpu_s": 18.0, "peak_rss_mib": 600.0, "rows": 100}
-    table = predict_rows.as_markdown({"1 row": {"ours": start}, "100 rows": {"ours": many}})
+    killed = {**many, "same_bytes": True}
+    table = predict_rows.as_markdown(
+        {"1 row": {"ours": start}, "100 rows": {"ours": many}, "killed halfway": {"ours": killed}}
+    )
     assert table.splitlines()[2:] == [
         "| 1 row | ours | 9.0 | 8.0 | – | 500 |",
         "| 100 rows | ours | 20.0 | 18.0 | 10.0 | 600 |",
+        "| killed halfway | ours | 20.0 | 18.0 | – | 600 |",
     ]
 
 
@@ -38,3 +43,11 @@ def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
         predict_rows.measured(["/bin/sh", "-c", "exit 3"], tmp_path, 60)
     figures = predict_rows.measured(["/bin/sh", "-c", "true"], tmp_path, 60)
     assert figures["peak_rss_mib"] > 0
+
+
+def test_a_process_is_killed_and_one_that_ends_before_is_none(tmp_path: Path) -> None:
+    predict_rows.killed(["/bin/sh", "-c", f"sleep 0.5; touch {tmp_path}/later"], tmp_path, 0.1)
+    with pytest.raises(RuntimeError, match="ended with 0 before it could be killed"):
+        predict_rows.killed(["/bin/sh", "-c", "true"], tmp_path, 60)
+    time.sleep(0.6)
+    assert not (tmp_path / "later").exists()
