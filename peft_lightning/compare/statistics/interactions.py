@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.compare.statistics.components import Components, Floats, df_of_contrasts
+from peft_lightning.compare.statistics.components import Components, Floats
 from peft_lightning.compare.statistics.family import holm
 from peft_lightning.compare.statistics.interval import Interval
+from peft_lightning.compare.statistics.kurtosis import df_of_contrasts
 from peft_lightning.compare.statistics.paired_tests import CONFIDENCE, LEVEL
+from peft_lightning.compare.statistics.variances import variance_of_contrasts
 
 # The scores of each method, shape (seeds, N), by the value and the method's name.
 Scores = Mapping[str, Mapping[str, npt.NDArray[Any]]]
@@ -91,7 +93,7 @@ def gaps_to(baseline: str, scores: Scores, pseudo: bool = False) -> tuple[Gap, .
         others = [name for name in names if name != baseline]
         contrasts = np.stack([_contrast(names, name, baseline) for name in others])
         df = _df(methods, contrasts, pseudo)
-        variance = components.of_contrasts(contrasts, components.moderated(), df)
+        variance = variance_of_contrasts(components, contrasts, components.moderated(), df)
         found += _tested([(name, value) for name in others], contrasts @ components.mean, variance.total, variance.df)
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = _bound(scores)
@@ -154,7 +156,7 @@ def _paired(baseline: str, scores: Scores, pairs: Sequence[tuple[str, str, str]]
         for value, sign in ((first, -1), (second, 1)):
             contrasts[row, columns.index((value, name))] += sign
             contrasts[row, columns.index((value, baseline))] -= sign
-    variance = components.of_contrasts(contrasts, moderated, _df(all_scores, contrasts, pseudo))
+    variance = variance_of_contrasts(components, contrasts, moderated, _df(all_scores, contrasts, pseudo))
     return contrasts @ components.mean, variance.total, variance.df
 
 
@@ -169,7 +171,7 @@ def _apart(baseline: str, scores: Scores, pairs: Sequence[tuple[str, str, str]],
         # The baseline's own row is no contrast: its weights are all 0.
         others = [number for number, name in enumerate(names) if name != baseline]
         df = _df(methods, contrasts[others], pseudo)
-        variance = components.of_contrasts(contrasts[others], components.moderated(), df)
+        variance = variance_of_contrasts(components, contrasts[others], components.moderated(), df)
         for place, number in enumerate(others):
             gap[names[number], value] = (difference[number], variance.total[place], variance.df[place])
     ends = np.array([[gap[name, first], gap[name, second]] for name, first, second in pairs])

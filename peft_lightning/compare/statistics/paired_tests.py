@@ -13,6 +13,7 @@ from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.family import corrected
 from peft_lightning.compare.statistics.interval import Interval, between_ends
 from peft_lightning.compare.statistics.more_runs import reviews_needed, seeds_needed
+from peft_lightning.compare.statistics.variances import shrunk_mean, variance_of_differences, variance_of_means
 
 CONFIDENCE = 0.95
 LEVEL = 0.05
@@ -124,7 +125,7 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True, ends
     pairs = np.array(list(itertools.combinations(range(len(names)), 2)))
     first, second = pairs[:, 0], pairs[:, 1]
     difference = components.mean[first] - components.mean[second]
-    variance = components.of_differences(first, second)
+    variance = variance_of_differences(components, first, second)
     error = np.sqrt(variance.total)
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * error
     p_values = np.minimum(1, 2 * special.stdtr(variance.df, -np.abs(difference) / error))
@@ -187,8 +188,8 @@ def _means(
 ) -> tuple[MethodScore, ...]:
     from scipy import special
 
-    variance = components.of_means()
-    centre = components.shrunk_mean()
+    variance = variance_of_means(components)
+    centre = shrunk_mean(components)
     half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.total)
     places = np.arange(len(answers))
     of_reviews = components.df_of_reviews(places, places)

@@ -62,3 +62,13 @@ class Latent:
             scale = np.sqrt(self.noise + shift**2)[:, None]
             expected = special.ndtr((self.method_ease[:, :, 0] + cut[:, None]) / scale).mean(axis=-1)
         return Simulated(self.ease > -level[..., None].astype(np.float32), special.ndtr(level), expected)
+
+
+def answers(methods: int = 3, seeds: int = 4, reviews: int = 50) -> dict[str, np.ndarray]:
+    """Right and wrong answers of some methods to the same reviews, shape (seeds, reviews) each."""
+    rng = np.random.default_rng(0)
+    ease = rng.standard_normal((methods + 1, reviews))
+    return {
+        name: ease[-1] + own + rng.standard_normal((seeds, reviews)) + rng.standard_normal((seeds, 1)) > -1
+        for name, own in zip("abcdef", ease[:methods], strict=False)
+    }
