@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from peft_lightning.compare.statistics.components import Components, Floats
 from peft_lightning.compare.statistics.family import holm
-from peft_lightning.compare.statistics.interval import Interval
+from peft_lightning.compare.statistics.interval import Interval, bounded
 from peft_lightning.compare.statistics.kurtosis import df_of_contrasts
-from peft_lightning.compare.statistics.paired_tests import CONFIDENCE, LEVEL
+from peft_lightning.compare.statistics.method_scores import CONFIDENCE
+from peft_lightning.compare.statistics.paired_tests import LEVEL
 from peft_lightning.compare.statistics.variances import variance_of_contrasts
 
 # The scores of each method, shape (seeds, N), by the value and the method's name.
@@ -98,7 +99,7 @@ def gaps_to(baseline: str, scores: Scores, pseudo: bool = False) -> tuple[Gap, .
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = _bound(scores)
     return tuple(
-        Gap(of[0], of[1], difference, _within(difference, half, bound), p_value, family, family <= LEVEL)
+        Gap(of[0], of[1], difference, bounded(difference, half, -bound, bound), p_value, family, family <= LEVEL)
         for (of, difference, half, p_value), family in zip(found, corrected, strict=True)
     )
 
@@ -132,7 +133,7 @@ def changes_of_gaps(baseline: str, scores: Scores, same_reviews: bool, pseudo: b
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = 2 * _bound(scores)
     return tuple(
-        Change(of[0], of[1], of[2], changed, _within(changed, half, bound), p_value, family, family <= LEVEL)
+        Change(of[0], of[1], of[2], changed, bounded(changed, half, -bound, bound), p_value, family, family <= LEVEL)
         for (of, changed, half, p_value), family in zip(found, corrected, strict=True)
     )
 
@@ -208,7 +209,3 @@ def _bound(scores: Scores) -> float:
     """Returns the largest possible difference."""
     arrays = [array for methods in scores.values() for array in methods.values()]
     return 1.0 if all(array.dtype == np.bool_ for array in arrays) else math.inf
-
-
-def _within(centre: float, half: float, most: float) -> Interval:
-    return Interval(max(-most, centre - half), min(most, centre + half))

@@ -11,6 +11,7 @@ from scipy import optimize, special, stats
 ACCURACY = 0.885
 # Shares of reviews on which two trained models disagree: two seeds of a method, two methods.
 WITHIN, BETWEEN = 0.07, 0.09
+REVIEWS = 2000
 
 
 class Simulated(NamedTuple):
@@ -72,3 +73,10 @@ def answers(methods: int = 3, seeds: int = 4, reviews: int = 50) -> dict[str, np
         name: ease[-1] + own + rng.standard_normal((seeds, reviews)) + rng.standard_normal((seeds, 1)) > -1
         for name, own in zip("abcdef", ease[:methods], strict=False)
     }
+
+
+def simulated(accuracies: list[float], seeds: int = 3, sd: float = 0.005, rng: int = 0) -> dict[str, np.ndarray]:
+    """Right and wrong answers of one comparison of methods of these accuracies, shape (seeds, REVIEWS) each."""
+    latent = Latent(np.random.default_rng(rng), 1, len(accuracies), seeds, REVIEWS)
+    answers = latent.answers(accuracies, [sd] * len(accuracies)).correct[0]
+    return dict(zip("abcdefgh", answers, strict=False))
