@@ -18,8 +18,7 @@ from peft_lightning.compare.statistics.components import Components, Floats
 from peft_lightning.compare.statistics.family import holm
 from peft_lightning.compare.statistics.interval import Interval, bounded
 from peft_lightning.compare.statistics.kurtosis import df_of_contrasts
-from peft_lightning.compare.statistics.method_scores import CONFIDENCE
-from peft_lightning.compare.statistics.paired_tests import LEVEL
+from peft_lightning.compare.statistics.t_distribution import LEVEL, half_of_interval, p_values_of
 from peft_lightning.compare.statistics.variances import variance_of_contrasts
 
 # The scores of each method, shape (seeds, N), by the value and the method's name.
@@ -197,11 +196,8 @@ def _tested(
     of: Sequence[tuple[str, ...]], estimate: Floats, variance: Floats, df: Floats
 ) -> list[tuple[tuple[str, ...], float, float, float]]:
     """Returns each estimate with half of its interval and its p-value."""
-    from scipy import special
-
     error = np.sqrt(variance)
-    half = special.stdtrit(df, (1 + CONFIDENCE) / 2) * error
-    p_values = np.minimum(1, 2 * special.stdtr(df, -np.abs(estimate) / error))
+    half, p_values = half_of_interval(error, df), p_values_of(estimate, error, df)
     return list(zip(of, estimate.tolist(), half.tolist(), p_values.tolist(), strict=True))
 
 

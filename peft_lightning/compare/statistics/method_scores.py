@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.interval import Interval, between_ends, bounded
+from peft_lightning.compare.statistics.t_distribution import half_of_interval
 from peft_lightning.compare.statistics.variances import shrunk_mean, variance_of_means
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -83,15 +82,13 @@ def mean_scores(
         components: Their components.
         limits: The ``ends`` of ``compare_methods``.
     """
-    from scipy import special
-
     variance = variance_of_means(components)
     centre = shrunk_mean(components)
-    half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.total)
+    half = half_of_interval(np.sqrt(variance.total), variance.df)
     places = np.arange(len(answers))
     of_reviews = components.df_of_reviews(places, places)
     df = components.reviews - 1 if of_reviews is None else of_reviews
-    sample_half = special.stdtrit(df, (1 + CONFIDENCE) / 2) * np.sqrt(variance.reviews)
+    sample_half = half_of_interval(np.sqrt(variance.reviews), df)
     ends = ends_of_means(components, limits)
     scaled = limits is not None and not components.binary
     methods = []
@@ -100,7 +97,7 @@ def mean_scores(
         sd = float(scores.mean(axis=1).std(ddof=1)) if seeds > 1 else None
         over_seeds = None
         if sd is not None:
-            over_seeds = bounded(mean, special.stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * sd / seeds**0.5, *ends)
+            over_seeds = bounded(mean, half_of_interval(sd, seeds - 1) / seeds**0.5, *ends)
         methods.append(
             MethodScore(
                 method=name,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +10,10 @@ import numpy.typing as npt
 from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.family import corrected
 from peft_lightning.compare.statistics.interval import Interval, bounded
-from peft_lightning.compare.statistics.method_scores import (
-    CONFIDENCE,
-    MethodScore,
-    checked_scores,
-    ends_of_means,
-    mean_scores,
-)
+from peft_lightning.compare.statistics.method_scores import MethodScore, checked_scores, ends_of_means, mean_scores
 from peft_lightning.compare.statistics.more_runs import reviews_needed, seeds_needed
+from peft_lightning.compare.statistics.t_distribution import LEVEL, half_of_interval, p_values_of
 from peft_lightning.compare.statistics.variances import variance_of_differences
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,12 @@ class Difference:
     told_apart: bool
     reviews_needed: int | None
     seeds_needed: int | None
+
+    @property
+    def reversed(self) -> "Difference":
+        """The second method minus the first."""
+        interval = Interval(-self.interval.high, -self.interval.low)
+        return replace(self, first=self.second, second=self.first, difference=-self.difference, interval=interval)
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,6 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True, ends
     Raises:
         ValueError: If there are fewer than two methods or reviews, or an array is not of that shape and kind.
     """
-    from scipy import special
-
     if len(scores) < 2:
         raise ValueError(f"a comparison takes at least two methods, not {len(scores)}")
     answers = checked_scores(scores, ends is not None)
@@ -104,8 +101,8 @@ def compare_methods(scores: Mapping[str, npt.ArrayLike], plan: bool = True, ends
     difference = components.mean[first] - components.mean[second]
     variance = variance_of_differences(components, first, second)
     error = np.sqrt(variance.total)
-    half = special.stdtrit(variance.df, (1 + CONFIDENCE) / 2) * error
-    p_values = np.minimum(1, 2 * special.stdtr(variance.df, -np.abs(difference) / error))
+    half = half_of_interval(error, variance.df)
+    p_values = p_values_of(difference, error, variance.df)
     family = corrected(p_values, len(names))
     # The largest possible difference.
     least_value, most_value = ends_of_means(components, ends)
