@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,56 +17,20 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, Fitted
 from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.label_counts import LabelCounts
+from peft_lightning.task.labelled_rows import LabelledRows
 from peft_lightning.task.metric import LOSS, Metric
+from peft_lightning.task.numbered_columns import numbered
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
+# What the file of a task imports to be one.
+__all__ = ["Array", "Baseline", "HeadStart", "LabelledRows", "Targets", "Task"]
+
 Array = npt.NDArray[Any]
 Targets = Array
-
-
-class LabelledRows(Protocol):
-    """Rows whose labels are spelled as in their source."""
-
-    @property
-    def name(self) -> str:
-        """Name of the rows in error messages."""
-        ...
-
-    @property
-    def labels(self) -> Sequence[object]:
-        """The labels: numbers, words or booleans, or lists of these."""
-        ...
-
-    @property
-    def label_names(self) -> Sequence[str] | None:
-        """Names of the labels 0, 1, …, if the source has them."""
-        ...
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Names of the label columns if there are several: each label is then a tuple with a value of each."""
-        ...
-
-
-@dataclass(frozen=True)
-class PlainRows:
-    """Rows whose labels were spelled anew.
-
-    Args:
-        name: Name of the rows in error messages.
-        labels: The labels.
-        label_names: Names of the labels 0, 1, …, if they have some.
-        columns: Names of the label columns if there are several.
-    """
-
-    name: str
-    labels: Sequence[object]
-    label_names: Sequence[str] | None = None
-    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -111,38 +75,6 @@ def renamed(given: Sequence[str] | None, own: Sequence[str], what: str) -> tuple
     if given is not None and len(given) != len(own):
         raise UserError(f"model.class_names names {len(given)} {what} and the data has {len(own)}: {', '.join(own)}")
     return tuple(given or own)
-
-
-def numbered(name: str, values: Array) -> dict[str, Array]:
-    """Returns the columns of an array by name: ``name`` of one column, ``name_0``, ``name_1``, … of several.
-
-    Args:
-        name: What the columns hold.
-        values: Shape (n,) or (n, columns).
-    """
-    if values.ndim == 1:
-        return {name: values}
-    return {f"{name}_{number}": np.ascontiguousarray(values[:, number]) for number in range(values.shape[1])}
-
-
-def together(name: str, columns: Mapping[str, Array]) -> Array:
-    """Puts the columns of ``numbered`` together again.
-
-    Args:
-        name: What the columns hold.
-        columns: All columns of a table.
-
-    Raises:
-        KeyError: If there is none.
-    """
-    if name in columns:
-        return columns[name]
-    count = 0
-    while f"{name}_{count}" in columns:
-        count += 1
-    if not count:
-        raise KeyError(name)
-    return np.stack([columns[f"{name}_{number}"] for number in range(count)], axis=1)
 
 
 class Task(ABC):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import LabelledRows
+from peft_lightning.task.labelled_rows import LabelledRows
 
 # A fraction has a digit other than 0 after the point: a table with a missing label writes 1 as 1.0.
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")

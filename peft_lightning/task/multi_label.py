@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, renamed, together
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, renamed
 from peft_lightning.task.calibrated_labels import CalibratedLabels
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_weights import ClassWeights, stated_weights
@@ -27,6 +27,7 @@ from peft_lightning.task.label_metrics import (
 )
 from peft_lightning.task.label_sets import label_sets, spells_sets
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.numbered_columns import numbered, together
 from peft_lightning.task.temperature import Floats, slope_of_labels
 from peft_lightning.task.thresholds import HALF, best_threshold, of_a_label
 

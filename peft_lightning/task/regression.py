@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, HeadStart, LabelledRows, Targets, Task, numbered, together
+from peft_lightning.task.base import Array, Baseline, HeadStart, LabelledRows, Targets, Task
 from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.label_numbers import label_numbers, spells_numbers
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.numbered_columns import numbered, together
 
 if TYPE_CHECKING:
     from torch import Tensor
