@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.labelled_rows import LabelledRows
 from peft_lightning.task.metric import LOSS, Metric
 from peft_lightning.task.numbered_columns import numbered
+from peft_lightning.task.task_settings import TaskSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
 # What the file of a task imports to be one.
-__all__ = ["Array", "Baseline", "HeadStart", "LabelledRows", "Targets", "Task"]
+__all__ = ["Array", "Baseline", "HeadStart", "LabelledRows", "Targets", "Task", "TaskSettings"]
 
 Array = npt.NDArray[Any]
 Targets = Array
@@ -61,22 +62,6 @@ class HeadStart:
     scales: tuple[float, ...]
 
 
-def renamed(given: Sequence[str] | None, own: Sequence[str], what: str) -> tuple[str, ...]:
-    """Returns the user's names for the outputs, or the data's own.
-
-    Args:
-        given: The user's names; None for the data's.
-        own: The data's names.
-        what: What is named, such as ``classes``.
-
-    Raises:
-        UserError: There are not as many.
-    """
-    if given is not None and len(given) != len(own):
-        raise UserError(f"model.class_names names {len(given)} {what} and the data has {len(own)}: {', '.join(own)}")
-    return tuple(given or own)
-
-
 class Task(ABC):
     """Defines outputs, loss, metrics, answers, and the score of an answer for one kind of label.
 
@@ -96,6 +81,8 @@ class Task(ABC):
     """What is wrong with rows that leave a metric undefined, as a clause after a comma."""
     label_word: ClassVar[str] = "label"
     """What the field calls a label of the task, such as ``class``."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """The names of the settings in ``TaskSettings`` that the task has."""
 
     @classmethod
     def shown(cls) -> tuple[Metric, ...]:
@@ -188,28 +175,25 @@ class Task(ABC):
         class_weights: ClassWeights | None = None,
         focal_gamma: float = 0.0,
         huber_delta: float | None = None,
-    ) -> Task:
-        """Returns the task with the model's settings.
-
-        Args:
-            class_names: Names for the classes; None for the data's own.
-            label_smoothing: Share of the target's probability that is spread over all classes.
-            class_weights: What the classes count in the training loss; None for the same.
-            focal_gamma: Exponent of the focal loss; 0 for none.
-            huber_delta: Error from which the training loss grows linearly; None for none.
+    ) -> Self:
+        """Returns the task with the model's settings, which are those of ``TaskSettings``.
 
         Raises:
             UserError: If the task does not have these settings.
         """
-        for name, given, does, default in (
-            ("class_names", class_names is not None, "names classes", "leave it out"),
-            ("label_smoothing", bool(label_smoothing), "smooths classes", "leave it 0"),
-            ("class_weights", class_weights is not None, "weighs classes", "leave it out"),
-            ("focal_gamma", bool(focal_gamma), "is for classes", "leave it 0"),
-            ("huber_delta", huber_delta is not None, "is for numbers", "leave it out"),
-        ):
-            if given:
-                raise UserError(f"model.{name} {does}, which {self.problem_type} has none of: {default}")
+        settings = TaskSettings(class_names, label_smoothing, class_weights, focal_gamma, huber_delta)
+        settings.refuse_all_but(self.takes, self.problem_type)
+        return self.with_settings(settings)
+
+    def with_settings(self, settings: TaskSettings) -> Self:
+        """Returns the task with the settings that it ``takes``; all others have been refused.
+
+        Args:
+            settings: The settings.
+
+        Raises:
+            UserError: If they do not go with each other, or with the labels.
+        """
         return self
 
     @property

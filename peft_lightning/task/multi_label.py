@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, renamed
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
 from peft_lightning.task.calibrated_labels import CalibratedLabels
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
-from peft_lightning.task.class_weights import ClassWeights, stated_weights
+from peft_lightning.task.class_weights import stated_weights
 from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     BRIER,
@@ -79,6 +79,7 @@ class MultiLabel(CalibratedLabels):
         *(PR_AUC, LOG_LOSS, BRIER, ECE),
     )
     why_undefined: ClassVar[str] = "of which all or none have a label"
+    takes: ClassVar[frozenset[str]] = frozenset(("class_names", "class_weights", "focal_gamma"))
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -101,33 +102,25 @@ class MultiLabel(CalibratedLabels):
         """Counts the training rows with each label."""
         return replace(self, shares=tuple(targets.mean(axis=0, dtype=np.float64).tolist()))
 
-    def configured(
-        self,
-        class_names: Sequence[str] | None,
-        label_smoothing: float,
-        class_weights: ClassWeights | None = None,
-        focal_gamma: float = 0.0,
-        huber_delta: float | None = None,
-    ) -> MultiLabel:
+    def with_settings(self, settings: TaskSettings) -> Self:
         """Renames and weighs the labels.
 
         A weight is what a text counts that has the label, where one that lacks it counts 1; both are then scaled so
         that the mean over the training rows is 1. ``balanced`` makes both sides count the same.
         """
-        super().configured(None, label_smoothing, huber_delta=huber_delta)
-        names = renamed(class_names, self.class_names, "labels")
+        names, asked = settings.names_of(self.class_names, "labels"), settings.class_weights
         weights = None
         # A task that answers only has no shares, and no use for weights.
-        if class_weights is not None and self.shares is not None:
+        if asked is not None and self.shares is not None:
             shares = np.array(self.shares)
             told_apart = (shares > 0) & (shares < 1)
-            if class_weights == "balanced":
+            if asked == "balanced":
                 of_those = np.where(told_apart, (1 - shares) / np.where(told_apart, shares, 1.0), 1.0)
             else:
-                of_those = stated_weights(class_weights, names)
+                of_those = stated_weights(asked, names)
             mean = shares * of_those + 1 - shares
             weights = tuple((of_those / mean).tolist()), tuple((1 / mean).tolist())
-        return replace(self, class_names=names, weights=weights, focal_gamma=focal_gamma)
+        return replace(self, class_names=names, weights=weights, focal_gamma=settings.focal_gamma)
 
     @property
     def num_outputs(self) -> int:

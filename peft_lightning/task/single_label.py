@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, renamed
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
 from peft_lightning.task.calibrated_labels import CalibratedLabels
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_labels import class_numbers
-from peft_lightning.task.class_weights import ClassWeights, balanced_weights, scaled_weights, stated_weights
+from peft_lightning.task.class_weights import balanced_weights, scaled_weights, stated_weights
 from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     BRIER,
@@ -76,6 +76,7 @@ class SingleLabel(CalibratedLabels):
     )
     why_undefined: ClassVar[str] = "which are all of one class"
     label_word: ClassVar[str] = "class"
+    takes: ClassVar[frozenset[str]] = frozenset(("class_names", "label_smoothing", "class_weights", "focal_gamma"))
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -100,30 +101,26 @@ class SingleLabel(CalibratedLabels):
         """Counts the training rows of each class."""
         return replace(self, counts=tuple(np.bincount(targets, minlength=len(self.class_names)).tolist()))
 
-    def configured(
-        self,
-        class_names: Sequence[str] | None,
-        label_smoothing: float,
-        class_weights: ClassWeights | None = None,
-        focal_gamma: float = 0.0,
-        huber_delta: float | None = None,
-    ) -> SingleLabel:
+    def with_settings(self, settings: TaskSettings) -> Self:
         """Renames the classes, smooths their labels and weighs them."""
-        super().configured(None, 0.0, huber_delta=huber_delta)
-        if focal_gamma and label_smoothing:
+        if settings.focal_gamma and settings.label_smoothing:
             raise UserError(
                 "model.focal_gamma and model.label_smoothing pull an answer that is sure to opposite sides: leave out"
                 " one of them"
             )
-        names = renamed(class_names, self.class_names, "classes")
+        names, asked = settings.names_of(self.class_names, "classes"), settings.class_weights
         weights = None
         # A task that answers only has no counts, and no use for weights.
-        if class_weights is not None and self.counts is not None:
+        if asked is not None and self.counts is not None:
             counts = np.array(self.counts)
-            given = balanced_weights(counts) if class_weights == "balanced" else stated_weights(class_weights, names)
+            given = balanced_weights(counts) if asked == "balanced" else stated_weights(asked, names)
             weights = tuple(scaled_weights(given, counts).tolist())
         return replace(
-            self, class_names=names, label_smoothing=label_smoothing, weights=weights, focal_gamma=focal_gamma
+            self,
+            class_names=names,
+            label_smoothing=settings.label_smoothing,
+            weights=weights,
+            focal_gamma=settings.focal_gamma,
         )
 
     @property
