@@ -23,6 +23,46 @@ _SETTING = Setting("model.class_weights")
 Floats = npt.NDArray[np.float64]
 
 
+def weights_of_classes(asked: ClassWeights, counts: npt.NDArray[np.int64], names: Sequence[str]) -> tuple[float, ...]:
+    """Returns what each class counts in the training loss, 1 on average over the training rows.
+
+    Args:
+        asked: What the user asks for.
+        counts: Number of training rows of each class.
+        names: The names of the classes.
+
+    Raises:
+        UserError: As for ``stated_weights``.
+    """
+    weights = balanced_weights(counts) if asked == "balanced" else stated_weights(asked, names)
+    return tuple(scaled_weights(weights, counts).tolist())
+
+
+def weights_of_labels(
+    asked: ClassWeights, shares: Floats, names: Sequence[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns what a text counts in the training loss of each label that it has, and of each that it lacks.
+
+    A weight is what a text counts that has the label, where one that lacks it counts 1; both are then scaled so that
+    the mean over the training rows is 1. ``balanced`` makes both sides count the same.
+
+    Args:
+        asked: What the user asks for.
+        shares: Share of the training rows that have each label.
+        names: The names of the labels.
+
+    Raises:
+        UserError: As for ``stated_weights``.
+    """
+    told_apart = (shares > 0) & (shares < 1)
+    if asked == "balanced":
+        of_those = np.where(told_apart, (1 - shares) / np.where(told_apart, shares, 1.0), 1.0)
+    else:
+        of_those = stated_weights(asked, names)
+    mean = shares * of_those + 1 - shares
+    return tuple((of_those / mean).tolist()), tuple((1 / mean).tolist())
+
+
 def stated_weights(given: list[float] | dict[str, float], names: Sequence[str]) -> Floats:
     """Puts the weights that a user states in the order of the classes.
 
