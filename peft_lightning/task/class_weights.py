@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task.label_values import listed
 
 ClassWeights = Literal["balanced"] | list[float] | dict[str, float]
 
@@ -78,14 +79,14 @@ def stated_weights(given: list[float] | dict[str, float], names: Sequence[str]) 
         unknown = next((name for name in given if name not in names), None)
         if unknown is not None:
             raise UserError(
-                f"class_weights names {unknown!r}, and the classes are {_listed(names)}: mend the name in ", _SETTING
+                f"class_weights names {unknown!r}, and the classes are {listed(names)}: mend the name in ", _SETTING
             )
         weights = [float(given.get(name, 1.0)) for name in names]
     else:
         weights = [float(weight) for weight in given]
         if len(weights) != len(names):
             raise UserError(
-                f"class_weights has {len(weights)} weights and the data {len(names)} classes ({_listed(names)}): give"
+                f"class_weights has {len(weights)} weights and the data {len(names)} classes ({listed(names)}): give"
                 " one for each, or names and weights, with ",
                 _SETTING,
             )
@@ -125,8 +126,3 @@ def _as_named(name: object, names: Sequence[str]) -> str:
     if word in names or word not in _READ_SO:
         return word
     return next((known for known in names if known.lower() in _READ_SO[word]), word)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
-    return shown if len(names) <= 10 else f"{shown}, … ({len(names)} in all)"

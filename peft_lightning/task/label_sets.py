@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.class_labels import MOST_UNASKED
-from peft_lightning.task.label_values import is_fraction
+from peft_lightning.task.label_values import is_fraction, unknown_label
 from peft_lightning.task.labelled_rows import LabelledRows
 from peft_lightning.task.set_spellings import spelling_of
 
@@ -89,10 +89,7 @@ def label_sets(train: LabelledRows, test: LabelledRows | None, asked: bool = Fal
     for row, labels in enumerate(its):
         unknown = next((label for label in labels if label not in known), None)
         if unknown is not None:
-            raise UserError(
-                f"row {row + 1} of {test.name} has the label {unknown!r}, which training never had"
-                f" (it has {_listed(names)}): remove those rows or mend the label"
-            )
+            raise unknown_label(test.name, row, unknown, names)
     return LabelSets(names, targets, _flags(its, names), spelling.words)
 
 
@@ -115,8 +112,3 @@ def _no_sets(rows: LabelledRows) -> UserError:
             f"the labels of {rows.name} are decimals, not labels: leave out ", Setting("model.problem_type")
         )
     return UserError(f"{rows.name} has no lists of labels: is ", _COLUMN, " right? For one label a row, ", _SINGLE)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown}, … ({len(names)} in all)"

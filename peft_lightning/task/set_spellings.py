@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.label_values import are_flags, flag_in, plain
+from peft_lightning.task.label_values import are_flags, flag_in, plain, spelled, whole
 from peft_lightning.task.labelled_rows import LabelledRows
 
 # What separates labels in one word; a comma may be part of a class's name, so it separates only where asked.
@@ -157,18 +157,12 @@ def _list(rows: LabelledRows, row: int) -> Sequence[object]:
 
 
 def _word(rows: LabelledRows, row: int, value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int):
-        if rows.label_names is None:
-            return str(value)
-        if 0 <= value < len(rows.label_names):
-            return rows.label_names[value]
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    raise UserError(
-        f"row {row + 1} of {rows.name} has {plain(value)} among its labels, which is no label: labels are whole numbers"
-        " or words"
-    )
+    value = whole(value)
+    word = spelled(value, rows.label_names)
+    # A blank is no label.
+    if word is None or (isinstance(value, str) and not word):
+        raise UserError(
+            f"row {row + 1} of {rows.name} has {plain(value)} among its labels, which is no label: labels are whole"
+            " numbers or words"
+        )
+    return word
