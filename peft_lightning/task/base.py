@@ -65,6 +65,10 @@ class HeadStart:
 class Task(ABC):
     """Defines outputs, loss, metrics, answers, and the score of an answer for one kind of label.
 
+    A task provides what has no default below: ``problem_type`` and ``headline``; ``suits`` and ``find``, from labels to
+    targets; ``num_outputs``, ``labels_in_words``; ``loss``, ``metrics``, ``answer`` and ``score``; ``columns``,
+    ``from_columns``, ``line`` and ``from_state``. All else it overrides where it has more to say than the default.
+
     ``headline`` is the metric that a run reports and that recipes are compared by. It is the mean of ``score`` over the
     examples, or minus that mean if lower is better. So statistical tests on scores test the metric that is shown.
     """
@@ -392,7 +396,7 @@ class Task(ABC):
         scores = self.score(answers, targets)
         return scores if self.headline.higher_is_better else -scores
 
-    # On disk.
+    # On disk and in answers that are written.
 
     def label_columns(self, targets: Targets) -> dict[str, Array]:
         """Splits targets into columns of plain values for a table, ``label`` or ``label_0``, ``label_1``, ….
@@ -452,9 +456,40 @@ class Task(ABC):
             answer: One answer, in plain Python numbers.
         """
 
+    def state(self) -> dict[str, Any]:
+        """Returns the task's state for checkpoints, in plain values."""
+        return {"problem_type": self.problem_type}
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Task:
+        """Restores the task that a checkpoint was trained for.
+
+        Args:
+            state: What ``state`` returned; other values in it are ignored.
+
+        Raises:
+            KeyError: If a value is missing.
+        """
+
+    # In words and in reports.
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels, in the order of their numbers; empty if they have none."""
+        return ()
+
     def label_in_words(self, target: Any) -> str:
         """Returns a target in words."""
         return f"{target:g}"
+
+    def answer_in_words(self, answer: Any) -> str:
+        """Returns an answer in words, as ``label_in_words`` does a target; empty if the score says it all.
+
+        Args:
+            answer: One answer, in plain Python numbers.
+        """
+        return ""
 
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64] | None:
         """Computes the confusion matrix; None if the task has no classes.
@@ -510,32 +545,3 @@ class Task(ABC):
             The numbers, shape (n, numbers), named by ``output_names``.
         """
         return None
-
-    def answer_in_words(self, answer: Any) -> str:
-        """Returns an answer in words, as ``label_in_words`` does a target; empty if the score says it all.
-
-        Args:
-            answer: One answer, in plain Python numbers.
-        """
-        return ""
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels, in the order of their numbers; empty if they have none."""
-        return ()
-
-    def state(self) -> dict[str, Any]:
-        """Returns the task's state for checkpoints, in plain values."""
-        return {"problem_type": self.problem_type}
-
-    @classmethod
-    @abstractmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Task:
-        """Restores the task that a checkpoint was trained for.
-
-        Args:
-            state: What ``state`` returned; other values in it are ignored.
-
-        Raises:
-            KeyError: If a value is missing.
-        """
