@@ -31,6 +31,7 @@ from scipy import special
 from peft_lightning.compare.statistics import Interval, Statistics, compare_methods
 from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.family import corrected
+from peft_lightning.compare.statistics.variances import variance_of_differences
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.task import Metric, Regression, SingleLabel, Task
 from simulated_answers import Floats, Recipes
@@ -144,7 +145,7 @@ def told_apart_by_texts_alone(scores: Mapping[str, npt.NDArray[Any]]) -> bool:
     """Returns whether a test over texts, which takes the seeds for all there are, tells any two recipes apart."""
     components = Components.of(scores, pseudo=True)
     first, second = np.array(list(itertools.combinations(range(len(scores)), 2))).T
-    error = np.sqrt(components.of_differences(first, second).reviews)
+    error = np.sqrt(variance_of_differences(components, first, second).reviews)
     p_values = 2 * special.ndtr(-np.abs(components.mean[first] - components.mean[second]) / error)
     return bool(corrected(p_values, len(scores)).min() <= 0.05)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,56 +17,21 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, Fitted
 from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.label_counts import LabelCounts
+from peft_lightning.task.labelled_rows import LabelledRows
 from peft_lightning.task.metric import LOSS, Metric
+from peft_lightning.task.numbered_columns import numbered
+from peft_lightning.task.task_settings import TaskSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
+# What the file of a task imports to be one.
+__all__ = ["Array", "Baseline", "HeadStart", "LabelledRows", "Targets", "Task", "TaskSettings"]
+
 Array = npt.NDArray[Any]
 Targets = Array
-
-
-class LabelledRows(Protocol):
-    """Rows whose labels are spelled as in their source."""
-
-    @property
-    def name(self) -> str:
-        """Name of the rows in error messages."""
-        ...
-
-    @property
-    def labels(self) -> Sequence[object]:
-        """The labels: numbers, words or booleans, or lists of these."""
-        ...
-
-    @property
-    def label_names(self) -> Sequence[str] | None:
-        """Names of the labels 0, 1, …, if the source has them."""
-        ...
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Names of the label columns if there are several: each label is then a tuple with a value of each."""
-        ...
-
-
-@dataclass(frozen=True)
-class PlainRows:
-    """Rows whose labels were spelled anew.
-
-    Args:
-        name: Name of the rows in error messages.
-        labels: The labels.
-        label_names: Names of the labels 0, 1, …, if they have some.
-        columns: Names of the label columns if there are several.
-    """
-
-    name: str
-    labels: Sequence[object]
-    label_names: Sequence[str] | None = None
-    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -97,56 +62,12 @@ class HeadStart:
     scales: tuple[float, ...]
 
 
-def renamed(given: Sequence[str] | None, own: Sequence[str], what: str) -> tuple[str, ...]:
-    """Returns the user's names for the outputs, or the data's own.
-
-    Args:
-        given: The user's names; None for the data's.
-        own: The data's names.
-        what: What is named, such as ``classes``.
-
-    Raises:
-        UserError: There are not as many.
-    """
-    if given is not None and len(given) != len(own):
-        raise UserError(f"model.class_names names {len(given)} {what} and the data has {len(own)}: {', '.join(own)}")
-    return tuple(given or own)
-
-
-def numbered(name: str, values: Array) -> dict[str, Array]:
-    """Returns the columns of an array by name: ``name`` of one column, ``name_0``, ``name_1``, … of several.
-
-    Args:
-        name: What the columns hold.
-        values: Shape (n,) or (n, columns).
-    """
-    if values.ndim == 1:
-        return {name: values}
-    return {f"{name}_{number}": np.ascontiguousarray(values[:, number]) for number in range(values.shape[1])}
-
-
-def together(name: str, columns: Mapping[str, Array]) -> Array:
-    """Puts the columns of ``numbered`` together again.
-
-    Args:
-        name: What the columns hold.
-        columns: All columns of a table.
-
-    Raises:
-        KeyError: If there is none.
-    """
-    if name in columns:
-        return columns[name]
-    count = 0
-    while f"{name}_{count}" in columns:
-        count += 1
-    if not count:
-        raise KeyError(name)
-    return np.stack([columns[f"{name}_{number}"] for number in range(count)], axis=1)
-
-
 class Task(ABC):
     """Defines outputs, loss, metrics, answers, and the score of an answer for one kind of label.
+
+    A task provides what has no default below: ``problem_type`` and ``headline``; ``suits`` and ``find``, from labels to
+    targets; ``num_outputs``, ``labels_in_words``; ``loss``, ``metrics``, ``answer`` and ``score``; ``columns``,
+    ``from_columns``, ``line`` and ``from_state``. All else it overrides where it has more to say than the default.
 
     ``headline`` is the metric that a run reports and that recipes are compared by. It is the mean of ``score`` over the
     examples, or minus that mean if lower is better. So statistical tests on scores test the metric that is shown.
@@ -164,6 +85,8 @@ class Task(ABC):
     """What is wrong with rows that leave a metric undefined, as a clause after a comma."""
     label_word: ClassVar[str] = "label"
     """What the field calls a label of the task, such as ``class``."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """The names of the settings in ``TaskSettings`` that the task has."""
 
     @classmethod
     def shown(cls) -> tuple[Metric, ...]:
@@ -256,28 +179,25 @@ class Task(ABC):
         class_weights: ClassWeights | None = None,
         focal_gamma: float = 0.0,
         huber_delta: float | None = None,
-    ) -> Task:
-        """Returns the task with the model's settings.
-
-        Args:
-            class_names: Names for the classes; None for the data's own.
-            label_smoothing: Share of the target's probability that is spread over all classes.
-            class_weights: What the classes count in the training loss; None for the same.
-            focal_gamma: Exponent of the focal loss; 0 for none.
-            huber_delta: Error from which the training loss grows linearly; None for none.
+    ) -> Self:
+        """Returns the task with the model's settings, which are those of ``TaskSettings``.
 
         Raises:
             UserError: If the task does not have these settings.
         """
-        for name, given, does, default in (
-            ("class_names", class_names is not None, "names classes", "leave it out"),
-            ("label_smoothing", bool(label_smoothing), "smooths classes", "leave it 0"),
-            ("class_weights", class_weights is not None, "weighs classes", "leave it out"),
-            ("focal_gamma", bool(focal_gamma), "is for classes", "leave it 0"),
-            ("huber_delta", huber_delta is not None, "is for numbers", "leave it out"),
-        ):
-            if given:
-                raise UserError(f"model.{name} {does}, which {self.problem_type} has none of: {default}")
+        settings = TaskSettings(class_names, label_smoothing, class_weights, focal_gamma, huber_delta)
+        settings.refuse_all_but(self.takes, self.problem_type)
+        return self.with_settings(settings)
+
+    def with_settings(self, settings: TaskSettings) -> Self:
+        """Returns the task with the settings that it ``takes``; all others have been refused.
+
+        Args:
+            settings: The settings.
+
+        Raises:
+            UserError: If they do not go with each other, or with the labels.
+        """
         return self
 
     @property
@@ -476,7 +396,7 @@ class Task(ABC):
         scores = self.score(answers, targets)
         return scores if self.headline.higher_is_better else -scores
 
-    # On disk.
+    # On disk and in answers that are written.
 
     def label_columns(self, targets: Targets) -> dict[str, Array]:
         """Splits targets into columns of plain values for a table, ``label`` or ``label_0``, ``label_1``, ….
@@ -536,9 +456,40 @@ class Task(ABC):
             answer: One answer, in plain Python numbers.
         """
 
+    def state(self) -> dict[str, Any]:
+        """Returns the task's state for checkpoints, in plain values."""
+        return {"problem_type": self.problem_type}
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Task:
+        """Restores the task that a checkpoint was trained for.
+
+        Args:
+            state: What ``state`` returned; other values in it are ignored.
+
+        Raises:
+            KeyError: If a value is missing.
+        """
+
+    # In words and in reports.
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels, in the order of their numbers; empty if they have none."""
+        return ()
+
     def label_in_words(self, target: Any) -> str:
         """Returns a target in words."""
         return f"{target:g}"
+
+    def answer_in_words(self, answer: Any) -> str:
+        """Returns an answer in words, as ``label_in_words`` does a target; empty if the score says it all.
+
+        Args:
+            answer: One answer, in plain Python numbers.
+        """
+        return ""
 
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64] | None:
         """Computes the confusion matrix; None if the task has no classes.
@@ -594,32 +545,3 @@ class Task(ABC):
             The numbers, shape (n, numbers), named by ``output_names``.
         """
         return None
-
-    def answer_in_words(self, answer: Any) -> str:
-        """Returns an answer in words, as ``label_in_words`` does a target; empty if the score says it all.
-
-        Args:
-            answer: One answer, in plain Python numbers.
-        """
-        return ""
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels, in the order of their numbers; empty if they have none."""
-        return ()
-
-    def state(self) -> dict[str, Any]:
-        """Returns the task's state for checkpoints, in plain values."""
-        return {"problem_type": self.problem_type}
-
-    @classmethod
-    @abstractmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Task:
-        """Restores the task that a checkpoint was trained for.
-
-        Args:
-            state: What ``state`` returned; other values in it are ignored.
-
-        Raises:
-            KeyError: If a value is missing.
-        """

@@ -44,6 +44,11 @@ class CalibratedLabels(Task):
         temperature = self._temperature
         return None if temperature == 1.0 else lambda logits: logits.double() / temperature
 
+    @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """The fitted probabilities above which a class or label is answered; None where none were fitted."""
+        return None if self.calibration is None else self.calibration.thresholds
+
     def calibrated(self, calibration: Calibration | None) -> Self:
         """Returns the task with answers that follow a calibration."""
         given: dict[str, Any] = {"calibration": calibration}

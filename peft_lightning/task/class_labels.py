@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import LabelledRows
+from peft_lightning.task.label_values import NUMBER, spelled, unknown_label, whole
+from peft_lightning.task.labelled_rows import LabelledRows
 
 # A fraction has a digit other than 0 after the point: a table with a missing label writes 1 as 1.0.
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 # Up to this many different labels are taken as classes whatever the number of rows.
 MOST_UNASKED = 10
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
@@ -38,7 +38,7 @@ def class_numbers(
     names = train.label_names
     spelled = _spelled(train, names, decimals)
     present = set(spelled)
-    number_like = _NUMBER if decimals else _WHOLE_NUMBER
+    number_like = NUMBER if decimals else _WHOLE_NUMBER
     numeric = names is None and all(number_like.fullmatch(label) for label in present)
     if numeric:
         spelled = _canonical(spelled, decimals)
@@ -64,10 +64,7 @@ def class_numbers(
         test_spelled = _canonical(test_spelled, decimals)
     for row, label in enumerate(test_spelled):
         if label not in number:
-            raise UserError(
-                f"row {row + 1} of {test.name} has the label {label!r}, which training never had "
-                f"(it has {_listed(class_names)}): remove those rows or mend the label"
-            )
+            raise unknown_label(test.name, row, label, class_names)
     return train_classes, np.array([number[label] for label in test_spelled], dtype=np.int64), class_names
 
 
@@ -80,7 +77,7 @@ def _refuse_measurements(source: str, class_names: Sequence[str], rows: int, dec
         Setting("model.problem_type", "regression"),
     )
     fraction = next((name for name in class_names if _FRACTION.fullmatch(name)), None)
-    if not decimals and fraction is not None and all(_NUMBER.fullmatch(name) for name in class_names):
+    if not decimals and fraction is not None and all(NUMBER.fullmatch(name) for name in class_names):
         raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: ", *mend)
     if len(class_names) > MOST_UNASKED and 2 * len(class_names) > rows:
         raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: ", *mend)
@@ -99,17 +96,10 @@ def _spelled(split: LabelledRows, names: Sequence[str] | None, decimals: bool) -
 
 
 def _spelling(label: object, row: int, split_name: str, names: Sequence[str] | None, decimals: bool) -> str:
-    if isinstance(label, bool):
-        return str(label).lower()
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    if isinstance(label, int):
-        if names is None:
-            return str(label)
-        if 0 <= label < len(names):
-            return names[label]
-    if isinstance(label, str):
-        return label.strip()
+    label = whole(label)
+    word = spelled(label, names)
+    if word is not None:
+        return word
     if decimals and isinstance(label, float) and math.isfinite(label):
         return str(label)
     raise UserError(
@@ -123,10 +113,5 @@ def _canonical(labels: Sequence[str], decimals: bool) -> list[str]:
     matches = {label: _WHOLE_NUMBER.fullmatch(label) for label in set(labels)}
     written = {label: str(int(match[1])) if match else label for label, match in matches.items()}
     if decimals:
-        written |= {label: f"{float(label):.12g}" for label in written if _NUMBER.fullmatch(label)}
+        written |= {label: f"{float(label):.12g}" for label in written if NUMBER.fullmatch(label)}
     return [written[label] for label in labels]
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown}, … ({len(names)} in all)"

@@ -15,12 +15,53 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task.label_values import listed
 
 ClassWeights = Literal["balanced"] | list[float] | dict[str, float]
 
 _READ_SO = {"true": ("true", "yes", "on", "y"), "false": ("false", "no", "off", "n")}
 _SETTING = Setting("model.class_weights")
 Floats = npt.NDArray[np.float64]
+
+
+def weights_of_classes(asked: ClassWeights, counts: npt.NDArray[np.int64], names: Sequence[str]) -> tuple[float, ...]:
+    """Returns what each class counts in the training loss, 1 on average over the training rows.
+
+    Args:
+        asked: What the user asks for.
+        counts: Number of training rows of each class.
+        names: The names of the classes.
+
+    Raises:
+        UserError: As for ``stated_weights``.
+    """
+    weights = balanced_weights(counts) if asked == "balanced" else stated_weights(asked, names)
+    return tuple(scaled_weights(weights, counts).tolist())
+
+
+def weights_of_labels(
+    asked: ClassWeights, shares: Floats, names: Sequence[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns what a text counts in the training loss of each label that it has, and of each that it lacks.
+
+    A weight is what a text counts that has the label, where one that lacks it counts 1; both are then scaled so that
+    the mean over the training rows is 1. ``balanced`` makes both sides count the same.
+
+    Args:
+        asked: What the user asks for.
+        shares: Share of the training rows that have each label.
+        names: The names of the labels.
+
+    Raises:
+        UserError: As for ``stated_weights``.
+    """
+    told_apart = (shares > 0) & (shares < 1)
+    if asked == "balanced":
+        of_those = np.where(told_apart, (1 - shares) / np.where(told_apart, shares, 1.0), 1.0)
+    else:
+        of_those = stated_weights(asked, names)
+    mean = shares * of_those + 1 - shares
+    return tuple((of_those / mean).tolist()), tuple((1 / mean).tolist())
 
 
 def stated_weights(given: list[float] | dict[str, float], names: Sequence[str]) -> Floats:
@@ -38,14 +79,14 @@ def stated_weights(given: list[float] | dict[str, float], names: Sequence[str]) 
         unknown = next((name for name in given if name not in names), None)
         if unknown is not None:
             raise UserError(
-                f"class_weights names {unknown!r}, and the classes are {_listed(names)}: mend the name in ", _SETTING
+                f"class_weights names {unknown!r}, and the classes are {listed(names)}: mend the name in ", _SETTING
             )
         weights = [float(given.get(name, 1.0)) for name in names]
     else:
         weights = [float(weight) for weight in given]
         if len(weights) != len(names):
             raise UserError(
-                f"class_weights has {len(weights)} weights and the data {len(names)} classes ({_listed(names)}): give"
+                f"class_weights has {len(weights)} weights and the data {len(names)} classes ({listed(names)}): give"
                 " one for each, or names and weights, with ",
                 _SETTING,
             )
@@ -85,8 +126,3 @@ def _as_named(name: object, names: Sequence[str]) -> str:
     if word in names or word not in _READ_SO:
         return word
     return next((known for known in names if known.lower() in _READ_SO[word]), word)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
-    return shown if len(names) <= 10 else f"{shown}, … ({len(names)} in all)"

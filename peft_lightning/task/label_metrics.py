@@ -9,8 +9,10 @@ from peft_lightning.task.metric import Metric
 
 OF_ONE = ("precision", "recall", "f1", "pr_auc")
 
+F1 = Metric("f1", "F1", lowest=0.0, highest=1.0)
 F1_MICRO = Metric("f1_micro", "micro F1", lowest=0.0, highest=1.0)
 F1_WEIGHTED = Metric("f1_weighted", "weighted F1", lowest=0.0, highest=1.0)
+AUROC = Metric("auroc", "AUROC", lowest=0.0, highest=1.0)
 PR_AUC = Metric("pr_auc", "PR-AUC", lowest=0.0, highest=1.0)
 LOG_LOSS = Metric("log_loss", "log loss", higher_is_better=False, lowest=0.0)
 BRIER = Metric("brier", "Brier score", higher_is_better=False, lowest=0.0)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Part, Setting, UserError
-from peft_lightning.task.base import LabelledRows
 from peft_lightning.task.label_values import are_flags, is_fraction, number_in, plain
+from peft_lightning.task.labelled_rows import LabelledRows
 
 _CLASSES: tuple[Part, ...] = (
     ": mend the row, or take all labels as classes with ",

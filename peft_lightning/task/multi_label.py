@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, numbered, renamed, together
-from peft_lightning.task.calibrated_labels import CalibratedLabels
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
-from peft_lightning.task.class_weights import ClassWeights, stated_weights
+from peft_lightning.task.class_weights import weights_of_labels
+from peft_lightning.task.classification import Classification
 from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
+    AUROC,
     BRIER,
     ECE,
+    F1,
     F1_MICRO,
     F1_WEIGHTED,
     LOG_LOSS,
     PR_AUC,
-    metrics_of_labels,
     words_of,
 )
 from peft_lightning.task.label_sets import label_sets, spells_sets
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.numbered_columns import numbered, together
 from peft_lightning.task.temperature import Floats, slope_of_labels
-from peft_lightning.task.thresholds import HALF, best_threshold, of_a_label
+from peft_lightning.task.thresholds import HALF, refuse_labels, thresholds_of_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
-# Labels that a note names.
-_FEW = 5
-
 
 @dataclass(frozen=True)
-class MultiLabel(CalibratedLabels):
+class MultiLabel(Classification):
     """Multi-label classification with one or more labels, each of which a text has or has not.
 
     The headline is the F1 of each text's set of labels, of which the mean is taken: it is a score of every text, as
@@ -66,18 +64,15 @@ class MultiLabel(CalibratedLabels):
     headline: ClassVar[Metric] = Metric(
         "f1_samples", "F1 by text", percent=True, lowest=0.0, highest=1.0, adjective="accurate"
     )
-    others: ClassVar[tuple[Metric, ...]] = (
-        Metric("subset_acc", "subset accuracy", lowest=0.0, highest=1.0),
-        Metric("f1", "F1", lowest=0.0, highest=1.0),
-    )
+    others: ClassVar[tuple[Metric, ...]] = (Metric("subset_acc", "subset accuracy", lowest=0.0, highest=1.0), F1)
     further: ClassVar[tuple[Metric, ...]] = (
         *(F1_MICRO, F1_WEIGHTED),
         Metric("hamming", "Hamming loss", higher_is_better=False, lowest=0.0, highest=1.0),
         Metric("lrap", "label ranking precision", lowest=0.0, highest=1.0),
-        Metric("auroc", "AUROC", lowest=0.0, highest=1.0),
-        *(PR_AUC, LOG_LOSS, BRIER, ECE),
+        *(AUROC, PR_AUC, LOG_LOSS, BRIER, ECE),
     )
     why_undefined: ClassVar[str] = "of which all or none have a label"
+    takes: ClassVar[frozenset[str]] = frozenset(("class_names", "class_weights", "focal_gamma"))
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -100,59 +95,20 @@ class MultiLabel(CalibratedLabels):
         """Counts the training rows with each label."""
         return replace(self, shares=tuple(targets.mean(axis=0, dtype=np.float64).tolist()))
 
-    def configured(
-        self,
-        class_names: Sequence[str] | None,
-        label_smoothing: float,
-        class_weights: ClassWeights | None = None,
-        focal_gamma: float = 0.0,
-        huber_delta: float | None = None,
-    ) -> MultiLabel:
-        """Renames and weighs the labels.
-
-        A weight is what a text counts that has the label, where one that lacks it counts 1; both are then scaled so
-        that the mean over the training rows is 1. ``balanced`` makes both sides count the same.
-        """
-        super().configured(None, label_smoothing, huber_delta=huber_delta)
-        names = renamed(class_names, self.class_names, "labels")
+    def with_settings(self, settings: TaskSettings) -> Self:
+        """Renames and weighs the labels."""
+        names, asked = settings.names_of(self.class_names, "labels"), settings.class_weights
         weights = None
         # A task that answers only has no shares, and no use for weights.
-        if class_weights is not None and self.shares is not None:
-            shares = np.array(self.shares)
-            told_apart = (shares > 0) & (shares < 1)
-            if class_weights == "balanced":
-                of_those = np.where(told_apart, (1 - shares) / np.where(told_apart, shares, 1.0), 1.0)
-            else:
-                of_those = stated_weights(class_weights, names)
-            mean = shares * of_those + 1 - shares
-            weights = tuple((of_those / mean).tolist()), tuple((1 / mean).tolist())
-        return replace(self, class_names=names, weights=weights, focal_gamma=focal_gamma)
-
-    @property
-    def num_outputs(self) -> int:
-        """Number of outputs: one per label."""
-        return len(self.class_names)
+        if asked is not None and self.shares is not None:
+            weights = weights_of_labels(asked, np.array(self.shares), names)
+        return replace(self, class_names=names, weights=weights, focal_gamma=settings.focal_gamma)
 
     @property
     def labels_in_words(self) -> str:
         """The number of labels in words, with how many a text has."""
         mean = "" if self.shares is None else f" ({sum(self.shares):.1f} a text)"
         return f"{len(self.class_names)} label{'' if len(self.class_names) == 1 else 's'}{mean}"
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The labels' names."""
-        return self.class_names
-
-    @property
-    def of_labels(self) -> tuple[Metric, ...]:
-        """Precision, recall, F1 and PR-AUC of each label."""
-        return metrics_of_labels(self.class_names)
-
-    @classmethod
-    def compared(cls) -> tuple[Metric, ...]:
-        """Returns all metrics but the calibration error, whose bias is as large as differences of it."""
-        return tuple(metric for metric in cls.measured() if metric is not ECE)
 
     def strata(self, targets: Targets) -> npt.NDArray[np.int64]:
         """Groups targets by their rarest label, so that a subset has its share of it."""
@@ -216,7 +172,7 @@ class MultiLabel(CalibratedLabels):
         from peft_lightning.task.set_figures import set_figures
 
         # A temperature alone changes no decision, whatever its rounding.
-        deciding = self if self._thresholds is not None else self.calibrated(None)
+        deciding = self if self.thresholds is not None else self.calibrated(None)
         return EvaluationMetrics(
             lambda logits, targets: F.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").mean(
                 dim=-1
@@ -234,17 +190,13 @@ class MultiLabel(CalibratedLabels):
         """Computes the probability of each label, shape (batch, labels)."""
         return self.tempered(logits).sigmoid()
 
-    @property
-    def _thresholds(self) -> tuple[float, ...] | None:
-        return None if self.calibration is None else self.calibration.thresholds
-
     def decided(self, answers: Array) -> npt.NDArray[np.bool_]:
         """Returns which labels each text gets: those that are more probable than not, or than was fitted.
 
         Args:
             answers: Probabilities, shape (n, labels).
         """
-        least = HALF if self._thresholds is None else np.array(self._thresholds, dtype=answers.dtype)
+        least = HALF if self.thresholds is None else np.array(self.thresholds, dtype=answers.dtype)
         chosen: npt.NDArray[np.bool_] = answers > least
         return chosen
 
@@ -292,12 +244,11 @@ class MultiLabel(CalibratedLabels):
 
     def line(self, answer: Any) -> dict[str, Any]:
         """Returns the labels that are answered, and the probabilities of all."""
-        probabilities = {name: round(value, 6) for name, value in zip(self.class_names, answer, strict=True)}
-        least = self._thresholds or (HALF,) * len(self.class_names)
+        least = self.thresholds or (HALF,) * len(self.class_names)
         chosen = zip(self.class_names, answer, least, strict=True)
         return {
             "labels": [name for name, value, threshold in chosen if value > threshold],
-            "probabilities": probabilities,
+            "probabilities": self.named_probabilities(answer),
         }
 
     def label_in_words(self, target: Any) -> str:
@@ -306,14 +257,8 @@ class MultiLabel(CalibratedLabels):
 
     def check_calibration(self, asked: CalibrationSettings, targets: Targets) -> None:
         """Refuses thresholds where the validation rows tell no label apart."""
-        having = targets.sum(axis=0)
-        if asked.thresholds is not None and not ((having > 0) & (having < len(targets))).any():
-            raise UserError(
-                Setting("calibration.thresholds"),
-                f" cannot be chosen on {len(targets):,} validation rows of which all or none have a label: validate on"
-                " more of them, ",
-                Setting("data.n_val"),
-            )
+        if asked.thresholds is not None:
+            refuse_labels(targets)
 
     def _slope(self, logits: Floats, targets: Targets) -> Callable[[float], float]:
         return slope_of_labels(logits, targets.astype(bool))
@@ -321,20 +266,11 @@ class MultiLabel(CalibratedLabels):
     def _fit_thresholds(
         self, answers: npt.NDArray[np.float32], targets: Targets, metric: ThresholdMetric
     ) -> tuple[tuple[float, ...], list[str]]:
-        true, measure = targets.astype(bool), of_a_label[metric]
-        told_apart: npt.NDArray[np.bool_] = (true.sum(axis=0) > 0) & (true.sum(axis=0) < len(true))
-        thresholds = [
-            best_threshold(answers[:, number], true[:, number], measure) if told_apart[number] else HALF
-            for number in range(len(self.class_names))
-        ]
-        alike = [name for name, apart in zip(self.class_names, told_apart, strict=True) if not apart]
-        shown = ", ".join(alike[:_FEW]) + (f" and {len(alike) - _FEW} more" if len(alike) > _FEW else "")
-        notes = [f"all or none of the validation rows have {shown}: the threshold stays 0.5"] if alike else []
-        return tuple(thresholds), notes
+        return thresholds_of_labels(answers, targets, metric, self.class_names)
 
     def named_thresholds(self) -> dict[str, float]:
         """Returns the thresholds by label."""
-        return {} if self._thresholds is None else dict(zip(self.class_names, self._thresholds, strict=True))
+        return {} if self.thresholds is None else dict(zip(self.class_names, self.thresholds, strict=True))
 
     def answer_in_words(self, answer: Any) -> str:
         """Returns the names of the labels that are answered."""
@@ -354,14 +290,3 @@ class MultiLabel(CalibratedLabels):
         """Counts the hits of each label."""
         chosen, true = self.decided(answers), targets.astype(bool)
         return LabelCounts((chosen & true).sum(axis=0), true.sum(axis=0), chosen.sum(axis=0))
-
-    def state(self) -> dict[str, Any]:
-        """Returns the problem type and the names of the labels."""
-        return super().state() | {"class_names": list(self.class_names)}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> MultiLabel:
-        """Restores the task from the names of the labels."""
-        if not state["class_names"]:
-            raise KeyError("class_names")
-        return cls(tuple(state["class_names"]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import LabelledRows, PlainRows
 from peft_lightning.task.label_values import flag_in, number_in, plain
+from peft_lightning.task.labelled_rows import LabelledRows, PlainRows
 
 _MEND = (": mend the row, or leave out ", Setting("model.problem_type"))
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, HeadStart, LabelledRows, Targets, Task, numbered, together
-from peft_lightning.task.class_weights import ClassWeights
+from peft_lightning.task.base import Array, Baseline, HeadStart, LabelledRows, Targets, Task, TaskSettings
 from peft_lightning.task.label_numbers import label_numbers, spells_numbers
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.numbered_columns import numbered, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +57,7 @@ class Regression(Task):
         Metric("spearman", "Spearman", lowest=-1.0, highest=1.0),
     )
     why_undefined: ClassVar[str] = "which all have the same label"
+    takes: ClassVar[frozenset[str]] = frozenset(("huber_delta",))
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -83,17 +84,9 @@ class Regression(Task):
         scales = np.where(spread > 0, spread, 1.0)
         return replace(self, means=tuple(flat.mean(axis=0).tolist()), scales=tuple(scales.tolist()))
 
-    def configured(
-        self,
-        class_names: Sequence[str] | None,
-        label_smoothing: float,
-        class_weights: ClassWeights | None = None,
-        focal_gamma: float = 0.0,
-        huber_delta: float | None = None,
-    ) -> Regression:
+    def with_settings(self, settings: TaskSettings) -> Self:
         """Sets where the loss becomes linear."""
-        super().configured(class_names, label_smoothing, class_weights, focal_gamma)
-        return replace(self, huber_delta=huber_delta)
+        return replace(self, huber_delta=settings.huber_delta)
 
     @property
     def num_outputs(self) -> int:

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, renamed
-from peft_lightning.task.calibrated_labels import CalibratedLabels
+from peft_lightning.errors import UserError
+from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
+from peft_lightning.task.class_figures import confusion_counts
 from peft_lightning.task.class_labels import class_numbers
-from peft_lightning.task.class_weights import ClassWeights, balanced_weights, scaled_weights, stated_weights
+from peft_lightning.task.class_weights import weights_of_classes
+from peft_lightning.task.classification import Classification
 from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
+    AUROC,
     BRIER,
     ECE,
+    F1,
     F1_MICRO,
     F1_WEIGHTED,
     LOG_LOSS,
     OF_ONE,
     PR_AUC,
-    metrics_of_labels,
     words_of,
 )
 from peft_lightning.task.metric import Metric
+from peft_lightning.task.numbered_columns import numbered
 from peft_lightning.task.one_label import one_label_each, refuse_columns
 from peft_lightning.task.temperature import Floats, slope_of_classes
-from peft_lightning.task.thresholds import HALF, best_threshold, of_two_classes
+from peft_lightning.task.thresholds import refuse_classes, threshold_of_two_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SingleLabel(CalibratedLabels):
+class SingleLabel(Classification):
     """Single-label classification with two or more classes.
 
     Args:
@@ -64,10 +67,7 @@ class SingleLabel(CalibratedLabels):
 
     problem_type: ClassVar[str] = "single_label_classification"
     headline: ClassVar[Metric] = Metric("acc", "accuracy", percent=True, lowest=0.0, highest=1.0, adjective="accurate")
-    others: ClassVar[tuple[Metric, ...]] = (
-        Metric("f1", "F1", lowest=0.0, highest=1.0),
-        Metric("auroc", "AUROC", lowest=0.0, highest=1.0),
-    )
+    others: ClassVar[tuple[Metric, ...]] = (F1, AUROC)
     further: ClassVar[tuple[Metric, ...]] = (
         Metric("balanced_acc", "balanced accuracy", percent=True, lowest=0.0, highest=1.0),
         *(F1_MICRO, F1_WEIGHTED),
@@ -76,6 +76,7 @@ class SingleLabel(CalibratedLabels):
     )
     why_undefined: ClassVar[str] = "which are all of one class"
     label_word: ClassVar[str] = "class"
+    takes: ClassVar[frozenset[str]] = frozenset(("class_names", "label_smoothing", "class_weights", "focal_gamma"))
 
     @classmethod
     def suits(cls, rows: LabelledRows) -> bool:
@@ -100,36 +101,25 @@ class SingleLabel(CalibratedLabels):
         """Counts the training rows of each class."""
         return replace(self, counts=tuple(np.bincount(targets, minlength=len(self.class_names)).tolist()))
 
-    def configured(
-        self,
-        class_names: Sequence[str] | None,
-        label_smoothing: float,
-        class_weights: ClassWeights | None = None,
-        focal_gamma: float = 0.0,
-        huber_delta: float | None = None,
-    ) -> SingleLabel:
+    def with_settings(self, settings: TaskSettings) -> Self:
         """Renames the classes, smooths their labels and weighs them."""
-        super().configured(None, 0.0, huber_delta=huber_delta)
-        if focal_gamma and label_smoothing:
+        if settings.focal_gamma and settings.label_smoothing:
             raise UserError(
                 "model.focal_gamma and model.label_smoothing pull an answer that is sure to opposite sides: leave out"
                 " one of them"
             )
-        names = renamed(class_names, self.class_names, "classes")
+        names, asked = settings.names_of(self.class_names, "classes"), settings.class_weights
         weights = None
         # A task that answers only has no counts, and no use for weights.
-        if class_weights is not None and self.counts is not None:
-            counts = np.array(self.counts)
-            given = balanced_weights(counts) if class_weights == "balanced" else stated_weights(class_weights, names)
-            weights = tuple(scaled_weights(given, counts).tolist())
+        if asked is not None and self.counts is not None:
+            weights = weights_of_classes(asked, np.array(self.counts), names)
         return replace(
-            self, class_names=names, label_smoothing=label_smoothing, weights=weights, focal_gamma=focal_gamma
+            self,
+            class_names=names,
+            label_smoothing=settings.label_smoothing,
+            weights=weights,
+            focal_gamma=settings.focal_gamma,
         )
-
-    @property
-    def num_outputs(self) -> int:
-        """Number of outputs: one per class."""
-        return len(self.class_names)
 
     @property
     def labels_in_words(self) -> str:
@@ -162,16 +152,6 @@ class SingleLabel(CalibratedLabels):
             if key != "precision"
         }
         return frozenset(lacking | ({"auroc", "mcc"} if len(present) < 2 else set()))
-
-    @property
-    def of_labels(self) -> tuple[Metric, ...]:
-        """Precision, recall, F1 and PR-AUC of each class."""
-        return metrics_of_labels(self.class_names)
-
-    @classmethod
-    def compared(cls) -> tuple[Metric, ...]:
-        """Returns all metrics but the calibration error, whose bias is as large as differences of it."""
-        return tuple(metric for metric in cls.measured() if metric is not ECE)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy over the examples, weighted or focal if asked."""
@@ -220,8 +200,7 @@ class SingleLabel(CalibratedLabels):
     @property
     def threshold(self) -> float | None:
         """The probability of the second of two classes above which it is answered; None for the most probable class."""
-        thresholds = None if self.calibration is None else self.calibration.thresholds
-        return None if thresholds is None else thresholds[0]
+        return None if self.thresholds is None else self.thresholds[0]
 
     def decided(self, answers: Array) -> npt.NDArray[np.int64]:
         """Returns the class that each text gets: the most probable one, unless a threshold was fitted.
@@ -259,9 +238,7 @@ class SingleLabel(CalibratedLabels):
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns the predicted class, and the probability of each class."""
         columns: dict[str, Array] = {"prediction": self.decided(answers)}
-        for number in range(answers.shape[1]):
-            columns[f"probability_{number}"] = np.ascontiguousarray(answers[:, number])
-        return columns
+        return columns | numbered("probability", answers)
 
     def answer_columns(self, answers: Array) -> dict[str, Array]:
         """Returns the name of the predicted class before its number and the probabilities."""
@@ -288,12 +265,11 @@ class SingleLabel(CalibratedLabels):
 
     def line(self, answer: Any) -> dict[str, Any]:
         """Returns the predicted class, and the probabilities of all classes."""
-        probabilities = {name: round(value, 6) for name, value in zip(self.class_names, answer, strict=True)}
         place = (
             max(range(len(answer)), key=answer.__getitem__) if self.threshold is None else answer[1] > self.threshold
         )
         label = self.class_names[place]
-        return {"label": label, "probabilities": probabilities}
+        return {"label": label, "probabilities": self.named_probabilities(answer)}
 
     def label_in_words(self, target: Any) -> str:
         """Returns the name of the class."""
@@ -301,27 +277,12 @@ class SingleLabel(CalibratedLabels):
 
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64]:
         """Computes the confusion matrix."""
-        classes = answers.shape[1]
-        counts = np.bincount(targets * classes + self.decided(answers), minlength=classes**2)
-        matrix: npt.NDArray[np.int64] = counts.reshape(classes, classes)
-        return matrix
+        return confusion_counts(targets, self.decided(answers), answers.shape[1])
 
     def check_calibration(self, asked: CalibrationSettings, targets: Targets) -> None:
         """Refuses thresholds of three or more classes, and of validation rows of one class."""
-        if asked.thresholds is None:
-            return
-        named, names = Setting("calibration.thresholds"), self.class_names
-        if len(names) > 2:
-            raise UserError(
-                named, f" is for two classes or several labels, and the data has {len(names)} classes: leave it out"
-            )
-        if len(present := np.unique(targets)) < 2:
-            raise UserError(
-                named,
-                f" cannot be chosen on {len(targets):,} validation rows that are all {names[int(present[0])]}:"
-                " validate on more of them, ",
-                Setting("data.n_val"),
-            )
+        if asked.thresholds is not None:
+            refuse_classes(self.class_names, targets)
 
     def _slope(self, logits: Floats, targets: Targets) -> Callable[[float], float]:
         return slope_of_classes(logits, targets.astype(np.int64))
@@ -329,10 +290,7 @@ class SingleLabel(CalibratedLabels):
     def _fit_thresholds(
         self, answers: npt.NDArray[np.float32], targets: Targets, metric: ThresholdMetric
     ) -> tuple[tuple[float, ...], list[str]]:
-        true = targets == 1
-        if len(self.class_names) > 2 or true.all() or not true.any():
-            return (HALF,), ["the validation rows that were answered are all of one class: the threshold stays 0.5"]
-        return (best_threshold(answers[:, 1], true, of_two_classes[metric]),), []
+        return threshold_of_two_classes(answers, targets, metric)
 
     def named_thresholds(self) -> dict[str, float]:
         """Returns the threshold by the name of the second class."""
@@ -358,17 +316,6 @@ class SingleLabel(CalibratedLabels):
         """Counts the hits of each class."""
         matrix = self.confusion(answers, targets)
         return LabelCounts(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
-
-    def state(self) -> dict[str, Any]:
-        """Returns the problem type, and the names of the classes if they are known."""
-        return super().state() | ({"class_names": list(self.class_names)} if self.named else {})
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> SingleLabel:
-        """Restores the task from the names of the classes."""
-        if not state["class_names"]:
-            raise KeyError("class_names")
-        return cls(tuple(state["class_names"]))
 
 
 def _unnamed(number: int) -> str:

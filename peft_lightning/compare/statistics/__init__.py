@@ -93,13 +93,8 @@ from peft_lightning.compare.statistics.against_baseline import against
 from peft_lightning.compare.statistics.interactions import Change, Gap, changes_of_gaps, gaps_to
 from peft_lightning.compare.statistics.interval import Interval
 from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
-from peft_lightning.compare.statistics.paired_tests import (
-    Difference,
-    MethodScore,
-    Statistics,
-    compare_methods,
-    measure_methods,
-)
+from peft_lightning.compare.statistics.method_scores import MethodScore, measure_methods
+from peft_lightning.compare.statistics.paired_tests import Difference, Statistics, compare_methods
 from peft_lightning.compare.statistics.verdict import compared_by, verdict, verdict_in_short
 
 __all__ = [

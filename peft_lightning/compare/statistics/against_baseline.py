@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from peft_lightning.compare.statistics.family import holm
-from peft_lightning.compare.statistics.interval import Interval
-from peft_lightning.compare.statistics.paired_tests import LEVEL, Difference, Statistics
+from peft_lightning.compare.statistics.paired_tests import Difference, Statistics
+from peft_lightning.compare.statistics.t_distribution import LEVEL
 
 
 def against(statistics: Statistics, baseline: str) -> tuple[Difference, ...]:
@@ -28,7 +28,11 @@ def against(statistics: Statistics, baseline: str) -> tuple[Difference, ...]:
     Raises:
         ValueError: If the baseline was not tested.
     """
-    pairs = [_minus(pair, baseline) for pair in statistics.differences if baseline in (pair.first, pair.second)]
+    pairs = [
+        pair if pair.second == baseline else pair.reversed
+        for pair in statistics.differences
+        if baseline in (pair.first, pair.second)
+    ]
     if not pairs:
         raise ValueError(f"{baseline} was not tested beside others")
     corrected = holm(np.array([pair.p_value for pair in pairs]))
@@ -43,10 +47,3 @@ def against(statistics: Statistics, baseline: str) -> tuple[Difference, ...]:
         for pair, p_value in zip(pairs, corrected, strict=True)
     ]
     return tuple(sorted(compared, key=lambda pair: -pair.difference))
-
-
-def _minus(pair: Difference, baseline: str) -> Difference:
-    if pair.second == baseline:
-        return pair
-    interval = Interval(-pair.interval.high, -pair.interval.low)
-    return replace(pair, first=pair.second, second=pair.first, difference=-pair.difference, interval=interval)

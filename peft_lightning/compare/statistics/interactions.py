@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.compare.statistics.components import Components, Floats, df_of_contrasts
+from peft_lightning.compare.statistics.components import Components, Floats
 from peft_lightning.compare.statistics.family import holm
-from peft_lightning.compare.statistics.interval import Interval
-from peft_lightning.compare.statistics.paired_tests import CONFIDENCE, LEVEL
+from peft_lightning.compare.statistics.interval import Interval, bounded
+from peft_lightning.compare.statistics.kurtosis import df_of_contrasts
+from peft_lightning.compare.statistics.t_distribution import LEVEL, half_of_interval, p_values_of
+from peft_lightning.compare.statistics.variances import variance_of_contrasts
 
 # The scores of each method, shape (seeds, N), by the value and the method's name.
 Scores = Mapping[str, Mapping[str, npt.NDArray[Any]]]
@@ -91,12 +93,12 @@ def gaps_to(baseline: str, scores: Scores, pseudo: bool = False) -> tuple[Gap, .
         others = [name for name in names if name != baseline]
         contrasts = np.stack([_contrast(names, name, baseline) for name in others])
         df = _df(methods, contrasts, pseudo)
-        variance = components.of_contrasts(contrasts, components.moderated(), df)
+        variance = variance_of_contrasts(components, contrasts, components.moderated(), df)
         found += _tested([(name, value) for name in others], contrasts @ components.mean, variance.total, variance.df)
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = _bound(scores)
     return tuple(
-        Gap(of[0], of[1], difference, _within(difference, half, bound), p_value, family, family <= LEVEL)
+        Gap(of[0], of[1], difference, bounded(difference, half, -bound, bound), p_value, family, family <= LEVEL)
         for (of, difference, half, p_value), family in zip(found, corrected, strict=True)
     )
 
@@ -130,7 +132,7 @@ def changes_of_gaps(baseline: str, scores: Scores, same_reviews: bool, pseudo: b
     corrected = holm(np.array([p_value for _, _, _, p_value in found])).tolist()
     bound = 2 * _bound(scores)
     return tuple(
-        Change(of[0], of[1], of[2], changed, _within(changed, half, bound), p_value, family, family <= LEVEL)
+        Change(of[0], of[1], of[2], changed, bounded(changed, half, -bound, bound), p_value, family, family <= LEVEL)
         for (of, changed, half, p_value), family in zip(found, corrected, strict=True)
     )
 
@@ -154,7 +156,7 @@ def _paired(baseline: str, scores: Scores, pairs: Sequence[tuple[str, str, str]]
         for value, sign in ((first, -1), (second, 1)):
             contrasts[row, columns.index((value, name))] += sign
             contrasts[row, columns.index((value, baseline))] -= sign
-    variance = components.of_contrasts(contrasts, moderated, _df(all_scores, contrasts, pseudo))
+    variance = variance_of_contrasts(components, contrasts, moderated, _df(all_scores, contrasts, pseudo))
     return contrasts @ components.mean, variance.total, variance.df
 
 
@@ -169,7 +171,7 @@ def _apart(baseline: str, scores: Scores, pairs: Sequence[tuple[str, str, str]],
         # The baseline's own row is no contrast: its weights are all 0.
         others = [number for number, name in enumerate(names) if name != baseline]
         df = _df(methods, contrasts[others], pseudo)
-        variance = components.of_contrasts(contrasts[others], components.moderated(), df)
+        variance = variance_of_contrasts(components, contrasts[others], components.moderated(), df)
         for place, number in enumerate(others):
             gap[names[number], value] = (difference[number], variance.total[place], variance.df[place])
     ends = np.array([[gap[name, first], gap[name, second]] for name, first, second in pairs])
@@ -194,11 +196,8 @@ def _tested(
     of: Sequence[tuple[str, ...]], estimate: Floats, variance: Floats, df: Floats
 ) -> list[tuple[tuple[str, ...], float, float, float]]:
     """Returns each estimate with half of its interval and its p-value."""
-    from scipy import special
-
     error = np.sqrt(variance)
-    half = special.stdtrit(df, (1 + CONFIDENCE) / 2) * error
-    p_values = np.minimum(1, 2 * special.stdtr(df, -np.abs(estimate) / error))
+    half, p_values = half_of_interval(error, df), p_values_of(estimate, error, df)
     return list(zip(of, estimate.tolist(), half.tolist(), p_values.tolist(), strict=True))
 
 
@@ -206,7 +205,3 @@ def _bound(scores: Scores) -> float:
     """Returns the largest possible difference."""
     arrays = [array for methods in scores.values() for array in methods.values()]
     return 1.0 if all(array.dtype == np.bool_ for array in arrays) else math.inf
-
-
-def _within(centre: float, half: float, most: float) -> Interval:
-    return Interval(max(-most, centre - half), min(most, centre + half))

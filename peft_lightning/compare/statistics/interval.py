@@ -15,6 +15,18 @@ class Interval:
     high: float
 
 
+def bounded(centre: float, half: float, least: float, most: float) -> Interval:
+    """Returns an interval, cut off where there can be no value.
+
+    Args:
+        centre: Its centre.
+        half: Half of its length.
+        least: The least value that there can be.
+        most: The greatest value that there can be.
+    """
+    return Interval(max(least, float(centre - half)), min(most, float(centre + half)))
+
+
 def between_ends(value: float, half: float, ends: Interval, examples: int) -> Interval:
     """Returns the interval of a metric, computed on the scale on which its ends are infinitely far.
 

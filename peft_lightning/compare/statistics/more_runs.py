@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from peft_lightning.compare.statistics.components import Components
+from peft_lightning.compare.statistics.variances import variance_of_difference_with
 
 POWER = 0.8
 # Larger numbers are not reported, because nobody could use them.
@@ -33,7 +34,7 @@ def power(
     """
     from scipy import special
 
-    variance = components.of_difference_with(first, second, reviews, seeds)
+    variance = variance_of_difference_with(components, first, second, reviews, seeds)
     df = float(variance.df[0])
     shift = abs(float(components.mean[first] - components.mean[second])) / float(variance.total[0]) ** 0.5
     return float(1 - special.nctdtr(df, shift, special.stdtrit(df, 1 - level / 2)))

@@ -109,9 +109,8 @@ def _needed(pair: Difference, seeds_measured: bool) -> str:
 
 
 def _better_first(pair: Difference) -> tuple[str, str, float, Interval]:
-    if pair.difference >= 0:
-        return pair.first, pair.second, pair.difference, pair.interval
-    return pair.second, pair.first, -pair.difference, Interval(-pair.interval.high, -pair.interval.low)
+    ordered = pair if pair.difference >= 0 else pair.reversed
+    return ordered.first, ordered.second, ordered.difference, ordered.interval
 
 
 def _range(interval: Interval, metric: Metric) -> str:

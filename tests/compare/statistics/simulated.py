@@ -11,6 +11,7 @@ from scipy import optimize, special, stats
 ACCURACY = 0.885
 # Shares of reviews on which two trained models disagree: two seeds of a method, two methods.
 WITHIN, BETWEEN = 0.07, 0.09
+REVIEWS = 2000
 
 
 class Simulated(NamedTuple):
@@ -62,3 +63,20 @@ class Latent:
             scale = np.sqrt(self.noise + shift**2)[:, None]
             expected = special.ndtr((self.method_ease[:, :, 0] + cut[:, None]) / scale).mean(axis=-1)
         return Simulated(self.ease > -level[..., None].astype(np.float32), special.ndtr(level), expected)
+
+
+def answers(methods: int = 3, seeds: int = 4, reviews: int = 50) -> dict[str, np.ndarray]:
+    """Right and wrong answers of some methods to the same reviews, shape (seeds, reviews) each."""
+    rng = np.random.default_rng(0)
+    ease = rng.standard_normal((methods + 1, reviews))
+    return {
+        name: ease[-1] + own + rng.standard_normal((seeds, reviews)) + rng.standard_normal((seeds, 1)) > -1
+        for name, own in zip("abcdef", ease[:methods], strict=False)
+    }
+
+
+def simulated(accuracies: list[float], seeds: int = 3, sd: float = 0.005, rng: int = 0) -> dict[str, np.ndarray]:
+    """Right and wrong answers of one comparison of methods of these accuracies, shape (seeds, REVIEWS) each."""
+    latent = Latent(np.random.default_rng(rng), 1, len(accuracies), seeds, REVIEWS)
+    answers = latent.answers(accuracies, [sd] * len(accuracies)).correct[0]
+    return dict(zip("abcdefgh", answers, strict=False))

@@ -11,6 +11,7 @@ from peft_lightning.compare.statistics import Statistics, compare_methods
 from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.family import corrected
 from peft_lightning.compare.statistics.more_runs import reviews_needed, seeds_needed
+from peft_lightning.compare.statistics.variances import variance_of_differences
 from tests.compare.statistics.simulated import ACCURACY, Latent, Simulated
 
 METHODS, SEEDS, REVIEWS = 4, 3, 2000
@@ -183,6 +184,6 @@ def test_a_test_over_reviews_alone_would_invent_differences(sd: float, rate: flo
         for answers in simulated.correct:
             components = Components.of(dict(zip(NAMES, answers, strict=True)))
             difference = components.mean[FIRST] - components.mean[SECOND]
-            error = np.sqrt(components.of_differences(FIRST, SECOND).reviews)
+            error = np.sqrt(variance_of_differences(components, FIRST, SECOND).reviews)
             found.append(corrected(2 * special.ndtr(-np.abs(difference) / error), METHODS).min() <= 0.05)
     assert np.mean(found) == pytest.approx(rate, abs=0.035)

@@ -5,7 +5,6 @@ import numpy.typing as npt
 import pytest
 
 from peft_lightning.compare.statistics import changes_of_gaps, compare_methods, gaps_to
-from peft_lightning.compare.statistics.components import Components
 from peft_lightning.compare.statistics.interval import Interval
 from tests.compare.statistics.simulated import Latent
 
@@ -24,21 +23,6 @@ def drawn(
         str(number): {f"m{method}": answers[number * methods + method] for method in range(methods)}
         for number in range(len(accuracies))
     }
-
-
-def test_the_variance_of_a_contrast_of_two_is_that_of_their_difference() -> None:
-    for scores in ({"a": 0.9, "b": 0.8, "c": 0.7}, None):
-        rng = np.random.default_rng(3)
-        arrays = {
-            name: (rng.random((3, 90)) < (scores[name] if scores else 0.5)) if scores else rng.normal(size=(3, 90))
-            for name in "abc"
-        }
-        components = Components.of(arrays)
-        expected = components.of_differences(np.array([0, 1]), np.array([2, 2]))
-        contrasts = np.array([[1.0, 0, -1], [0, 1, -1]])
-        found = components.of_contrasts(contrasts, components.moderated())
-        for part in ("reviews", "seeds", "df"):
-            np.testing.assert_allclose(getattr(found, part), getattr(expected, part), rtol=1e-12)
 
 
 def test_differences_at_a_value_are_those_of_its_own_comparison() -> None:

@@ -10,15 +10,7 @@ import pytest
 from scipy import stats
 
 from peft_lightning.compare.statistics import Statistics, compare_methods, measure_methods
-from tests.compare.statistics.simulated import ACCURACY, Latent
-
-REVIEWS = 2000
-
-
-def simulated(accuracies: list[float], seeds: int = 3, sd: float = 0.005, rng: int = 0) -> dict[str, np.ndarray]:
-    latent = Latent(np.random.default_rng(rng), 1, len(accuracies), seeds, REVIEWS)
-    answers = latent.answers(accuracies, [sd] * len(accuracies)).correct[0]
-    return dict(zip("abcdefgh", answers, strict=False))
+from tests.compare.statistics.simulated import ACCURACY, REVIEWS, simulated
 
 
 def figures(statistics: Statistics) -> list[float]:
@@ -98,23 +90,6 @@ def test_a_method_that_lost_its_other_seeds_is_not_surer_for_it() -> None:
     assert after.methods[0].seed_interval is None
     assert after.differences[0].standard_error > before.differences[0].standard_error
     assert all(map(math.isfinite, figures(after)[:5]))
-
-
-def test_seed_figures_are_students() -> None:
-    right = simulated([ACCURACY, ACCURACY])
-    method = compare_methods(right).methods[0]
-    accuracies = right["a"].mean(axis=1)
-    low, high = stats.t.interval(0.95, 2, loc=accuracies.mean(), scale=stats.sem(accuracies))
-    assert method.seed_interval is not None
-    assert (method.seed_interval.low, method.seed_interval.high) == pytest.approx((low, high))
-    assert method.seed_sd == pytest.approx(accuracies.std(ddof=1))
-
-
-def test_sample_interval_of_one_seed_is_the_binomials() -> None:
-    right = np.arange(REVIEWS)[None] < 0.9 * REVIEWS
-    found = compare_methods({"a": right, "b": ~right}).methods[0].sample_interval
-    wilson = stats.binomtest(1800, REVIEWS).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high), abs=0.0002)
 
 
 def test_spread_over_seeds_widens_every_interval() -> None:
@@ -200,16 +175,6 @@ def test_wrong_input_ends_in_one_line(correct: Mapping[str, np.ndarray], message
 def test_scipy_is_loaded_only_when_used() -> None:
     code = "import sys, peft_lightning.compare.statistics; print('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-
-
-def test_methods_are_measured_alone_as_they_are_in_a_comparison() -> None:
-    correct = simulated([0.88, 0.9])
-    assert measure_methods(correct) == compare_methods(correct).methods
-    (alone,) = measure_methods({"a": correct["a"]})
-    assert alone.mean == pytest.approx(correct["a"].mean())
-    assert alone.interval.low < alone.sample_interval.low < alone.mean < alone.interval.high
-    with pytest.raises(ValueError, match="no method to measure"):
-        measure_methods({})
 
 
 def test_scores_that_are_floats_are_compared_too() -> None:
