@@ -20,6 +20,7 @@ from peft_lightning.__main__ import main
 from peft_lightning.commands.fit import Fit
 from peft_lightning.module.classifier import TextClassifier
 from tests.integration.offline_run import SOURCES
+from tests.samples import sampled
 
 
 def refusal(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
@@ -43,79 +44,100 @@ def runs() -> list[Path]:
 
 @pytest.mark.parametrize(
     ("extra", "words"),
-    [
-        (["--model.learning_rat", "1"], ["no --model.learning_rat:", "did you mean --model.learning_rate?"]),
-        (["--data.truncation", "middle"], ["--data.truncation middle: it takes one of head, tail, head_tail"]),
-        (["--trainer.precision", "8"], ["--trainer.precision 8: it takes one of", "bf16-mixed"]),
-        (["--engine", "graph", "--trainer.devices", "2"], ["--engine graph is for a run on one device"]),
-        (["--memory_limit_gib", "2", "--trainer.devices", "2"], ["--memory_limit_gib 2 is for a run on one device"]),
-        (["--engine", "fast"], ["--engine fast: it takes one of auto, eager, graph, compiled"]),
-        (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
-        (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),
-        (["--model.method=LoRa"], ["LoRa", "QLoRA"]),
-        (["--model.method.r", "many"], ["--model.method.r many: it takes a whole number"]),
-        (["--data.n_train", "few"], ["--data.n_train few: it takes a whole number or null"]),
-        (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
-        (["--data.n_train", "60"], ["n_train", "60", "64"]),
-        (["--data.n_test", "33"], ["n_test", "33", "32"]),
-        (["--data.text_column", "body"], ["body", "text", "label"]),
-        (["--data.source", "nowhere/at/all"], ["nowhere/at/all"]),
-        (["--data.configuration", "sst2"], ["has no configurations: leave out --data.configuration"]),
-        (["--data.test_split", "dev"], ["no split 'dev' (it has test, train)", "--data.test_split"]),
-        (["--data.quoting", "some"], ["--data.quoting some: it takes one of auto, minimal, none"]),
-        (["--data.deduplicate", "often"], ["--data.deduplicate often: it takes true or false"]),
-        (["--model.model_name_or_path", "."], ["."]),
-        (["--model.method.target_modules", "[nonsense]"], ["nonsense", "query"]),
-        (["--model.backbone_dtype", "bfloat16"], ["backbone_dtype", "32-true", "--trainer.precision bf16-mixed"]),
-        (
-            ["--model.backbone_dtype", "smallest", "--trainer.precision", "bf16-true"],
-            ["backbone_dtype", "bf16-true", "--trainer.precision bf16-mixed"],
-        ),
-        (
-            ["--model.method=FullFineTuning", "--model.backbone_dtype=bfloat16", "--trainer.precision=bf16-mixed"],
-            ["full", "adamw", "--model.optimizer paged_adamw_8bit"],
-        ),
-        (["--model.class_names", "[a, b, c]"], ["class_names", "3", "2"]),
-        (["--trainer.accelerator", "tpu"], ["--trainer", "torch_xla"]),
-        (["--data.max_length", "600"], ["max_length", "600", "512"]),
-        (["--trainer.devices", "some"], ["--trainer", "devices"]),
-        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "0", "at least 1"]),
-        (["--trainer.log_every_n_steps", "0"], ["log_every_n_steps", "at least 1"]),
-        (["--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
-        (["--trainer.check_val_every_n_epoch", "0"], ["check_val_every_n_epoch", "0", "at least 1"]),
-        (["--trainer.accelerator", "gpu"], ["--trainer.accelerator gpu", "--trainer.devices 1", "backend"]),
-        (["--trainer.strategy", "deepspeed"], ["--trainer", "pip install -U deepspeed"]),
-        (["--trainer.profiler", "nonsense"], ["`profiler`", "simple"]),
-        (["--trainer.callbacks", "EarlyStoping"], ["--trainer.callbacks EarlyStoping", "did you mean EarlyStopping?"]),
-        (["--trainer.callbacks", "nowhere.Nothing"], ["--trainer.callbacks: nowhere.Nothing", "No module named"]),
-        (["--trainer.callbacks", "pathlib.Path"], ["--trainer.callbacks pathlib.Path: that is no Callback"]),
-        (["--trainer.callbacks", "[5]"], ["--trainer.callbacks [5]: it takes a Callback by its class, such as Early"]),
-        (["--trainer.callbacks", "EarlyStopping"], ["EarlyStopping needs monitor: say --trainer.callbacks.monitor"]),
-        (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitr=val/loss"], ["EarlyStopping has no monitr"]),
-        (
-            ["--trainer.callbacks", "[{class_path: EarlyStopping, init_args: {monitor: a, patience: many}}]"],
-            ["--trainer.callbacks.patience many: EarlyStopping takes a whole number"],
-        ),
-        (
-            ["--trainer.callbacks", "[{class_path: LearningRateMonitor, init_args: {logging_interval: minute}}]"],
-            ["--trainer.callbacks.logging_interval minute: LearningRateMonitor takes one of step, epoch or null"],
-        ),
-        (
-            ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=a", "--trainer.callbacks.mode=up"],
-            ["--trainer.callbacks: EarlyStopping cannot be made (`mode` can be min, max, got up)", "--debug"],
-        ),
-        (["--trainer.callbacks", "[{monitor: a}]"], ["monitor belongs to no class: name the Callback"]),
-        (["--trainer.logger", "Nonsense"], ["--trainer.logger Nonsense", "there is no Logger", "CSVLogger"]),
-        (["--trainer.logger", "CometLogger"], ["--trainer.logger: CometLogger needs what is not installed", "comet"]),
-        (["--trainer.val_check_interval", "100"], ["val_check_interval", "100", "4"]),
-        (["--model.adam_beta1", "2"], ["adam_beta1", "below 1"]),
-        (["--model.adam_epsilon", "-1"], ["adam_epsilon", "above 0"]),
-        (["--model.class_names", "[a, a]"], ["class_names", "twice"]),
-        (["--seed_everything", "-1"], ["--seed_everything", "-1"]),
-        (["--config", "configs/lorra.yaml"], ["configs/lorra.yaml", "configs/lora.yaml"]),
-        (["--ckpt_path", "last"], ["last", "no unfinished run"]),
-        (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
-    ],
+    sampled(
+        [
+            (["--model.learning_rat", "1"], ["no --model.learning_rat:", "did you mean --model.learning_rate?"]),
+            (["--data.truncation", "middle"], ["--data.truncation middle: it takes one of head, tail, head_tail"]),
+            (["--trainer.precision", "8"], ["--trainer.precision 8: it takes one of", "bf16-mixed"]),
+            (["--engine", "graph", "--trainer.devices", "2"], ["--engine graph is for a run on one device"]),
+            (
+                ["--memory_limit_gib", "2", "--trainer.devices", "2"],
+                ["--memory_limit_gib 2 is for a run on one device"],
+            ),
+            (["--engine", "fast"], ["--engine fast: it takes one of auto, eager, graph, compiled"]),
+            (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
+            (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),
+            (["--model.method=LoRa"], ["LoRa", "QLoRA"]),
+            (["--model.method.r", "many"], ["--model.method.r many: it takes a whole number"]),
+            (["--data.n_train", "few"], ["--data.n_train few: it takes a whole number or null"]),
+            (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
+            (["--data.n_train", "60"], ["n_train", "60", "64"]),
+            (["--data.n_test", "33"], ["n_test", "33", "32"]),
+            (["--data.text_column", "body"], ["body", "text", "label"]),
+            (["--data.source", "nowhere/at/all"], ["nowhere/at/all"]),
+            (["--data.configuration", "sst2"], ["has no configurations: leave out --data.configuration"]),
+            (["--data.test_split", "dev"], ["no split 'dev' (it has test, train)", "--data.test_split"]),
+            (["--data.quoting", "some"], ["--data.quoting some: it takes one of auto, minimal, none"]),
+            (["--data.deduplicate", "often"], ["--data.deduplicate often: it takes true or false"]),
+            (["--model.model_name_or_path", "."], ["."]),
+            (["--model.method.target_modules", "[nonsense]"], ["nonsense", "query"]),
+            (["--model.backbone_dtype", "bfloat16"], ["backbone_dtype", "32-true", "--trainer.precision bf16-mixed"]),
+            (
+                ["--model.backbone_dtype", "smallest", "--trainer.precision", "bf16-true"],
+                ["backbone_dtype", "bf16-true", "--trainer.precision bf16-mixed"],
+            ),
+            (
+                ["--model.method=FullFineTuning", "--model.backbone_dtype=bfloat16", "--trainer.precision=bf16-mixed"],
+                ["full", "adamw", "--model.optimizer paged_adamw_8bit"],
+            ),
+            (["--model.class_names", "[a, b, c]"], ["class_names", "3", "2"]),
+            (["--trainer.accelerator", "tpu"], ["--trainer", "torch_xla"]),
+            (["--data.max_length", "600"], ["max_length", "600", "512"]),
+            (["--trainer.devices", "some"], ["--trainer", "devices"]),
+            (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches", "0", "at least 1"]),
+            (["--trainer.log_every_n_steps", "0"], ["log_every_n_steps", "at least 1"]),
+            (["--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
+            (["--trainer.check_val_every_n_epoch", "0"], ["check_val_every_n_epoch", "0", "at least 1"]),
+            (["--trainer.accelerator", "gpu"], ["--trainer.accelerator gpu", "--trainer.devices 1", "backend"]),
+            (["--trainer.strategy", "deepspeed"], ["--trainer", "pip install -U deepspeed"]),
+            (["--trainer.profiler", "nonsense"], ["`profiler`", "simple"]),
+            (
+                ["--trainer.callbacks", "EarlyStoping"],
+                ["--trainer.callbacks EarlyStoping", "did you mean EarlyStopping?"],
+            ),
+            (["--trainer.callbacks", "nowhere.Nothing"], ["--trainer.callbacks: nowhere.Nothing", "No module named"]),
+            (["--trainer.callbacks", "pathlib.Path"], ["--trainer.callbacks pathlib.Path: that is no Callback"]),
+            (
+                ["--trainer.callbacks", "[5]"],
+                ["--trainer.callbacks [5]: it takes a Callback by its class, such as Early"],
+            ),
+            (
+                ["--trainer.callbacks", "EarlyStopping"],
+                ["EarlyStopping needs monitor: say --trainer.callbacks.monitor"],
+            ),
+            (
+                ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitr=val/loss"],
+                ["EarlyStopping has no monitr"],
+            ),
+            (
+                ["--trainer.callbacks", "[{class_path: EarlyStopping, init_args: {monitor: a, patience: many}}]"],
+                ["--trainer.callbacks.patience many: EarlyStopping takes a whole number"],
+            ),
+            (
+                ["--trainer.callbacks", "[{class_path: LearningRateMonitor, init_args: {logging_interval: minute}}]"],
+                ["--trainer.callbacks.logging_interval minute: LearningRateMonitor takes one of step, epoch or null"],
+            ),
+            (
+                ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=a", "--trainer.callbacks.mode=up"],
+                ["--trainer.callbacks: EarlyStopping cannot be made (`mode` can be min, max, got up)", "--debug"],
+            ),
+            (["--trainer.callbacks", "[{monitor: a}]"], ["monitor belongs to no class: name the Callback"]),
+            (["--trainer.logger", "Nonsense"], ["--trainer.logger Nonsense", "there is no Logger", "CSVLogger"]),
+            (
+                ["--trainer.logger", "CometLogger"],
+                ["--trainer.logger: CometLogger needs what is not installed", "comet"],
+            ),
+            (["--trainer.val_check_interval", "100"], ["val_check_interval", "100", "4"]),
+            (["--model.adam_beta1", "2"], ["adam_beta1", "below 1"]),
+            (["--model.adam_epsilon", "-1"], ["adam_epsilon", "above 0"]),
+            (["--model.class_names", "[a, a]"], ["class_names", "twice"]),
+            (["--seed_everything", "-1"], ["--seed_everything", "-1"]),
+            (["--config", "configs/lorra.yaml"], ["configs/lorra.yaml", "configs/lora.yaml"]),
+            (["--ckpt_path", "last"], ["last", "no unfinished run"]),
+            (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
+        ],
+        every=3,
+    ),
 )
 def test_a_mistake_in_the_settings(
     extra: list[str], words: list[str], tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
@@ -192,6 +214,7 @@ def test_a_callback_that_fails_is_named_before_training_and_shows_its_own_traceb
         main([*words, "--trainer.callbacks.at=2"])
 
 
+@pytest.mark.slow
 def test_an_installed_class_that_fails_late_is_named_too(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -307,8 +330,8 @@ def test_a_checkpoint_that_is_none_of_ours(
     ("change", "word"),
     [
         (["--model.method.lora_alpha", "8"], "lora_alpha"),
-        (["--model.method.r", "4"], "r"),
-        (["--model.method", "IA3"], "ia3"),
+        pytest.param(["--model.method.r", "4"], "r", marks=pytest.mark.slow),
+        pytest.param(["--model.method", "IA3"], "ia3", marks=pytest.mark.slow),
     ],
 )
 def test_a_checkpoint_of_another_method(
@@ -366,6 +389,7 @@ def test_a_place_that_cannot_be_written_is_found_before_data_are_read(
     assert "--trainer.default_root_dir" in line
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

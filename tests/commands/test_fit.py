@@ -165,6 +165,7 @@ def test_history_follows_the_steps(tiny_fit: list[str]) -> None:
     assert list(history(run, "time/epoch_s").values()) == record(run)["time"]["epoch_s"]
 
 
+@pytest.mark.slow
 def test_the_curve_shows_the_mean_loss_since_the_last_point(tiny_fit: list[str], reviews: Path, tmp_path: Path) -> None:
     # Nothing is dropped and nothing moves: the losses can be computed again by other means.
     backbone = without_dropout(tmp_path / "backbone")
@@ -415,6 +416,7 @@ def test_weights_that_broke_in_the_last_step_replace_no_checkpoint(
         assert all(bool(torch.isfinite(tensor).all()) for tensor in content["state_dict"].values())
 
 
+@pytest.mark.slow
 def test_of_a_run_that_shares_its_device_neither_times_nor_memory_are_recorded_also_after_a_resume(
     tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_run_that_is_shorter_than_its_checkpoint_is_refused(
     assert f"{file} is of step 8, and this run ends with step 4: raise --trainer.max_epochs" in line
 
 
+@pytest.mark.slow
 def test_last_names_what_the_unfinished_run_has_otherwise(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def test_csv_beside_tensorboard_in_the_run_s_directory(how: str, tiny_fit: list[
     assert list((run / "checkpoints").glob("epoch=*.ckpt"))
 
 
+@pytest.mark.slow
 def test_a_place_that_the_user_names_is_kept(tiny_fit: list[str]) -> None:
     words = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=elsewhere", "--trainer.logger.name=mine"]
     main([*tiny_fit, *words])

@@ -15,6 +15,7 @@ from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import LoRA, TextClassifier
 from tests.callbacks.scripted import ScriptedData, ScriptedModule
 from tests.callbacks.scripted import trainer as scripted_trainer
+from tests.samples import sampled
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "lightning.md"
 
@@ -34,59 +35,62 @@ def ending(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize(
     ("extra", "expected"),
-    [
-        (["--trainer.callbacks", "WeightAveraging"], ["WeightAveraging measures other weights"]),
-        (["--trainer.callbacks", "EMAWeightAveraging"], ["EMAWeightAveraging measures other weights"]),
-        (
-            ["--trainer.callbacks", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.1"],
-            ["StochasticWeightAveraging", "leave it out"],
-        ),
-        (["--trainer.callbacks", "BatchSizeFinder"], ["BatchSizeFinder", "--data.batch_size"]),
-        (["--trainer.callbacks", "LearningRateFinder"], ["LearningRateFinder", "--model.learning_rate"]),
-        (
-            ["--trainer.callbacks", "GradientAccumulationScheduler", "--trainer.callbacks.scheduling", "{0: 2}"],
-            ["GradientAccumulationScheduler", "--trainer.accumulate_grad_batches"],
-        ),
-        (["--trainer.callbacks", "BackboneFinetuning"], ["BackboneFinetuning", "--model.method"]),
-        (
-            ["--trainer.callbacks", "ModelPruning", "--trainer.callbacks.pruning_fn", "l1_unstructured"],
-            ["ModelPruning", "leave it out"],
-        ),
-        (["--trainer.overfit_batches", "2"], ["overfit_batches 2", "--data.n_train"]),
-        (["--trainer.reload_dataloaders_every_n_epochs", "1"], ["reload_dataloaders_every_n_epochs"]),
-        (
-            ["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"],
-            ["model.schedule", "nothing limits them", "--trainer.max_epochs"],
-        ),
-        (["--trainer.strategy", "fsdp"], ["--trainer"]),
-        (["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2"], ["DDPStrategy", "--trainer.strategy ddp"]),
-        (["--trainer.num_nodes", "2"], ["--trainer.num_nodes 1"]),
-        (
-            ["--trainer.devices", "2", "--trainer.use_distributed_sampler", "true"],
-            ["use_distributed_sampler", "count twice"],
-        ),
-        (["--trainer.barebones", "true"], ["--trainer settings do not go together", "barebones"]),
-        (["--trainer.enable_checkpointing", "false"], ["enable_checkpointing"]),
-        (["--trainer.devices", "40"], ["n_val 16", "--trainer.devices 16"]),
-        (
-            ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val_loss"],
-            ["EarlyStopping monitors val_loss", "did you mean val/loss?", "val/acc, val/f1, val/auroc, val/loss"],
-        ),
-        (
-            ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/acc"],
-            ["EarlyStopping monitors val/acc with mode min", "highest accuracy is best", "mode: max"],
-        ),
-        (
-            ["--trainer.callbacks", "ModelCheckpoint", *monitoring("val/loss"), "--trainer.callbacks.mode", "max"],
-            ["ModelCheckpoint monitors val/loss with mode max", "lowest loss is best"],
-        ),
-        (
-            ["--trainer.callbacks", "EarlyStopping", *monitoring("val/loss"), "--trainer.limit_val_batches", "0"],
-            ["EarlyStopping", "limit_val_batches 0"],
-        ),
-        (["--checkpoint.monitor", "val_f1"], ["checkpoint.monitor 'val_f1'", "val/loss", "did you mean val/f1?"]),
-        (["--checkpoint.monitor", "test/acc"], ["checkpoint.monitor 'test/acc'", "use val/acc"]),
-    ],
+    sampled(
+        [
+            (["--trainer.callbacks", "WeightAveraging"], ["WeightAveraging measures other weights"]),
+            (["--trainer.callbacks", "EMAWeightAveraging"], ["EMAWeightAveraging measures other weights"]),
+            (
+                ["--trainer.callbacks", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.1"],
+                ["StochasticWeightAveraging", "leave it out"],
+            ),
+            (["--trainer.callbacks", "BatchSizeFinder"], ["BatchSizeFinder", "--data.batch_size"]),
+            (["--trainer.callbacks", "LearningRateFinder"], ["LearningRateFinder", "--model.learning_rate"]),
+            (
+                ["--trainer.callbacks", "GradientAccumulationScheduler", "--trainer.callbacks.scheduling", "{0: 2}"],
+                ["GradientAccumulationScheduler", "--trainer.accumulate_grad_batches"],
+            ),
+            (["--trainer.callbacks", "BackboneFinetuning"], ["BackboneFinetuning", "--model.method"]),
+            (
+                ["--trainer.callbacks", "ModelPruning", "--trainer.callbacks.pruning_fn", "l1_unstructured"],
+                ["ModelPruning", "leave it out"],
+            ),
+            (["--trainer.overfit_batches", "2"], ["overfit_batches 2", "--data.n_train"]),
+            (["--trainer.reload_dataloaders_every_n_epochs", "1"], ["reload_dataloaders_every_n_epochs"]),
+            (
+                ["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"],
+                ["model.schedule", "nothing limits them", "--trainer.max_epochs"],
+            ),
+            (["--trainer.strategy", "fsdp"], ["--trainer"]),
+            (["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2"], ["DDPStrategy", "--trainer.strategy ddp"]),
+            (["--trainer.num_nodes", "2"], ["--trainer.num_nodes 1"]),
+            (
+                ["--trainer.devices", "2", "--trainer.use_distributed_sampler", "true"],
+                ["use_distributed_sampler", "count twice"],
+            ),
+            (["--trainer.barebones", "true"], ["--trainer settings do not go together", "barebones"]),
+            (["--trainer.enable_checkpointing", "false"], ["enable_checkpointing"]),
+            (["--trainer.devices", "40"], ["n_val 16", "--trainer.devices 16"]),
+            (
+                ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val_loss"],
+                ["EarlyStopping monitors val_loss", "did you mean val/loss?", "val/acc, val/f1, val/auroc, val/loss"],
+            ),
+            (
+                ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/acc"],
+                ["EarlyStopping monitors val/acc with mode min", "highest accuracy is best", "mode: max"],
+            ),
+            (
+                ["--trainer.callbacks", "ModelCheckpoint", *monitoring("val/loss"), "--trainer.callbacks.mode", "max"],
+                ["ModelCheckpoint monitors val/loss with mode max", "lowest loss is best"],
+            ),
+            (
+                ["--trainer.callbacks", "EarlyStopping", *monitoring("val/loss"), "--trainer.limit_val_batches", "0"],
+                ["EarlyStopping", "limit_val_batches 0"],
+            ),
+            (["--checkpoint.monitor", "val_f1"], ["checkpoint.monitor 'val_f1'", "val/loss", "did you mean val/f1?"]),
+            (["--checkpoint.monitor", "test/acc"], ["checkpoint.monitor 'test/acc'", "use val/acc"]),
+        ],
+        every=3,
+    ),
 )
 def test_refused_before_anything_is_written(
     extra: list[str], expected: list[str], tiny_fit: list[str], capsys: pytest.CaptureFixture[str]

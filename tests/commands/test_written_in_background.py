@@ -119,6 +119,7 @@ def test_a_run_lets_go_of_its_directory_when_all_is_written(
     assert capfd.readouterr().err.count(NOT_WRITTEN) == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_tested_while_its_last_checkpoint_is_being_written(
     tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_run_is_tested_while_its_last_checkpoint_is_being_written(
     assert record(path)["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_last_checkpoint_that_could_not_be_written_ends_a_tested_run_in_one_line(
     tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,6 +98,7 @@ def test_an_executor_that_is_registered_carries_a_comparison_to_its_report(
         go_on(tmp_path, Options(executor="nowhere"))
 
 
+@pytest.mark.slow
 def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

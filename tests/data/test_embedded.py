@@ -17,6 +17,7 @@ from peft_lightning.data.embedded.composer import MAX_WORDS, MIN_WORDS
 from peft_lightning.data.sampling import draw_test, draw_training_and_validation
 from peft_lightning.data.sources import read_corpus
 from peft_lightning.errors import UserError
+from tests.samples import mostly_slow
 
 DIGESTS = {"train": "4ae4895f77d7aa17", "test": "b19777fa28e1f384"}
 # Slots take names and common words of judgement; what is left of such a clause is compared all the same.
@@ -53,7 +54,7 @@ def test_balanced_and_of_the_promised_length(split: str, splits: dict[str, tuple
     assert not [text for text in texts if re.search(r"[{}\[\]|]", text)], "a slot was left open"
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", mostly_slow(["train", "test"], fast=["test"]))
 def test_the_same_text_everywhere(split: str, splits: dict[str, tuple[list[str], list[int]]]) -> None:
     """Whoever changes a clause changes every figure measured on the corpus: the pinned digest says so."""
     assert digest(*splits[split]) == DIGESTS[split]

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.errors import UserError
+from tests.samples import mostly_slow
 
 N_EXAMPLES, BATCH_SIZE, EPOCHS = 14, 4, 3
 STEPS = 4  # an epoch, the last batch holds two
@@ -115,10 +116,9 @@ LOOPS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", LOOPS.values(), ids=LOOPS)
-def test_resumes_after_any_step_with_the_batches_of_an_uninterrupted_run(
-    tmp_path: Path, options: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("name", mostly_slow(LOOPS, fast=("plain", "epochs cut short", "validating twice an epoch")))
+def test_resumes_after_any_step_with_the_batches_of_an_uninterrupted_run(tmp_path: Path, name: str) -> None:
+    options = LOOPS[name]
     expected = fit([], **options)
     for step in range(1, len(expected)):
         path = tmp_path / f"{step}.ckpt"

@@ -127,6 +127,7 @@ def test_what_failed_is_let_go_before_its_batch_is_tried_again(
     assert not any(memory.held)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens on a machine without a GPU")
 def test_graphs_and_limits_need_a_gpu(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, run = trained(words, tmp_path / "graph", "--engine", "graph")

@@ -180,7 +180,7 @@ class TestType:
 @pytest.mark.parametrize(
     ("bits", "peft_type"),
     [
-        pytest.param(bits, kind, marks=[] if bits == "nf4" and kind in FAST else pytest.mark.slow)
+        pytest.param(bits, kind, marks=[] if bits == "nf4" and kind in ("LORA", "VERA") else pytest.mark.slow)
         for bits in get_args(Bits)
         for kind in classifying_types()
         if kind not in NOT_QUANTISED[bits] and kind not in NEEDS

@@ -170,9 +170,9 @@ def test_quantised_weights_compute_in_the_precision_of_the_trainer(precision: st
         pytest.param(["--trainer.max_epochs", "2"], 8, marks=pytest.mark.slow),
         (["--trainer.accumulate_grad_batches", "3", "--trainer.max_epochs", "2"], 4),
         pytest.param(["--trainer.limit_train_batches", "3"], 3, marks=pytest.mark.slow),
-        (["--trainer.limit_train_batches", "0.5", "--trainer.max_epochs", "2"], 4),
+        pytest.param(["--trainer.limit_train_batches", "0.5", "--trainer.max_epochs", "2"], 4, marks=pytest.mark.slow),
         pytest.param(["--trainer.max_steps", "3", "--trainer.max_epochs", "2"], 3, marks=pytest.mark.slow),
-        (["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"], 6),
+        pytest.param(["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"], 6, marks=pytest.mark.slow),
     ],
 )
 def test_the_schedule_ends_with_the_last_step(settings: list[str], steps: int, tiny_fit: list[str]) -> None:

@@ -130,6 +130,7 @@ def test_a_picture_is_drawn_when_it_is_due_and_at_both_ends(run: RunDirectory, p
     assert [status for status, _ in pictures] == ["starting · step 0", "trained · step 40 of 40"]
 
 
+@pytest.mark.slow
 def test_slow_drawing_makes_pictures_rarer(
     run: RunDirectory, pictures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_reader_never_sees_half_a_picture(run: RunDirectory, pictures: list[An
     assert all(whole)
 
 
+@pytest.mark.slow
 def test_other_ranks_and_trial_runs_draw_nothing(
     run: RunDirectory, pictures: list[Any], tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

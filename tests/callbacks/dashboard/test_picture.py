@@ -12,6 +12,7 @@ from peft_lightning.callbacks.dashboard import picture as dashboard_figure
 from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.runs.curves import BUCKETS, Curves
 from peft_lightning.task import FIRST
+from tests.samples import mostly_slow
 
 
 def curves(tmp_path: Path, steps: int, every: int = 1) -> Curves:
@@ -36,7 +37,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Figure:
     return figures[0]
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3, 100_000])
+@pytest.mark.parametrize("steps", mostly_slow((0, 1, 3, 100_000), fast=(0, 3)))
 def test_any_number_of_steps_gives_a_readable_picture(
     steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ ODD = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("names", mostly_slow(ODD, fast=ODD[:1]))
 def test_names_that_a_folder_can_have_are_shown_as_they_are_everywhere(names: tuple[str, ...], tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_a_text_that_is_a_formula_to_a_spreadsheet_is_none_in_the_csv(tmp_path: 
     assert [row["recipe"] for row in table(tmp_path)] == ["lora", "=1+1"]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_strange_name_joins_under_a_name_that_is_seen(tmp_path: Path) -> None:
     folder = comparison(tmp_path / "mine", {"lora": LORA}, (1,), 40)
     other = write_run(tmp_path / "version_0", IA3, 1, "two\nlines/\x1b[2J", 40)

@@ -9,6 +9,7 @@ from peft_lightning.compare.report import write_report
 from peft_lightning.errors import UserError
 from tests.compare.report.records import IA3, LORA, comparison
 from tests.compare.report.test_writing import FILES, runs, table
+from tests.samples import mostly_slow
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_report_ends_with_code_1_where_a_section_fails_and_says_so_in_its_help(
     assert "1 if a part of it could not be made" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", mostly_slow(FILES, fast=["report.html"]))
 def test_a_file_in_the_way_costs_no_other_file_and_no_table(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,8 +13,11 @@ from peft_lightning.data.sources import fingerprint, read_corpus
 from peft_lightning.errors import UserError
 from peft_lightning.runs.record import MemoryFigures, RunRecord, Status, TimeFigures
 from tests.compare.report.records import FOUR, IA3, LORA, QLORA, comparison, fail, plan, write_run
+from tests.samples import mostly_slow
 
 FILES = ("table.md", "results.csv", "report.html")
+# What a page must not take for a picture.
+IMAGE = "<img src=x onerror=alert(1)>"
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -82,6 +85,7 @@ def share_gpu(folder: Path, seeds: tuple[int, ...], labels: tuple[str, ...]) -> 
             replace(RunRecord.read(path), not_measured="runs shared the GPU", **nothing).write(path)
 
 
+@pytest.mark.slow
 def test_times_and_memory_of_runs_that_shared_a_gpu_are_dashes_with_their_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +102,7 @@ def test_times_and_memory_of_runs_that_shared_a_gpu_are_dashes_with_their_reason
     assert {row["time/train_s"] for row in runs(tmp_path)} == {""}
 
 
+@pytest.mark.slow
 def test_where_some_runs_shared_a_gpu_the_others_are_measured_and_it_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +114,7 @@ def test_where_some_runs_shared_a_gpu_the_others_are_measured_and_it_is_said(
     assert "Times and memory of lora were not measured: runs shared the GPU in 1 of 2 runs." in printed
 
 
+@pytest.mark.slow
 def test_cpu_memory_is_never_in_the_gpu_s_column(tmp_path: Path) -> None:
     on_cpu = {"lora": replace(LORA, gpu=None, cpu=1.75), "ia3": replace(IA3, gpu=None, cpu=1.5)}
     comparison(tmp_path / "mine", on_cpu, (1, 2), 60)
@@ -176,6 +182,7 @@ def test_a_partial_comparison_says_what_is_missing(tmp_path: Path, capsys: pytes
     assert "Partial: 5 of 8 runs" in page
 
 
+@pytest.mark.slow
 def test_a_partial_comparison_does_not_say_that_its_recipes_were_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +207,7 @@ def test_one_recipe_alone_is_reported_without_tests(tmp_path: Path) -> None:
     assert "There is nothing to test" in (tmp_path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("label", ["<img src=x onerror=alert(1)>", "a & b", "{{ 7 * 7 }}"])
+@pytest.mark.parametrize("label", mostly_slow((IMAGE, "a & b", "{{ 7 * 7 }}"), fast=[IMAGE]))
 def test_a_label_is_text_and_no_markup(label: str, tmp_path: Path) -> None:
     comparison(tmp_path, {label: LORA, "ia3": IA3}, (1, 2), 60)
     write_report(tmp_path)
@@ -285,6 +292,7 @@ def test_without_texts_the_source_is_not_opened_and_no_folder_named(
         assert str(reviews.parent) not in (with_texts / name).read_text()
 
 
+@pytest.mark.slow
 def test_without_texts_no_record_s_nor_setting_s_folder_is_named(tmp_path: Path) -> None:
     secret = "/home/anna/secret corp/roberta"
     settings = {"model_name_or_path": secret}
@@ -312,6 +320,7 @@ def test_without_texts_no_record_s_nor_setting_s_folder_is_named(tmp_path: Path)
         assert word in written
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_is_one_sentence(with_texts: Path, reviews: Path) -> None:
     for file in reviews.iterdir():
         file.unlink()
@@ -346,6 +355,7 @@ def test_a_damaged_file_beside_a_record_is_left_out_and_said(
     assert rows["lora"]["test accuracy"].endswith(" %")
 
 
+@pytest.mark.slow
 def test_pairs_none_of_which_is_told_apart_are_one_sentence_in_the_terminal_and_a_table_in_the_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
