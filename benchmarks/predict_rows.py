@@ -30,23 +30,25 @@ from side_by_side.results import describe_machine
 _BENCHMARKS = Path(__file__).resolve().parent
 
 
-def measured(command: Sequence[str], tree: Path, time_limit_s: float) -> dict[str, float]:
+def measured(command: Sequence[str], tree: Path, time_limit_s: float, answers: Path | None = None) -> dict[str, float]:
     """Runs a process, and returns its `wall_s`, `cpu_s` and `peak_rss_mib`.
 
     Args:
         command: The words.
         tree: The source tree that it imports.
         time_limit_s: When it is given up.
+        answers: A file that it writes and deletes; its greatest size is `answers_bytes` then.
 
     Raises:
         RuntimeError: If it failed.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
-    began = time.monotonic()
+    began, greatest = time.monotonic(), 0
     # Elsewhere than in a source tree, which Python would import from first.
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
         child = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed)
         while True:
+            greatest = max(greatest, size_of(answers)) if answers is not None else 0
             ended, status, usage = os.wait4(child.pid, os.WNOHANG)
             if ended:
                 break
@@ -57,20 +59,30 @@ def measured(command: Sequence[str], tree: Path, time_limit_s: float) -> dict[st
         if child.returncode:
             printed.seek(0)
             raise RuntimeError(f"{command} ended with {child.returncode}: {printed.read()[-2000:].decode()}")
-    return {
+    figures = {
         "wall_s": time.monotonic() - began,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "peak_rss_mib": usage.ru_maxrss / 1024,
     }
+    return figures | ({"answers_bytes": greatest} if answers is not None else {})
 
 
-def killed(command: Sequence[str], tree: Path, after_s: float) -> None:
+def size_of(file: Path) -> int:
+    """Returns a file's bytes; 0 where there is none."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def killed(command: Sequence[str], tree: Path, answers: Path, size: float) -> None:
     """Runs a process and kills it, with SIGKILL.
 
     Args:
         command: The words.
         tree: The source tree that it imports.
-        after_s: When it is killed.
+        answers: A file that it writes.
+        size: The bytes of it at which the process is killed.
 
     Raises:
         RuntimeError: If it ended before.
@@ -78,13 +90,18 @@ def killed(command: Sequence[str], tree: Path, after_s: float) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
         child = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed)
-        try:
-            child.wait(after_s)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            return
+        while child.poll() is None:
+            if size_of(answers) >= size:
+                child.kill()
+                child.wait()
+                return
+            time.sleep(0.02)
         raise RuntimeError(f"{command[2:4]} ended with {child.returncode} before it could be killed")
+
+
+def kept(output: Path) -> Path:
+    """Returns the file in which `predict` keeps its answers until the output is written."""
+    return output.with_name(f"{output.name}.unfinished")
 
 
 def predict_command(run: Path, texts: Path, output: Path, words: Sequence[str]) -> list[str]:
@@ -151,13 +168,14 @@ def main() -> int:
             words = (*batch, "--data.max_length", str(asked.short_length))
             command = predict_command(run, table, place / "out.parquet", words)
             whole = place / "out.parquet"
-            figures = measured(command, trees["ours"], asked.time_limit_s) | {"rows": count}
+            figures = measured(command, trees["ours"], asked.time_limit_s, kept(whole)) | {"rows": count}
             assert pq.read_metadata(whole).num_rows == count
             records[f"{count:,} short"] = {"ours": figures}
             print(count, "short", json.dumps(figures), flush=True)
             again = place / "again.parquet"
             command = predict_command(run, table, again, words)
-            killed(command, trees["ours"], figures["wall_s"] / 2)
+            killed(command, trees["ours"], kept(again), figures["answers_bytes"] / 2)
+            assert kept(again).exists()
             assert not again.exists()
             figures = measured(command, trees["ours"], asked.time_limit_s) | {"rows": count}
             figures["same_bytes"] = filecmp.cmp(whole, again, shallow=False)

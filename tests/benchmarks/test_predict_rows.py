@@ -45,9 +45,17 @@ def test_a_process_that_fails_is_no_measurement(tmp_path: Path) -> None:
     assert figures["peak_rss_mib"] > 0
 
 
-def test_a_process_is_killed_and_one_that_ends_before_is_none(tmp_path: Path) -> None:
-    predict_rows.killed(["/bin/sh", "-c", f"sleep 0.5; touch {tmp_path}/later"], tmp_path, 0.1)
+def test_a_process_is_killed_at_a_size_of_its_answers_and_one_that_ends_before_is_none(tmp_path: Path) -> None:
+    answers = tmp_path / "out.unfinished"
+    writing = f"while true; do printf x >> {answers}; sleep 0.01; done"
+    predict_rows.killed(["/bin/sh", "-c", writing], tmp_path, answers, 5)
+    size = predict_rows.size_of(answers)
+    assert size >= 5
+    time.sleep(0.1)
+    assert predict_rows.size_of(answers) == size
     with pytest.raises(RuntimeError, match="ended with 0 before it could be killed"):
-        predict_rows.killed(["/bin/sh", "-c", "true"], tmp_path, 60)
-    time.sleep(0.6)
-    assert not (tmp_path / "later").exists()
+        predict_rows.killed(["/bin/sh", "-c", "true"], tmp_path, tmp_path / "none", 5)
+    other = tmp_path / "other.unfinished"
+    writing = f"printf xyz > {other}; sleep 0.5; rm {other}"
+    figures = predict_rows.measured(["/bin/sh", "-c", writing], tmp_path, 60, other)
+    assert figures["answers_bytes"] == 3
