@@ -10,7 +10,7 @@ import torch
 
 from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sources.corpus import checked_texts
+from peft_lightning.data.sources.checked_rows import checked_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS
 from peft_lightning.data.sources.surrogates import refuse_half_characters
 from peft_lightning.data.sources.text_pairs import TextPairs, Texts

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peft_lightning.data.sources.checked_rows import PairColumns, checked_pairs, numbered_rows
 from peft_lightning.data.sources.columns import joined, values_of
-from peft_lightning.data.sources.corpus import PairColumns, RawSplit, checked_pairs, numbered_rows
+from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.data.sources.delimited import read_delimited
 from peft_lightning.data.sources.disk_columns import let_go, on_disk
 from peft_lightning.data.sources.json_files import read_json
