@@ -1,7 +1,6 @@
 """The data module: finds, samples, tokenises and batches labelled texts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,16 @@ from torch.utils.data import DataLoader
 
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
 from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
+from peft_lightning.data.description import describe, in_words
 from peft_lightning.data.duplicates import duplicates_in_words
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.prediction_batches import PredictionBatches, Share, Windows
-from peft_lightning.data.review_tokeniser import ReviewTokeniser, no_pairs_in_windows
+from peft_lightning.data.review_tokeniser import ReviewTokeniser
+from peft_lightning.data.setting_limits import require_columns_apart, require_least, require_utf8, require_windows
 from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, Texts, prepare, read_corpus, read_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
 from peft_lightning.data.sources.glue import glue_settings
-from peft_lightning.data.sources.splits import label_columns
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.text_windows import TextWindows, collate_to_answer
 from peft_lightning.data.truncation import Truncation
@@ -137,42 +137,6 @@ class TextDataModule(LightningDataModule):
         text_pair_column = filled.get("data.text_pair_column", text_pair_column)
         test_split = filled.get("data.test_split", test_split)
         problem_type = problem_type or filled.get("model.problem_type")
-        for name, value, least in (
-            ("n_train", n_train, 1),
-            ("n_val", n_val, 1),
-            ("n_test", n_test, 1),
-            ("seed", seed, 0),
-            ("max_length", max_length, 8),
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("pad_to_multiple_of", pad_to_multiple_of, 1),
-            ("window_stride", window_stride, 0),
-        ):
-            if value is not None and value < least:
-                raise UserError(f"{name} {value} is too small: ", Setting(f"data.{name}"), f" takes {least} or more")
-        for name, word in (("source", source), ("cache_dir", cache_dir)):
-            try:
-                (word or "").encode()
-            except UnicodeEncodeError as error:
-                raise UserError(f"{name} {word!r} is not UTF-8, and no record could name it: rename it") from error
-        if window_stride is not None and truncation != "windows":
-            raise UserError(
-                "window_stride is for texts that are read in windows: leave it out, or say ",
-                Setting("data.truncation", "windows"),
-            )
-        if truncation == "windows" and (text_pair_column is not None or source == PAIRS):
-            raise no_pairs_in_windows()
-        if label_column == []:
-            raise UserError("label_column is an empty list: name a column with ", Setting("data.label_column"))
-        columns = [("text_column", text_column), *(("label_column", name) for name in label_columns(label_column))]
-        if text_pair_column is not None:
-            columns.insert(1, ("text_pair_column", text_pair_column))
-        for place, (setting, name) in enumerate(columns):
-            twice = next((other for other, same in columns[:place] if same == name), None)
-            if twice is not None:
-                what = f"{twice} and {setting} are both" if twice != setting else f"{setting} twice has"
-                raise UserError(f"{what} {name!r}: name two columns")
         self.source = source
         self.text_column = text_column
         self.label_column = label_column
@@ -200,6 +164,10 @@ class TextDataModule(LightningDataModule):
         self.predict_file = predict_file
         self.model_name_or_path = model_name_or_path
         self.revision = revision
+        require_least(vars(self))
+        require_utf8({"source": source, "cache_dir": cache_dir})
+        require_windows(truncation, window_stride, text_pair_column is not None or source == PAIRS)
+        require_columns_apart(text_column, text_pair_column, label_column)
         self._pad_token_id: int
         self._windows: TextWindows | None
         self._description: dict[str, Any] | None = None
@@ -329,21 +297,7 @@ class TextDataModule(LightningDataModule):
         targets = self.train.labels.numpy()
         self.task, self.baseline = corpus.task.fitted(targets), subsets.baseline
         support = self.task.support(targets)
-        self._description = {
-            "source": self.source,
-            "fingerprint": subsets.fingerprint,
-            "n_train": len(self.train),
-            "n_val": len(self.val),
-            "n_test": len(self.test),
-            "max_length": self.max_length,
-            "truncated_share": subsets.truncated_share,
-            "windows": None if tokeniser.windows is None else subsets.windows(tokeniser.windows),
-            "val_split": corpus.origin.val_split,
-            "test_split": corpus.origin.test_split,
-            **asdict(subsets.duplicates),
-            "removed_from_train": corpus.origin.removed,
-            "train_labels": None if support is None else support.tolist(),
-        }
+        self._description = describe(self.source, corpus, subsets, self.max_length, tokeniser.windows, support)
         notes = [*corpus.origin.notes, *tokeniser.notes]
         if isinstance(corpus.train.texts, TextPairs) and self.truncation != "head":
             notes.append(f"of longer pairs the beginnings of both texts are kept, not the {self.truncation}")
@@ -407,16 +361,7 @@ class TextDataModule(LightningDataModule):
 
     @rank_zero_only
     def _announce(self, description: dict[str, Any], notes: Sequence[str]) -> None:
-        answered = description["n_val"] + description["n_test"]
-        line = (
-            "data: {source}, {labels}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
-            " test; {truncated_share:.1%} are longer than {max_length} tokens and "
-            + (
-                "cut"
-                if description["windows"] is None
-                else "cut to train on; to validate and test, {answered:,} are read in {windows:,} windows"
-            )
-        ).format(labels=self.task.labels_in_words, answered=answered, **description)
+        line = in_words(description, self.task.labels_in_words)
         for text in ("; ".join((line, *notes)), duplicates_in_words(description)):
             if text:
                 print(text, flush=True)
