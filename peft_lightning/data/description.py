@@ -47,20 +47,21 @@ def describe(
     }
 
 
-def in_words(description: Mapping[str, Any], labels: str) -> str:
+def in_words(description: Mapping[str, Any], labels: str, noun: str) -> str:
     """Says in a line what a run trains, validates and tests on.
 
     Args:
         description: What ``describe`` returned.
         labels: What the task calls its labels, such as ``2 classes``.
+        noun: What a row is called, ``text`` or ``pair``.
     """
     answered = description["n_val"] + description["n_test"]
     return (
-        "data: {source}, {labels}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
+        "data: {source}, {labels}, {n_train:,} {noun}s to train on, {n_val:,} to validate, {n_test:,} to"
         " test; {truncated_share:.1%} are longer than {max_length} tokens and "
         + (
             "cut"
             if description["windows"] is None
             else "cut to train on; to validate and test, {answered:,} are read in {windows:,} windows"
         )
-    ).format(labels=labels, answered=answered, **description)
+    ).format(labels=labels, noun=noun, answered=answered, **description)

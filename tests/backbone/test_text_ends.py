@@ -94,7 +94,7 @@ class TestPadding:
         tokeniser = ReviewTokeniser(str(tmp_path / "gpt2"), None, 16, "head", str(tmp_path))
         assert tokeniser.pad_token_id == 0
         assert len(tokeniser.notes) == 1
-        with pytest.raises(UserError, match="has no pad token, so reviews cannot share a batch"):
+        with pytest.raises(UserError, match="has no pad token, so texts cannot share a batch"):
             ReviewTokeniser(str(tmp_path / "roberta"), None, 16, "head", str(tmp_path))
 
 

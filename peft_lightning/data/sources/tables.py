@@ -1,4 +1,4 @@
-"""Reads texts from files: Parquet, CSV, TSV, JSON Lines, and plain text with one review per line."""
+"""Reads texts from files: Parquet, CSV, TSV, JSON Lines, and plain text with one text per line."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
