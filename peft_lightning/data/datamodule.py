@@ -69,8 +69,8 @@ class TextDataModule(LightningDataModule):
             averaged; training reads its head.
         window_stride: Tokens that two neighbouring windows share, the `stride` of tokenizers; a quarter of a window by
             default.
-        add_eos_token: Ends each text with the tokenizer's end-of-text token, unless the tokenizer does so by itself;
-            a text that is cut keeps it. A decoder's head then reads that token, not the text's last.
+        add_eos_token: Ends each text, and both of a pair, with the tokenizer's end-of-text token, unless the tokenizer
+            does so by itself; a text that is cut keeps it. A decoder's head then reads that token, not the text's last.
         batch_size: Texts in a training batch of each process; two GPUs take twice as many in a step.
         eval_batch_size: Texts in a batch for validation and testing; `predict` takes more at once where they are
             short, up to eight times as many in no more tokens.
