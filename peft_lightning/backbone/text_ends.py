@@ -94,9 +94,10 @@ def pad_apart_from_end(tokenizer: PreTrainedTokenizerBase, embeddings: int | Non
 
 
 def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Lets a tokenizer end each text with its end-of-text token, unless it does so by itself.
+    """Lets a tokenizer end each text with its end-of-text token, unless it does so by itself; both texts of a pair too.
 
-    The token is one of the special ones around a text, so that a text that is cut keeps it.
+    Pairs are those of transformers' own ``add_eos_token``. The token is one of the special ones around a text, so that
+    a text that is cut keeps it.
 
     Args:
         tokenizer: The model's tokenizer; it is changed in place.
@@ -111,11 +112,11 @@ def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
             Setting("data.add_eos_token"),
             " out",
         )
-    if _ends_texts(tokenizer):
-        return
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        backend.post_processor = _ending(backend.post_processor, token, number)
+        single, pair = not _ends_texts(tokenizer), not _ends_texts(tokenizer, "a plot")
+        if single or pair:
+            backend.post_processor = _ending(backend.post_processor, token, number, single, pair)
     if not _ends_texts(tokenizer):
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path} ends texts in a way of its own, and {token!r} cannot be added:"
@@ -125,13 +126,14 @@ def end_texts(tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def _ends_texts(tokenizer: PreTrainedTokenizerBase) -> bool:
-    ids: list[int] = tokenizer("a film", verbose=False)["input_ids"]
+def _ends_texts(tokenizer: PreTrainedTokenizerBase, *second: str) -> bool:
+    """Tells whether a text, or a pair with this second text, ends with the end-of-text token."""
+    ids: list[int] = tokenizer("a film", *second, verbose=False)["input_ids"]
     return ids[-1:] == [tokenizer.eos_token_id]
 
 
-def _ending(steps: Any, token: str, number: int) -> Any:
-    """Returns a tokenizer's last steps with a token added behind each text."""
+def _ending(steps: Any, token: str, number: int, single: bool, pair: bool) -> Any:
+    """Returns a tokenizer's last steps with a token added behind each single text, and behind both texts of a pair."""
     from tokenizers.processors import Sequence
 
     state = {"type": "Sequence", "processors": []} if steps is None else json.loads(steps.__getstate__())
@@ -139,15 +141,31 @@ def _ending(steps: Any, token: str, number: int) -> Any:
     processors: list[dict[str, Any]] = list(listed)
     templates = [step for step in processors if step["type"] == "TemplateProcessing"]
     if not templates:
-        sequence = {"id": "A", "type_id": 0}
-        pair = [{"Sequence": sequence}, {"Sequence": {"id": "B", "type_id": 1}}]
-        templates = [
-            {"type": "TemplateProcessing", "single": [{"Sequence": sequence}], "pair": pair, "special_tokens": {}}
-        ]
+        first, second = ({"Sequence": {"id": name, "type_id": kind}} for name, kind in (("A", 0), ("B", 1)))
+        templates = [{"type": "TemplateProcessing", "single": [first], "pair": [first, second], "special_tokens": {}}]
         processors = processors + templates
     # Two templates in a row would not do: the second would take what the first puts around a text for a text.
-    templates[-1]["single"].append({"SpecialToken": {"id": token, "type_id": 0}})
-    templates[-1]["special_tokens"][token] = {"id": token, "ids": [number], "tokens": [token]}
+    template = templates[-1]
+    if single:
+        template["single"].append(_special(token, 0))
+    if pair:
+        template["pair"] = _ended_pair(template["pair"], token)
+    template["special_tokens"][token] = {"id": token, "ids": [number], "tokens": [token]}
     ended = Sequence([])
     ended.__setstate__(json.dumps({"type": "Sequence", "processors": processors}).encode())
     return ended
+
+
+def _ended_pair(pieces: list[dict[str, Any]], token: str) -> list[dict[str, Any]]:
+    """Returns the pieces of a pair with a token behind the first text, and one behind all, with the types there."""
+    ended: list[dict[str, Any]] = []
+    for piece in pieces:
+        ended.append(piece)
+        if piece.get("Sequence", {}).get("id") == "A":
+            ended.append(_special(token, piece["Sequence"]["type_id"]))
+    (last,) = pieces[-1].values()
+    return [*ended, _special(token, last["type_id"])]
+
+
+def _special(token: str, type_id: int) -> dict[str, Any]:
+    return {"SpecialToken": {"id": token, "type_id": type_id}}

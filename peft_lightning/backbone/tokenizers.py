@@ -79,7 +79,7 @@ def require_usable(tokenizer: PreTrainedTokenizerBase, max_length: int, embeddin
     name = tokenizer.name_or_path
     if tokenizer.pad_token_id is None:
         raise UserError(
-            f"the tokenizer of {name} has no pad token, so reviews cannot share a batch: "
+            f"the tokenizer of {name} has no pad token, so texts cannot share a batch: "
             "choose an encoder such as roberta-base"
         )
     # transformers adds a pad token that the vocabulary lacks, beyond the embeddings.

@@ -30,7 +30,7 @@ class MajorityClassWarning(Callback):
         self._mend = (
             f"try configs/{better}.yaml, whose learning rate was chosen for this {what}, or raise model.learning_rate"
             if not has_own_rate and is_packaged(better)
-            else "raise model.learning_rate, or train on more reviews or for more epochs"
+            else "raise model.learning_rate, or train on more texts or for more epochs"
         )
         self._best: float | None = None
 

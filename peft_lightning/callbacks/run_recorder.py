@@ -1,21 +1,18 @@
 """The callback that writes a run's record; nothing else does."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.callbacks.measured_task import task_of
 from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
-from peft_lightning.engine.strategies import engine_of
-from peft_lightning.optim.steps import steps_in_all
+from peft_lightning.callbacks.run_notes import RunNotes
+from peft_lightning.callbacks.shown_figures import show_figures, show_settings
 from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
@@ -30,8 +27,6 @@ from peft_lightning.runs.record import (
     Status,
     TimeFigures,
 )
-from peft_lightning.runs.row import as_markdown
-from peft_lightning.runs.trackers import user_loggers
 from peft_lightning.stop_signals import is_reader_gone, listen_again, received
 from peft_lightning.task import Metric, recorded
 
@@ -58,9 +53,7 @@ class RunRecorder(Callback):
         self._hyperparameters = hyperparameters
         self._describe = describe
         self._environment: EnvironmentFigures | None = None
-        self._ended_early: list[str] = []
-        self._origins: list[str] = []
-        self._remarks: list[str] = []
+        self._notes = RunNotes()
         # Why times and memory are not measured; a run keeps it over its attempts.
         self._not_measured: str | None = None
 
@@ -74,18 +67,13 @@ class RunRecorder(Callback):
             device = "CPU" if cuda_device(trainer) is None else "GPU"
             self._not_measured = f"runs shared the {device}"
             self.add_note(f"times and memory are not measured, because up to {runs} runs shared the {device}")
-        # MLflow keeps a value in a file of its name, so that `method` and `method/r` would be a file and a folder.
-        settings = {name.replace("/", "."): value for name, value in self._hyperparameters.items()}
-        for logger in user_loggers(trainer.loggers):
-            # TensorBoard's HPARAMS tab wants them together with the figures, when there are some.
-            if not isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(settings)
+        show_settings(trainer, self._hyperparameters)
         self._write(trainer, "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints how the run differs from its settings."""
         if trainer.is_global_zero:
-            for note in self._notes(trainer):
+            for note in self._notes.of_all(trainer):
                 print(f"note: {note}", flush=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,9 +82,7 @@ class RunRecorder(Callback):
         A run that was killed after its training has no step left when it goes on, and Lightning calls no
         ``on_train_end`` then.
         """
-        steps = steps_in_all(trainer)
-        if steps is not None and trainer.global_step < steps:
-            self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]
+        self._notes.see_end(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the validation metrics of the best checkpoint."""
@@ -147,29 +133,14 @@ class RunRecorder(Callback):
         """
         self.record.error = None
         self._write(trainer, "finished")
-        figures = {
-            **{name: value for name, value in self.record.metrics.items() if value is not None},
-            **_numbers("params", self.record.params),
-            **_numbers("memory", self.record.memory),
-            **_numbers("time", self.record.time),
-        }
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("run", as_markdown(self.record), trainer.global_step)
-                logger.log_hyperparams(self._hyperparameters, figures, trainer.global_step)
-            elif logger in user_loggers(trainer.loggers):
-                logger.log_metrics(figures, trainer.global_step)
-            logger.save()
-            logger.finalize("success")
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish()  # a later run of this process is another one
+        show_figures(trainer, self._hyperparameters, self.record)
         return self.record
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the metrics so far, where the run went on from, and its own notes."""
         return {
             "metrics": dict(self.record.metrics),
-            "origins": self._own_notes,
+            "origins": self._notes.own,
             "not_measured": self._not_measured,
         }
 
@@ -179,14 +150,14 @@ class RunRecorder(Callback):
         Args:
             state_dict: What ``state_dict`` returned; older checkpoints lack all but the metrics.
         """
-        self._origins = list(state_dict.get("origins", []))
+        self._notes.go_on_from(state_dict.get("origins", []))
         self._not_measured = self._not_measured or state_dict.get("not_measured")
         # These are the metrics of the best checkpoint. A run that starts from another run's checkpoint has none yet.
         self.record.metrics = dict(state_dict["metrics"]) if self.run.best.exists() else {}
 
     def add_note(self, note: str) -> None:
         """Adds a note on how this process's part of the run differs from its settings."""
-        self._remarks.append(note)
+        self._notes.remark(note)
 
     def add_origin(self, checkpoint: dict[str, Any], note: str) -> None:
         """Adds to another run's checkpoint a note that this run goes on from it, for this run's record.
@@ -212,7 +183,7 @@ class RunRecorder(Callback):
         record = self.record
         record.status = status
         record.environment = self._environment
-        record.notes = self._notes(trainer)
+        record.notes = self._notes.of_all(trainer)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Measuring) and (figures := callback.figures()):
                 setattr(record, callback.section, SECTIONS[callback.section](**figures))
@@ -223,28 +194,6 @@ class RunRecorder(Callback):
         record.history = self.run.history.name if self.run.history.exists() else None
         record.checkpoint_bytes = checkpoint_bytes(self.run)
         record.write(self.run.results)
-
-    def _notes(self, trainer: Trainer) -> list[str]:
-        """Returns the notes of run, model, engine, limits and checkpoints on how the run differs from its settings."""
-        model: Any = trainer.lightning_module
-        chosen = [
-            note
-            for callback in trainer.checkpoint_callbacks
-            if isinstance(callback, RunCheckpoints)
-            for note in callback.notes
-        ]
-        return [
-            *self._own_notes,
-            *model.notes,
-            *engine_of(trainer).notes,
-            *limit_notes(trainer),
-            *chosen,
-            *self._ended_early,
-        ]
-
-    @property
-    def _own_notes(self) -> list[str]:
-        return list(dict.fromkeys([*self._origins, *self._remarks]))
 
 
 def _measured(trainer: Trainer, split: str) -> dict[str, float | None]:
@@ -260,11 +209,3 @@ def status_after(exception: BaseException) -> Status:
     if isinstance(exception, KeyboardInterrupt | SIGTERMException) or is_reader_gone(exception):
         return "interrupted"
     return "failed"
-
-
-def _numbers(section: str, figures: object) -> dict[str, float]:
-    """Flattens a section of the record to its numbers, without nulls."""
-    if figures is None or not dataclasses.is_dataclass(figures) or isinstance(figures, type):
-        return {}
-    values = dataclasses.asdict(figures)
-    return {f"{section}/{name}": float(value) for name, value in values.items() if isinstance(value, int | float)}

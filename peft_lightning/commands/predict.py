@@ -58,7 +58,7 @@ class Predict(Command):
     def run(self, trainer: Trainer) -> None:
         """Predicts and writes."""
         if self.data.predict_file is None:
-            raise UserError("predict what? name a file of reviews, one a line: --data.predict_file reviews.txt")
+            raise UserError("predict what? name a file of texts, one a line: --data.predict_file texts.txt")
         checkpoint = self.find_checkpoint()
         name = self.settings.options["output"]
         output = OutputFile(name, "output")

@@ -1,7 +1,6 @@
 """The data module: finds, samples, tokenises and batches labelled texts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,17 @@ from torch.utils.data import DataLoader
 
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
 from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
+from peft_lightning.data.description import describe, in_words
 from peft_lightning.data.duplicates import duplicates_in_words
 from peft_lightning.data.examples import TokenisedReviews
 from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.prediction_batches import PredictionBatches, Share, Windows
-from peft_lightning.data.review_tokeniser import ReviewTokeniser, no_pairs_in_windows
+from peft_lightning.data.review_tokeniser import ReviewTokeniser
+from peft_lightning.data.setting_limits import require_columns_apart, require_least, require_utf8, require_windows
 from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, Texts, prepare, read_corpus, read_texts
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
 from peft_lightning.data.sources.glue import glue_settings
-from peft_lightning.data.sources.splits import label_columns
+from peft_lightning.data.sources.text_pairs import noun_of
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.text_windows import TextWindows, collate_to_answer
 from peft_lightning.data.truncation import Truncation
@@ -54,30 +55,30 @@ class TextDataModule(LightningDataModule):
             The name of the training split holds out a fifth of that.
         quoting: Whether a quotation mark at the start of a field in CSV and TSV encloses the field (`minimal`) or
             is text (`none`); `auto` finds out, and refuses a file that both would fit with other rows.
-        deduplicate: Leaves out training reviews whose text an earlier one has, or one to validate or test on.
-        n_train: Reviews to train on, a stratified subset of the training split; by default all that `n_val`
+        deduplicate: Leaves out texts to train on that an earlier one is equal to, or one to validate or test on.
+        n_train: Texts to train on, a stratified subset of the training split; by default all that `n_val`
             leaves.
-        n_val: Reviews to validate on, a subset of the validation split, all of it by default; without one, out of
+        n_val: Texts to validate on, a subset of the validation split, all of it by default; without one, out of
             the training split too and drawn first, by default 1,000, or a tenth of the split if that is less.
-        n_test: Reviews to test on, a stratified subset of the test split; all of it by default.
+        n_test: Texts to test on, a stratified subset of the test split; all of it by default.
         seed: Picks the subsets, and nothing else.
-        max_length: Tokens a review is cut to, the special ones included.
-        truncation: What stays of a longer review: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
+        max_length: Tokens a text is cut to, the special ones included.
+        truncation: What stays of a longer text: its `head`, its `tail`, or `head_tail`, a quarter of the tokens
             from its beginning and the rest from its end, where the verdict is (Sun et al. 2019). With `windows`,
             validation, test and `predict` read all of it in windows of `max_length` tokens, whose logits are
             averaged; training reads its head.
         window_stride: Tokens that two neighbouring windows share, the `stride` of tokenizers; a quarter of a window by
             default.
-        add_eos_token: Ends each review with the tokenizer's end-of-text token, unless the tokenizer does so by itself;
-            a review that is cut keeps it. A decoder's head then reads that token, not the review's last.
-        batch_size: Reviews in a training batch of each process; two GPUs take twice as many in a step.
-        eval_batch_size: Reviews in a batch for validation and testing; `predict` takes more at once where they are
+        add_eos_token: Ends each text, and both of a pair, with the tokenizer's end-of-text token, unless the tokenizer
+            does so by itself; a text that is cut keeps it. A decoder's head then reads that token, not the text's last.
+        batch_size: Texts in a training batch of each process; two GPUs take twice as many in a step.
+        eval_batch_size: Texts in a batch for validation and testing; `predict` takes more at once where they are
             short, up to eight times as many in no more tokens.
         num_workers: Processes that prepare batches; 0 prepares them in the training process, as `predict` always does.
-        pad_to_multiple_of: Batches are padded to their longest review, in tokens, rounded up to a multiple of
+        pad_to_multiple_of: Batches are padded to their longest text, in tokens, rounded up to a multiple of
             this; by default 32 on a GPU and 1 elsewhere.
-        cache_dir: Folder that keeps tokenised reviews; `~/.cache/peft_lightning` by default.
-        predict_file: What `predict` reads: a .txt file with one review a line, or a table with the text
+        cache_dir: Folder that keeps tokenised texts; `~/.cache/peft_lightning` by default.
+        predict_file: What `predict` reads: a .txt file with one text a line, or a table with the text
             column.
         model_name_or_path: The model whose tokenizer is used; follows from the model.
         revision: Branch, tag or commit of a model on the hub; follows from the model.
@@ -137,42 +138,6 @@ class TextDataModule(LightningDataModule):
         text_pair_column = filled.get("data.text_pair_column", text_pair_column)
         test_split = filled.get("data.test_split", test_split)
         problem_type = problem_type or filled.get("model.problem_type")
-        for name, value, least in (
-            ("n_train", n_train, 1),
-            ("n_val", n_val, 1),
-            ("n_test", n_test, 1),
-            ("seed", seed, 0),
-            ("max_length", max_length, 8),
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("pad_to_multiple_of", pad_to_multiple_of, 1),
-            ("window_stride", window_stride, 0),
-        ):
-            if value is not None and value < least:
-                raise UserError(f"{name} {value} is too small: ", Setting(f"data.{name}"), f" takes {least} or more")
-        for name, word in (("source", source), ("cache_dir", cache_dir)):
-            try:
-                (word or "").encode()
-            except UnicodeEncodeError as error:
-                raise UserError(f"{name} {word!r} is not UTF-8, and no record could name it: rename it") from error
-        if window_stride is not None and truncation != "windows":
-            raise UserError(
-                "window_stride is for texts that are read in windows: leave it out, or say ",
-                Setting("data.truncation", "windows"),
-            )
-        if truncation == "windows" and (text_pair_column is not None or source == PAIRS):
-            raise no_pairs_in_windows()
-        if label_column == []:
-            raise UserError("label_column is an empty list: name a column with ", Setting("data.label_column"))
-        columns = [("text_column", text_column), *(("label_column", name) for name in label_columns(label_column))]
-        if text_pair_column is not None:
-            columns.insert(1, ("text_pair_column", text_pair_column))
-        for place, (setting, name) in enumerate(columns):
-            twice = next((other for other, same in columns[:place] if same == name), None)
-            if twice is not None:
-                what = f"{twice} and {setting} are both" if twice != setting else f"{setting} twice has"
-                raise UserError(f"{what} {name!r}: name two columns")
         self.source = source
         self.text_column = text_column
         self.label_column = label_column
@@ -200,6 +165,10 @@ class TextDataModule(LightningDataModule):
         self.predict_file = predict_file
         self.model_name_or_path = model_name_or_path
         self.revision = revision
+        require_least(vars(self))
+        require_utf8({"source": source, "cache_dir": cache_dir})
+        require_windows(truncation, window_stride, text_pair_column is not None or source == PAIRS)
+        require_columns_apart(text_column, text_pair_column, label_column)
         self._pad_token_id: int
         self._windows: TextWindows | None
         self._description: dict[str, Any] | None = None
@@ -232,11 +201,11 @@ class TextDataModule(LightningDataModule):
         Returns:
             ``source``, ``fingerprint`` (a SHA-256 over the texts and labels of the three subsets), ``n_train``,
             ``n_val``, ``n_test``, ``max_length`` (tokens), ``truncated_share`` (the
-            share of all their reviews that are longer), ``windows`` (in how many the reviews to validate and test on
+            share of all their texts that are longer), ``windows`` (in how many the texts to validate and test on
             are read; None where they are cut), ``val_split`` and ``test_split`` (None if they came out of the
-            training split), ``train_repeats``, ``val_in_train`` and ``test_in_train`` (numbers of reviews whose text
-            occurs again), ``removed_from_train`` (how many of them ``deduplicate`` left out), and ``train_labels``
-            (number of training reviews with each class or label; None if labels are numbers).
+            training split), ``train_repeats``, ``val_in_train`` and ``test_in_train`` (numbers of texts that
+            occur again), ``removed_from_train`` (how many of them ``deduplicate`` left out), and ``train_labels``
+            (number of training texts with each class or label; None if labels are numbers).
         """
         if self._description is None:
             raise RuntimeError("description() before setup()")
@@ -255,7 +224,7 @@ class TextDataModule(LightningDataModule):
         return len(self.train_dataloader())
 
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
-        """Makes the batch that takes the most memory: the longest training reviews."""
+        """Makes the batch that takes the most memory: the longest training texts."""
         return widest_batch(self.train, self.batch_size, self._loading()["collate_fn"])
 
     def coming_shapes(self) -> list[dict[str, torch.Tensor]]:
@@ -276,11 +245,11 @@ class TextDataModule(LightningDataModule):
         return loader.batch_sizes() if isinstance(loader, ResumableDataLoader) else None
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Returns validation batches, the longest reviews first."""
+        """Returns validation batches, the longest texts first."""
         return self._evaluation_loader(self.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Returns test batches, the longest reviews first."""
+        """Returns test batches, the longest texts first."""
         return self._evaluation_loader(self.test)
 
     def predict_dataloader(self) -> DataLoader[Any]:
@@ -329,25 +298,11 @@ class TextDataModule(LightningDataModule):
         targets = self.train.labels.numpy()
         self.task, self.baseline = corpus.task.fitted(targets), subsets.baseline
         support = self.task.support(targets)
-        self._description = {
-            "source": self.source,
-            "fingerprint": subsets.fingerprint,
-            "n_train": len(self.train),
-            "n_val": len(self.val),
-            "n_test": len(self.test),
-            "max_length": self.max_length,
-            "truncated_share": subsets.truncated_share,
-            "windows": None if tokeniser.windows is None else subsets.windows(tokeniser.windows),
-            "val_split": corpus.origin.val_split,
-            "test_split": corpus.origin.test_split,
-            **asdict(subsets.duplicates),
-            "removed_from_train": corpus.origin.removed,
-            "train_labels": None if support is None else support.tolist(),
-        }
+        self._description = describe(self.source, corpus, subsets, self.max_length, tokeniser.windows, support)
         notes = [*corpus.origin.notes, *tokeniser.notes]
         if isinstance(corpus.train.texts, TextPairs) and self.truncation != "head":
             notes.append(f"of longer pairs the beginnings of both texts are kept, not the {self.truncation}")
-        self._announce(self._description, notes)
+        self._announce(self._description, notes, noun_of(corpus.train.texts))
 
     def _read_predict_file(self) -> TokenisedReviews:
         texts = self.texts_to_predict()
@@ -360,7 +315,7 @@ class TextDataModule(LightningDataModule):
             UserError: The file cannot be read, or has a row without a text.
         """
         if self.predict_file is None:
-            raise UserError("predict needs reviews: name their file with ", Setting("data.predict_file", "reviews.txt"))
+            raise UserError("predict needs texts: name their file with ", Setting("data.predict_file", "texts.txt"))
         path = Path(self.predict_file).expanduser()
         if not path.is_file():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
@@ -406,17 +361,8 @@ class TextDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @rank_zero_only
-    def _announce(self, description: dict[str, Any], notes: Sequence[str]) -> None:
-        answered = description["n_val"] + description["n_test"]
-        line = (
-            "data: {source}, {labels}, {n_train:,} reviews to train on, {n_val:,} to validate, {n_test:,} to"
-            " test; {truncated_share:.1%} are longer than {max_length} tokens and "
-            + (
-                "cut"
-                if description["windows"] is None
-                else "cut to train on; to validate and test, {answered:,} are read in {windows:,} windows"
-            )
-        ).format(labels=self.task.labels_in_words, answered=answered, **description)
-        for text in ("; ".join((line, *notes)), duplicates_in_words(description)):
+    def _announce(self, description: dict[str, Any], notes: Sequence[str], noun: str) -> None:
+        line = in_words(description, self.task.labels_in_words, noun)
+        for text in ("; ".join((line, *notes)), duplicates_in_words(description, noun)):
             if text:
                 print(text, flush=True)

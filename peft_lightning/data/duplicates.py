@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Repeats within training weigh some reviews more, which a few do not make felt: 0.4 % of IMDb's are repeats.
+# Repeats within training weigh some texts more, which a few do not make felt: 0.4 % of IMDb's are repeats.
 _NOTABLE = 0.01
 
 
@@ -42,24 +42,25 @@ def count_duplicates(train: Iterable[Hashable], val: Iterable[Hashable], test: I
     )
 
 
-def duplicates_in_words(figures: Mapping[str, Any]) -> str | None:
+def duplicates_in_words(figures: Mapping[str, Any], noun: str) -> str | None:
     """Says what of a run's data occurs more than once, and what to do; None if nothing does that matters.
 
     Args:
         figures: The data module's description.
+        noun: What a row is called, ``text`` or ``pair``.
     """
     removed = figures["removed_from_train"]
     if removed:
         return f"data: {removed:,} duplicates were left out of the training split, as data.deduplicate asks"
     found = [
-        f"{figures[count]:,} of {figures[of]:,} {use} reviews ({figures[count] / figures[of]:.1%})"
+        f"{figures[count]:,} of {figures[of]:,} {use} {noun}s ({figures[count] / figures[of]:.1%})"
         for count, of, use in (("test_in_train", "n_test", "test"), ("val_in_train", "n_val", "validation"))
         if figures[count]
     ]
     words = [f"also in training: {' and '.join(found)}"] if found else []
     repeats, n_train = figures["train_repeats"], figures["n_train"]
     if repeats >= _NOTABLE * n_train:
-        words.append(f"repeated in training: {repeats:,} of {n_train:,} reviews ({repeats / n_train:.1%})")
+        words.append(f"repeated in training: {repeats:,} of {n_train:,} {noun}s ({repeats / n_train:.1%})")
     return f"data: {'; '.join(words)}; --data.deduplicate true leaves them out of training" if words else None
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from peft_lightning.data.examples import Example, PadToLongest, TokenisedReviews
 from peft_lightning.data.sources import Split, TextPairs, Texts
-from peft_lightning.data.sources.text_pairs import in_one
+from peft_lightning.data.sources.text_pairs import in_one, noun_of
 from peft_lightning.data.text_windows import TextWindows, collate_to_answer
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.tokenisation import TokenisedTexts, joined, text_tokeniser
@@ -171,7 +171,7 @@ class ReviewTokeniser:
         except Exception as error:
             if type(error) is not Exception:  # what the tokenizers library raises
                 raise
-            raise UserError(f"the tokenizer of {self._model} cannot take the reviews: {first_line(error)}") from error
+            raise UserError(f"the tokenizer of {self._model} cannot take the texts: {first_line(error)}") from error
 
     def _require_tokens(self, tokens: TokenisedTexts, texts: Texts, rows: NDArray[np.int64]) -> None:
         from peft_lightning.backbone.tokenizers import require_embeddings
@@ -180,8 +180,8 @@ class ReviewTokeniser:
         if len(empty):
             place = int(empty[0])
             raise UserError(
-                f"the review in row {int(rows[place]) + 1} ({in_one(texts[place])[:40]!r}) makes no token with the"
-                f" tokenizer of {self._model}: take the row out, or choose another model"
+                f"the {noun_of(texts)} in row {int(rows[place]) + 1} ({in_one(texts[place])[:40]!r}) makes no token"
+                f" with the tokenizer of {self._model}: take the row out, or choose another model"
             )
         highest = int(tokens.input_ids.max()) if len(tokens) else 0
         require_embeddings(self._tokenizer, highest, self._embeddings, self._model)

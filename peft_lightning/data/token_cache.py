@@ -16,13 +16,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from peft_lightning.data.sources import Split, Texts, fingerprint
 from peft_lightning.data.sources.text_pairs import digest_of_texts
 from peft_lightning.data.token_file import read_tokens, write_tokens
-from peft_lightning.data.tokenisation import (
-    TokenisedTexts,
-    token_batches,
-    tokenise,
-    tokenised_key,
-    tokenizer_identity,
-)
+from peft_lightning.data.token_key import tokenised_key, tokenizer_identity
+from peft_lightning.data.tokenisation import TokenisedTexts, token_batches, tokenise
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.files import write_atomically

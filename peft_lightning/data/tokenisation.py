@@ -1,8 +1,6 @@
 """Tokenisation: the token ids of all texts in one flat array, with the offset of each text."""
 
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from peft_lightning.data.pair_tokens import tokenise_pairs
-from peft_lightning.data.sources.text_pairs import TextPairs, Texts, digest_of_texts
+from peft_lightning.data.sources.text_pairs import TextPairs, Texts
 from peft_lightning.data.truncation import Truncation, cut, surrounding, window
 from peft_lightning.data.word_tokens import TokenBatch, WordTokens
 from peft_lightning.data.words_apart import tokenises_words_apart
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 _TEXTS_AT_ONCE = 1000
 # So many texts, evenly spread, are tokenised both whole and word by word before the rest is trusted to words.
 _COMPARED = 32
-# Part of the cache's key: another number where the same settings come to mean other token ids or another file.
-_EDITION = 2
 
 
 @dataclass(frozen=True)
@@ -181,47 +177,3 @@ def _encoder(tokenizer: "PreTrainedTokenizerBase") -> Callable[[list[str]], list
 def _same(first: TokenBatch, second: TokenBatch) -> bool:
     names = ("input_ids", "lengths", "truncated")
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
-
-
-def tokenised_key(
-    texts: Texts, identity: str, max_length: int, truncation: Truncation = "head", token_types: bool = False
-) -> str:
-    """Hashes all that decides what ``tokenise`` returns: a key for the cache.
-
-    Args:
-        texts: The texts.
-        identity: What ``tokenizer_identity`` returned.
-        max_length: Number of tokens that a text is cut to.
-        truncation: Which part of a longer text is kept.
-        token_types: Whether the texts of a pair are told apart by token types.
-
-    Returns:
-        A SHA-256, in hexadecimal digits.
-    """
-    kept = f"pair {token_types}" if isinstance(texts, TextPairs) else truncation
-    digest = hashlib.sha256(f"{_EDITION} {kept} {max_length} {len(identity)} {identity}".encode())
-    digest.update(digest_of_texts(texts))
-    return digest.hexdigest()
-
-
-def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Serialises all of a tokeniser that decides token ids, which does not include where it was loaded from."""
-    import tokenizers
-
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        state = json.loads(backend.to_str())
-        # These are arguments of the last call, not properties of the tokeniser.
-        state["truncation"] = state["padding"] = None
-    else:
-        state = {"vocabulary": tokenizer.get_vocab(), "settings": tokenizer.init_kwargs}
-    return json.dumps(
-        {
-            "class": type(tokenizer).__name__,
-            "library": tokenizers.__version__,
-            "special_tokens": tokenizer.special_tokens_map,
-            "state": state,
-        },
-        sort_keys=True,
-        default=str,
-    )

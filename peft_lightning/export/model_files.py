@@ -12,7 +12,7 @@ from peft_lightning.backbone.text_ends import choose_pad_token, end_texts, pad_a
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.data.truncation import Truncation, surrounding, window
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.module.trained import TextSettings
+from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.task import Task
 
 if TYPE_CHECKING:

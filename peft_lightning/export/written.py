@@ -5,7 +5,7 @@ from pathlib import Path
 
 from peft_lightning.export.loading_code import LoadingCode
 from peft_lightning.export.request import Request
-from peft_lightning.module.trained import TextSettings
+from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.task import Task
 
 

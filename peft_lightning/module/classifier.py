@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +18,6 @@ from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
-from peft_lightning.data.text_windows import WINDOWS
 from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
@@ -32,19 +30,20 @@ from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import load_adapted
-from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
-from peft_lightning.module.mean_logits import mean_of_windows
-from peft_lightning.module.trained import TextSettings, read_trained
+from peft_lightning.module.mean_logits import logits_of
+from peft_lightning.module.metric_logging import log_metrics
+from peft_lightning.module.text_settings import TextSettings
+from peft_lightning.module.trained import load_module
+from peft_lightning.module.training_start import start_from_batches
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
+from peft_lightning.optim.restored_rates import follow_own_schedule
 from peft_lightning.optim.steps import planned_steps
-from peft_lightning.task import Task, recorded
-from peft_lightning.task.gathering import gathered, process_number
-from peft_lightning.task.metric import LOSS
+from peft_lightning.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lightning.pytorch.core.optimizer import LightningOptimizer
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -187,22 +186,7 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: There is no such run or checkpoint, or the backbone is not the run's.
         """
-        from jsonargparse import ArgumentParser
-
-        trained = read_trained(Path(run), checkpoint)
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(cls, "model")
-        module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
-        precision = trained.texts.precision
-        module.quantize_on = "cpu"  # where it is built
-        module._plain = plain
-        module.build(trained.task, precision)
-        module.on_load_checkpoint(trained.checkpoint)
-        module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
-        if precision.endswith("-true") and not plain:
-            module.to(compute_dtype(precision))
-        module.text_settings = trained.texts
-        return module.eval()
+        return load_module(cls, Path(run), checkpoint, plain)
 
     def answer(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> list[dict[str, Any]]:
         """Answers texts as ``predict`` does, with the text settings and the precision of the module's run.
@@ -262,13 +246,14 @@ class TextClassifier(LightningModule):
         """The longest text that the backbone takes, in tokens; None where it has no table of positions."""
         return longest_input(self._built())
 
-    def build(self, task: Task, precision: str | None = None, device: torch.device = _CPU) -> None:
+    def build(self, task: Task, precision: str | None = None, device: torch.device = _CPU, plain: bool = False) -> None:
         """Loads the backbone and adapts it; a second call does nothing.
 
         Args:
             task: The task that the data's labels belong to.
             precision: The Trainer's precision; None for the one that ``backbone_dtype`` needs.
             device: The device that the model will run on.
+            plain: Whether packed and narrow weights become 32-bit floats of the same values, for a merge.
 
         Raises:
             UserError: The backbone, the method, the task and the precision do not go together.
@@ -296,13 +281,13 @@ class TextClassifier(LightningModule):
             load_adapted,
             *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer),
             head_start=task.head_start,
-            plain=self._plain,
+            plain=plain,
         )
         with backbone.hashed_meanwhile():
             self.model = self._untrained()
         name_outputs(self.model, task.problem_type, task.output_names)
         self.backbone_identity = backbone.identity()
-        self._precision, self._built_for = precision, device
+        self._precision, self._built_for, self._plain = precision, device, plain
         self.task = task
         self.val_metrics = task.metrics()
         self.test_metrics = task.metrics()
@@ -328,21 +313,8 @@ class TextClassifier(LightningModule):
             batches: Training batches in a fixed order; the method takes the first ones.
             device: Where to compute.
         """
-        model, method = self._built(), self.method
-        # Taken before anything draws: the loader's order follows from torch's seed.
-        taken = list(islice(batches, method.batches_to_start_from))
-        if not taken:
-            return
-        task, on = self._its_task(), torch.device(device)
-        dtype, mixed = compute_dtype(str(self._precision)), str(self._precision).endswith("-mixed")
-        sample = TrainingSample(
-            taken,
-            lambda network, batch: task.loss(_logits(network, batch).float(), batch["labels"]),
-            on,
-            lambda: torch.autocast(on.type, dtype, enabled=mixed),
-        )
-        computed = gathered(method.compute_start(model, sample) if process_number() == 0 else None)[0]
-        method.start_from(model, computed or {})
+        precision = str(self._precision)
+        start_from_batches(self.method, self._built(), batches, self._its_task(), torch.device(device), precision)
 
     def forward(self, batch: Batch) -> Tensor:
         """Runs the network.
@@ -357,7 +329,7 @@ class TextClassifier(LightningModule):
         """
         if self.model is None:
             raise RuntimeError("the model is not built yet: call build() or run it in a Trainer")
-        return _logits(self.model, batch)
+        return logits_of(self.model, batch)
 
     def loss(self, batch: Batch) -> Tensor:
         """Computes the training loss without side effects, so that a step can be captured as a CUDA graph.
@@ -382,7 +354,7 @@ class TextClassifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
-        self._log_metrics(self.val_metrics.compute_and_reset("val"))
+        log_metrics(self, self._its_task(), self.val_metrics.compute_and_reset("val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Scores a test batch."""
@@ -390,7 +362,7 @@ class TextClassifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
-        self._log_metrics(self.test_metrics.compute_and_reset("test"))
+        log_metrics(self, self._its_task(), self.test_metrics.compute_and_reset("test"))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the task's answers, (batch, …)."""
@@ -431,14 +403,7 @@ class TextClassifier(LightningModule):
         if self._restored_plan in (None, self._planned_steps):
             return
         for config in self.trainer.lr_scheduler_configs:
-            scheduler: Any = config.scheduler
-            rates = [
-                rate * factor(scheduler.last_epoch)
-                for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-            ]
-            for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
-            scheduler._last_lr = rates
+            follow_own_schedule(config.scheduler)
 
     def optimizer_step(
         self,
@@ -478,7 +443,7 @@ class TextClassifier(LightningModule):
         # Before shapes are compared: EVA's ranks follow from the data, and only the checkpoint knows them.
         if state and self.method.rebuilds_for(state):
             self.model = None
-            self.build(self._its_task(), self._precision, self._built_for)
+            self.build(self._its_task(), self._precision, self._built_for, self._plain)
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
         expected = {f"model.{name}": shapes[f"model.{name}"] for name in trainable_names(self._built())}
         if refusal := weights_refusal(checkpoint, expected):
@@ -491,23 +456,6 @@ class TextClassifier(LightningModule):
         logits = self(batch).float()
         metrics.update(logits, batch["labels"])
         return {"logits": logits}
-
-    def _log_metrics(self, metrics: dict[str, Tensor]) -> None:
-        """Logs an evaluation at its optimiser step; the step that Lightning would log is one behind."""
-        shown = {metric.key for metric in (LOSS, *self._its_task().shown())}
-        for in_bar in (True, False):
-            some = {name: value for name, value in metrics.items() if (name.partition("/")[2] in shown) == in_bar}
-            if self.trainer.world_size == 1:
-                self.log_dict(some, prog_bar=in_bar, logger=False)
-            else:
-                # Every process has the figures of all examples: the largest of equals is each of them, to the bit.
-                on_device = {name: value.to(self.device) for name, value in some.items()}
-                self.log_dict(on_device, prog_bar=in_bar, logger=False, sync_dist=True, reduce_fx="max")
-        if self.trainer.sanity_checking:
-            return
-        defined = {name: value for name in metrics if (value := recorded(float(metrics[name]))) is not None}
-        for logger in self.trainer.loggers:
-            logger.log_metrics(defined, step=self.trainer.global_step)
 
     def _built(self) -> nn.Module:
         if self.model is None:
@@ -529,15 +477,6 @@ class TextClassifier(LightningModule):
             "quantization": self.quantization,
             **self._its_task().state(),
         }
-
-
-def _logits(network: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-    if WINDOWS in batch:
-        return mean_of_windows(partial(_logits, network), batch)
-    types = {"token_type_ids": batch["token_type_ids"]} if "token_type_ids" in batch else {}
-    output = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"), **types)
-    logits: Tensor = output.logits
-    return logits
 
 
 def _require(name: str, value: float, holds: bool, rule: str) -> None:

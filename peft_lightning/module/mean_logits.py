@@ -1,14 +1,34 @@
-"""The logits of texts that are read in windows: the mean over the windows of each."""
+"""The logits of a batch; of texts that are read in windows, the mean over the windows of each."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from peft_lightning.data.text_windows import ROWS_AT_ONCE, WINDOWS
 
 _OF_ROWS = ("input_ids", "attention_mask")
+
+
+def logits_of(network: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    """Runs a network on a batch.
+
+    Args:
+        network: The network, whose output has ``logits``.
+        batch: ``input_ids``, ``attention_mask`` and ``token_type_ids`` (batch, length), the last two where there are
+            any; or what ``PadWindows`` made.
+
+    Returns:
+        Logits, (batch, outputs).
+    """
+    if WINDOWS in batch:
+        return mean_of_windows(partial(logits_of, network), batch)
+    types = {"token_type_ids": batch["token_type_ids"]} if "token_type_ids" in batch else {}
+    output = network(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask"), **types)
+    logits: Tensor = output.logits
+    return logits
 
 
 def mean_of_windows(logits: Callable[[Mapping[str, Any]], Tensor], batch: Mapping[str, Any]) -> Tensor:

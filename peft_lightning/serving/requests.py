@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from peft_lightning.data.sources.corpus import checked_texts
+from peft_lightning.data.sources.checked_rows import checked_texts
 from peft_lightning.data.sources.surrogates import refuse_half_characters
 from peft_lightning.data.sources.text_pairs import Pair
 from peft_lightning.errors import UserError

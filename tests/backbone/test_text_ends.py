@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from peft_lightning.backbone.text_ends import choose_pad_token, end_texts
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
+from peft_lightning.data.sources.text_pairs import TextPairs
 from peft_lightning.data.tokenisation import tokenise
 from peft_lightning.data.truncation import HEAD_SHARE
 from peft_lightning.errors import Setting, UserError
@@ -94,7 +95,7 @@ class TestPadding:
         tokeniser = ReviewTokeniser(str(tmp_path / "gpt2"), None, 16, "head", str(tmp_path))
         assert tokeniser.pad_token_id == 0
         assert len(tokeniser.notes) == 1
-        with pytest.raises(UserError, match="has no pad token, so reviews cannot share a batch"):
+        with pytest.raises(UserError, match="has no pad token, so texts cannot share a batch"):
             ReviewTokeniser(str(tmp_path / "roberta"), None, 16, "head", str(tmp_path))
 
 
@@ -132,6 +133,43 @@ class TestEndOfText:
         assert set(ends.tolist()) == {made.eos_token_id}
         expected = made(texts[0], truncation=False)["input_ids"]
         assert tokens.input_ids[:11].tolist() == expected[:10] + expected[-2:-1]
+
+    @pytest.mark.parametrize("steps", [None, begin, begin_behind_bytes])
+    def test_both_texts_of_a_pair_end_in_it_as_with_transformers_own_setting(self, steps: Any) -> None:
+        plain, ended = (tokenizer("<s>", "</s>", eos_token="</s>", steps=steps) for _ in range(2))
+        end_texts(ended)
+        whole = plain("a film", "the film", return_token_type_ids=True)
+        first = whole["token_type_ids"].index(1)
+        expected = [*whole["input_ids"][:first], 1, *whole["input_ids"][first:], 1]
+        assert ended("a film", "the film")["input_ids"] == expected
+        types = ended("a film", "the film", return_token_type_ids=True)["token_type_ids"]
+        assert types == [0] * (first + 1) + [1] * (len(expected) - first - 1)
+        own = tokenizer("<s>", "</s>", bos_token="<s>", eos_token="</s>")
+        own.add_bos_token, own.add_eos_token = False, True
+        assert steps is not None or own("a film", "the film")["input_ids"] == expected
+        end_texts(ended)  # a second call finds it there
+        assert ended("a film", "the film")["input_ids"] == expected
+
+    def test_a_pair_that_is_cut_keeps_it(self, tmp_path: Path) -> None:
+        save_decoder("gpt2", tmp_path)
+        tokenizer("<s>", "</s>", eos_token="</s>", steps=begin).save_pretrained(tmp_path)
+        pairs = TextPairs(["the film is good " * 5, "a film"], ["a film", "the good film " * 9])
+        lengths = []
+        for ends in (False, True):
+            made = ReviewTokeniser(str(tmp_path), None, 12, "head", str(tmp_path), ends).tokenise(pairs, np.arange(2))
+            ids = [made[row]["input_ids"].tolist() for row in range(2)]
+            assert [row.count(1) for row in ids] == [2 * ends] * 2
+            assert [row[-1] == 1 for row in ids] == [ends] * 2
+            lengths.append(made.lengths)
+        assert lengths == [[12, 12], [12, 12]]
+
+    def test_a_tokenizer_that_ends_single_texts_alone_ends_pairs_too(self) -> None:
+        single = processors.TemplateProcessing(single="$A </s>", pair="$A $B", special_tokens=[("</s>", 1)])
+        made = tokenizer("<s>", "</s>", eos_token="</s>", steps=lambda _: single)
+        before = made("a film")["input_ids"]
+        end_texts(made)
+        assert made("a film")["input_ids"] == before
+        assert made("a", "a")["input_ids"] == [before[0], 1, before[0], 1]
 
     def test_a_tokenizer_that_ends_texts_by_itself_is_left_alone(self) -> None:
         made = kinds_of_tokenizers.byte_level()

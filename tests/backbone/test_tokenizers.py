@@ -109,12 +109,12 @@ def test_a_tokenizer_that_makes_no_tokens_of_words_is_refused(folder: Path) -> N
 
 def test_a_text_without_a_token_is_named_by_its_row(folder: Path) -> None:
     spell(folder, "BPE", "afilm", merges=[])
-    assert "the review in row 2 ('böse') makes no token" in one_line(folder, ("a film", "böse"))
+    assert "the text in row 2 ('böse') makes no token" in one_line(folder, ("a film", "böse"))
 
 
 def test_a_text_that_the_tokenizer_cannot_take_is_one_line(folder: Path) -> None:
     spell(folder, "WordLevel", ("a", "film"), unk_token="<unk>")
-    assert "cannot take the reviews: WordLevel error: Missing [UNK] token" in one_line(folder, ("a film", "böse"))
+    assert "cannot take the texts: WordLevel error: Missing [UNK] token" in one_line(folder, ("a film", "böse"))
 
 
 def test_the_number_of_embeddings_is_the_model_s(folder: Path) -> None:

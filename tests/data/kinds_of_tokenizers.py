@@ -30,7 +30,8 @@ def _trained(model: Any, trainer: Any, normalizer: Any, pre_tokenizer: Any, spec
     backend.train_from_iterator(LINES, trainer)
     first, last = specials[:2]
     ids = [(name, backend.token_to_id(name)) for name in (first, last)]
-    backend.post_processor = TemplateProcessing(single=f"{first} $A {last}", special_tokens=ids)
+    pair = f"{first} $A {last} {last} $B {last}"
+    backend.post_processor = TemplateProcessing(single=f"{first} $A {last}", pair=pair, special_tokens=ids)
     return _fast(backend, cls_token=first, sep_token=last, unk_token=specials[2], pad_token=specials[3])
 
 

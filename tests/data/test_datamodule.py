@@ -49,7 +49,7 @@ def test_what_is_there_after_setup(make: Make, capsys: pytest.CaptureFixture[str
     }
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
-    assert "40 reviews to train on, 20 to validate, 16 to test" in lines[0]
+    assert "40 texts to train on, 20 to validate, 16 to test" in lines[0]
     assert f"{truncated / 76:.1%}" in lines[0]
 
 
@@ -135,7 +135,7 @@ def test_predict_reads_its_file_alone_in_the_files_order(make: Make, tmp_path: P
 
 @pytest.mark.parametrize(
     ("predict_file", "message"),
-    [(None, "predict_file='reviews.txt'"), ("/nowhere/a.txt", "predict_file /nowhere/a.txt does not exist")],
+    [(None, "predict_file='texts.txt'"), ("/nowhere/a.txt", "predict_file /nowhere/a.txt does not exist")],
 )
 def test_predict_without_a_file(make: Make, predict_file: str | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -226,13 +226,27 @@ def test_texts_in_training_and_evaluation_are_counted_and_left_out(
     names = ("train_repeats", "val_in_train", "test_in_train", "removed_from_train")
     assert [data.description()[name] for name in names] == [4, 2, 5, 0]
     said = capsys.readouterr().out.splitlines()[1]
-    assert said.startswith("data: also in training: 5 of 5 test reviews (100.0%) and 2 of 2 validation reviews")
+    assert said.startswith("data: also in training: 5 of 5 test texts (100.0%) and 2 of 2 validation texts")
     clean = make(source=folder, deduplicate=True)
     clean.setup("fit")
     assert [clean.description()[name] for name in names] == [0, 0, 0, 11]
     assert clean.train.index.tolist() == [*range(30), *range(35, 38)]
     assert (len(clean.val), len(clean.test)) == (2, 5)
     assert capsys.readouterr().out.splitlines()[1].startswith("data: 11 duplicates were left out")
+
+
+def test_of_pairs_the_lines_speak_of_pairs(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    lines = [json.dumps({"text": f"film {n}", "claim": f"it is {n}", "label": n % 2}) + "\n" for n in range(40)]
+    for split, rows in (("train", lines), ("test", lines[:5])):
+        (folder / f"{split}.jsonl").write_text("".join(rows))
+    make(source=str(folder), text_pair_column="claim", n_train=None, n_val=8).setup("fit")
+    subsets, again = capsys.readouterr().out.splitlines()
+    assert "32 pairs to train on, 8 to validate, 5 to test" in subsets
+    assert " of 5 test pairs (" in again
 
 
 def test_repeats_do_not_straddle_the_splits_of_one_file(make: Make, tmp_path: Path) -> None:

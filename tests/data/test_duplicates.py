@@ -23,16 +23,16 @@ FIGURES = {"n_train": 200, "n_val": 10, "n_test": 40, "train_repeats": 1, "val_i
         ({}, None),
         (
             {"test_in_train": 30},
-            "also in training: 30 of 40 test reviews (75.0%); --data.deduplicate true leaves them out",
+            "also in training: 30 of 40 test texts (75.0%); --data.deduplicate true leaves them out",
         ),
         (
             {"test_in_train": 30, "val_in_train": 1},
-            "also in training: 30 of 40 test reviews (75.0%) and 1 of 10 validation reviews (10.0%); --data",
+            "also in training: 30 of 40 test texts (75.0%) and 1 of 10 validation texts (10.0%); --data",
         ),
-        ({"train_repeats": 2}, "repeated in training: 2 of 200 reviews (1.0%); --data.deduplicate true"),
+        ({"train_repeats": 2}, "repeated in training: 2 of 200 texts (1.0%); --data.deduplicate true"),
         ({"removed_from_train": 1200}, "1,200 duplicates were left out of the training split"),
     ],
 )
 def test_what_is_said_of_them(found: dict[str, int], line: str | None) -> None:
-    words = duplicates_in_words({**FIGURES, "removed_from_train": 0, **found})
+    words = duplicates_in_words({**FIGURES, "removed_from_train": 0, **found}, "text")
     assert words is None if line is None else words is not None and words.startswith(f"data: {line}")

@@ -20,7 +20,8 @@ from peft_lightning.data.sources.corpus import Split, fingerprint
 from peft_lightning.data.sources.splits import SourceOptions
 from peft_lightning.data.sources.text_pairs import TextPairs, in_one
 from peft_lightning.data.token_cache import TokenCache
-from peft_lightning.data.tokenisation import tokenise, tokenised_key
+from peft_lightning.data.token_key import tokenised_key
+from peft_lightning.data.tokenisation import tokenise
 from peft_lightning.errors import UserError
 from tests.methods.tiny_backbones import save_backbone
 

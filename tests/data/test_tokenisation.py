@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from peft_lightning.data.tokenisation import tokenise, tokenised_key, tokenizer_identity
+from peft_lightning.data.token_key import tokenised_key, tokenizer_identity
+from peft_lightning.data.tokenisation import tokenise
 
 TEXTS = ["the film was good", "a", "never " * 50, "the plot is dull and slow"]
 
@@ -53,21 +54,3 @@ def test_no_global_generator_is_touched(tokenizer: Any) -> None:
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert np.random.get_state()[1].tolist() == before[2]  # type: ignore[index]
-
-
-def test_the_key_tells_apart_what_changes_the_ids_and_nothing_else(tokenizer: Any, tokenizer_folder: str) -> None:
-    from peft_lightning.backbone.loading import load_tokenizer
-
-    identity = tokenizer_identity(tokenizer)
-    key = tokenised_key(TEXTS, identity, 12)
-    tokenizer(TEXTS, truncation=True, padding="max_length", max_length=20)
-    again = load_tokenizer(tokenizer_folder)
-    assert tokenizer_identity(tokenizer) == tokenizer_identity(again) == identity
-    again.add_special_tokens({"additional_special_tokens": ["<film>"]})
-    others = [
-        tokenised_key(TEXTS, identity, 13),
-        tokenised_key(TEXTS[:3], identity, 12),
-        tokenised_key([TEXTS[0] + TEXTS[1], *TEXTS[2:]], identity, 12),
-        tokenised_key(TEXTS, tokenizer_identity(again), 12),
-    ]
-    assert len({key, *others}) == 5

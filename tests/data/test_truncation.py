@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from peft_lightning.data.token_cache import TokenCache
-from peft_lightning.data.tokenisation import tokenise, tokenised_key, tokenizer_identity
+from peft_lightning.data.token_key import tokenised_key, tokenizer_identity
+from peft_lightning.data.tokenisation import tokenise
 from peft_lightning.data.truncation import HEAD_SHARE, Truncation, cut, surrounding
 
 # <s> and </s> around forty tokens of a text.

@@ -14,7 +14,7 @@ from peft_lightning.export.replaying import Replayed
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import read_saved_answers
 from peft_lightning.export.written import Written
-from peft_lightning.module.trained import TextSettings
+from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.task import SingleLabel
 from tests.export.conftest import Trained
 

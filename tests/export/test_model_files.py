@@ -11,7 +11,7 @@ from peft_lightning.data.sources.text_pairs import TextPairs
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.export.model_files import describe_task, shared_by_windows, write_tokenizer
 from peft_lightning.export.replay import Encoder
-from peft_lightning.module.trained import TextSettings
+from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.task import Regression, SingleLabel
 from tests.data.test_pair_tokens import bert_tokenizer
 from tests.methods.tiny_backbones import save_backbone

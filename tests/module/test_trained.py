@@ -6,7 +6,6 @@ import torch
 from peft_lightning.__main__ import main
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.module.trained import TextSettings
 from tests.commands.test_predict import TEXTS, lines_of
 from tests.integration.offline_run import only_run
 
@@ -62,18 +61,3 @@ def test_a_module_that_was_not_loaded_does_not_guess_how_texts_are_read() -> Non
 
     with pytest.raises(RuntimeError, match="load_trained"):
         TextClassifier(LoRA()).answer(["a joy"])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("so \ud83d", r"texts\[1\] has half of a character, \\ud83d"),
-        (" \n", r"the text in texts\[1\] is blank"),
-        (None, r"texts\[1\] has no text"),
-        (3, r"the text in texts\[1\] is a int, not text"),
-    ],
-)
-def test_a_text_that_no_tokenizer_takes_is_named(text: str, message: str, tmp_path: Path) -> None:
-    settings = TextSettings("embedded", None, 32, "head", str(tmp_path), "32-true")
-    with pytest.raises(UserError, match=message):
-        list(settings.batches(["a joy", text], 2))

@@ -55,7 +55,7 @@ def test_a_run_of_another_task_trains_tests_and_predicts(
     record = RunRecord.read(run / "results.json")
     assert (record.status, record.problem_type) == ("finished", "toy_regression")
     assert set(record.metrics) == {f"{split}/{key}" for split in ("val", "test") for key in ("loss", "mae", "mse")}
-    assert "decimal numbers, 32 reviews to train on" in printed
+    assert "decimal numbers, 32 texts to train on" in printed
     assert "test mean absolute error" in as_text(record)
     assert f"{record.metrics['test/mae']:.3f}" in as_text(record)
 

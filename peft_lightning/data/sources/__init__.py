@@ -17,7 +17,8 @@ from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, is_former_name, name_on_hub, read_hub
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
-from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, read_texts, table_suffix
+from peft_lightning.data.sources.table_columns import TABLE_SUFFIXES, table_suffix
+from peft_lightning.data.sources.tables import read_table, read_texts
 from peft_lightning.data.sources.text_pairs import TextPairs, Texts
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import Task, find_task

@@ -15,7 +15,8 @@ from peft_lightning.data.sources.splits import (
     Splits,
     labelled_split,
 )
-from peft_lightning.data.sources.tables import TABLE_SUFFIXES, read_table, table_suffix
+from peft_lightning.data.sources.table_columns import TABLE_SUFFIXES, table_suffix
+from peft_lightning.data.sources.tables import read_table
 from peft_lightning.data.sources.text_files import read_utf8
 from peft_lightning.errors import Setting, UserError
 

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from peft_lightning.data.sources.checked_rows import PairColumns
 from peft_lightning.data.sources.columns import values_of
-from peft_lightning.data.sources.corpus import PairColumns, RawSplit
+from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.data.sources.splits import TRAIN, Splits, Unlabelled, label_columns, labelled_split
-from peft_lightning.data.sources.tables import checked_encoding, side_by_side
+from peft_lightning.data.sources.table_columns import checked_encoding
+from peft_lightning.data.sources.tables import side_by_side
 from peft_lightning.errors import Placeholder, Setting, UserError
 
 _ALIASES = {"imdb": "stanfordnlp/imdb"}

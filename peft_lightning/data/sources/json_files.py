@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft_lightning.data.sources.corpus import numbered_rows
+from peft_lightning.data.sources.checked_rows import numbered_rows
 from peft_lightning.data.sources.surrogates import refuse_half_characters
 from peft_lightning.data.sources.text_files import read_lines
 from peft_lightning.errors import UserError

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peft_lightning.data.sources.corpus import numbered_rows, refuse_text
+from peft_lightning.data.sources.checked_rows import numbered_rows, refuse_text
 from peft_lightning.data.sources.disk_columns import on_disk
 from peft_lightning.data.sources.json_files import parse_line
 from peft_lightning.data.sources.large_tables import header_of, read_rows, row_blocks

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from peft_lightning.data.sources.corpus import PairColumns, RawSplit, checked_split
+from peft_lightning.data.sources.checked_rows import PairColumns, checked_split
+from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.errors import Setting, UserError
 

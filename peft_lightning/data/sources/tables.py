@@ -1,47 +1,22 @@
-"""Reads texts from files: Parquet, CSV, TSV, JSON Lines, and plain text with one review per line."""
+"""Reads texts from files: Parquet, CSV, TSV, JSON Lines, and plain text with one text per line."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from peft_lightning.data.sources.checked_rows import PairColumns, checked_pairs, numbered_rows
 from peft_lightning.data.sources.columns import joined, values_of
-from peft_lightning.data.sources.corpus import PairColumns, RawSplit, checked_pairs, numbered_rows
-from peft_lightning.data.sources.delimited import read_delimited
-from peft_lightning.data.sources.disk_columns import let_go, on_disk
-from peft_lightning.data.sources.json_files import read_json
+from peft_lightning.data.sources.corpus import RawSplit
 from peft_lightning.data.sources.large_files import read_large_texts
 from peft_lightning.data.sources.quoting import Quoting
-from peft_lightning.data.sources.required_columns import require_columns
 from peft_lightning.data.sources.splits import label_columns, labelled_split
+from peft_lightning.data.sources.table_columns import TABLE_SUFFIXES, read_columns, table_suffix
 from peft_lightning.data.sources.text_files import read_lines
 from peft_lightning.data.sources.text_pairs import Texts
 from peft_lightning.errors import Setting, UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# Rows of a Parquet file that are decoded together: 6 MB of whole reviews.
-_ROWS_AT_ONCE = 1 << 12
-# A column's pages are read so many bytes at a time: a file may be one group of rows.
-_BYTES_AT_ONCE = 1 << 20
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
-# Parquet compresses its columns itself.
-COMPRESSED_SUFFIXES = (".csv.gz", ".tsv.gz", ".jsonl.gz", ".json.gz")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-
-
-@dataclass(frozen=True)
-class _Columns:
-    values: "Mapping[str, Sequence[object] | pa.ChunkedArray]"
-    label_names: Mapping[str, list[str]]
-
-
-def table_suffix(path: Path) -> str | None:
-    """Returns the end of a file's name that tells its format, ``.csv.gz`` for instance; None if there is no table."""
-    name = path.name.lower()
-    return next((suffix for suffix in (*COMPRESSED_SUFFIXES, *TABLE_SUFFIXES) if name.endswith(suffix)), None)
 
 
 def read_table(
@@ -73,7 +48,7 @@ def read_table(
     paths = [paths] if isinstance(paths, Path) else list(paths)
     names = label_columns(label_column)
     asked = _asked(text_column, text_pair_column) | dict.fromkeys(names, "label_column")
-    read = [_read_columns(path, asked, quoting, names[0]) for path in paths]
+    read = [read_columns(path, asked, quoting, names[0]) for path in paths]
     label_names = None if len(names) > 1 else read[0].label_names.get(names[0])
     for path, columns in zip(paths, read, strict=True):
         if len(names) == 1 and columns.label_names.get(names[0]) != label_names:
@@ -128,7 +103,7 @@ def read_texts(path: Path, text_column: str, quoting: Quoting = "auto", text_pai
         texts = read_large_texts(path, str(suffix).removesuffix(".gz"), text_column, quoting)
     if table_suffix(path) is not None:
         if texts is None:
-            columns = _read_columns(path, _asked(text_column, text_pair_column), quoting).values
+            columns = read_columns(path, _asked(text_column, text_pair_column), quoting).values
             texts = columns[text_column]
             if text_pair_column is not None:
                 pairs = PairColumns(text_column, text_pair_column, columns[text_pair_column])
@@ -153,32 +128,6 @@ def read_texts(path: Path, text_column: str, quoting: Quoting = "auto", text_pai
     return checked_pairs(texts, pairs, row_name)
 
 
-def checked_encoding(name: str, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Returns a column as it is; refuses one with a string that is not UTF-8.
-
-    Args:
-        name: Name of the file or split in error messages.
-        column: The column.
-
-    Raises:
-        UserError: If a string is not UTF-8.
-    """
-    import pyarrow as pa
-
-    try:
-        for chunk in column.chunks:
-            chunk.validate(full=True)
-            let_go([chunk])
-    except pa.ArrowInvalid as invalid:
-        for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist(), 1):
-            try:
-                (raw or b"").decode()
-            except UnicodeDecodeError as error:
-                raise UserError(f"row {row} of {name} is not UTF-8: convert it before writing the file") from error
-        raise UserError(f"cannot read {name} ({invalid}): mend or re-export it") from invalid
-    return column
-
-
 def _row_names(paths: Sequence[Path], sizes: Sequence[int]) -> Callable[[int], str]:
     def row_name(position: int) -> str:
         shard = 0
@@ -188,65 +137,3 @@ def _row_names(paths: Sequence[Path], sizes: Sequence[int]) -> Callable[[int], s
         return f"row {position + 1} of {paths[shard]}"
 
     return row_name
-
-
-def _read_columns(
-    path: Path, columns: Mapping[str, str], quoting: Quoting, label_column: str | None = None
-) -> _Columns:
-    """Reads some columns; ``columns`` maps each column's name to the setting that names it."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check the path")
-    suffix = (table_suffix(path) or "").removesuffix(".gz")
-    if not suffix:
-        raise UserError(f"{path} has no known format: use one of {', '.join(TABLE_SUFFIXES)}")
-    if suffix in (".jsonl", ".json"):
-        content = read_json(path, columns)
-        require_columns(path, columns, content.present)
-        return _Columns(content.values, {})
-    return _read_arrow(path, suffix, columns, quoting, label_column)
-
-
-def _read_arrow(
-    path: Path, suffix: str, columns: Mapping[str, str], quoting: Quoting, label_column: str | None
-) -> _Columns:
-    import pyarrow as pa
-
-    try:
-        if suffix == ".parquet":
-            table = _parquet(path, columns)
-        else:
-            table = read_delimited(path, _DELIMITERS[suffix], columns, label_column, quoting)
-            require_columns(path, columns, table.column_names)
-    except (pa.ArrowException, OSError) as error:
-        # The first line names the fault; the rest quotes the row, which may be a whole review.
-        reason = str(error).split("\n")[0][:150].rstrip()
-        raise UserError(f"cannot read {path} ({reason}): mend or re-export the file") from error
-    values = {name: checked_encoding(str(path), table.column(name)) for name in columns}
-    return _Columns(values, _class_label_names(table.schema))
-
-
-def _parquet(path: Path, columns: Mapping[str, str]) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty: give it labelled texts or name another file")
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BYTES_AT_ONCE) as file:
-        schema = file.schema_arrow
-        require_columns(path, columns, schema.names)
-        fields = [field for field in schema if field.name in columns]
-        # Batch by batch: 0.6 s for a million short rows, and 1.4 s and twice the memory as one table.
-        batches = file.iter_batches(_ROWS_AT_ONCE, columns=[field.name for field in fields], use_threads=False)
-        return on_disk(pa.schema(fields, schema.metadata), batches)
-
-
-def _class_label_names(schema: "pa.Schema") -> dict[str, list[str]]:
-    """Reads the label names that ``datasets`` writes into the metadata of Parquet files."""
-    features: Mapping[str, Any]
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        # A list of labels has its names within: {"_type": "List", "feature": {"_type": "ClassLabel", …}}.
-        within = {name: feature.get("feature", feature) for name, feature in features.items()}
-        return {name: feature["names"] for name, feature in within.items() if feature.get("_type") == "ClassLabel"}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}

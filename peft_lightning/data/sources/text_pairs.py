@@ -92,3 +92,12 @@ def in_one(text: Sequence[str]) -> str:
         text: A text, or a pair of texts.
     """
     return text if isinstance(text, str) else " ‖ ".join(text)
+
+
+def noun_of(texts: Texts) -> str:
+    """Returns what each of them is called in messages: a ``text``, or a ``pair`` of texts.
+
+    Args:
+        texts: The texts.
+    """
+    return "pair" if isinstance(texts, TextPairs) else "text"
