@@ -25,7 +25,8 @@ from typing import Any
 
 from peft_lightning.__main__ import main as peft_lightning
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.export.exporting import finish, prove, read_run, write
+from peft_lightning.export.exporting import finish, read_run, write
+from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
 from peft_lightning.export.written import Written

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from peft_lightning.compare.comparison import run_list
 from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.sweep import Part, read_parts
+from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.runs import record as figures
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.predictions import Answers, write_answers

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
 
+from peft_lightning.callbacks.calibrator import Calibrator
+from peft_lightning.callbacks.run_recorder import RunRecorder
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.module.trained import CALIBRATION
-from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Task, task_named
 from peft_lightning.task.calibration import Calibration, CalibrationSettings
@@ -36,6 +40,33 @@ def check_calibration(trainer: Trainer, asked: CalibrationSettings, task: Task, 
             Setting("calibration.temperature" if asked.temperature else "calibration.thresholds"),
         )
     task.check_calibration(asked, validation.numpy())
+
+
+def calibrate(
+    trainer: Trainer, calibrator: Calibrator, recorder: RunRecorder, checkpoint: Path, validate: Callable[[], None]
+) -> None:
+    """Validates the weights that are tested once more, fits on their answers, and keeps the result with them.
+
+    Args:
+        trainer: The Trainer.
+        calibrator: Its callback that fits.
+        recorder: Its callback that gets the notes.
+        checkpoint: The file of these weights.
+        validate: Validates them.
+    """
+    # The run's curves have this validation already; callbacks may still look for a logger.
+    loggers, trainer.loggers = trainer.loggers, [DummyLogger()]
+    try:
+        validate()
+    finally:
+        trainer.loggers = loggers
+    for note in calibrator.notes:
+        recorder.add_note(note)
+        if trainer.is_global_zero:
+            print(f"note: {note}", flush=True)
+    if trainer.is_global_zero and calibrator.calibration is not None:
+        settle(trainer.strategy.checkpoint_io)
+        keep_calibration(checkpoint, calibrator.calibration)
 
 
 def keep_calibration(path: Path, calibration: Calibration) -> None:

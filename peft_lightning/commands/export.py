@@ -6,18 +6,12 @@ export RUN_DIR --to DIR --format adapter|merged|onnx
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.stop_signals import may_raise
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises mistakes as ``UserError``, which ends in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"export: {message} (export --help explains it)")
 
 
 def run(words: Sequence[str]) -> None:
@@ -66,15 +60,14 @@ def run(words: Sequence[str]) -> None:
         print(f"uploaded: {upload(asked.to, asked.push, asked.public)}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=f"{program()} export",
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        "export",
         description="Writes a run's best checkpoint as files that others load, and proves them: a fresh process loads"
         " them without this package and answers the run's test again. The folder holds a card, README.md, with the"
         " lines that load it, and the figures of the proof, export.json.",
         epilog=f"example: {program()} export lightning_logs/lora/version_0 --to mine --format merged --quantize int8."
         " Exit code 2 if the answers are others than the run's: the export is then kept in DIR.failed.",
-        allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run's directory: lightning_logs/lora/version_0")
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder for the export, new or empty")

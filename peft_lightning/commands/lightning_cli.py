@@ -2,13 +2,12 @@
 
 import argparse
 import errno
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -18,18 +17,20 @@ from peft_lightning.callbacks.prediction_progress import PredictionProgress
 from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.calibration_options import add_calibration_options
-from peft_lightning.commands.command import Command, Settings
+from peft_lightning.commands.command import Command
+from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.engine_options import add_engine_options
 from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
+from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.processes import sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
-from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help, expand
+from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
-from peft_lightning.commands.tracker_settings import flags_with_folders, with_folders
 from peft_lightning.commands.trainer_features import refuse_features
+from peft_lightning.commands.trainer_settings import require_least, wording_misfits
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.engine.single_device import single_device
@@ -37,7 +38,6 @@ from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.library_messages import quieten
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.recipes import class_flags, find_config, merge, read_config, split_arguments
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import CannotWrite
@@ -46,10 +46,6 @@ from peft_lightning.stop_signals import may_raise
 
 # Options of the Trainer's methods that the commands set themselves, so that no flag can change them.
 DECIDED = {"weights_only", "verbose", "return_predictions"}
-# What Lightning takes and then divides by, or takes for something else.
-LEAST = {"accumulate_grad_batches": 1, "log_every_n_steps": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
-# Settings of where and how a Trainer runs, which depend on the machine and on each other.
-PLACING = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 
 class PeftLightningCLI(LightningCLI):
@@ -166,9 +162,7 @@ class PeftLightningCLI(LightningCLI):
         """Builds the Trainer with the command's callbacks and loggers."""
         word = str(self.subcommand)
         trainer_settings = self._get(self.config_init, "trainer")
-        for name, least in LEAST.items():
-            if trainer_settings[name] is not None and trainer_settings[name] < least:
-                raise UserError(f"trainer.{name} is {trainer_settings[name]}: it must be at least {least}")
+        require_least(trainer_settings)
         self.command = self._kind(
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )
@@ -201,19 +195,10 @@ class PeftLightningCLI(LightningCLI):
             kwargs["strategy"] = hosting
         elif (setting := self._engine_settings()) and word == "fit":
             raise UserError(f"{setting} is for a run on one device: leave it out, or say --trainer.devices 1")
-        try:
+        with wording_misfits(trainer_settings):
             trainer = super().instantiate_trainer(
                 callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs
             )
-        except Exception as error:  # all of it is Lightning's code
-            reason = str(error) or type(error).__name__
-            placing = {name: trainer_settings[name] for name in PLACING}
-            stated = [f"--trainer.{name} {value}" for name, value in placing.items() if isinstance(value, str | int)]
-            # Lightning's message mostly names its setting.
-            which = "" if any(name in reason for name in dict(trainer_settings)) else f" ({', '.join(stated)})"
-            raise UserError(
-                f"these --trainer settings do not go together, or not on this machine{which}: {reason}"
-            ) from error
         refuse_features(trainer, trainer_settings, self.model, word)
         return trainer
 
@@ -235,23 +220,8 @@ class PeftLightningCLI(LightningCLI):
             options=options,
         )
 
-    def fit(self, model: LightningModule, **kwargs: Any) -> None:
-        """Trains."""
-        self._run()
-
-    def validate(self, model: LightningModule, **kwargs: Any) -> None:
-        """Measures a checkpoint on the validation split."""
-        self._run()
-
-    def test(self, model: LightningModule, **kwargs: Any) -> None:
-        """Measures a checkpoint on the test split."""
-        self._run()
-
-    def predict(self, model: LightningModule, **kwargs: Any) -> None:
-        """Labels the reviews of a file."""
-        self._run()
-
-    def _run(self) -> None:
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs the command, which calls the Trainer itself."""
         may_raise()
         self.command.run(self.trainer)
 
@@ -268,17 +238,10 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
     """
     quieten()
     import_bitsandbytes_without_compiler()
-    named, rest = split_arguments(expand(words))
-    files = [find_config(name) for name in named]
-    config: dict[str, Any] = {}
-    for path in files:
-        config = merge(config, read_config(path))
-    config = with_folders(merge(config, class_flags(rest))) if config else config
-    rest = flags_with_folders(rest, config)
-    merged = ["--config", json.dumps(config, default=str)] if config else []
+    arguments, files = merge_files(words)
     with mending(run_mend()):
         try:
-            PeftLightningCLI(kind, [*merged, *rest], files)
+            PeftLightningCLI(kind, arguments, files)
         except MisconfigurationException as error:
             raise UserError(str(error)) from error
         except OSError as error:

@@ -3,22 +3,14 @@
 report lightning_logs/compare/NAME
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
 from peft_lightning.stop_signals import may_raise
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises mistakes as ``UserError``, which ends in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"report: {message} (report --help explains it)")
 
 
 def run(words: Sequence[str]) -> None:
@@ -30,13 +22,12 @@ def run(words: Sequence[str]) -> None:
     Raises:
         UserError: If the user can put right what went wrong.
     """
-    parser = _Parser(
-        prog=f"{program()} report",
+    parser = OneLineParser(
+        "report",
         description="Rebuilds the report of a comparison from its records alone: prints the table and the verdict,"
         " and writes table.md, results.csv and report.html into its folder.",
         epilog=f"example: {program()} report lightning_logs/compare/mine --no_texts. Exit code: 0 if the report is"
         " whole, 1 if a part of it could not be made and is left out, 2 for a mistake that can be put right.",
-        allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, help="folder of the comparison, such as lightning_logs/compare/mine")
     parser.add_argument(

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
+from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
 from peft_lightning.library_messages import quieten
@@ -17,13 +17,6 @@ from peft_lightning.startup import import_bitsandbytes_without_compiler
 from peft_lightning.stop_signals import may_raise
 
 _LOOPBACK = ("localhost", "::1")
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises mistakes as ``UserError``, which ends in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"serve: {message} (serve --help explains it)")
 
 
 def run(words: Sequence[str]) -> None:
@@ -72,15 +65,14 @@ def run(words: Sequence[str]) -> None:
         serve(app, listening)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog=f"{program()} serve",
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        "serve",
         description="Answers texts over HTTP: POST /predict takes one text or many, GET /health says what is served,"
         " and / is a page to type a text into. Of a run on pairs of texts a text is a pair. Ctrl-C or a signal ends it"
         " when what was asked is answered.",
         epilog=f"example: {program()} serve lightning_logs/lora/version_0 --port 8000; then curl -H 'content-type:"
         """ application/json' -d '{"text": "a joy of a film"}' http://127.0.0.1:8000/predict""",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "folder",

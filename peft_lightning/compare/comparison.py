@@ -1,31 +1,28 @@
 """Carries out a comparison from its plan to its report: forecast, learning rates, runs; what is done is skipped."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from peft_lightning.compare.display.view_choice import view_for
 from peft_lightning.compare.execution.executor import ExecutorOptions, Pool
-from peft_lightning.compare.execution.fit_job import FitJob, fit_job
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, newest_run
 from peft_lightning.compare.execution.registry import DEFAULT, executor_named
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
-from peft_lightning.compare.plan.comparison_folder import NO_TEXTS, forget, held, keep_texts_out, texts_allowed
-from peft_lightning.compare.plan.plan import FILE, Plan
+from peft_lightning.compare.laying_out import all_held, begun, lay_out, lay_out_sweep
+from peft_lightning.compare.plan.comparison_folder import forget, held, keep_texts_out, texts_allowed
+from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
-from peft_lightning.compare.plan.sweep import FILE as SWEEP
 from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, read_parts
+from peft_lightning.compare.stages.compared_runs import chosen_rates, every_job, run_list
 from peft_lightning.compare.stages.forecast import Forecast, read_forecast
 from peft_lightning.compare.stages.forecast_runs import make_forecasts
 from peft_lightning.compare.stages.forecast_words import print_forecast
-from peft_lightning.compare.stages.tuning import FILE as TUNING
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
-from peft_lightning.compare.stages.tuning_runs import rate_setting, tune, tuning_jobs
+from peft_lightning.compare.stages.tuning_runs import tune, tuning_jobs
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import CannotWrite
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def begin_sweep(
         UserError: As ``begin``.
     """
     parts = parts_of(sweep, plans, folder)
-    with _all_held(folder, parts):
+    with all_held(folder, parts):
         lay_out_sweep(sweep, parts, folder, tunings, options.texts)
         return _first_carried_out(parts, folder, options)
 
@@ -104,94 +101,10 @@ def _first_carried_out(parts: Sequence[Part], folder: Path, options: Options) ->
     try:
         return _carry_out(parts, folder, options)
     except UserError:
-        if not any(_begun(part.folder) for part in parts):
+        if not any(begun(part.folder) for part in parts):
             for place in dict.fromkeys([*(part.folder for part in parts), folder]):
                 forget(place)
         raise
-
-
-@contextmanager
-def _all_held(folder: Path, parts: Sequence[Part]) -> Iterator[None]:
-    """Locks a comparison's folder, and those of a sweep's values, at which somebody else may go on."""
-    with ExitStack() as locks:
-        for place in dict.fromkeys([folder, *(part.folder for part in parts)]):
-            _make(place)
-            locks.enter_context(held(place))
-        yield
-
-
-def lay_out_sweep(
-    sweep: Sweep, parts: Sequence[Part], folder: Path, tunings: Sequence[Tuning | None], texts: bool = True
-) -> None:
-    """Writes the plans of a sweep, and at last the sweep, which makes them one.
-
-    Args:
-        sweep: The sweep.
-        parts: Its comparisons.
-        folder: Its folder.
-        tunings: For each value, learning rates to try for each recipe; None to train with the recipes' own.
-        texts: Whether the reports may show texts of reviews.
-
-    Raises:
-        UserError: If the folder already holds a comparison, or cannot be written.
-    """
-    _check_holds_none(folder)
-    if (folder / FILE).exists():
-        raise _taken(folder)
-    for part, tuning in zip(parts, tunings, strict=True):
-        # Killed while it was laid out, a sweep has left plans and no sweep; they do not count.
-        if not _begun(part.folder):
-            (part.folder / FILE).unlink(missing_ok=True)
-        lay_out(part.plan, part.folder, tuning, texts)
-    (folder / NO_TEXTS).unlink(missing_ok=True)
-    if not texts:
-        keep_texts_out(folder)
-    sweep.write(folder)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except FileExistsError as error:
-        raise UserError(f"{folder} is a file: choose another --name") from error
-    except OSError as error:
-        raise CannotWrite.because(error, folder) from error
-
-
-def _check_holds_none(folder: Path) -> None:
-    if (folder / SWEEP).exists():
-        raise _taken(folder)
-
-
-def _taken(folder: Path) -> UserError:
-    return UserError(f"{folder} already holds a comparison: go on with --resume {folder}, or choose another --name")
-
-
-def lay_out(plan: Plan, folder: Path, tuning: Tuning | None, texts: bool = True) -> None:
-    """Writes the plan into the folder, so that a comparison that is killed afterwards can be resumed.
-
-    Args:
-        plan: The comparison.
-        folder: Its folder.
-        tuning: Learning rates to try for each recipe; None to train with the recipes' own.
-        texts: Whether the report may show texts of reviews.
-
-    Raises:
-        UserError: If the folder already holds a comparison, or cannot be written.
-    """
-    _check_holds_none(folder)
-    if not (folder / FILE).exists():
-        if _begun(folder):
-            raise UserError(f"{folder} holds runs, but no plan that asked for them: choose another --name or remove it")
-        # These are written before the plan, because the plan makes the folder a comparison: it is tuned from the start
-        # or never. What a comparison that was killed before its plan has left here does not count.
-        for name in (TUNING, NO_TEXTS):
-            (folder / name).unlink(missing_ok=True)
-        if not texts:
-            keep_texts_out(folder)
-        if tuning is not None:
-            tuning.write(folder)
-    plan.write(folder)
 
 
 def go_on(folder: Path, options: Options) -> bool:
@@ -204,13 +117,13 @@ def go_on(folder: Path, options: Options) -> bool:
         UserError: If the user can put right what went wrong.
     """
     parts = read_parts(folder)
-    with _all_held(folder, parts):
+    with all_held(folder, parts):
         if not options.texts:
             for place in dict.fromkeys([folder, *(part.folder for part in parts)]):
                 keep_texts_out(place)
         # The report needs the records only, so a finished comparison can be resumed from any directory.
         for part in parts:
-            jobs = run_list(part, _chosen_rates(read_tuning(part.folder)))
+            jobs = run_list(part, chosen_rates(read_tuning(part.folder)))
             if any(finished_before(job.folder) is None or job.unlike() for job in jobs):
                 check_paths_lead_there(part.plan, folder)
         return _carry_out(parts, folder, options)
@@ -241,36 +154,6 @@ def _tuned_for(part: Part, tuning: Tuning) -> bool:
     return not any(job.unlike() for job in tuning_jobs(part, tuning))
 
 
-def _chosen_rates(tuning: Tuning | None) -> Mapping[str, float]:
-    return tuning.chosen if tuning is not None else {}
-
-
-def every_job(parts: Sequence[Part], tunings: Mapping[Path, Tuning]) -> list[FitJob]:
-    """Returns the jobs of all parts: with one seed at every value, then with the next.
-
-    Args:
-        parts: The comparisons.
-        tunings: The learning rates tried, by the folder of the comparison; none if it was not tuned.
-    """
-    listed = [iter(run_list(part, _chosen_rates(tunings.get(part.folder)))) for part in parts]
-    plan = parts[0].plan
-    return [next(jobs) for _ in plan.seeds for jobs in listed for _ in plan.recipes]
-
-
-def run_list(part: Part, chosen: Mapping[str, float]) -> list[FitJob]:
-    """Returns the jobs of a comparison.
-
-    Args:
-        part: The comparison.
-        chosen: The learning rate of each recipe that was tuned, by the recipe's label.
-    """
-    jobs = []
-    for run in part.plan.runs(part.folder):
-        changes = rate_setting(chosen[run.label]) if run.label in chosen else {}
-        jobs.append(fit_job(run, f"seed {run.seed}", run.folder, changes, part.value))
-    return jobs
-
-
 def pool_for(plans: Sequence[Plan], options: Options) -> Pool:
     """Chooses the executor and the devices of a comparison's runs.
 
@@ -289,15 +172,10 @@ def pool_for(plans: Sequence[Plan], options: Options) -> Pool:
 def _forecast(parts: Sequence[Part], options: Options, pool: Pool, tries: int) -> Forecast | None:
     read = {part.value: read_forecast(part.folder) for part in parts}
     known = {value: forecast for value, forecast in read.items() if forecast is not None}
-    if options.forecast and len(known) < len(parts) and not any(_begun(part.folder) for part in parts):
+    if options.forecast and len(known) < len(parts) and not any(begun(part.folder) for part in parts):
         known = dict(zip(read, make_forecasts(parts, pool, tries), strict=True))
         print_forecast(Forecast.of_all(known), len(parts[0].plan.seeds), tries, values=len(parts))
     return Forecast.of_all(known) if known else None
-
-
-def _begun(folder: Path) -> bool:
-    """Returns whether anything beside the forecast has trained."""
-    return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
 def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], options: Options) -> bool:

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from peft_lightning.compare.comparison import every_job
 from peft_lightning.compare.display.row_words import DASH
 from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, has_failed, resumable, tried_before
 from peft_lightning.compare.fairness.settings import unequal_settings
 from peft_lightning.compare.plan.sweep import Part
+from peft_lightning.compare.stages.compared_runs import every_job
 from peft_lightning.compare.stages.earlier_runs import Estimate, device_of, estimate_runs, gpus_of
 from peft_lightning.compare.stages.forecast import Forecast, read_forecast
 from peft_lightning.compare.stages.tuning import Tuning

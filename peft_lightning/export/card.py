@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peft_lightning.backbone.heads import DECISION_THRESHOLDS
-from peft_lightning.data.sources import hub_name
 from peft_lightning.data.sources.embedded_sources import EMBEDDED
+from peft_lightning.export.card_loading import how_to_load
+from peft_lightning.export.card_metadata import card_metadata
 from peft_lightning.export.model_files import temperature_of
+from peft_lightning.export.named_on_card import base_in_words, dataset_in_words, measured
 from peft_lightning.recipes import Config
 from peft_lightning.runs.durations import duration
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.task import Metric, Task
+from peft_lightning.task import Task
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCardData
-
     from peft_lightning.export.written import Written
-
-_TAGS = {"adapter": ["peft"], "merged": [], "onnx": ["onnx"]}
 
 
 def write_card(
@@ -38,12 +36,12 @@ def write_card(
     """
     from huggingface_hub import ModelCard
 
-    metadata = _metadata(report, written, record, config, name).to_yaml()
+    metadata = card_metadata(written, record, config, name).to_yaml()
     body = "\n\n".join(
         [
             f"# {name}",
             _summary(report, written, record, config),
-            _loading(written, name, on_hub),
+            how_to_load(written, name, on_hub),
             _figures(report, written, record),
             *_calibration(written, record),
             _training(record, config, written.texts.in_pairs),
@@ -54,36 +52,6 @@ def write_card(
     ModelCard(f"---\n{metadata}\n---\n\n{body}\n", ignore_metadata_errors=True).save(path)
 
 
-def _metadata(report: dict[str, Any], written: Written, record: RunRecord, config: Config, name: str) -> ModelCardData:
-    from huggingface_hub import EvalResult, ModelCardData
-
-    dataset, task = hub_name(config["data"]["source"]), written.task
-    results = [
-        EvalResult(
-            task_type="text-classification",
-            dataset_type=dataset or "local",
-            dataset_name=dataset or _dataset(config),
-            dataset_split=None if record.dataset is None else record.dataset.test_split,
-            metric_type=metric.name.lower().replace(" ", "_"),
-            metric_name=metric.name,
-            metric_value=round(value, 4),
-        )
-        for metric, value in _measured(task, record)
-    ]
-    base = _hub_base(record)
-    return ModelCardData(
-        model_name=name.rpartition("/")[2],
-        base_model=base,
-        base_model_relation=("adapter" if written.request.form == "adapter" else "finetune") if base else None,
-        datasets=[dataset] if dataset else None,
-        metrics=[metric.name.lower().replace(" ", "_") for metric, _ in _measured(task, record)] or None,
-        library_name=written.code.library,
-        pipeline_tag="text-classification",
-        tags=[*_TAGS[written.request.form], record.method, "peft-lightning"],
-        eval_results=results or None,
-    )
-
-
 def _summary(report: dict[str, Any], written: Written, record: RunRecord, config: Config) -> str:
     form = {
         "adapter": "An adapter, with its classification head, for",
@@ -92,7 +60,7 @@ def _summary(report: dict[str, Any], written: Written, record: RunRecord, config
     }[written.request.form]
     kept = "".join(f", its linear layers in {bits}" for bits in filter(None, (written.request.quantize,)))
     return (
-        f"{form} {_base(record)}{kept}, fine-tuned on {_dataset(config)} with {record.method}."
+        f"{form} {base_in_words(record)}{kept}, fine-tuned on {dataset_in_words(config)} with {record.method}."
         f" {_answers(written)} {report['bytes'] / 2**20:.1f} MiB."
     )
 
@@ -105,61 +73,10 @@ def _answers(written: Written) -> str:
     return f"{pairs}It answers with {task.labels_in_words}{names}."
 
 
-def _loading(written: Written, name: str, on_hub: bool) -> str:
-    lines = written.code.at_repository(name) if on_hub else written.code.at(name)
-    length = written.texts.max_length
-    parts = ["## Load it", "```python\n" + "\n".join(lines) + "\n```"]
-    if written.stride is not None:
-        parts += [
-            f"In the run's test a text of more than {length} tokens was read in windows of {length} tokens, of which"
-            f" neighbours share {written.stride}. These lines make them; `truncation=True` alone would keep the"
-            " beginning. The answer to a text is the mean of its windows' logits, those where `text_of` is its number:",
-            "```python\n"
-            f"inputs = tokenizer(texts, truncation=True, padding=True, stride={written.stride},\n"
-            f'                   return_overflowing_tokens=True, return_tensors="{_framework(written)}")\n'
-            'text_of = inputs.pop("overflow_to_sample_mapping")\n'
-            "```",
-        ]
-    elif written.texts.in_pairs:
-        parts += [
-            "A pair is two texts that are encoded together. `firsts` and `seconds` are two lists of as many texts:",
-            f'```python\ninputs = tokenizer(firsts, seconds, truncation=True, padding=True, return_tensors="'
-            f'{_framework(written)}")\n```',
-            f"This cuts a pair to {length} tokens, of which the longer text loses first, as in training.",
-        ]
-    elif written.window is None:
-        side = "beginning" if written.texts.truncation == "tail" else "end"
-        parts.append(
-            f"`tokenizer(texts, truncation=True, padding=True)` cuts texts to {length} tokens at their {side},"
-            " as in training."
-        )
-    else:
-        first, last = written.window
-        parts += [
-            f"In training a text of more than {length} tokens was cut in its middle, which no setting of a tokenizer"
-            " does. These lines do; `truncation=True` would keep the beginning alone:",
-            "```python\n"
-            'rows = tokenizer(texts)["input_ids"]\n'
-            f"rows = [row if len(row) <= {length} else row[:{first}] + row[-{last}:] for row in rows]\n"
-            f'inputs = tokenizer.pad({{"input_ids": rows}}, return_tensors="{_framework(written)}")\n'
-            "```",
-        ]
-    if written.request.form == "adapter":
-        parts.append(
-            "`AutoModelForSequenceClassification.from_pretrained` on this folder itself would attach the adapter in"
-            " transformers' own way, which is silently wrong for some types: use the lines above."
-        )
-    return "\n\n".join([*parts, *(f"Note: {note}." for note in written.notes)])
-
-
-def _framework(written: Written) -> str:
-    return "np" if written.request.form == "onnx" else "pt"
-
-
 def _figures(report: dict[str, Any], written: Written, record: RunRecord) -> str:
     headline = written.task.headline
     lines = ["## How good it is", "| metric | test split | 95 % interval |", "| --- | ---: | ---: |"]
-    for metric, value in _measured(written.task, record):
+    for metric, value in measured(written.task, record):
         span = report.get("interval_before") if metric is headline else None
         lines.append(f"| {metric.name} | {metric.words(value)} | {headline.span(*span) if span else '–'} |")
     counted = report.get("examples")
@@ -205,9 +122,9 @@ def _calibration(written: Written, record: RunRecord) -> list[str]:
 def _training(record: RunRecord, config: Config, in_pairs: bool) -> str:
     model, trainer, data = config["model"], config["trainer"], record.dataset
     rows = [
-        ("base model", _base(record)),
+        ("base model", base_in_words(record)),
         ("method", f"{record.method} (peft-lightning, seed {record.seed})"),
-        ("data", _dataset(config)),
+        ("data", dataset_in_words(config)),
     ]
     if data is not None:
         texts = "pairs" if in_pairs else "texts"
@@ -264,42 +181,3 @@ def _proof(report: dict[str, Any], task: Task) -> str:
             " decision."
         )
     return text if report["proved"] else f"## Not proved\n\n{report['failure']}.\n\n{text}"
-
-
-def _measured(task: Task, record: RunRecord) -> list[tuple[Metric, float]]:
-    found = [(metric, record.metrics.get(metric.test)) for metric in task.shown()]
-    return [(metric, value) for metric, value in found if value is not None]
-
-
-def _hub_base(record: RunRecord) -> str | None:
-    """Returns the backbone's name where it is one on the hub."""
-    if (
-        record.backbone is None
-        or record.backbone.name == "embedded"
-        or Path(record.backbone.name).expanduser().exists()
-    ):
-        return None
-    return record.backbone.name
-
-
-def _base(record: RunRecord) -> str:
-    """Words the backbone; of a local folder only its name, since a card is shown to others."""
-    if record.backbone is None:
-        return "a pretrained encoder"
-    if record.backbone.name == "embedded":
-        return "the small RoBERTa in peft-lightning"
-    if _hub_base(record) is None:
-        return f"{Path(record.backbone.name).name} (a local folder)"
-    return record.backbone.name + (f", commit {record.backbone.revision}" if record.backbone.revision else "")
-
-
-def _dataset(config: Config) -> str:
-    """Words the data; of a local folder or file only its name."""
-    source = str(config["data"]["source"])
-    if source in EMBEDDED:
-        kind = source.partition("/")[2].replace("_", " ")
-        return "the synthetic reviews in peft-lightning" + (f" ({kind})" if kind else "")
-    if (name := hub_name(source)) is not None:
-        more = config["data"].get("configuration")
-        return name + (f" ({more})" if more else "")
-    return f"{Path(source).name} (local)"

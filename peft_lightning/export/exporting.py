@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from peft_lightning import __version__
 from peft_lightning.backbone.heads import divide_head
-from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.export.adapter_form import write_adapter
 from peft_lightning.export.card import write_card
+from peft_lightning.export.export_report import export_report
 from peft_lightning.export.merged_form import write_merged
 from peft_lightning.export.model_files import shared_by_windows, temperature_of, write_tokenizer
 from peft_lightning.export.onnx_form import write_onnx
 from peft_lightning.export.place import REPORT, Place
-from peft_lightning.export.proof import Comparison, compare, decisions_differ, tolerance_of
-from peft_lightning.export.replaying import Replay, Replayed, replay
+from peft_lightning.export.proof import Proof, prove
 from peft_lightning.export.request import Request
-from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
+from peft_lightning.export.saved_answers import read_saved_answers
 from peft_lightning.export.written import Written
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.recipes import Config, read_config
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.task import Task
-from peft_lightning.task.calibration import Calibration
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the replay of an export has shown.
-
-    Args:
-        comparison: Its answers beside the run's; None where it could not be loaded.
-        replayed: What the fresh process says.
-        max_flips: The most flips that were accepted.
-        failure: Why the export is not proved; None if it is.
-    """
-
-    comparison: Comparison | None
-    replayed: Replayed
-    max_flips: int
-    failure: str | None
 
 
 def export(
@@ -137,21 +112,6 @@ def write(run: Path, folder: Path, request: Request) -> Written:
     return Written(folder, request, code, window, task, module.quantization, texts, notes, stride)
 
 
-def prove(exports: list[tuple[Written, SavedAnswers]], scratch: Path, max_flips: int | None = None) -> list[Proof]:
-    """Replays the runs' answers through their exports, all in one fresh process.
-
-    Args:
-        exports: The exports, each with its run's answers.
-        scratch: A folder for files in between.
-        max_flips: The most flips to accept; None for the form's own bound.
-    """
-    replayed = replay([_asked(written, saved) for written, saved in exports], scratch)
-    return [
-        _judge(written, saved, answered, max_flips)
-        for (written, saved), answered in zip(exports, replayed, strict=True)
-    ]
-
-
 def finish(
     written: Written, proof: Proof, record: RunRecord, config: Config, name: str, on_hub: bool
 ) -> dict[str, Any]:
@@ -168,7 +128,7 @@ def finish(
     Returns:
         The report.
     """
-    report = _report(written, proof, record)
+    report = export_report(written, proof, record)
     write_card(written.folder / "README.md", report, written, record, config, name, on_hub)
     (written.folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     _share(written.folder)
@@ -182,96 +142,6 @@ def _share(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o666 & ~umask)
-
-
-def _asked(written: Written, saved: SavedAnswers) -> Replay:
-    longer: list[int] = []
-    if written.window is not None or written.stride is not None:
-        tokenizer = load_tokenizer(str(written.folder))
-        rows = tokenizer(list(saved.texts), truncation=False, verbose=False)["input_ids"]
-        longer = [place for place, row in enumerate(rows) if len(row) > written.texts.max_length]
-    task = _as_saved(written.task)
-    return Replay(written.folder, written.code, saved.texts, written.window, longer, task, written.stride)
-
-
-def _as_saved(task: Task) -> Task:
-    """Returns the task whose answers to an export's logits are those that the run saved: the model's alone.
-
-    The head was divided by the temperature, so that dividing by its inverse gives the model's own logits back.
-    """
-    temperature = temperature_of(task)
-    return task.calibrated(None if temperature == 1.0 else Calibration(1 / temperature))
-
-
-def _judge(written: Written, saved: SavedAnswers, replayed: Replayed, max_flips: int | None) -> Proof:
-    share, count = written.request.lossy_share, len(saved.texts)
-    bound = max_flips if max_flips is not None else math.ceil(share * count)
-    if replayed.answers is None:
-        return Proof(None, replayed, bound, f"loading it or answering failed ({replayed.report['error'][:300]})")
-    if replayed.answers.shape != saved.answers.answers.shape:
-        return Proof(None, replayed, bound, "it gives answers of another shape than the run's")
-    comparison = compare(saved.answers, replayed.answers, tolerance_of(written.texts.precision, written.bits))
-    failure = comparison.failure(bound, lossless=share == 0) or _other_labels(written.task, replayed.report)
-    return Proof(comparison, replayed, bound, failure)
-
-
-def _other_labels(task: Task, report: dict[str, Any]) -> str | None:
-    expected = dict(enumerate(task.output_names))
-    found = {int(number): name for number, name in report["id2label"].items()}
-    if found != expected:
-        return f"it calls its labels {', '.join(found.values())} and the run {', '.join(expected.values())}"
-    return None
-
-
-def _report(written: Written, proof: Proof, record: RunRecord) -> dict[str, Any]:
-    told = proof.replayed.report
-    files = {
-        str(path.relative_to(written.folder)): path.stat().st_size
-        for path in sorted(written.folder.rglob("*"))
-        if path.is_file()
-    }
-    compared: dict[str, Any] = {} if proof.comparison is None else asdict(proof.comparison)
-    if (low_high := compared.pop("interval", None)) is not None:
-        compared["interval_before"] = low_high
-    return {
-        "schema": SCHEMA,
-        "peft_lightning": __version__,
-        "run_id": record.run_id,
-        "format": written.request.form,
-        "dtype": written.request.dtype,
-        "quantize": written.request.quantize,
-        "proved": proof.failure is None,
-        "failure": proof.failure,
-        "max_flips": proof.max_flips,
-        "metric": written.task.headline.key,
-        **compared,
-        "plain_cut": _plain_cut(proof, written.task),
-        "calibration": None if record.calibration is None else asdict(record.calibration),
-        "latency_ms": told.get("latency_ms"),
-        "texts_per_s": told.get("texts_per_s"),
-        "device": told.get("device"),
-        "machine": told.get("machine"),
-        "versions": told.get("versions"),
-        "files": files,
-        "bytes": sum(files.values()),
-        "load": written.code.at("FOLDER"),
-        "in_pairs": written.texts.in_pairs,
-        "max_length": written.texts.max_length,
-        "truncation": written.texts.truncation,
-        "window_stride": written.stride,
-        "quantization_config": written.code.packed,
-        "notes": written.notes,
-        **({"traceback": told["traceback"]} if "traceback" in told else {}),
-    }
-
-
-def _plain_cut(proof: Proof, task: Task) -> dict[str, int] | None:
-    """Counts the decisions on longer texts that are others where the tokenizer alone cuts them."""
-    replayed = proof.replayed
-    if replayed.plain is None or replayed.answers is None:
-        return None
-    differ = decisions_differ(task.calibrated(None), replayed.answers[replayed.plain_places], replayed.plain)
-    return None if differ is None else {"longer_texts": len(differ), "flips": int(differ.sum())}
 
 
 def _how_to_accept(proof: Proof) -> tuple[str | Setting, ...]:

@@ -1,176 +1,88 @@
-"""Proves an export: what a fresh process answers with it, beside what the run answered in its test.
-
-Two numbers decide. A *flip* is an example whose decision (the predicted class, or any label of several) is another one;
-where there are only measurements, one that moves by a tenth of their standard deviation. The *greatest change* is that
-of a probability, or of any other number of an answer.
-
-The reference is the file of answers that the run saved, on the run's device and in its precision, and the replay is in
-32-bit floats. So even a perfect export moves each number a little. Batches of one and of many answer within 1e-4 of
-each other where a run computes in 32-bit floats, and within 1e-2 where it computes in bf16, whose numbers have eight
-binary digits; another device adds to that. The tolerance is 1e-3 and 5e-2. A flip whose numbers all stay within it is
-a near tie: the classes were as good as equal, and the run itself would have answered otherwise on another device. Near
-ties are counted and shown, and do not count against the bound. A form that loses nothing has to keep *every* number
-within the tolerance: so a wrong backbone, a lost head or a skipped scale fails even where no decision flips. A form
-that is lossy by its nature may move numbers, and is held to its number of flips.
-
-Answers are saved as the model alone gives them. Where a temperature was fitted, the export's head has been divided by
-it; its logits are multiplied by it again before they are compared, so that a head that was not divided fails.
-"""
+"""Proves exports: replays the runs' answers through them in a fresh process, and judges what it says."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from peft_lightning.runs.predictions import Answers
-from peft_lightning.task import Task, recorded
-
-# How far an answer's numbers may move without loss, by the precision that the run answered in.
-IN_FULL = 1e-3
-IN_HALF = 5e-2
-# An answer without a decision, such as a measurement, flips where it moves by more than this share of their spread.
-_FAR = 0.1
-_LEVEL = 0.95
+from peft_lightning.backbone.tokenizers import load_tokenizer
+from peft_lightning.export.flips import Comparison, compare, tolerance_of
+from peft_lightning.export.model_files import temperature_of
+from peft_lightning.export.replaying import Replay, Replayed, replay
+from peft_lightning.export.saved_answers import SavedAnswers
+from peft_lightning.export.written import Written
+from peft_lightning.task import Task
+from peft_lightning.task.calibration import Calibration
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An export's answers beside the run's.
+class Proof:
+    """What the replay of an export has shown.
 
     Args:
-        examples: Number of examples.
-        flips: How many decisions are others.
-        near_ties: How many of these within the tolerance.
-        flips_interval: 95 % interval of the share of flips (Wilson 1927), in [0, 1].
-        greatest_change: Greatest change of a probability, or of any number of an answer.
-        tolerance: How far a number may move without loss; of measurements in their own unit.
-        before: The headline metric of the run's answers.
-        after: The headline metric of the export's answers.
-        interval: 95 % interval of ``before`` over the examples: Wilson's where answers are right or wrong, otherwise
-            that of the mean.
+        comparison: Its answers beside the run's; None where it could not be loaded.
+        replayed: What the fresh process says.
+        max_flips: The most flips that were accepted.
+        failure: Why the export is not proved; None if it is.
     """
 
-    examples: int
-    flips: int
-    near_ties: int
-    flips_interval: tuple[float, float]
-    greatest_change: float
-    tolerance: float
-    before: float | None
-    after: float | None
-    interval: tuple[float, float]
-
-    @property
-    def counted(self) -> int:
-        """The flips that count against the bound: those that are no near ties."""
-        return self.flips - self.near_ties
-
-    def failure(self, max_flips: int, lossless: bool) -> str | None:
-        """Says why the export is not proved; None if it is.
-
-        Args:
-            max_flips: The most flips to accept, near ties aside.
-            lossless: Whether the form must keep every number within the tolerance.
-        """
-        if not math.isfinite(self.greatest_change):
-            return "it answers with what is no number"
-        if self.counted > max_flips:
-            return f"{self.counted} of {self.examples} answers are others than the run's, {max_flips} may be"
-        # Whoever allows flips of a form without loss has seen it change.
-        if lossless and not max_flips and self.greatest_change > self.tolerance:
-            return (
-                f"a number of its answers is {self.greatest_change:.2g} off the run's, and {self.tolerance:g} is what"
-                " another device or batch explains"
-            )
-        return None
+    comparison: Comparison | None
+    replayed: Replayed
+    max_flips: int
+    failure: str | None
 
 
-def tolerance_of(precision: str, bits: str | None) -> float:
-    """Returns how far the numbers of an answer may move without loss.
+def prove(exports: list[tuple[Written, SavedAnswers]], scratch: Path, max_flips: int | None = None) -> list[Proof]:
+    """Replays the runs' answers through their exports, all in one fresh process.
 
     Args:
-        precision: The Trainer's precision that the run answered in, such as ``32-true``.
-        bits: How its backbone was quantised; ``int8`` rounds every layer's input, by the largest of a row.
+        exports: The exports, each with its run's answers.
+        scratch: A folder for files in between.
+        max_flips: The most flips to accept; None for the form's own bound.
     """
-    return IN_FULL if precision.startswith(("32", "64")) and bits != "int8" else IN_HALF
+    replayed = replay([_asked(written, saved) for written, saved in exports], scratch)
+    return [
+        _judge(written, saved, answered, max_flips)
+        for (written, saved), answered in zip(exports, replayed, strict=True)
+    ]
 
 
-def compare(reference: Answers, answers: npt.NDArray[np.floating], tolerance: float) -> Comparison:
-    """Compares an export's answers with the run's.
+def _asked(written: Written, saved: SavedAnswers) -> Replay:
+    longer: list[int] = []
+    if written.window is not None or written.stride is not None:
+        tokenizer = load_tokenizer(str(written.folder))
+        rows = tokenizer(list(saved.texts), truncation=False, verbose=False)["input_ids"]
+        longer = [place for place, row in enumerate(rows) if len(row) > written.texts.max_length]
+    task = _as_saved(written.task)
+    return Replay(written.folder, written.code, saved.texts, written.window, longer, task, written.stride)
 
-    Args:
-        reference: The run's answers, shape (n, …), and their targets.
-        answers: The export's, of the same shape.
-        tolerance: How far a number may move without loss, in [0, 1]; of measurements as a share of their spread.
+
+def _as_saved(task: Task) -> Task:
+    """Returns the task whose answers to an export's logits are those that the run saved: the model's alone.
+
+    The head was divided by the temperature, so that dividing by its inverse gives the model's own logits back.
     """
-    task = reference.task
-    moved = np.abs(answers.astype(np.float64) - reference.answers).reshape(len(answers), -1).max(axis=1)
-    flipped = decisions_differ(task, reference.answers, answers)
-    if flipped is None:
-        # Measured in what the run's own answers differ by: they may be stars or dollars.
-        spread = float(reference.answers.std()) or 1.0
-        tolerance *= spread
-        flipped = moved > _FAR * spread
-    before, after = reference.scores, task.score(answers, reference.labels)
-    count, flips = len(answers), int(flipped.sum())
-    return Comparison(
-        examples=count,
-        flips=flips,
-        near_ties=int((flipped & (moved <= tolerance)).sum()),
-        flips_interval=wilson(flips, count),
-        greatest_change=float(moved.max()),
-        tolerance=tolerance,
-        before=recorded(task.headline.oriented(float(before.mean()))),
-        after=recorded(task.headline.oriented(float(after.mean()))),
-        interval=_interval(reference),
-    )
+    temperature = temperature_of(task)
+    return task.calibrated(None if temperature == 1.0 else Calibration(1 / temperature))
 
 
-def wilson(successes: int, count: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share (Wilson 1927).
-
-    Args:
-        successes: How many examples count.
-        count: How many there are.
-    """
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, count).proportion_ci(_LEVEL, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def decisions_differ(task: Task, answers: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
-    """Tells for each example whether any whole number or truth value of its answer, such as the class, is another.
-
-    Args:
-        task: The task of the answers.
-        answers: Answers, shape (n, …).
-        others: Other answers to the same examples.
-
-    Returns:
-        Shape (n,); None where the task's answers hold no such values, as those of a regression.
-    """
-    theirs, ours = task.columns(answers), task.columns(others)
-    decisions = [name for name, values in theirs.items() if values.dtype.kind in "biu"]
-    if not decisions:
-        return None
-    differ: npt.NDArray[np.bool_] = np.any([theirs[name] != ours[name] for name in decisions], axis=0)
-    return differ
+def _judge(written: Written, saved: SavedAnswers, replayed: Replayed, max_flips: int | None) -> Proof:
+    share, count = written.request.lossy_share, len(saved.texts)
+    bound = max_flips if max_flips is not None else math.ceil(share * count)
+    if replayed.answers is None:
+        return Proof(None, replayed, bound, f"loading it or answering failed ({replayed.report['error'][:300]})")
+    if replayed.answers.shape != saved.answers.answers.shape:
+        return Proof(None, replayed, bound, "it gives answers of another shape than the run's")
+    comparison = compare(saved.answers, replayed.answers, tolerance_of(written.texts.precision, written.bits))
+    failure = comparison.failure(bound, lossless=share == 0) or _other_labels(written.task, replayed.report)
+    return Proof(comparison, replayed, bound, failure)
 
 
-def _interval(reference: Answers) -> tuple[float, float]:
-    """Returns the interval of the headline metric over the examples."""
-    scores, headline = reference.scores, reference.task.headline
-    if reference.right_or_wrong:
-        return wilson(int(scores.sum()), len(scores))
-    from scipy.stats import t
-
-    mean, count = float(scores.mean()), len(scores)
-    error = float(scores.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    width = float(t.ppf((1 + _LEVEL) / 2, max(1, count - 1))) * error
-    low, high = sorted((headline.oriented(mean - width), headline.oriented(mean + width)))
-    return low, high
+def _other_labels(task: Task, report: dict[str, Any]) -> str | None:
+    expected = dict(enumerate(task.output_names))
+    found = {int(number): name for number, name in report["id2label"].items()}
+    if found != expected:
+        return f"it calls its labels {', '.join(found.values())} and the run {', '.join(expected.values())}"
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import nn
 
 from peft_lightning.backbone.loading import Backbone, loading_notes
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.methods.constructor_arguments import arguments_of, defaults_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,13 +47,13 @@ class Method(ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments that this method was made with, as plain values; checkpoints are compared by them."""
-        values = {name: getattr(self, name) for name in _arguments(type(self))}
+        values = {name: getattr(self, name) for name in arguments_of(type(self))}
         return {name: list(value) if isinstance(value, list | tuple) else value for name, value in values.items()}
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The values of arguments that the user need not give, as plain values."""
-        return {name: value for name, value in _defaults(type(self)).items() if name in self.settings}
+        return {name: value for name, value in defaults_of(type(self)).items() if name in self.settings}
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the pretrained encoder in the form that this method needs.
@@ -232,26 +232,3 @@ class Method(ABC):
         from peft_lightning.methods.merging import merge
 
         return merge(model, self.name)
-
-
-def _arguments(method: type) -> list[str]:
-    """Returns the names of a method's arguments, including those that it passes on to its parent class."""
-    parameters = inspect.signature(method.__init__).parameters.values()  # type: ignore[misc]
-    names = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name != "self"]
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
-        decided: frozenset[str] = getattr(method, "decided", frozenset())
-        inherited = _arguments(method.__mro__[1])
-        names += [name for name in inherited if name not in names and name not in decided]
-    return names
-
-
-def _defaults(method: type) -> dict[str, Any]:
-    """Returns the defaults of a method's arguments, the nearest class's first."""
-    defaults: dict[str, Any] = {}
-    for cls in reversed(method.__mro__):
-        if "__init__" in vars(cls):
-            for parameter in inspect.signature(vars(cls)["__init__"]).parameters.values():
-                if parameter.default is not parameter.empty:
-                    value = parameter.default
-                    defaults[parameter.name] = list(value) if isinstance(value, list | tuple) else value
-    return defaults

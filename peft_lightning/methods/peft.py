@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,28 +13,17 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from peft_lightning.backbone.architectures import recomputes_activations
-from peft_lightning.backbone.loading import head_modules
 from peft_lightning.backbone.quantised import packed_as
-from peft_lightning.errors import Placeholder, Setting, UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.adalora import AdaLoRA
+from peft_lightning.methods.adapter_start import AdapterStart
 from peft_lightning.methods.base import Method
-from peft_lightning.methods.data_start import Computed, TrainingSample, computed_under
-from peft_lightning.methods.injection import inject_adapters
+from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.own_part import OwnPart
-from peft_lightning.methods.peft_types import (
-    BOOKKEEPING,
-    NOT_QUANTISED,
-    PROMPTS,
-    SEEDS,
-    check_arguments,
-    classifying_types,
-    configuration_class,
-    default_targets,
-    refuse_start_on_packed,
-    variant_of,
-)
-from peft_lightning.methods.starts import start_from_data
+from peft_lightning.methods.peft_arguments import BOOKKEEPING, check_arguments, read_words
+from peft_lightning.methods.peft_combinations import refuse_model, refuse_quantised
+from peft_lightning.methods.peft_types import SEEDS, configuration_class, default_targets, variant_of
+from peft_lightning.methods.plain_lora import as_plain_lora, start_in_backbone
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -49,8 +37,6 @@ _SEED_RANGE = 2**31
 START_BATCHES = 32
 # What types do beside their layers; those that are not here do nothing.
 _OWN_PARTS: dict[str, type[OwnPart]] = {"ADALORA": AdaLoRA}
-# LoRA's starts that take the adapter's first weights out of the backbone's.
-_STARTS_IN_BACKBONE = ("pissa", "olora")
 
 
 class PEFT(Method):
@@ -78,12 +64,8 @@ class PEFT(Method):
             raise UserError(
                 f"start_batches is {start_batches}: ", Setting("model.method.start_batches"), " takes 1 or more"
             )
-        words = dict(config) if isinstance(config, Mapping) else _read_config(Path(config).expanduser())
-        peft_type = words.pop("peft_type", None)
-        if not isinstance(peft_type, str):
-            raise UserError("the method has no type: name it with ", Setting("model.method.config.peft_type", "VERA"))
-        self.peft_type = peft_type.upper()
-        self._whole = words.get("modules_to_save")
+        self.peft_type, words = read_words(config)
+        self._whole = words.get("modules_to_save") or ()
         self.arguments: dict[str, Any] = {name: value for name, value in words.items() if name not in BOOKKEEPING}
         self._own = _OWN_PARTS.get(self.peft_type, OwnPart)()
         for name in self._own.follows_from_run:
@@ -93,8 +75,7 @@ class PEFT(Method):
         self.adapter_seed = adapter_seed
         self.reads_gradients = self._own.reads_gradients
         self.start_batches = start_batches
-        self._start = start_from_data(self.peft_type, self.arguments)
-        self._computed: Computed | None = None
+        self._start = AdapterStart(self.peft_type, self.arguments, start_batches)
         self._drawn_with: int | None = None
 
     @property
@@ -115,15 +96,8 @@ class PEFT(Method):
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the encoder; quantised layers are refused where the type cannot be put beside them."""
         bits = None if backbone.quantisation is None else backbone.quantisation.bits
-        if bits is not None and self.peft_type in NOT_QUANTISED[bits]:
-            can = ", ".join(kind for kind in classifying_types() if kind not in NOT_QUANTISED[bits])
-            raise UserError(
-                f"{self.peft_type} cannot be put beside layers in {bits} ({can} can): leave ",
-                Setting("model.quantization"),
-                " out",
-            )
         if bits is not None:
-            refuse_start_on_packed(self.arguments, bits)
+            refuse_quantised(self.peft_type, self.arguments, bits)
         return super().load_backbone(backbone, num_labels)
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
@@ -138,7 +112,7 @@ class PEFT(Method):
         Raises:
             UserError: The type does not go with the architecture or with its arguments.
         """
-        self._refuse_combinations(model)
+        refuse_model(self.peft_type, self._whole, model)
         if self._drawn_with is None:
             seed = torch.initial_seed() if self.adapter_seed is None else self.adapter_seed
             self._drawn_with = seed % _SEED_RANGE
@@ -146,7 +120,7 @@ class PEFT(Method):
         # checkpoint is rebuilt from this one number under any seed.
         with _drawing_under(self._drawn_with):
             try:
-                adapted = self._injected(model)
+                adapted = self._start.inject(model, self._configuration(model))
             except ImportError as error:
                 raise UserError(f"{self.peft_type} needs a package that is missing: {_reason(error)}") from error
             # PEFT checks shapes and names where it builds the layers, with errors of many classes.
@@ -165,18 +139,17 @@ class PEFT(Method):
     @property
     def batches_to_start_from(self) -> int:
         """The number of training batches that the start still has to be computed from."""
-        return 0 if self._start is None or self._computed is not None else self.start_batches
+        return self._start.batches_needed
 
     def compute_start(self, model: nn.Module, sample: TrainingSample) -> dict[str, Any]:
         """Computes the start of EVA, CorDA or LoRA-GA."""
-        if self._start is None or self._drawn_with is None:
+        if self._drawn_with is None:
             return {}
-        return computed_under(self._drawn_with, self._start, cast("PeftModel", model), sample)
+        return self._start.compute(self._drawn_with, cast("PeftModel", model), sample)
 
     def start_from(self, model: nn.Module, computed: dict[str, Any]) -> None:
         """Gives the adapters the start that ``compute_start`` returned."""
-        if self._start is not None and self._drawn_with is not None:
-            self._computed = computed
+        if self._drawn_with is not None:
             with _drawing_under(self._drawn_with):
                 self._start.apply(cast("PeftModel", model), computed)
 
@@ -202,48 +175,26 @@ class PEFT(Method):
 
     def findings(self, model: nn.Module) -> list[str]:
         """Returns what the type has decided, such as the ranks that AdaLoRA's layers have kept."""
-        if self._start is None or self._computed is None:
-            return self._own.findings(model)
-        batches = f"{self.name} started from {self._computed['batches']} training batches"
-        return [*self._own.findings(model), batches, *self._start.findings(self._computed)]
+        return [*self._own.findings(model), *self._start.findings(self.name)]
 
     def state(self, model: nn.Module) -> dict[str, Any]:
         """Returns the seed that the adapters were drawn with, and what the type's own part goes on from."""
         state: dict[str, Any] = {"drawn_with": self._drawn_with}
         if (own := self._own.state(model)) is not None:
             state[self._own.name] = own
-        if self._start is not None and self._computed is not None:
-            state["start"] = {**self._start.kept(self._computed), "batches": self._computed["batches"]}
-        return state
+        return state | self._start.state()
 
     def rebuilds_for(self, state: Mapping[str, Any]) -> bool:
         """Takes over the seed of a checkpoint's adapters, and their start; tells whether to build the model anew."""
         before, self._drawn_with = self._drawn_with, state["drawn_with"]
-        if self._start is None:
-            return before != self._drawn_with
-        if self._computed is not None and self._start.same(self._computed, state["start"]):
-            return before != self._drawn_with
-        self._computed = state["start"]
-        return True
+        starts_elsewhere = self._start.rebuilds_for(state)
+        return starts_elsewhere or before != self._drawn_with
 
     def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:
         """Restores what the type's own part goes on from."""
         own = state.get(self._own.name)
         if own is not None:
             self._own.restore(model, own)
-
-    def _injected(self, model: PreTrainedModel) -> nn.Module:
-        config = self._configuration(model)
-        if self._start is None:
-            return inject_adapters(model, config)
-        # At LoRA's usual start until the data have been seen, or a checkpoint's start is known.
-        asked = config.init_lora_weights  # type: ignore[attr-defined]
-        config.init_lora_weights = True  # type: ignore[attr-defined]
-        adapted = inject_adapters(model, config)
-        config.init_lora_weights = asked  # type: ignore[attr-defined]
-        if self._computed is not None:
-            self._start.apply(cast("PeftModel", adapted), self._computed)
-        return adapted
 
     def save_adapter(self, model: nn.Module, folder: Path, untrained: Callable[[], nn.Module]) -> None:
         """Saves the adapter; PiSSA's and OLoRA's, which change the backbone, as a LoRA of twice the rank beside it.
@@ -252,8 +203,8 @@ class PEFT(Method):
         (`pissa_niter_N`) draws it: under another seed the reloaded model is silently another one.
         """
         super().save_adapter(model, folder, untrained)
-        start = self.arguments.get("init_lora_weights")
-        if not (isinstance(start, str) and start.lower().startswith(_STARTS_IN_BACKBONE)):
+        start = start_in_backbone(self.arguments)
+        if start is None:
             return
         if packed_as(model.get_base_model()) is not None:  # type: ignore[operator]
             # What is left of the backbone was quantised again. Beside other quantised weights it would be another.
@@ -263,8 +214,6 @@ class PEFT(Method):
                     Setting("format", "merged"),
                 )
             return
-        from peft_lightning.methods.plain_lora import as_plain_lora
-
         with TemporaryDirectory() as before:
             super().save_adapter(untrained(), Path(before), untrained)
             as_plain_lora(folder, Path(before))
@@ -282,30 +231,8 @@ class PEFT(Method):
         for name in SEEDS:
             if name in fields and name not in arguments:
                 arguments[name] = self._drawn_with
-        if self._start is not None:  # PEFT warns of a default, or raises
-            arguments[self._start.argument] = arguments.get(self._start.argument) or {}
+        self._start.add_argument(arguments)
         return cls(**arguments, **self._own.follows_from_run)
-
-    def _refuse_combinations(self, model: PreTrainedModel) -> None:
-        # PEFT writes the usual names of a head into every file, those that the model lacks too.
-        present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-        stray = sorted(set(self._whole or ()) & present - set(head_modules(model)))
-        if stray:
-            raise UserError(
-                f"modules_to_save names {', '.join(stray)}, and a method trains the head whole and nothing else: leave "
-                "it out"
-            )
-        if self.peft_type in PROMPTS and getattr(model.config, "is_encoder_decoder", False):
-            raise UserError(
-                f"{self.peft_type} puts tokens before a decoder's text, and {model.config.model_type} is an encoder"
-                " with a decoder, which reads the text twice: choose another type, such as LORA"
-            )
-        if self.peft_type in PROMPTS and recomputes_activations(model):
-            raise UserError(
-                f"{self.peft_type} gets no gradient where activations are computed again: leave ",
-                Setting("model.gradient_checkpointing"),
-                " out",
-            )
 
 
 @contextlib.contextmanager
@@ -313,20 +240,6 @@ def _drawing_under(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    file = path / "adapter_config.json" if path.is_dir() else path
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {file} ({error}): name an adapter_config.json as PEFT writes it with ",
-            Setting("model.method.config", Placeholder("FILE")),
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} holds no PEFT configuration: it has to be one JSON object")
-    return content
 
 
 def _reason(error: BaseException) -> str:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+# LoRA's starts that take the adapter's first weights out of the backbone's.
+_STARTS_IN_BACKBONE = ("pissa", "olora")
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
+
+
+def start_in_backbone(arguments: Mapping[str, object]) -> str | None:
+    """Returns the start that a LoRA's arguments take out of the backbone's weights; None where they take none.
+
+    Args:
+        arguments: The arguments that the user has set.
+    """
+    start = arguments.get("init_lora_weights")
+    return start if isinstance(start, str) and start.lower().startswith(_STARTS_IN_BACKBONE) else None
 
 
 def as_plain_lora(folder: Path, before: Path) -> None:

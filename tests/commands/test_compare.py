@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from peft_lightning.__main__ import main
 from peft_lightning.commands import compare
-from peft_lightning.commands.compare import split_overrides, stopping_in_order
+from peft_lightning.commands.compare import stopping_in_order
 from peft_lightning.compare.comparison import Options
 from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.plan.building import build_plan
@@ -86,13 +86,6 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 ) -> None:
     assert message in refusal(words, capsys)
     assert list(Path().rglob("*")) in ([], [Path("lightning_logs"), Path("lightning_logs/compare")])
-
-
-def test_settings_for_all_runs_may_stand_anywhere() -> None:
-    words = ["a.yaml", "--data.n_train", "4", "--no_texts", "b.yaml", "--seeds", "1", "2", "--model.x=3", "-h"]
-    mine, overrides = split_overrides(words)
-    assert mine == ["a.yaml", "--no_texts", "b.yaml", "--seeds", "1", "2", "-h"]
-    assert overrides == ["--data.n_train", "4", "--model.x", "3"]
 
 
 def planned(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Plan:

@@ -8,7 +8,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from peft_lightning.__main__ import main
 from peft_lightning.commands import lightning_cli
-from peft_lightning.commands.command import Settings
+from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.setting_names import SECTIONS, TOP_LEVEL
 from peft_lightning.engine import strategies
 from peft_lightning.runs.background_io import BackgroundCheckpointIO

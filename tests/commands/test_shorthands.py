@@ -6,7 +6,7 @@ import pytest
 from lightning.pytorch.cli import LightningCLI
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands.command import Settings
+from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.lightning_cli import PeftLightningCLI
 from peft_lightning.commands.shorthands import RUN_SETTINGS, expand
 from peft_lightning.errors import UserError

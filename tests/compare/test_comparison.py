@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import Options, begin, go_on, lay_out, pool_for, report, run_list
+from peft_lightning.compare.comparison import Options, begin, go_on, pool_for, report
 from peft_lightning.compare.execution import executors
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
+from peft_lightning.compare.laying_out import lay_out
 from peft_lightning.compare.plan.building import build_plan
-from peft_lightning.compare.plan.plan import FILE, read_plan
+from peft_lightning.compare.plan.plan import FILE
 from peft_lightning.compare.plan.sweep import Part
-from peft_lightning.compare.stages.tuning import read_tuning
+from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
 from peft_lightning.runs.record import BackboneFigures
@@ -25,25 +26,6 @@ from tests.compare.records import leave, record
 LAUNCHING = {"config", "ckpt_path", "recipe", "test_after_fit", "rehearsal", "live", "live_interval_s"}
 # A report without texts names no folders of this machine either.
 PLACE = "/home/somebody/roberta"
-
-
-def test_a_comparison_is_tuned_from_its_first_moment_or_never(tmp_path: Path) -> None:
-    plan = build_plan(STUDY[:2], [1], [OFFLINE])
-    tuning = plan_tuning(plan, 2)
-    (tmp_path / "tuned").mkdir()
-    lay_out(plan, tmp_path / "tuned", tuning)
-    assert read_tuning(tmp_path / "tuned") == tuning
-    # Killed before its plan was written, and begun again without --tune.
-    left = tmp_path / "left"
-    left.mkdir()
-    tuning.write(left)
-    lay_out(plan, left, None)
-    assert read_plan(left) == plan
-    assert read_tuning(left) is None
-    # A comparison that is there keeps its own.
-    with pytest.raises(UserError, match="already holds a comparison"):
-        lay_out(plan, tmp_path / "tuned", None)
-    assert read_tuning(tmp_path / "tuned") == tuning
 
 
 def test_texts_that_were_left_out_once_stay_out_whoever_goes_on(tmp_path: Path) -> None:
@@ -164,18 +146,6 @@ def test_a_new_plan_does_not_adopt_the_runs_that_lie_in_its_folder(part: str, tm
         begin(build_plan(STUDY[:2], [1], [OFFLINE]), tmp_path, None, Options())
     assert not (tmp_path / FILE).exists()
     assert newest_run(tmp_path / part / "lora/seed_1") is not None
-
-
-def test_a_chosen_rate_reaches_the_runs_of_its_recipe_and_no_other(tmp_path: Path) -> None:
-    plan = build_plan(STUDY[:2], [7], [OFFLINE])
-    plan.write(tmp_path)
-    full, lora = run_list(Part(plan, tmp_path), {"lora": 0.00316})
-    assert resolved(full.settings)["model"]["learning_rate"] == 2e-5
-    config = resolved(lora.settings)
-    assert config["model"]["learning_rate"] == 0.00316
-    assert config["seed_everything"] == 7
-    assert lora.title == "lora seed 7"
-    assert Path(config["trainer"]["default_root_dir"]) == tmp_path / "runs/lora/seed_7"
 
 
 def test_a_recipe_that_names_the_cpu_is_not_spread_over_gpus(tmp_path: Path) -> None:

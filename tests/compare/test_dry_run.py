@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from peft_lightning.compare.comparison import run_list
 from peft_lightning.compare.dry_run import print_dry_run
 from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.executors.local import LocalExecutor
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, plan_sweep
+from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.compare.stages.forecast import Forecast, RecipeForecast
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from tests.compare.plan.test_plan import OFFLINE, STUDY

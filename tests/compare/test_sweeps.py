@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from peft_lightning.compare.comparison import Options, begin, begin_sweep, go_on, lay_out
+from peft_lightning.compare.comparison import Options, begin, begin_sweep, go_on
 from peft_lightning.compare.execution import executors, runner
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.execution.job import Job
+from peft_lightning.compare.laying_out import lay_out
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE as PLAN
 from peft_lightning.compare.plan.sweep import FILE, Sweep, plan_sweep

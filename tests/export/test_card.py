@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from peft_lightning.export.exporting import Proof, finish, read_run
+from peft_lightning.export.exporting import finish, read_run
+from peft_lightning.export.flips import compare
 from peft_lightning.export.loading_code import LoadingCode, adapter_code, onnx_code
-from peft_lightning.export.proof import compare
+from peft_lightning.export.proof import Proof
 from peft_lightning.export.replaying import Replayed
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import read_saved_answers

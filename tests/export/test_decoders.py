@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from peft_lightning.__main__ import main
 from peft_lightning.backbone.locations import EMBEDDED_FOLDER
-from peft_lightning.export.exporting import Proof, prove, read_run, write
+from peft_lightning.export.exporting import read_run, write
+from peft_lightning.export.proof import Proof, prove
 from peft_lightning.export.request import Form, Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
 from peft_lightning.export.written import Written

@@ -18,9 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from peft_lightning.__main__ import main
 from peft_lightning.errors import UserError
-from peft_lightning.export.exporting import Written, finish, prove, read_run, write
+from peft_lightning.export.exporting import finish, read_run, write
+from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import read_saved_answers
+from peft_lightning.export.written import Written
 from peft_lightning.runs.predictions import read_answers
 from tests.export.conftest import Trained
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
-from peft_lightning.export.exporting import finish, prove, read_run, write
+from peft_lightning.export.exporting import finish, read_run, write
+from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
 from peft_lightning.module.classifier import TextClassifier

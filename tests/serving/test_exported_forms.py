@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from peft_lightning.export.exporting import finish, prove, read_run, write
+from peft_lightning.export.exporting import finish, read_run, write
+from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import read_saved_answers
 from peft_lightning.module.classifier import TextClassifier

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome
+from peft_lightning.errors import UserError
 from peft_lightning.runs.progress import Progress
 
 # Seconds that a run has after Ctrl-C to write its record. Then it is killed; --resume continues its last checkpoint.
@@ -39,6 +40,29 @@ class ExecutorOptions:
             *([f"--executor_settings {shlex.quote(str(self.settings))}"] if self.settings is not None else []),
             *([f"--ray_address {shlex.quote(self.address)}"] if self.address is not None else []),
         ]
+
+    def refuse_address(self) -> None:
+        """Refuses an address, which only an executor whose cluster has one takes.
+
+        Raises:
+            UserError: If there is an address.
+        """
+        if self.address is not None:
+            raise UserError("--ray_address is for --executor ray: say so, or leave it out")
+
+
+def require_one(flag: str, count: int | None) -> None:
+    """Refuses a number below 1.
+
+    Args:
+        flag: The flag that says it.
+        count: The number; None where it was not said.
+
+    Raises:
+        UserError: If it is below 1.
+    """
+    if count is not None and count < 1:
+        raise UserError(f"{flag} {count}: say 1 or more")
 
 
 class Running(Protocol):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from peft_lightning.compare.execution.executor import require_one
 from peft_lightning.errors import UserError
 
 
@@ -30,10 +31,8 @@ def places(count: int | None, accelerators: Sequence[object] = (), share_gpu: in
     Raises:
         UserError: If more runs than may would share a device.
     """
-    if count is not None and count < 1:
-        raise UserError(f"--jobs {count}: say 1 or more")
-    if share_gpu < 1:
-        raise UserError(f"--share_gpu {share_gpu}: say 1 or more")
+    require_one("--jobs", count)
+    require_one("--share_gpu", share_gpu)
     if share_gpu > 1:
         return _shared(count, accelerators, share_gpu)
     if count in (None, 1):

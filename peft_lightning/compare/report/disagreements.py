@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from peft_lightning.runs.predictions import Answers
 
@@ -63,15 +64,13 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
     width = shares.max(axis=0) - shares.min(axis=0)
     # Among reviews of the same width, those that divide the recipes most evenly come first.
     divided = shares.var(axis=0)
-    order = np.lexsort((np.arange(len(width)), -divided.round(9), -width.round(9)))
     first = next(iter(answers.values()))[0]
     shown = tuple(
         DisputedReview(
             int(first.ids[row]), first.labels[row].tolist(), {label: int(n[row]) for label, n in right.items()}
         )
-        for row in order[:SHOWN]
         # A width of half the seeds or less may be a disagreement among one recipe's seeds.
-        if width[row] > 0.5
+        for row in most_disputed(width, divided, width > 0.5)
     )
     return Disagreements(
         reviews=len(width),
@@ -80,3 +79,17 @@ def find_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Disagreement
         clear=int((width == 1).sum()),
         shown=shown,
     )
+
+
+def most_disputed(
+    gap: npt.NDArray[np.float64], then: npt.NDArray[np.float64], disputed: npt.NDArray[np.bool_]
+) -> list[int]:
+    """Returns the places of the reviews to show, the most disputed first, at most 20.
+
+    Args:
+        gap: How far the recipes are apart on each review, shape (n,).
+        then: What decides between reviews of the same gap, shape (n,).
+        disputed: Whether the recipes differ on a review at all, shape (n,).
+    """
+    order = np.lexsort((np.arange(len(gap)), -then.round(9), -gap.round(9)))
+    return [row for row in order[:SHOWN].tolist() if disputed[row]]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report.chosen_metric import ends_of, scores_by
+from peft_lightning.compare.report.left_out import (
+    of_another_task,
+    of_other_reviews,
+    unfinished_runs,
+    where_undefined,
+    without_answers,
+)
+from peft_lightning.compare.report.pairing import Tested, of_the_same_reviews
 from peft_lightning.compare.report.study import Recipe, Run, Study
 from peft_lightning.compare.statistics import (
     Difference,
@@ -24,10 +29,8 @@ from peft_lightning.compare.statistics import (
     measure_methods,
 )
 from peft_lightning.runs.predictions import Answers
-from peft_lightning.runs.record import DatasetFigures, RunRecord
+from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Metric, Task
-
-Tested = tuple[RunRecord, Answers]
 
 
 @dataclass(frozen=True)
@@ -88,23 +91,17 @@ def find(study: Study) -> Findings:
         for recipe in study.recipes
     }
     answered = {label: tested for label, tested in answered.items() if tested}
-    most = _of_the_same_reviews([run for tested in answered.values() for run in tested])
+    most = of_the_same_reviews([run for tested in answered.values() for run in tested])
     used: dict[str, list[Tested]] = {}
     left_out = []
     for label, tested in answered.items():
         # A recipe of which no run can be paired is measured by itself, on the reviews that its runs share.
         pairable = [run for run in tested if any(run is other for other in most)]
-        used[label] = pairable or _of_the_same_reviews(tested)
-        left_out += _left_out(label, len(tested), len(pairable), len(used[label]), metrics)
-    left_out += [sentence for recipe in study.recipes for sentence in _of_another_task(recipe, study.task)]
+        used[label] = pairable or of_the_same_reviews(tested)
+        left_out += of_other_reviews(label, len(tested), len(pairable), len(used[label]), metrics)
+    left_out += [sentence for recipe in study.recipes for sentence in of_another_task(recipe, study.task)]
     for recipe in study.recipes:
-        silent = len(recipe.finished) - len(answered.get(recipe.label, ()))
-        if silent and recipe.label in answered:
-            left_out.append(
-                f"{_some_runs(silent, len(recipe.finished), recipe.label)} left no answers that can be read: its"
-                f" {listing(metrics)} {'is' if len(metrics) == 1 else 'are'} of the other"
-                f" {len(recipe.finished) - silent}."
-            )
+        left_out += without_answers(recipe, len(answered.get(recipe.label, ())), metrics)
     paired = {
         label: [answers for _, answers in tested]
         for label, tested in used.items()
@@ -112,7 +109,7 @@ def find(study: Study) -> Findings:
     }
     every = {label: [answers for _, answers in tested] for label, tested in used.items()}
     measured = {label: np.stack([scores_by(study, seed) for seed in seeds]) for label, seeds in every.items()}
-    left_out += _undefined(measured, study)
+    left_out += where_undefined(measured, study)
     measured = {label: scores for label, scores in measured.items() if not np.isnan(scores).any()}
     seed_scores = {label: measured[label] for label in paired if label in measured}
     enough = bool(most) and len(most[0][1].ids) >= 2
@@ -129,7 +126,7 @@ def find(study: Study) -> Findings:
         every,
         {recipe.label: _counted(recipe, used.get(recipe.label, []), study.metric) for recipe in study.recipes},
         tuple(left_out),
-        _partial(study),
+        unfinished_runs(study),
         _groups(statistics) if statistics is not None and study.many else (),
         _against(statistics, study.baseline),
     )
@@ -163,98 +160,13 @@ def _against(statistics: Statistics | None, baseline: str | None) -> tuple[Diffe
 def without_statistics(study: Study) -> Findings:
     """Returns findings without any that are computed from answers, for a report whose statistics failed."""
     counted = {recipe.label: _counted(recipe, (), study.metric) for recipe in study.recipes}
-    return Findings(None, {}, {}, {}, counted, (), _partial(study))
-
-
-def _of_the_same_reviews(tested: Sequence[Tested]) -> list[Tested]:
-    """Returns the largest group of runs that were tested on the same reviews; of groups of one size the first."""
-    groups: list[list[Tested]] = []
-    for run in tested:
-        group = next((group for group in groups if _same_reviews(group[0], run)), None)
-        if group is None:
-            groups.append([run])
-        else:
-            group.append(run)
-    return max(groups, key=len, default=[])
-
-
-def _left_out(label: str, answered: int, paired: int, used: int, metrics: Sequence[str]) -> list[str]:
-    sentences = []
-    if not paired:
-        sentences.append(
-            f"{label} was tested on other reviews than most runs: the answers cannot be paired, so it takes no part in"
-            " the tests."
-        )
-    if used < answered:
-        others = "most runs" if paired else "its others"
-        verb = "was" if answered - used == 1 else "were"
-        sentences.append(
-            f"{_some_runs(answered - used, answered, label)} {verb} tested on other reviews than {others}, and left out"
-            f" of its {listing([*metrics, 'tests'])}."
-        )
-    return sentences
-
-
-def _undefined(measured: Mapping[str, npt.NDArray[Any]], study: Study) -> list[str]:
-    """Returns sentences on recipes that the metric compared is undefined for, in all their runs or in some."""
-    runs = {label: int(np.isnan(scores).any(axis=1).sum()) for label, scores in measured.items()}
-    name = study.metric.title
-    if measured and all(runs[label] == len(scores) for label, scores in measured.items()):
-        return [f"{name} is undefined on these reviews, {study.task.why_undefined}: there is nothing to test."]
-    return [
-        f"{name} is undefined for {_some_runs(count, len(measured[label]), label)}: it takes no part in the tests."
-        for label, count in runs.items()
-        if count
-    ]
-
-
-def _of_another_task(recipe: Recipe, task: type[Task]) -> list[str]:
-    others = sorted({record.problem_type for _, record in recipe.finished} - {task.problem_type})
-    if not others:
-        return []
-    return [
-        f"{recipe.label} was trained for {listing(others)} and the comparison is of {task.problem_type}: how good it is"
-        " cannot be compared."
-    ]
-
-
-def _some_runs(some: int, runs: int, label: str) -> str:
-    return f"{some} of the {runs} runs of {label}"
+    return Findings(None, {}, {}, {}, counted, (), unfinished_runs(study))
 
 
 def _counted(recipe: Recipe, used: Sequence[Tested], metric: Metric) -> list[RunRecord]:
     if used:
         return [record for record, _ in used]
     return [record for _, record in recipe.finished if record.metrics.get(metric.test) is not None]
-
-
-def _same_reviews(run: Tested, other: Tested) -> bool:
-    if not run[1].of_same_reviews(other[1]):
-        return False
-    first, second = run[0].dataset, other[0].dataset
-    if first is None or second is None or first.fingerprint == second.fingerprint:
-        return True
-    # The fingerprint covers the training reviews too. If their numbers differ, the test reviews can still be the same.
-    # If the numbers are equal, the texts differ.
-    return first.source == second.source and _sizes(first) != _sizes(second)
-
-
-def _sizes(dataset: DatasetFigures) -> tuple[int, int]:
-    return dataset.n_train, dataset.n_val
-
-
-def _partial(study: Study) -> tuple[str, ...]:
-    missing = study.unfinished
-    if not missing:
-        return ()
-    runs = study.runs
-    done = len(runs) - len(missing)
-    counted = "has finished, and only it is counted" if done == 1 else "have finished, and only they are counted"
-    sentences = [f"Partial: {done} of {len(runs)} runs {counted}."]
-    bare = [recipe.label for recipe in study.recipes if not recipe.finished]
-    if bare:
-        sentences.append(f"No run of {listing(bare)} has finished.")
-    return tuple(sentences)
 
 
 def first_record(recipes: tuple[Recipe, ...]) -> tuple[Run, RunRecord] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.compare.report.disagreements import SHOWN
+from peft_lightning.compare.report.disagreements import most_disputed
 from peft_lightning.runs.predictions import Answers
 
 
@@ -65,7 +65,6 @@ def find_graded_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Grade
     every = np.stack(list(means.values()))
     width = every.max(axis=0) - every.min(axis=0)
     gap = surest_gap(list(scores.values()))
-    order = np.lexsort((np.arange(len(gap)), -width.round(9), -gap.round(9)))
     first = next(iter(answers.values()))[0]
     shown = tuple(
         GradedReview(
@@ -74,9 +73,8 @@ def find_graded_disagreements(answers: Mapping[str, Sequence[Answers]]) -> Grade
             {label: float(values[row]) for label, values in means.items()},
             {label: [seed.answers[row].tolist() for seed in seeds] for label, seeds in answers.items()},
         )
-        for row in order[:SHOWN].tolist()
         # Otherwise the seeds of one recipe differ as much.
-        if gap[row] > 0
+        for row in most_disputed(gap, width, gap > 0)
     )
     return GradedDisagreements(
         reviews=len(gap),

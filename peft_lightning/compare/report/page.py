@@ -1,35 +1,31 @@
-"""Renders ``report.html``, one file without network or script, from the content of its sections."""
+"""Renders ``report.html`` from the content of its sections."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from peft_lightning import __version__
-from peft_lightning.compare.fairness.settings import listing, short_listing
-from peft_lightning.compare.plan.overrides import as_flags
-from peft_lightning.compare.report import figure_words as words
+from peft_lightning.compare.fairness.settings import short_listing
 from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.baseline import ComparedRecipe, baseline_in_words, compared_with_baseline
 from peft_lightning.compare.report.figures import Figures
-from peft_lightning.compare.report.findings import Findings, first_record
+from peft_lightning.compare.report.findings import Findings
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.label_words import plural
 from peft_lightning.compare.report.recommendations import recommend
+from peft_lightning.compare.report.rendering import render
 from peft_lightning.compare.report.sections import (
     answer_pictures,
-    answers,
+    confusion,
     difference_matrix,
+    disputed_reviews,
     pairwise_tests,
     pictures,
 )
 from peft_lightning.compare.report.sections.certainties import describe_certainty
+from peft_lightning.compare.report.sections.compared_recipes import describe_recipes, introduce
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
-from peft_lightning.compare.report.study import MANY, STATES, Study
+from peft_lightning.compare.report.study import STATES, Study
 from peft_lightning.compare.report.summary_table import columns, legend
 from peft_lightning.compare.report.surroundings import Surrounding, describe_surroundings
 from peft_lightning.task import Metric, Task
@@ -79,17 +75,6 @@ def render_page(
         hide: Changes texts and settings that may contain paths of this machine.
         attempts: Makes the sections, and keeps which of them failed.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("peft_lightning.compare.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=False,
-        keep_trailing_newline=True,
-    )
-    css = resources.files("peft_lightning.compare.report").joinpath("templates", "report.css").read_text("utf-8")
     metric = study.metric
     labelled = findings.task
     if (labelled is None or not labelled.label_names) and not isinstance(texts, str):
@@ -142,17 +127,17 @@ def render_page(
         (None, ()),
     )
     confusions, confused_pairs = made(
-        "confusion", "The confusion of classes is", lambda: answers.confusions(study, findings, labelled), ([], None)
+        "confusion", "The confusion of classes is", lambda: confusion.confusions(study, findings, labelled), ([], None)
     )
     pictured = answer_pictures.describe_answers(study, findings, labelled, attempts)
     disputed = made(
         "disagreements",
         "The reviews on which recipes disagree are",
-        lambda: answers.disputed(findings, labelled, texts),
+        lambda: disputed_reviews.disputed(findings, labelled, texts),
         None,
     )
     certainty = made("certainty", "The certainty of answers is", lambda: describe_certainty(study, findings), None)
-    recipes = made("recipes", "The recipes' settings are", lambda: _recipes(study, hide), ([], []))
+    recipes = made("recipes", "The recipes' settings are", lambda: describe_recipes(study, hide), ([], []))
     recommendations = made(
         "recommendations", "The recommendations are", lambda: recommend(rows, findings.statistics, metric), ()
     )
@@ -166,8 +151,7 @@ def render_page(
     unused -= set(attempts.failed)
     content: dict[str, Any] = {
         "title": study.name,
-        "css": Markup(css.strip()),
-        "introduction": made("introduction", "The introduction is", lambda: _introduction(study, hide), []),
+        "introduction": made("introduction", "The introduction is", lambda: introduce(study, hide), []),
         "contents": [(id, heading) for id, heading in _headings(study.task) if id not in unused],
         "unused": unused,
         "metric": metric,
@@ -214,37 +198,9 @@ def render_page(
         "recipes": recipes[1],
         "failed": attempts.failed,
         "notes": [hide.text(note) for note in study.notes],
-        "version": __version__,
         "run_count": "1 run" if len(study.runs) == 1 else f"{len(study.runs)} runs",
     }
-    page: str = environment.get_template("report.html").render(content)
-    # Spaces at the ends of lines come from the template and are removed.
-    return "\n".join(line.rstrip() for line in page.split("\n")).strip() + "\n"
-
-
-def bare_page(title: str, table: str, sentences: Sequence[str]) -> str:
-    """Returns a page with the table alone, for a report whose page could not be rendered.
-
-    Args:
-        title: The comparison's name.
-        table: The table in Markdown.
-        sentences: What is left out, and why.
-    """
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in sentences)
-    head = f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title></head>\n'
-    return f"{head}<body>\n<h1>{escape(title)}</h1>\n{paragraphs}<pre>{escape(table)}</pre>\n</body>\n</html>\n"
-
-
-def _recipes(study: Study, hide: Hiding) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Returns what was given to all recipes, and the settings of each."""
-    return _commands(study, hide), [
-        {
-            "label": recipe.label,
-            "origin": hide.value(recipe.origin),
-            "settings": yaml.safe_dump(hide.value(recipe.settings), sort_keys=False, allow_unicode=True),
-        }
-        for recipe in study.recipes
-    ]
+    return render("report.html", content)
 
 
 def _against(
@@ -253,41 +209,6 @@ def _against(
     return difference_matrix.describe_baseline(compared, metric), baseline_in_words(
         study, compared, metric, every_cost=not study.many
     )
-
-
-def _introduction(study: Study, hide: Hiding) -> list[str]:
-    planned = [recipe.label for recipe in study.recipes if recipe.planned]
-    joined = [recipe.label for recipe in study.recipes if not recipe.planned]
-    seeds = ", ".join(map(str, study.plan.seeds))
-    whole = all(run.state == "finished" for recipe in study.recipes if recipe.planned for run in recipe.runs)
-    trained = "trained" if whole else "to be trained"
-    recipes = f"{len(planned)} recipes" if len(planned) >= MANY else listing(planned)
-    sentences = [f"{recipes}, each {trained} with {words.runs(len(study.plan.seeds))} ({seeds})."]
-    found = first_record(study.recipes)
-    if found is not None:
-        record = found[1]
-        clauses = []
-        if record.backbone is not None:
-            clauses.append(f"Backbone {hide.value(record.backbone.name)}")
-        if (data := record.dataset) is not None:
-            clauses.append(
-                f"reviews from {hide.value(data.source)}: {data.n_train:,} to train on, {data.n_val:,} to validate on,"
-                f" {data.n_test:,} to test on, {data.length_in_words}"
-            )
-        if record.environment is not None:
-            clauses.append(f"run on {record.environment.device} at {record.environment.precision}")
-        sentences.append("; ".join(clauses) + ".")
-    if joined:
-        verb = "has" if len(joined) == 1 else "have"
-        sentences.append(f"{short_listing(joined)} {verb} joined from other runs.")
-    return sentences
-
-
-def _commands(study: Study, hide: Hiding) -> list[tuple[str, str]]:
-    overlays = " ".join(str(hide.value(overlay)) for overlay in study.plan.overlays)
-    overrides = " ".join(f"{flag} {hide.value(value)}" for flag, value in as_flags(study.plan.overrides))
-    rows = (("Laid over every recipe", overlays), ("Given to every run", overrides))
-    return [(what, flags) for what, flags in rows if flags]
 
 
 def _had(value: str, labels: Sequence[str], count: int) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peft_lightning.compare.plan.sweep import read_sweep
 from peft_lightning.compare.report.attempts import Attempts
@@ -13,14 +12,16 @@ from peft_lightning.compare.report.baseline import baseline_in_words, compared_w
 from peft_lightning.compare.report.figures import Figures, summarise
 from peft_lightning.compare.report.findings import Findings, best_first, find, without_statistics
 from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
-from peft_lightning.compare.report.page import bare_page, render_page
+from peft_lightning.compare.report.page import render_page
 from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
+from peft_lightning.compare.report.rendering import bare_page
+from peft_lightning.compare.report.report_files import print_written, write_content
 from peft_lightning.compare.report.results_csv import as_csv
-from peft_lightning.compare.report.sections.answers import disputed_ids
 from peft_lightning.compare.report.sections.conditions import describe_fairness
 from peft_lightning.compare.report.sections.difference_matrix import groups_in_words
+from peft_lightning.compare.report.sections.disputed_reviews import disputed_ids
 from peft_lightning.compare.report.study import Study
 from peft_lightning.compare.report.summary_table import as_markdown, not_measured, on_other_data
 from peft_lightning.compare.report.surroundings import describe_surroundings
@@ -28,18 +29,10 @@ from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import compared_by, verdict, verdict_in_short
 from peft_lightning.errors import UserError
-from peft_lightning.runs.files import CannotWrite, Mend
-from peft_lightning.runs.output_file import OutputFile
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # Up to this number of pairs the terminal shows a sentence for each.
 FEW = 6
 WITHOUT_TEXTS = "Numbers are rows of the test split; the texts are left out of this report."
-WRITE_AGAIN = Mend(
-    ("free some, then write the report again",), ("make its folder writable, then write the report again",)
-)
 
 
 @dataclass(frozen=True)
@@ -187,53 +180,6 @@ def write_files(
     return WrittenReport(
         study, findings, rows, recommendations, cautions, sentences, failed, written, tuple(in_the_way)
     )
-
-
-def write_content(
-    folder: Path,
-    makers: Mapping[str, Callable[[], str]],
-    attempts: Attempts,
-    instead: Callable[[str], str],
-    in_the_way: list[UserError],
-) -> tuple[str, ...]:
-    """Makes and writes the files of a report; one that cannot be made or written costs no other.
-
-    Args:
-        folder: The folder that gets them.
-        makers: Makes each file's content, by its name.
-        attempts: Makes them, and keeps which failed.
-        instead: Returns what to write where a file could not be made; nothing if that is empty.
-        in_the_way: Gets the reason for each file that could not be written.
-
-    Returns:
-        The names of the files that were written.
-    """
-    files = {name: OutputFile(folder / name, mend=WRITE_AGAIN) for name in makers}
-    written: list[str] = []
-    for name, make in makers.items():
-        content = attempts.made(name, f"{name} is", make, "") or instead(name)
-        try:
-            if content:
-                files[name].check()
-                # A text from a damaged file may hold half a character.
-                files[name].write(content.encode(errors="backslashreplace"))
-                written.append(name)
-            else:
-                (folder / name).unlink(missing_ok=True)  # that of an earlier report
-        except UserError as error:
-            in_the_way.append(error)
-        except OSError as error:
-            in_the_way.append(CannotWrite.because(error, folder / name).mended(WRITE_AGAIN))
-    return tuple(written)
-
-
-def print_written(console: Console, folder: Path, files: Sequence[str]) -> None:
-    """Prints which files of a report were written."""
-    from rich.text import Text
-
-    if files:
-        names = ", ".join(sorted(files, key=("report.html", "table.md", "results.csv").index))
-        console.print(Text(f"\nwritten to {folder}: {names}"), soft_wrap=True)
 
 
 def _cautions(study: Study, rows: Sequence[Figures], attempts: Attempts) -> list[str]:

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import run_list
 from peft_lightning.compare.execution.asked import unlike_asked
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.sweep import Part
+from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.recipes import merge
 from tests.compare.plan.test_plan import OFFLINE, STUDY, resolved
 from tests.compare.records import leave

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands.command import Settings
+from peft_lightning.commands.command_settings import Settings
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE, read_plan
 from peft_lightning.errors import UserError

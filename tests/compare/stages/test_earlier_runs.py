@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 import yaml
 
-from peft_lightning.compare.comparison import run_list
 from peft_lightning.compare.execution.fit_job import FitJob
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.sweep import Part
+from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.compare.stages.earlier_runs import Estimate, device_of, estimate_runs, gpus_of
 from peft_lightning.recipes import merge
 from peft_lightning.runs.record import DatasetFigures, EnvironmentFigures

@@ -38,8 +38,7 @@ class LocalExecutor:
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         if options.settings is not None:
             raise UserError("--executor_settings is for a cluster: say --executor slurm or ray, or leave it out")
-        if options.address is not None:
-            raise UserError("--ray_address is for --executor ray: say so, or leave it out")
+        options.refuse_address()
         self._options = options
         self._at_once = self._on_a_device = 1
         self._warm: WarmStarts | None = None

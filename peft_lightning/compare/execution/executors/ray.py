@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from peft_lightning.compare.execution.cluster_job import ClusterJob
 from peft_lightning.compare.execution.cluster_settings import read_settings
-from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions
+from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_one
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.execution.ray_cluster import Demand, Failed, Files, Lost, RayCluster
@@ -46,8 +46,7 @@ class RayExecutor:
     """
 
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
-        if options.share_gpu < 1:
-            raise UserError(f"--share_gpu {options.share_gpu}: say 1 or more")
+        require_one("--share_gpu", options.share_gpu)
         self._settings = read_settings(options.settings, RaySettings)
         self._share = options.share_gpu
         if self._share > 1 and (self._settings.gpus or 1) > 1:
@@ -57,8 +56,7 @@ class RayExecutor:
 
     def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
         """Returns a place for each job that the cluster holds at the same time; Ray chooses nodes and GPUs."""
-        if count is not None and count < 1:
-            raise UserError(f"--jobs {count}: say 1 or more")
+        require_one("--jobs", count)
         check_renames(Path.cwd())
         nodes = self._cluster.nodes()
         self._demand = _demand(self._settings, nodes, "cpu" not in accelerators, self._share)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peft_lightning.compare.execution.cluster_job import LOOK_EVERY_S, ClusterJob
-from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions
+from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_one
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, check_renames
@@ -54,15 +54,13 @@ class SlurmExecutor:
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         if options.share_gpu > 1:
             raise UserError("--share_gpu is for --executor local and ray: SLURM gives each run the GPUs it asks for")
-        if options.address is not None:
-            raise UserError("--ray_address is for --executor ray: say so, or leave it out")
+        options.refuse_address()
         self._settings = read_slurm_settings(options.settings)
         self._queue = SlurmQueue()
 
     def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
         """Returns a place in the queue for each job; SLURM chooses nodes and GPUs."""
-        if count is not None and count < 1:
-            raise UserError(f"--jobs {count}: say 1 or more")
+        require_one("--jobs", count)
         self._queue.check()
         check_renames(Path.cwd())
         return [None] * (count or AT_ONCE)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
-from peft_lightning import __version__
 from peft_lightning.compare.fairness.settings import listing
 from peft_lightning.compare.report import figure_words as words
 from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.hiding import Hiding
 from peft_lightning.compare.report.plots.value_curves import ValuePoint, draw_values
+from peft_lightning.compare.report.rendering import render
 from peft_lightning.compare.report.results_csv import csv_rows, written
 from peft_lightning.compare.report.study import STATES
 from peft_lightning.compare.report.sweep.swept_study import ReportedValue, SweptStudy, difference_range, in_words
@@ -60,21 +59,12 @@ def render_sweep_page(study: SweptStudy, hide: Hiding, attempts: Attempts) -> st
         hide: Changes texts and settings that may contain paths of this machine.
         attempts: Makes the sections, and keeps which of them failed.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("peft_lightning.compare.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    css = resources.files("peft_lightning.compare.report").joinpath("templates", "report.css").read_text("utf-8")
     metric = study.metric
     runs = [(value, recipe, run) for value in study.values for recipe, run in value.study.runs]
     content: dict[str, Any] = {
         "title": study.name,
-        "css": Markup(css.strip()),
         "sweep": study.sweep,
         "metric": metric,
         "baseline": study.baseline,
@@ -131,11 +121,9 @@ def render_sweep_page(study: SweptStudy, hide: Hiding, attempts: Attempts) -> st
             if run.state != "finished"
         ],
         "failed": attempts.failed,
-        "version": __version__,
         "run_count": f"{len(runs)} runs",
     }
-    page: str = environment.get_template("sweep.html").render(content)
-    return "\n".join(line.rstrip() for line in page.split("\n")).strip() + "\n"
+    return render("sweep.html", content)
 
 
 def _introduction(study: SweptStudy) -> str:

@@ -10,10 +10,11 @@ from peft_lightning.compare.plan.folder_names import visible
 from peft_lightning.compare.plan.sweep import Sweep, read_sweep
 from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.hiding import ALL_FOLDERS, NOTHING
-from peft_lightning.compare.report.page import bare_page
+from peft_lightning.compare.report.rendering import bare_page
+from peft_lightning.compare.report.report_files import print_written, write_content
 from peft_lightning.compare.report.sweep.sweep_page import cell, render_sweep_page, sweep_csv, sweep_markdown
 from peft_lightning.compare.report.sweep.swept_study import ReportedValue, SweptStudy, in_words, study_values
-from peft_lightning.compare.report.writing import print_written, write_content, write_files
+from peft_lightning.compare.report.writing import write_files
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peft_lightning.export.proof import IN_FULL, IN_HALF, compare, tolerance_of, wilson
+from peft_lightning.export.flips import IN_FULL, IN_HALF, compare, tolerance_of, wilson
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.task import SingleLabel
 from tests.task.toy import ToyRegression

@@ -1,4 +1,4 @@
-"""Confusion and disagreements as the page has them, by value."""
+"""The confusion of classes as the page has it, by value."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from peft_lightning.compare.report.findings import Findings, find
 from peft_lightning.compare.report.reading import read_study
-from peft_lightning.compare.report.sections.answers import MOST_PAIRS, SUMMARY_LETTERS, confusions, disputed
+from peft_lightning.compare.report.sections.confusion import MOST_PAIRS, confusions
 from peft_lightning.compare.report.study import Study
 from peft_lightning.task import Task
 from tests.compare.report.of_tasks import EVERY, comparison_of
@@ -62,26 +62,3 @@ def test_of_many_classes_the_pairs_that_are_confused_most_are_listed(tmp_path: P
         shown.append(wrong[true, answered])
     assert shown == sorted(wrong.ravel().tolist(), reverse=True)[:MOST_PAIRS]
     assert f"{100 * sum(shown) / wrong.sum():.0f} % of all wrong answers" in pairs["sentence"]
-
-
-def test_disagreements_of_labels_name_what_each_seed_answered(tmp_path: Path) -> None:
-    _, findings, task = made(tmp_path, "labels")
-    content = disputed(findings, task, "No texts.")
-    assert content is not None
-    assert content["headings"] == ["lora", "ia3"]
-    assert content["note"] == "No texts."
-    seeds = findings.answers["ia3"]
-    whole = 0
-    for row in content["rows"]:
-        place = seeds[0].ids.tolist().index(int(row["id"]))
-        answered = " / ".join(dict.fromkeys(task.answer_in_words(seed.answers[place]) for seed in seeds))
-        cell = row["cells"][1]
-        if len(answered) <= SUMMARY_LETTERS:
-            whole += 1
-            assert cell["answered"] == answered
-        else:
-            assert answered.startswith(cell["answered"].removesuffix(" …"))
-        score = np.mean([seed.scores[place] for seed in seeds])
-        assert cell["said"] == f"{100 * score:.1f} %"
-    assert whole > 3
-    assert content["summary"].startswith("On the middle one of 200 reviews the best and the worst recipe are ")
