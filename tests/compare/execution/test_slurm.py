@@ -134,7 +134,8 @@ def test_slurm_starts_in_a_container_and_says_what_it_lacks(cluster: None, tmp_p
     alone = started_apart(tmp_path / "alone", "--net", "ip link set lo up")
     assert (alone.returncode, alone.stderr) == (
         1,
-        ".ci/slurm.sh: SLURM wants an address besides loopback: connect a network, or ip addr add 192.0.2.1/32 dev lo\n",
+        ".ci/slurm.sh: SLURM wants an address besides loopback: connect a network,"
+        " or ip addr add 192.0.2.1/32 dev lo\n",
     )
 
 
