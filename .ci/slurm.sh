@@ -6,7 +6,13 @@
 #   .ci/slurm.sh stop DIR      stops what it started, and the jobs
 set -euo pipefail
 
+die() {
+    echo ".ci/slurm.sh: $1" >&2
+    exit 1
+}
+
 install() {
+    command -v apt-get >/dev/null || die "there is no apt-get here: it is for Debian and its kin"
     export DEBIAN_FRONTEND=noninteractive
     # Their own services would start with a configuration that is not there.
     if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -19,7 +25,11 @@ install() {
 }
 
 start() {
-    local dir="$1" host cores memory ports
+    local dir="$1" host cores memory ports until
+    command -v slurmctld >/dev/null || die "SLURM is not installed: .ci/slurm.sh install"
+    if grep -q slurmctld "/proc/$(cat "$dir/slurmctld.pid" 2>/dev/null)/comm" 2>/dev/null; then
+        die "SLURM runs in $dir already: use it, or end it with .ci/slurm.sh stop $dir"
+    fi
     host="$(hostname -s)"
     # --all: else OMP_NUM_THREADS counts.
     cores="$(nproc --all)"
@@ -34,7 +44,8 @@ print(*(server.getsockname()[1] for server in taken))')
     dd if=/dev/urandom of="$dir/munge/key" bs=1 count=1024 2>/dev/null
     chmod 400 "$dir/munge/key"
     munged --force --socket="$dir/munge/socket" --key-file="$dir/munge/key" --pid-file="$dir/munge/pid" \
-        --log-file="$dir/munge/log" --seed-file="$dir/munge/seed" --num-threads=2
+        --log-file="$dir/munge/log" --seed-file="$dir/munge/seed" --num-threads=2 ||
+        { stop "$dir"; die "munged did not start: see $dir/munge/log"; }
     # Partition `urgent` pre-empts `usual`.
     cat >"$dir/slurm.conf" <<EOF
 ClusterName=tests
@@ -68,18 +79,28 @@ NodeName=$host NodeAddr=127.0.0.1 CPUs=$cores RealMemory=$memory State=UNKNOWN
 PartitionName=usual Nodes=$host Default=YES MaxTime=INFINITE PriorityTier=1 State=UP
 PartitionName=urgent Nodes=$host MaxTime=INFINITE PriorityTier=10 State=UP
 EOF
+    # Nothing here uses cgroups. SLURM 22.05 still looks for the newer kind, which a container may lack, and gives up.
+    echo "CgroupPlugin=cgroup/v1" >"$dir/cgroup.conf"
     export SLURM_CONF="$dir/slurm.conf"
-    slurmctld -c -f "$SLURM_CONF"
-    slurmd -c -f "$SLURM_CONF"
-    for _ in $(seq 100); do
-        if [ "$(sinfo -h -o %t -p usual 2>/dev/null)" = idle ]; then
+    rm -f "$dir/slurmctld.log" "$dir/slurmd.log"
+    slurmctld -c -f "$SLURM_CONF" && slurmd -c -f "$SLURM_CONF" || true
+    until=$((SECONDS + 60))
+    while [ $SECONDS -lt $until ]; do
+        if [ "$(timeout 5 sinfo -h -o %t -p usual 2>/dev/null)" = idle ]; then
             return 0
+        fi
+        # It asks the system only for addresses of a kind that the machine has, and loopback does not count.
+        if grep -q "getaddrinfo() failed" "$dir/slurmctld.log" 2>/dev/null; then
+            stop "$dir"
+            die "SLURM wants an address besides loopback: connect a network, or ip addr add 192.0.2.1/32 dev lo"
+        fi
+        if grep -q -E "initialization failed|fatal:" "$dir/slurmd.log" "$dir/slurmctld.log" 2>/dev/null; then
+            break
         fi
         sleep 0.2
     done
-    echo ".ci/slurm.sh: no node is idle: see $dir/slurmctld.log and $dir/slurmd.log" >&2
     stop "$dir"
-    exit 1
+    die "no node is idle: see $dir/slurmctld.log and $dir/slurmd.log"
 }
 
 stop() {
@@ -100,6 +121,9 @@ stop() {
     done
 }
 
+if [ "$(id -u)" != 0 ] && [[ "${1:-}" =~ ^(install|start|stop)$ ]]; then
+    die "$1 wants to be root: sudo .ci/slurm.sh $*"
+fi
 case "${1:-}" in
     install) install ;;
     start) start "${2:?where to?}" ;;

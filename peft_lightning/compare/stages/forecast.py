@@ -82,7 +82,11 @@ class Forecast:
             for recipe in forecast.recipes
         ]
         totals = [forecast.total_s for forecast in forecasts.values() if forecast.total_s is not None]
-        return cls(tuple(recipes), sum(totals) if len(totals) == len(forecasts) else None)
+        if len(totals) < len(forecasts):
+            return cls(tuple(recipes), None)
+        # A cluster has more places than there are runs: then it takes as long as its longest run.
+        longest_s = max((recipe.run_s for recipe in recipes if recipe.run_s is not None), default=0.0)
+        return cls(tuple(recipes), max(sum(totals), longest_s))
 
     def write(self, folder: Path) -> None:
         """Writes the forecast into a comparison's folder."""

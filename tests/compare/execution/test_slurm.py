@@ -1,5 +1,6 @@
 """Jobs in the queue of a real SLURM: found again, left, cancelled, pre-empted."""
 
+import inspect
 import os
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from peft_lightning.compare.execution import shared_folder
 from peft_lightning.compare.execution.executor import ExecutorOptions
@@ -19,7 +21,7 @@ from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.compare.execution.slurm_queue import _code
 from peft_lightning.compare.execution.slurm_settings import SlurmSettings, read_slurm_settings
 from peft_lightning.errors import UserError
-from tests.compare.execution.slurm_cluster import running_slurm
+from tests.compare.execution.slurm_cluster import SCRIPT, running_slurm
 from tests.compare.execution.test_warm_starts import Told, fit, wait_for
 from tests.conftest import write_reviews
 from tests.integration.offline_run import SOURCES, only_run, record
@@ -74,6 +76,35 @@ def test_a_script_says_the_same_to_a_shell_whatever_is_in_it(tmp_path: Path) -> 
     assert (folder / of_slurm.STARTED).read_text().strip() == os.uname().nodename
 
 
+def test_a_run_is_not_advised_to_use_srun(tmp_path: Path) -> None:
+    said = f"import warnings; warnings.warn({of_slurm.ADVICE + '. HINT: use it'!r}); warnings.warn('another')"
+    attempt = Attempt(("-c", said), tmp_path / "log.txt", lambda code, s: Outcome("finished"), {})
+    (tmp_path / "slurm.sh").write_text(script_of(attempt, SlurmSettings(), tmp_path))
+    for mine in ("", "default::DeprecationWarning"):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+        subprocess.run(
+            ["bash", tmp_path / "slurm.sh"], check=True, env=environment | ({"PYTHONWARNINGS": mine} if mine else {})
+        )
+    assert (tmp_path / "log.txt").read_text().count("UserWarning: another") == 2
+    assert "HINT" not in (tmp_path / "log.txt").read_text()
+    assert of_slurm.ADVICE in inspect.getsource(SLURMEnvironment), "Lightning words it otherwise now"
+
+
+def test_the_script_that_starts_a_slurm_says_what_it_lacks(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can be somebody else")
+    # As text: another user may not read the sources.
+    words = ["bash", "-c", SCRIPT.read_text(), ".ci/slurm.sh", "start", str(tmp_path)]
+    lacks = subprocess.run(words, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    assert (lacks.returncode, lacks.stderr) == (1, ".ci/slurm.sh: SLURM is not installed: .ci/slurm.sh install\n")
+    words[4] = "install"
+    nobody = subprocess.run(words, capture_output=True, text=True, user=65534)
+    assert (nobody.returncode, nobody.stderr.partition(": ")[2]) == (
+        1,
+        f"install wants to be root: sudo .ci/slurm.sh install {tmp_path}\n",
+    )
+
+
 @pytest.mark.parametrize(("text", "code"), [("3:0", 3), ("0:9", -9), ("0:0", 0), ("", None)])
 def test_slurm_s_exit_codes_are_those_of_processes(text: str, code: int | None) -> None:
     assert _code(text) == code
@@ -85,6 +116,27 @@ def test_without_slurm_it_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch
         SlurmExecutor().places(None)
     with pytest.raises(UserError, match="--share_gpu is for --executor local and ray"):
         SlurmExecutor(ExecutorOptions(share_gpu=2))
+
+
+def started_apart(folder: Path, kind: str, first: str) -> "subprocess.CompletedProcess[str]":
+    """Starts and stops a SLURM in namespaces of its own, in which everything that it starts ends."""
+    words = ["unshare", kind, "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c"]
+    if subprocess.run([*words, first], capture_output=True).returncode != 0:
+        pytest.skip("no namespaces may be made here")
+    then = '"$0" start "$1" && SLURM_CONF="$1/slurm.conf" srun hostname; code=$?; "$0" stop "$1"; exit $code'
+    return subprocess.run([*words, f"{first}; {then}", SCRIPT, folder], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_slurm_starts_in_a_container_and_says_what_it_lacks(cluster: None, tmp_path: Path) -> None:
+    bare = started_apart(tmp_path / "bare", "--mount", "umount -l /sys/fs/cgroup || true")
+    assert (bare.returncode, bare.stdout.strip()) == (0, os.uname().nodename), bare.stderr
+    alone = started_apart(tmp_path / "alone", "--net", "ip link set lo up")
+    assert (alone.returncode, alone.stderr) == (
+        1,
+        ".ci/slurm.sh: SLURM wants an address besides loopback: connect a network,"
+        " or ip addr add 192.0.2.1/32 dev lo\n",
+    )
 
 
 @pytest.fixture(scope="module")

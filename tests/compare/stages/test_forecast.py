@@ -52,6 +52,15 @@ def test_what_the_first_process_alone_downloads_is_not_forecast_for_every_run() 
         assert without_first_start(recipes) == tuple(recipes)
 
 
+def test_a_comparison_takes_as_long_as_its_longest_run_however_many_places_a_cluster_has() -> None:
+    runs = (RecipeForecast("a", run_s=120.0), RecipeForecast("b", run_s=100.0))
+    # Four runs in 50 places.
+    assert Forecast.of_all({None: Forecast(runs, 440 / 50)}).total_s == 120.0
+    assert Forecast.of_all({None: Forecast(runs, 440.0)}).total_s == 440.0
+    assert Forecast.of_all({"n 1": Forecast(runs, 100.0), "n 2": Forecast(runs, 90.0)}).total_s == 190.0
+    assert Forecast.of_all({"n 1": Forecast(runs, 100.0), "n 2": Forecast(runs, None)}).total_s is None
+
+
 def test_what_was_not_timed_is_said_and_not_guessed() -> None:
     untimed = record()
     untimed.time.epoch_s = []

@@ -37,6 +37,8 @@ AT_ONCE = 50
 WARNED_BEFORE_S = 60
 # SLURM ends such a job for reasons that are not the run's.
 GO_ON_AFTER = {"TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE"}
+# How Lightning's warning begins to a job that srun has not started.
+ADVICE = "The `srun` command is available on your system but is not used"
 # The exit code of a run that SIGTERM has stopped in order.
 TERMINATED = 143
 
@@ -221,6 +223,8 @@ def script_of(attempt: Attempt, settings: SlurmSettings, folder: Path) -> str:
             f"hostname >{shlex.quote(str(folder / STARTED))} || exit 1",
             # Lightning would take the job for a part of a training that srun has started.
             "unset SLURM_NTASKS SLURM_NPROCS",
+            # Then it advises srun, with which no run works.
+            f'export PYTHONWARNINGS="${{PYTHONWARNINGS:+$PYTHONWARNINGS,}}"{shlex.quote(f"ignore:{ADVICE}")}',
             *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
             *([settings.setup.rstrip("\n")] if settings.setup else []),
             # In the shell's place, so that the signals of scancel and of the time limit reach the run itself.
