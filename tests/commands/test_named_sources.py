@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from peft_lightning.__main__ import main
+from tests.compare.plan.test_plan import printed_config
 
 
 @pytest.fixture
@@ -28,9 +29,12 @@ def cola(tiny_fit: list[str], tmp_path: Path) -> list[str]:
 def test_a_task_of_glue_is_trained_and_recorded_by_its_own_metric(
     cola: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    printed = printed_config(*cola)
     main(cola)
     run = Path("lightning_logs/lora/version_0")
     config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (printed["data"], printed["checkpoint"]) == (config["data"], config["checkpoint"])
+    assert printed["model"]["problem_type"] == config["model"]["problem_type"]
     assert config["data"]["text_column"] == "sentence"
     assert config["model"]["problem_type"] == "single_label_classification"
     assert config["checkpoint"]["monitor"] == "val/mcc"
@@ -51,3 +55,11 @@ def test_a_monitor_of_the_users_wins(cola: list[str]) -> None:
     config = yaml.safe_load(Path("lightning_logs/lora/version_0/config.yaml").read_text())
     assert config["checkpoint"]["monitor"] == "val/acc"
     assert config["data"]["text_column"] == "sentence"
+
+
+def test_what_is_printed_of_a_source_by_its_name_is_what_it_stands_for() -> None:
+    config = printed_config("fit", "--method", "lora", "--data.source", "glue/stsb", "--checkpoint.monitor", "val/mae")
+    pair = (config["data"]["text_column"], config["data"]["text_pair_column"])
+    assert pair == ("sentence1", "sentence2")
+    assert (config["model"]["problem_type"], config["checkpoint"]["monitor"]) == ("regression", "val/mae")
+    assert "problem_type" not in config["data"], "the model's own is for both"
