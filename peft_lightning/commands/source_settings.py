@@ -35,4 +35,5 @@ class FillingParser(LightningArgumentParser):
         if "data" in namespace:
             namespace = namespace.clone()
             fill_in(namespace)
-        return super().dump(namespace, *args, **kwargs)
+        text: str = super().dump(namespace, *args, **kwargs)
+        return text

@@ -103,10 +103,10 @@ class TimeFigures:
     train_s: float | None = None
     epoch_s: list[float] = field(default_factory=list)
     eval_s: float | None = None
-    eval_rows: int | None = None
     steps: int | None = None
     samples_per_s: float | None = None
     start: Start | None = None
+    eval_rows: int | None = None
 
 
 @dataclass

@@ -43,7 +43,8 @@ def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: Datas
     at_once = devices if isinstance(devices, int) and devices > 0 else 1
 
     def all_batches(count: int, size: str) -> int:
-        return math.ceil(count / (data[size] * at_once))
+        at_a_time: int = data[size] * at_once
+        return math.ceil(count / at_a_time)
 
     def batches(count: int, size: str, limit: str) -> int:
         return limited_batches(all_batches(count, size), trainer.get(limit))
