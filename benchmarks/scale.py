@@ -158,6 +158,8 @@ class _Standing:
 
 
 class _StandingExecutor:
+    elsewhere = False
+
     def __init__(self, until: float) -> None:
         self._until = until
 

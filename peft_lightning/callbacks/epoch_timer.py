@@ -23,6 +23,8 @@ class EpochTimer(Callback):
         self.start: Start | None = None
         self.eval_s = 0.0
         self._current_s = 0.0
+        # None if a checkpoint of before they were counted was gone on from.
+        self._eval_rows: int | None = 0
         self._samples = 0
         self._steps = 0
         self._since: float | None = None
@@ -42,6 +44,7 @@ class EpochTimer(Callback):
             "train_s": train_s or None,
             "epoch_s": list(self.epoch_s),
             "eval_s": self.eval_s or None,
+            "eval_rows": self._eval_rows or None,
             "steps": self._steps,
             "samples_per_s": self._samples / train_s if train_s else None,
         }
@@ -69,6 +72,18 @@ class EpochTimer(Callback):
         self._pause(trainer)
         self._start_evaluation(trainer)
 
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Counts the rows of a batch: texts, or the windows that they are read in."""
+        self._count_rows(batch)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the training clock again."""
         self._end_evaluation(trainer)
@@ -78,6 +93,18 @@ class EpochTimer(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the evaluation clock."""
         self._start_evaluation(trainer)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Counts the rows of a batch: texts, or the windows that they are read in."""
+        self._count_rows(batch)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the evaluation clock."""
@@ -104,6 +131,7 @@ class EpochTimer(Callback):
             "epoch_s": list(self.epoch_s),
             "current_s": self._current_s + running,
             "eval_s": self.eval_s,
+            "eval_rows": self._eval_rows,
             "startup_s": self.startup_s,
             "start": self.start,
             "samples": self._samples,
@@ -119,6 +147,7 @@ class EpochTimer(Callback):
         self.epoch_s = list(state_dict["epoch_s"])
         self._current_s = state_dict["current_s"]
         self.eval_s = state_dict["eval_s"]
+        self._eval_rows = state_dict.get("eval_rows")
         self.startup_s = state_dict["startup_s"]
         self.start = state_dict.get("start")  # older checkpoints lack it
         self._samples = state_dict["samples"]
@@ -129,6 +158,11 @@ class EpochTimer(Callback):
         if self._since is not None:
             self._current_s += time.perf_counter() - self._since
         self._since = None
+
+    def _count_rows(self, batch: Any) -> None:
+        # Not every data module has token ids.
+        if self._eval_rows is not None and isinstance(batch, Mapping) and "input_ids" in batch:
+            self._eval_rows += len(batch["input_ids"])
 
     def _start_evaluation(self, trainer: Trainer) -> None:
         synchronise(trainer)

@@ -159,7 +159,7 @@ def compare_parser() -> OneLineParser:
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="list the jobs, what differs between the recipes, and the hours, as far as earlier runs on this machine"
+        help="list the jobs, what differs between the recipes, and the hours, as far as earlier runs"
         " tell them; start nothing and write nothing (with --resume: what is left)",
     )
     parser.add_argument(

@@ -28,11 +28,11 @@ from peft_lightning.commands.processes import sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
+from peft_lightning.commands.source_settings import FillingParser, fill_in
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.commands.trainer_settings import require_least, wording_misfits
 from peft_lightning.data.datamodule import TextDataModule
-from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.engine.single_device import single_device
 from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import Setting, UserError
@@ -78,6 +78,7 @@ class PeftLightningCLI(LightningCLI):
                 # The training sampler shards by length itself; Lightning's sampler would undo the grouping.
                 "use_distributed_sampler": False,
             },
+            parser_class=FillingParser,
             parser_kwargs={"prog": program(), **strict, self._word: dict(strict)},
             args=[kind.word, *arguments],
             auto_configure_optimizers=False,
@@ -126,17 +127,13 @@ class PeftLightningCLI(LightningCLI):
 
     def _fill_in(self, config: Any) -> None:
         """Sets what a source's name stands for, unless it is set, so that the run's own file states it."""
-        data = config["data"].as_dict()
-        filled = glue_settings(data, config["model"]["problem_type"])
-        filled = {name: value for name, value in filled.items() if name.startswith("data.") or config.get(name) is None}
-        for name, value in filled.items():
-            config[name] = value
+        filled = fill_in(config)
         if "model.problem_type" in filled:
             config["data.problem_type"] = filled["model.problem_type"]
         # Standard output is for predict's answers.
         if filled and self._word != "predict":
             flags = " ".join(Setting(name, value).as_flag() for name, value in filled.items())
-            rank_zero_only(print)(f"data: {data['source']} is read with {flags}", flush=True)
+            rank_zero_only(print)(f"data: {config['data.source']} is read with {flags}", flush=True)
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: a checkpoint's settings never replace the user's."""

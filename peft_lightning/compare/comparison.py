@@ -12,7 +12,7 @@ from peft_lightning.compare.execution.outcomes import Outcome, finished_before, 
 from peft_lightning.compare.execution.registry import DEFAULT, executor_named
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
 from peft_lightning.compare.laying_out import all_held, begun, lay_out, lay_out_sweep
-from peft_lightning.compare.plan.comparison_folder import forget, held, keep_texts_out, texts_allowed
+from peft_lightning.compare.plan.comparison_folder import forget, has_trained, held, keep_texts_out, texts_allowed
 from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
 from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, read_parts
@@ -23,6 +23,10 @@ from peft_lightning.compare.stages.forecast_words import print_forecast
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.stages.tuning_runs import tune, tuning_jobs
 from peft_lightning.errors import UserError
+
+
+class _Refused(UserError):
+    """A mistake that ended a comparison before anything trained, and after which nothing runs any more."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,9 @@ def begin_sweep(
 def _first_carried_out(parts: Sequence[Part], folder: Path, options: Options) -> bool:
     """Carries out what has just been laid out; if it is refused before it has trained, nothing of it stays."""
     try:
-        return _carry_out(parts, folder, options)
-    except UserError:
-        if not any(begun(part.folder) for part in parts):
+        return _carry_out(parts, folder, options, first=True)
+    except UserError as error:
+        if not any((has_trained if isinstance(error, _Refused) else begun)(part.folder) for part in parts):
             for place in dict.fromkeys([*(part.folder for part in parts), folder]):
                 forget(place)
         raise
@@ -129,7 +133,7 @@ def go_on(folder: Path, options: Options) -> bool:
         return _carry_out(parts, folder, options)
 
 
-def _carry_out(parts: Sequence[Part], folder: Path, options: Options) -> bool:
+def _carry_out(parts: Sequence[Part], folder: Path, options: Options, first: bool = False) -> bool:
     pool = pool_for([part.plan for part in parts], options)
     planned = [(part, tuning) for part in parts if (tuning := read_tuning(part.folder)) is not None]
     print(f"comparison: {folder}", flush=True)
@@ -144,9 +148,26 @@ def _carry_out(parts: Sequence[Part], folder: Path, options: Options) -> bool:
     jobs = every_job(parts, rates)
     say_tried_again(jobs)
     view = view_for("runs", forecast.run_s if forecast is not None else {}, len(pool.places))
-    outcomes = run_jobs(jobs, pool, view)
+
+    def refuse_the_first(job: Job, outcome: Outcome) -> None:
+        """Ends the comparison at a mistake before anything has trained: mostly the other runs have it too."""
+        if not outcome.mistake or any(has_trained(part.folder) for part in parts):
+            return
+        # What a cluster has in its queue may still look into the folder.
+        if first and not pool.executor.elsewhere:
+            raise _Refused(f"{job.variant}: {outcome.error}")
+        raise _none_begun(job, outcome, folder, options)
+
+    outcomes = run_jobs(jobs, pool, view, refuse_the_first)
     whole = report(folder, jobs, outcomes, options)
     return whole and all(outcome.finished for outcome in outcomes)
+
+
+def _none_begun(job: Job, outcome: Outcome, folder: Path, options: Options) -> UserError:
+    return UserError(
+        f"no run of {folder} has begun ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
+        f" {options.resume(folder)} tries again"
+    )
 
 
 def _tuned_for(part: Part, tuning: Tuning) -> bool:
@@ -195,11 +216,7 @@ def report(folder: Path, jobs: Sequence[Job], outcomes: Sequence[Outcome], optio
     """
     failed = [(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True) if not outcome.finished]
     if all(outcome.mistake for outcome in outcomes) and all(newest_run(job.folder) is None for job in jobs):
-        job, outcome = failed[0]
-        raise UserError(
-            f"no run of {folder} has begun ({job.title}: {outcome.error}): {job.folder / 'log.txt'} says more;"
-            f" {options.resume(folder)} tries again"
-        )
+        raise _none_begun(*failed[0], folder, options)
     from peft_lightning.compare.report import write_report
 
     left_out = write_report(folder, texts=texts_allowed(folder))

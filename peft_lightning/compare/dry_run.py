@@ -9,9 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from peft_lightning.compare.display.row_words import DASH
+from peft_lightning.compare.execution.board import GPU_MEMORY
 from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.fit_job import FitJob
-from peft_lightning.compare.execution.outcomes import Outcome, finished_before, has_failed, resumable, tried_before
+from peft_lightning.compare.execution.outcomes import (
+    Outcome,
+    finished_before,
+    has_failed,
+    resumable,
+    tried_before,
+    was_refused,
+)
 from peft_lightning.compare.fairness.settings import unequal_settings
 from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.compared_runs import every_job
@@ -58,8 +66,9 @@ def print_dry_run(
     _print_differences(console, parts)
     left = [job for job in (*tries, *runs) if states[job.folder] != "finished"]
     estimates = _forecast(parts)
-    known = estimate_runs([job for job in runs if job.variant not in estimates], LOGS, devices)
-    _print_estimates(console, left, {**known, **estimates}, pool, devices)
+    here = None if pool.executor.elsewhere else devices
+    known = estimate_runs([job for job in runs if job.variant not in estimates], LOGS, here)
+    _print_estimates(console, left, {**known, **estimates}, len(pool.places), here)
 
 
 def _state(job: FitJob, before: Callable[[Path], Outcome | None]) -> str:
@@ -69,7 +78,7 @@ def _state(job: FitJob, before: Callable[[Path], Outcome | None]) -> str:
         job: The job.
         before: Returns the outcome of a run that need not run again; of a try also one that diverged.
     """
-    if job.unlike():
+    if job.unlike() or was_refused(job.folder):
         return "trains anew"
     if before(job.folder) is not None:
         return "finished"
@@ -109,7 +118,7 @@ def _forecast(parts: Sequence[Part]) -> dict[str, Estimate]:
     """Returns the estimates from the forecasts that were made when the comparison began."""
     made = {part.value: forecast for part in parts if (forecast := read_forecast(part.folder)) is not None}
     return {
-        recipe.label: Estimate(recipe.run_s, recipe.test_s or 0.0, 0)
+        recipe.label: Estimate(recipe.run_s, recipe.test_s or 0.0, 0, on_gpu=recipe.peak_of == GPU_MEMORY)
         for recipe in Forecast.of_all(made).recipes
         if recipe.run_s is not None
     }
@@ -127,13 +136,24 @@ def _print_estimates(
     console: Console,
     left: Sequence[FitJob],
     estimates: Mapping[str, Estimate],
-    pool: Pool,
-    devices: Mapping[str, str | None],
+    places: int,
+    here: Mapping[str, str | None] | None,
 ) -> None:
+    """Prints what the jobs will take.
+
+    Args:
+        console: The console to print on.
+        left: The jobs.
+        estimates: What is known of them, by variant.
+        places: Number of jobs at the same time.
+        here: The names of this machine's devices, by ``gpu`` and ``cpu``; None if the jobs are for others.
+    """
     console.print(Text("\nforecast", "bold"))
     if not left:
         console.print(Text("nothing is left to run"))
         return
+    if here is None:
+        console.print(Text("runs go to other machines: times are those of earlier runs on the device that is named"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for heading in ("recipe", "jobs", "a run", "known from"):
         table.add_column(heading, justify="right" if heading in ("jobs", "a run") else "left")
@@ -142,7 +162,8 @@ def _print_estimates(
         by_variant.setdefault(job.variant, []).append(job)
     for variant, jobs in by_variant.items():
         estimate = estimates.get(variant)
-        source = "no earlier run on this machine" if estimate is None else estimate.source
+        none = "no earlier run" if here is None else "no earlier run on this machine"
+        source = none if estimate is None else estimate.source
         source = "its forecast" if estimate is not None and not estimate.runs else source
         a_run = round_duration(estimate.run_s) if estimate is not None else DASH
         table.add_row(Text(variant), str(len(jobs)), a_run, Text(source))
@@ -150,12 +171,13 @@ def _print_estimates(
     unknown = [variant for variant in by_variant if variant not in estimates]
     known = [job for job in left if job.variant not in unknown]
     seconds = [(job, _seconds(job, estimates[job.variant])) for job in known]
-    places = len(pool.places)
     at_once = "one at a time" if places == 1 else f"{places} at a time"
     total = round_duration(_span([each for _, each in seconds], places)) if known else DASH
-    on_gpus = [(job, each) for job, each in seconds if device_of(job.settings, devices) != devices.get("cpu")]
+    on_gpus = [(job, each) for job, each in seconds if _on_gpu(job, estimates[job.variant], here)]
     gpu_hours = sum(each * gpus_of(job.settings) for job, each in on_gpus) / 3600
-    gpu = f"{gpu_hours:.2f} GPU hours" if devices.get("gpu") is not None else "no GPU here"
+    gpu = f"{gpu_hours:.2f} GPU hours"
+    if here is not None and here.get("gpu") is None:
+        gpu = "no GPU here"
     if not unknown:
         jobs_left = "1 job" if len(left) == 1 else f"{len(left)} jobs"
         console.print(Text(f"{jobs_left}, {at_once}: about {total} in all, {gpu}"))
@@ -170,6 +192,10 @@ def _print_estimates(
             " each recipe first, and says then what all of it takes"
         )
     )
+
+
+def _on_gpu(job: FitJob, estimate: Estimate, here: Mapping[str, str | None] | None) -> bool:
+    return estimate.on_gpu if here is None else device_of(job.settings, here) != here.get("cpu")
 
 
 def _seconds(job: FitJob, estimate: Estimate) -> float:

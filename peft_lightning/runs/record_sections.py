@@ -79,7 +79,8 @@ class TimeFigures:
     """Times in seconds; ``train_s`` excludes evaluation, and includes the time before a resume.
 
     ``startup_s`` goes from the process's start to the first step, and ``start`` says what that start was: a ``cold``
-    process imports everything itself, a ``warm`` one was forked with all imports done. Null in older records.
+    process imports everything itself, a ``warm`` one was forked with all imports done. ``eval_rows`` counts what one
+    process read in the evaluations that ``eval_s`` times: texts, or their windows. Null in older records.
     """
 
     startup_s: float | None = None
@@ -89,6 +90,7 @@ class TimeFigures:
     steps: int | None = None
     samples_per_s: float | None = None
     start: Start | None = None
+    eval_rows: int | None = None
 
 
 @dataclass

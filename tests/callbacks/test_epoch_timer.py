@@ -67,4 +67,15 @@ def test_a_state_taken_while_the_clock_runs_holds_the_time_so_far(tmp_path: Path
 
 def test_what_was_not_measured_is_none() -> None:
     figures = EpochTimer().figures()
-    assert [figures[name] for name in ("startup_s", "train_s", "eval_s", "samples_per_s")] == [None] * 4
+    assert [figures[name] for name in ("startup_s", "train_s", "eval_s", "eval_rows", "samples_per_s")] == [None] * 5
+
+
+def test_the_rows_of_evaluations_before_a_resume_are_known_or_none_are(tmp_path: Path) -> None:
+    first = EpochTimer()
+    first._count_rows({"input_ids": [[1], [2], [3]]})
+    state = first.state_dict()
+    for before, after in ((state, 5), ({name: state[name] for name in state if name != "eval_rows"}, None)):
+        second = EpochTimer()
+        second.load_state_dict(before)
+        second._count_rows({"input_ids": [[1], [2]]})
+        assert second.figures()["eval_rows"] == after

@@ -30,7 +30,7 @@ RECORD = {
     "params": "trainable adapter head total trainable_percent",
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
-    "time": "startup_s start train_s epoch_s eval_s steps samples_per_s",
+    "time": "startup_s start train_s epoch_s eval_s eval_rows steps samples_per_s",
     "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
@@ -98,6 +98,7 @@ def test_leaves_a_complete_record(tiny_fit: list[str], capsys: pytest.CaptureFix
     assert time["samples_per_s"] == pytest.approx(32 / time["train_s"])
     assert time["startup_s"] > 0
     assert time["eval_s"] > 0
+    assert time["eval_rows"] == 16 + 16
 
     assert content["metrics"].keys() == {f"{split}/{name}" for split in ("val", "test") for name in METRICS}
     assert (run / content["history"]).is_file()

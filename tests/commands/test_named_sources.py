@@ -5,9 +5,14 @@ from pathlib import Path
 
 import datasets
 import pytest
+import torch
 import yaml
 
 from peft_lightning.__main__ import main
+from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.runs.record import RunRecord
+from peft_lightning.serving.answerer import load_answerer
+from tests.compare.plan.test_plan import printed_config
 
 
 @pytest.fixture
@@ -28,9 +33,12 @@ def cola(tiny_fit: list[str], tmp_path: Path) -> list[str]:
 def test_a_task_of_glue_is_trained_and_recorded_by_its_own_metric(
     cola: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    printed = printed_config(*cola)
     main(cola)
     run = Path("lightning_logs/lora/version_0")
     config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (printed["data"], printed["checkpoint"]) == (config["data"], config["checkpoint"])
+    assert printed["model"]["problem_type"] == config["model"]["problem_type"]
     assert config["data"]["text_column"] == "sentence"
     assert config["model"]["problem_type"] == "single_label_classification"
     assert config["checkpoint"]["monitor"] == "val/mcc"
@@ -51,3 +59,41 @@ def test_a_monitor_of_the_users_wins(cola: list[str]) -> None:
     config = yaml.safe_load(Path("lightning_logs/lora/version_0/config.yaml").read_text())
     assert config["checkpoint"]["monitor"] == "val/acc"
     assert config["data"]["text_column"] == "sentence"
+
+
+def test_what_is_printed_of_a_source_by_its_name_is_what_it_stands_for() -> None:
+    config = printed_config("fit", "--method", "lora", "--data.source", "glue/stsb", "--checkpoint.monitor", "val/mae")
+    pair = (config["data"]["text_column"], config["data"]["text_pair_column"])
+    assert pair == ("sentence1", "sentence2")
+    assert (config["model"]["problem_type"], config["checkpoint"]["monitor"]) == ("regression", "val/mae")
+    assert "problem_type" not in config["data"], "the model's own is for both"
+
+
+@pytest.mark.slow
+def test_a_task_of_glue_is_calibrated_by_its_own_metric_and_its_onnx_model_answers_so(cola: list[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra peft-lightning[onnx] is not installed")
+    main(
+        [*cola, "--calibration.temperature", "true", "--calibration.thresholds", "mcc", "--model.learning_rate", "1e-3"]
+    )
+    run = Path("lightning_logs/lora/version_0")
+    record = RunRecord.read(run / "results.json")
+    fitted = record.calibration
+    assert fitted is not None
+    assert fitted.thresholds is not None
+    assert list(fitted.thresholds) == ["acceptable"]
+    assert (fitted.thresholds_by, fitted.n_val) == ("mcc", 16)
+    # GLUE's test labels are hidden: its validation split tests, and what is fitted on comes out of the training split.
+    assert record.dataset is not None
+    assert (record.dataset.test_split, record.dataset.val_split) == ("validation", None)
+    main(["export", str(run), "--to", "onnx", "--format", "onnx"])
+    report = json.loads(Path("onnx/export.json").read_text())
+    assert report["proved"]
+    assert report["calibration"]["temperature"] == fitted.temperature
+    assert json.loads(Path("onnx/config.json").read_text())["decision_thresholds"] == fitted.thresholds
+    texts = ["the cat sat", "cat the the sat", "train 1"]
+    ours = TextClassifier.load_trained(run).answer(texts)
+    answerer = load_answerer(Path("onnx"), "best", torch.device("cpu"))
+    served = answerer.answer(answerer.tokenise(texts))
+    assert [line["label"] for line in served] == [line["label"] for line in ours]
+    for line, theirs in zip(served, ours, strict=True):
+        assert list(line["probabilities"].values()) == pytest.approx(list(theirs["probabilities"].values()), abs=1e-4)

@@ -47,6 +47,8 @@ def test_a_test_has_one_row_a_text_with_the_mean_of_its_windows(in_windows: Path
     rows = pq.read_table(in_windows / "predictions.parquet").to_pydict()
     assert len(set(rows["index"])) == len(rows["index"]) == record(in_windows)["dataset"]["n_test"] == 16
     assert record(in_windows)["dataset"]["windows"] > 32
+    # One validation and one test, whose time is forecast by their windows.
+    assert record(in_windows)["time"]["eval_rows"] == record(in_windows)["dataset"]["windows"]
     lines = [json.loads(line) for line in (reviews / "test.jsonl").read_text().splitlines()]
     expected = by_hand(in_windows, [lines[row]["text"] for row in rows["index"]])
     assert rows["probability_1"] == pytest.approx(expected.tolist(), abs=1e-5)

@@ -8,9 +8,9 @@ import yaml
 
 from peft_lightning.compare.comparison import Options, begin, go_on, pool_for, report
 from peft_lightning.compare.execution import executors
-from peft_lightning.compare.execution.fit_job import FitJob
+from peft_lightning.compare.execution.fit_job import LOG, FitJob
 from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.outcomes import Outcome, keep_failure, newest_run
+from peft_lightning.compare.execution.outcomes import ONE_LINE, Outcome, keep_failure, newest_run
 from peft_lightning.compare.laying_out import lay_out
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.plan import FILE
@@ -173,3 +173,43 @@ def test_a_comparison_of_which_no_run_finished_has_its_report(
     assert "2 of 2 runs did not finish" in capsys.readouterr().out
     for said in ("the loss became NaN", "no such column"):
         assert said in (tmp_path / "report.html").read_text()
+
+
+def test_a_mistake_that_no_forecast_has_found_ends_the_comparison_before_anything_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"full", "lora"}
+
+    def work(job: Job) -> int:
+        if job.label not in wrong:
+            leave(job.folder, 0, record(test_acc=0.5))
+            return 0
+        with (job.folder / LOG).open("a") as log:
+            log.write(f"{ONE_LINE}the training split has 9 rows\n")
+        return 2
+
+    executor = InProcess(work)
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda options: executor))
+    options, plan, folder = (
+        Options(forecast=False, executor="here"),
+        build_plan(STUDY[:2], [1], [OFFLINE]),
+        tmp_path / "a",
+    )
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"^full: the training split has 9 rows$"):
+        begin(plan, folder, None, options)
+    assert len(executor.commands) == 1
+    assert not folder.exists()
+    # Somebody else's machine may still have its other runs in a queue.
+    executor.elsewhere = True
+    folder.mkdir()
+    again = rf"no run of {folder} has begun \(full seed 1: the .*--resume {folder} --executor here tries again$"
+    for _ in range(2):
+        with pytest.raises(UserError, match=again):
+            go_on(folder, options) if (folder / FILE).exists() else begin(plan, folder, None, options)
+    assert len(executor.commands) == 3
+    # One recipe's own mistake costs the others nothing once they train.
+    wrong.remove("full")
+    assert not go_on(folder, options)
+    assert "1 of 2 runs did not finish" in capsys.readouterr().out
+    assert "the training split has 9 rows" in (folder / "report.html").read_text()

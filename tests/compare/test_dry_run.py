@@ -12,6 +12,7 @@ from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, plan_sweep
 from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.compare.stages.forecast import Forecast, RecipeForecast
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
+from tests.compare.execution.in_process import InProcess
 from tests.compare.plan.test_plan import OFFLINE, STUDY
 from tests.compare.records import leave, record
 
@@ -63,3 +64,22 @@ def test_what_is_left_is_forecast_from_what_was_tried_and_counted_in_hours() -> 
             leave(job.folder, 0, record(test_acc=0.5))
     leave(going.folder, 1, record(test_acc=0.5))
     assert "nothing is left to run" in shown((part,))
+
+
+def test_runs_for_other_machines_are_not_given_the_times_of_this_one() -> None:
+    plan = build_plan(STUDY[:2], [1, 2], [OFFLINE])
+    executor = InProcess(lambda job: 0)
+    executor.elsewhere = True
+    out = io.StringIO()
+    console = Console(file=out, width=120)
+    for label, peak in (("full", "GPU memory"), ("lora", "resident memory")):
+        Path("mine").mkdir(exist_ok=True)
+        Forecast((RecipeForecast(label, run_s=3600.0, peak_of=peak),), None).write(Path("mine"))
+        print_dry_run([Part(plan, Path("mine"))], [None], Path("mine"), Pool(executor, [None]), HERE, console)
+    text = " ".join(out.getvalue().split())
+    assert "runs go to other machines: times are those of earlier runs on the device that is named" in text
+    assert "lora 2 – no earlier run " in text
+    assert "2 of 4 jobs, one at a time: about 2.0 h, 2.00 GPU hours; the others are unknown" in text
+    assert "2 of 4 jobs, one at a time: about 2.0 h, 0.00 GPU hours; the others are unknown" in text
+    assert "no GPU here" not in text
+    assert "on this machine" not in text

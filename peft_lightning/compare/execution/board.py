@@ -75,11 +75,15 @@ class View(Protocol):
         ...
 
 
+GPU_MEMORY = "GPU memory"
+"""The name of what ``peak_memory`` measures where there is a GPU."""
+
+
 def peak_memory(memory: MemoryFigures) -> tuple[float | None, str]:
     """Returns the peak memory of a run's training in GiB, and the name of what was measured.
 
     That is torch's allocated GPU memory; on a CPU, where there is no such allocator, the process's resident memory.
     """
     if memory.train_peak_allocated_gib is not None:
-        return memory.train_peak_allocated_gib, "GPU memory"
+        return memory.train_peak_allocated_gib, GPU_MEMORY
     return memory.train_peak_rss_gib, "resident memory"

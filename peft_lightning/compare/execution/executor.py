@@ -113,7 +113,13 @@ class Running(Protocol):
 
 
 class Executor(Protocol):
-    """Starts jobs. Each has a place, such as a GPU, to itself."""
+    """Starts jobs. Each has a place, such as a GPU, to itself.
+
+    Attributes:
+        elsewhere: Whether jobs run on other machines than this one, whose devices say nothing of theirs.
+    """
+
+    elsewhere: bool
 
     def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
         """Chooses the places for jobs that run at the same time.

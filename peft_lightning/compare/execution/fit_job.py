@@ -14,9 +14,11 @@ from peft_lightning.compare.execution.outcomes import (
     Outcome,
     forget_failure,
     keep_failure,
+    newest_record,
     newest_run,
     outcome_after,
     resumable,
+    was_refused,
 )
 from peft_lightning.compare.plan.plan import PlannedRun
 from peft_lightning.recipes import Config, merge
@@ -54,7 +56,7 @@ class FitJob(Job):
 
     def attempt(self) -> Attempt:
         """Writes the settings, and returns the process that trains with them."""
-        resumed = resumable(self.folder) and not self.unlike()
+        resumed = resumable(self.folder) and not was_refused(self.folder) and not self.unlike()
         words = (*self.words, *(("--ckpt_path", "last") if resumed else ()))
         log, progress = self.folder / LOG, self.folder / PROGRESS
         try:
@@ -93,11 +95,16 @@ class FitJob(Job):
 
     def _kept(self, outcome: Outcome, resumed: bool) -> Outcome:
         """Keeps the reason in the job's folder if it did not finish."""
+        refused = False
         if outcome.mistake and resumed:
             # For example, a run of an older version has a configuration that this version would not write.
-            outcome = replace(outcome, error=f"{outcome.error} (or delete {self.folder} to train this run anew)")
+            record = newest_record(self.folder)
+            # Of one that had failed anyway only the steps that led there are lost; a stopped one may have cost days.
+            refused = record is not None and record.status == "failed"
+            anew = "the next --resume trains" if refused else f"or delete {self.folder} to train"
+            outcome = replace(outcome, error=f"{outcome.error} ({anew} this run anew)")
         if not outcome.finished:
-            keep_failure(self.folder, outcome)
+            keep_failure(self.folder, outcome, refused)
         return outcome
 
 

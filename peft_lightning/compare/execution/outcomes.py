@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft_lightning.errors import UserError
+from peft_lightning.runs.checked_json import read_object
 from peft_lightning.runs.files import write_atomically
 from peft_lightning.runs.record import RunRecord, Status
 
@@ -128,10 +129,16 @@ def last_line(log: Path) -> str:
     return next((line for line in reversed(attempt) if line.startswith(ONE_LINE)), attempt[-1] if attempt else "")
 
 
-def keep_failure(folder: Path, outcome: Outcome) -> None:
-    """Keeps in a job's folder why its run did not finish, for the report."""
+def keep_failure(folder: Path, outcome: Outcome, refused: bool = False) -> None:
+    """Keeps in a job's folder why its run did not finish, for the report.
+
+    Args:
+        folder: The job's folder.
+        outcome: How its run ended.
+        refused: Whether it had failed before, and cannot be gone on with.
+    """
     status = "out_of_memory" if outcome.status == "out_of_memory" else "failed"
-    content = {"status": status, "error": outcome.error}
+    content = {"status": status, "error": outcome.error} | ({"refused": True} if refused else {})
     write_atomically(folder / FAILURE, (json.dumps(content) + "\n").encode())
 
 
@@ -143,3 +150,11 @@ def forget_failure(folder: Path) -> None:
 def has_failed(folder: Path) -> bool:
     """Returns whether a job's folder keeps a failure."""
     return (folder / FAILURE).exists()
+
+
+def was_refused(folder: Path) -> bool:
+    """Returns whether the failed run in a job's folder could not be gone on with when that was last tried."""
+    try:
+        return read_object(folder / FAILURE).get("refused") is True
+    except (OSError, ValueError):
+        return False

@@ -17,6 +17,8 @@ from peft_lightning.runs.files import CannotWrite, write_atomically
 
 ROOT = Path("lightning_logs/compare")
 NO_TEXTS = "no_texts.txt"
+# Where the runs lie, and the tries of learning rates.
+_TRAINING = ("runs", "tuning")
 
 
 def new_folder(name: str | None, root: Path = ROOT) -> Path:
@@ -124,10 +126,16 @@ def texts_allowed(folder: Path) -> bool:
     return not (folder / NO_TEXTS).exists()
 
 
+def has_trained(folder: Path) -> bool:
+    """Returns whether a run of a comparison, or a try of a learning rate, has begun to train."""
+    return any(any((folder / part).rglob("results.json")) for part in _TRAINING)
+
+
 def forget(folder: Path) -> None:
     """Removes the files of a comparison that has not trained, so that its name is free. Other files are kept."""
     for name in (SWEEP, FILE, NO_TEXTS, "tuning.json", "forecast.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "forecast", ignore_errors=True)
+    for name in ("forecast", *_TRAINING):
+        shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()

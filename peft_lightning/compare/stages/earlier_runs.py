@@ -1,4 +1,4 @@
-"""Estimates what runs will take from records of the same recipes on this machine, without training anything."""
+"""Estimates what runs will take from records of the same recipes on the same device, without training anything."""
 
 from __future__ import annotations
 
@@ -44,28 +44,34 @@ class Estimate:
         test_s: Seconds of the test at its end.
         runs: Number of earlier runs that it is from.
         scaled: The settings in which these did another amount of work; empty if they did the same.
+        device: The device that these ran on, where the run is for another machine than this one.
+        on_gpu: Whether these ran on a GPU.
     """
 
     run_s: float
     test_s: float
     runs: int
     scaled: tuple[str, ...] = ()
+    device: str | None = None
+    on_gpu: bool = False
 
     @property
     def source(self) -> str:
         """Where it is from, in words."""
         runs = "1 earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
-        return f"scaled from {runs} of another {' and '.join(self.scaled)}" if self.scaled else f"from {runs}"
+        on = f" ({self.device})" if self.device is not None else ""
+        return f"scaled from {runs} of another {' and '.join(self.scaled)}{on}" if self.scaled else f"from {runs}{on}"
 
 
-def estimate_runs(jobs: Sequence[FitJob], root: Path, devices: Mapping[str, str | None]) -> dict[str, Estimate]:
+def estimate_runs(jobs: Sequence[FitJob], root: Path, devices: Mapping[str, str | None] | None) -> dict[str, Estimate]:
     """Estimates what jobs will take.
 
     Args:
         jobs: The jobs.
         root: The folder below which earlier runs lie.
         devices: The names of this machine's devices as records have them, by ``gpu`` and ``cpu``; None for one that it
-            does not have.
+            does not have. None if the jobs are for other machines: then runs on any device tell, and the estimate names
+            it.
 
     Returns:
         The estimate for each variant of which there is an earlier run.
@@ -76,25 +82,29 @@ def estimate_runs(jobs: Sequence[FitJob], root: Path, devices: Mapping[str, str 
     configs: dict[Path, Config | None] = {}
     found = {}
     for variant, job in first.items():
-        device = device_of(job.settings, devices)
+        device = device_of(job.settings, devices) if devices is not None else None
         candidates = [
             (path, record)
             for path, record in earlier
             if record.recipe == job.settings.get("recipe")
             and record.environment is not None
-            and record.environment.device == device
+            and (devices is None or record.environment.device == device)
         ]
         made = [
             one for path, record in candidates if (one := _estimate(job.settings, path, record, configs)) is not None
         ]
         same = [one for one in made if not one.scaled]
-        used = (same or made)[:MOST_USED]
+        # What lasts an hour on one card and two on another lasts on neither as long as their mean.
+        alike = [estimate for estimate in same or made if estimate.device == (same or made)[0].device]
+        used = alike[:MOST_USED]
         if used:
             found[variant] = Estimate(
                 fmean(one.run_s for one in used),
                 fmean(one.test_s for one in used),
                 len(used),
                 tuple(dict.fromkeys(name for one in used for name in one.scaled)),
+                used[0].device if devices is None else None,
+                used[0].on_gpu,
             )
     return found
 
@@ -162,7 +172,14 @@ def _estimate(
     train_s = record.time.train_s * planned.train / done.train
     once_s = seconds - record.time.train_s - (record.time.eval_s or 0.0)
     whole = once_s + train_s + batch_s * (planned.validation + planned.test)
-    return Estimate(seconds if tested and not other else whole, batch_s * planned.test, 1, tuple(other))
+    return Estimate(
+        seconds if tested and not other else whole,
+        batch_s * planned.test,
+        1,
+        tuple(other),
+        record.environment.device if record.environment is not None else None,
+        record.memory.train_peak_allocated_gib is not None,
+    )
 
 
 def _shortened(settings: Mapping[str, Any], config: Config) -> bool:

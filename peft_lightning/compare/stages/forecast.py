@@ -121,6 +121,9 @@ def project(label: str, outcome: Outcome, tried: Workload, planned: Workload) ->
     batch_s = usual_s / (tried.train / EPOCHS)
     eval_s = record.time.eval_s or 0.0
     eval_batch_s = eval_s / tried.validation if tried.validation else 0.0
+    if planned.windows is not None and record.time.eval_rows:
+        # The batches tried hold the longest texts, and a text costs as much as its windows.
+        eval_batch_s = eval_s / record.time.eval_rows * planned.windows
     # Seconds that do not grow with the run's length: starting, the slow first steps, writing, ending.
     once_s = (outcome.wall_s or 0.0) - sum(record.time.epoch_s) - eval_s + max(0.0, first_s - usual_s)
     test_s = planned.test * eval_batch_s

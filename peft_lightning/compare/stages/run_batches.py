@@ -21,12 +21,14 @@ class Workload:
         steps: Optimiser steps.
         validation: Validation batches, summed over all validations.
         test: Test batches.
+        windows: Windows in a batch to validate or test on, on average; None where long texts are cut.
     """
 
     train: int
     steps: int
     validation: int
     test: int
+    windows: float | None = None
 
 
 def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: DatasetFigures) -> Workload:
@@ -40,8 +42,12 @@ def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: Datas
     devices = trainer.get("devices")
     at_once = devices if isinstance(devices, int) and devices > 0 else 1
 
+    def all_batches(count: int, size: str) -> int:
+        at_a_time: int = data[size] * at_once
+        return math.ceil(count / at_a_time)
+
     def batches(count: int, size: str, limit: str) -> int:
-        return limited_batches(math.ceil(count / (data[size] * at_once)), trainer.get(limit))
+        return limited_batches(all_batches(count, size), trainer.get(limit))
 
     epoch = batches(dataset.n_train, "batch_size", "limit_train_batches")
     accumulated = trainer.get("accumulate_grad_batches") or 1
@@ -49,11 +55,13 @@ def workload(trainer: Mapping[str, Any], data: Mapping[str, Any], dataset: Datas
     steps = _steps(trainer, epoch, accumulated) if epoch else 0
     epochs = steps / steps_an_epoch if steps_an_epoch else 0.0
     validations = epochs / (trainer.get("check_val_every_n_epoch") or 1) * _validations_an_epoch(trainer, epoch)
+    evaluated = sum(all_batches(count, "eval_batch_size") for count in (dataset.n_val, dataset.n_test))
     return Workload(
         train=round(epoch * epochs),
         steps=steps,
         validation=math.ceil(validations) * batches(dataset.n_val, "eval_batch_size", "limit_val_batches"),
         test=batches(dataset.n_test, "eval_batch_size", "limit_test_batches"),
+        windows=dataset.windows / at_once / evaluated if dataset.windows is not None and evaluated else None,
     )
 
 

@@ -20,6 +20,8 @@ TRACEBACK = "Traceback (most recent call last):\n  File x\n{}\n\n"
 class Scripted:
     """An executor that starts no process: a job takes so many looks, and then ends with a code and its figures."""
 
+    elsewhere = False
+
     def __init__(self, looks: int = 0, exit_code: int = 0, figures: dict[str, Any] | None = None) -> None:
         self.looks, self.exit_code, self.figures = looks, exit_code, figures
         self.killed = False

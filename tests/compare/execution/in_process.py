@@ -15,6 +15,8 @@ class InProcess:
         looks: How often a job is seen running before it ends.
     """
 
+    elsewhere = False
+
     def __init__(self, work: Callable[[Job], int], looks: int = 0) -> None:
         self.work, self.looks = work, looks
         self.commands: list[tuple[str, ...]] = []

@@ -16,7 +16,7 @@ from peft_lightning.compare.execution.executor import ExecutorOptions, Pool
 from peft_lightning.compare.execution.executors.local import LocalExecutor, LocalProcess
 from peft_lightning.compare.execution.fit_job import PROGRESS, FitJob
 from peft_lightning.compare.execution.job import Job
-from peft_lightning.compare.execution.outcomes import Outcome, has_failed
+from peft_lightning.compare.execution.outcomes import Outcome, has_failed, newest_run
 from peft_lightning.compare.execution.runner import run_jobs
 from peft_lightning.runs.process_start import SHARED
 from peft_lightning.runs.progress import VARIABLE, Progress
@@ -182,6 +182,29 @@ def test_an_unfinished_run_is_gone_on_with_and_its_log_too(tmp_path: Path) -> No
     assert commands == ["$ python -m peft_lightning nonsense", "$ python -m peft_lightning nonsense --ckpt_path last"]
     assert outcome.error is not None
     assert outcome.error.endswith(f"(or delete {one.folder} to train this run anew)")
+
+
+def test_a_failed_run_that_cannot_be_gone_on_with_is_trained_anew_when_it_is_tried_once_more(tmp_path: Path) -> None:
+    failed, stopped = (FitJob(label, "seed 1", tmp_path / label, {}) for label in ("failed", "stopped"))
+    leave(failed.folder, 0, status="failed")
+    leave(stopped.folder, 0, status="interrupted")
+    executor = InProcess(lambda job: 2)
+    outcomes = run_jobs([failed, stopped], Pool(executor, [None]), Silent())
+    assert [(outcome.error or "").partition(" (")[2] for outcome in outcomes] == [
+        "the next --resume trains this run anew)",
+        f"or delete {stopped.folder} to train this run anew)",
+    ]
+    run_jobs([failed, stopped], Pool(executor, [None]), Silent())
+    assert ["--ckpt_path" in command for command in executor.commands] == [True, True, False, True]
+    assert newest_run(failed.folder) == failed.folder / "lightning_logs/lora/version_0", "it is kept"
+
+
+def test_a_run_of_a_version_that_can_no_longer_be_read_is_trained_anew(tmp_path: Path) -> None:
+    old = FitJob("a", "seed 1", tmp_path / "a", {})
+    (leave(old.folder, 0, status="failed") / "results.json").write_text('{"schema": 0}')
+    executor = InProcess(lambda job: 0)
+    run_jobs([old], Pool(executor, [None]), Silent())
+    assert executor.commands == [("-m", "peft_lightning", "fit", "--config", str(old.file))]
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,15 @@ def test_a_run_s_device_is_named_as_its_record_will_name_it() -> None:
     assert device_of({"trainer": {"devices": "2"}}, gpus) == "2 × H200"
     assert device_of({"trainer": {"accelerator": "cpu"}}, gpus) == device_of({}, {**gpus, "gpu": None}) == "a processor"
     assert gpus_of({"trainer": {"devices": "auto"}}) == 1
+
+
+def test_runs_for_other_machines_take_the_times_of_the_device_that_the_newest_one_had(tmp_path: Path) -> None:
+    ran(tmp_path, device="a processor, 2 threads")
+    for version, device in enumerate(("H100", "H200"), 1):
+        ran(tmp_path, device=device, version=version)
+    os.utime(tmp_path / "logs/lightning_logs/lora/version_1/results.json", (1, 1))
+    (estimate,) = estimate_runs(jobs(tmp_path), tmp_path / "logs", None).values()
+    assert estimate == Estimate(WHOLE_S, 3.0, 1, device="H200")
+    assert estimate.source == "from 1 earlier run (H200)"
+    (estimate,) = estimate_runs(jobs(tmp_path, "--data.n_test", "48"), tmp_path / "logs", None).values()
+    assert estimate.source == "scaled from 1 earlier run of another data.n_test (H200)"

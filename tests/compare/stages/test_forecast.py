@@ -38,6 +38,17 @@ def test_a_run_is_its_batches_at_the_usual_speed_and_what_it_takes_once() -> Non
     assert (made.startup_s, made.peak_gib, made.peak_of) == (10.0, 0.5, "resident memory")
 
 
+def test_texts_in_windows_take_the_time_of_their_windows_and_the_longest_are_tried_first() -> None:
+    measured = record()
+    measured.time.eval_rows = 4 * 32 * 9  # nine windows a text in the four batches tried, in 5 s
+    planned = Workload(300, 150, 8, 4, windows=32 * 1.5)
+    made = project("lora", Outcome("finished", None, measured, 0, 75.0), TRIED, planned)
+    assert made.test_s == pytest.approx(4 * 5 / 4 * 1.5 / 9)
+    assert made.run_s == pytest.approx((10 + 20) + 300 * 20 / 6 + (8 + 4) * 5 / 4 * 1.5 / 9)
+    cut = project("lora", Outcome("finished", None, measured, 0, 75.0), TRIED, Workload(300, 150, 8, 4))
+    assert cut.test_s == pytest.approx(4 * 5 / 4)
+
+
 def test_a_gpu_s_memory_goes_before_the_resident_one() -> None:
     measured = record()
     measured.memory.train_peak_allocated_gib = 2.5

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,3 +33,10 @@ DATA = {"batch_size": 8, "eval_batch_size": 32}
 )
 def test_batches_are_counted_as_lightning_runs_them(trainer: dict[str, Any], expected: Workload) -> None:
     assert workload(trainer, DATA, DATASET) == expected
+
+
+def test_windows_are_shared_out_among_all_batches_of_evaluation_whatever_is_left_out() -> None:
+    long_texts = replace(DATASET, windows=500)
+    for trainer in ({"max_epochs": 1}, {"max_epochs": 1, "limit_val_batches": 1, "limit_test_batches": 0}):
+        assert workload(trainer, DATA, long_texts).windows == 500 / (2 + 3)
+    assert workload({"max_epochs": 1, "devices": 2}, DATA, long_texts).windows == 500 / 2 / (1 + 2)

@@ -35,6 +35,8 @@ class LocalExecutor:
         options: How it starts jobs.
     """
 
+    elsewhere = False
+
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         if options.settings is not None:
             raise UserError("--executor_settings is for a cluster: say --executor slurm or ray, or leave it out")

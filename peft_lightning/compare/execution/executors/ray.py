@@ -45,6 +45,8 @@ class RayExecutor:
         UserError: If the settings cannot be read, or there is no cluster.
     """
 
+    elsewhere = True
+
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         require_one("--share_gpu", options.share_gpu)
         self._settings = read_settings(options.settings, RaySettings)

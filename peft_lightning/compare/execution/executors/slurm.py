@@ -53,6 +53,8 @@ class SlurmExecutor:
         UserError: If the settings cannot be read, or do not suit.
     """
 
+    elsewhere = True
+
     def __init__(self, options: ExecutorOptions = ExecutorOptions()) -> None:  # noqa: B008 it is frozen
         if options.share_gpu > 1:
             raise UserError("--share_gpu is for --executor local and ray: SLURM gives each run the GPUs it asks for")
