@@ -61,9 +61,9 @@ def behind_server(run: Path, batch_size: int) -> None:
         run: The run's directory.
         batch_size: 1 for a pipeline that is called for each text, as most servers of one do.
     """
-    from peft_lightning.serving.answerer import load_answerer
     from peft_lightning.serving.app import RequestLimits, make_app
     from peft_lightning.serving.batching import BatchLimits
+    from peft_lightning.serving.folders import load_answerer
     from peft_lightning.serving.running import bound_socket, serve
 
     classify = make_pipeline(run, batch_size)

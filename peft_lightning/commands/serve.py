@@ -34,9 +34,9 @@ def run(words: Sequence[str]) -> None:
         raise UserError(f"serve needs {' and '.join(lacking)}: pip install 'peft-lightning[serve]'")
     import torch
 
-    from peft_lightning.serving.answerer import load_answerer
     from peft_lightning.serving.app import RequestLimits, make_app
     from peft_lightning.serving.batching import BatchLimits
+    from peft_lightning.serving.folders import load_answerer
     from peft_lightning.serving.running import bound_socket, serve
 
     may_raise()

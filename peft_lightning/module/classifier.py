@@ -35,7 +35,7 @@ from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_w
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
 from peft_lightning.module.text_settings import TextSettings
-from peft_lightning.module.trained import load_module
+from peft_lightning.module.trained import read_trained
 from peft_lightning.module.training_start import start_from_batches
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
 from peft_lightning.optim.restored_rates import follow_own_schedule
@@ -186,7 +186,21 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: There is no such run or checkpoint, or the backbone is not the run's.
         """
-        return load_module(cls, Path(run), checkpoint, plain)
+        from jsonargparse import ArgumentParser
+
+        trained = read_trained(Path(run), checkpoint)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "model")
+        module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
+        precision = trained.texts.precision
+        module.quantize_on = "cpu"  # where it is built
+        module.build(trained.task, precision, plain=plain)
+        module.on_load_checkpoint(trained.checkpoint)
+        module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
+        if precision.endswith("-true") and not plain:
+            module.to(compute_dtype(precision))
+        module.text_settings = trained.texts
+        return module.eval()
 
     def answer(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> list[dict[str, Any]]:
         """Answers texts as ``predict`` does, with the text settings and the precision of the module's run.

@@ -1,13 +1,12 @@
-"""What a run's directory says of the model that it trained: settings, weights and task, and the module of these."""
+"""What a run's directory says of the model that it trained: settings, weights and task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.errors import UserError
 from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.recipes import Config, read_config
@@ -15,9 +14,6 @@ from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import checkpoint_of
 from peft_lightning.task import Task, problem_type_in, task_named
 from peft_lightning.task.calibration import Calibration
-
-if TYPE_CHECKING:
-    from peft_lightning.module.classifier import TextClassifier
 
 # The entry of a checkpoint's own section.
 CALIBRATION = "calibration"
@@ -57,38 +53,6 @@ def read_trained(run: Path, checkpoint: str) -> TrainedRun:
     weights = checkpoint_of(run, checkpoint) if checkpoint in ("best", "last") else Path(checkpoint)
     content = read_checkpoint(weights)
     return TrainedRun(config["model"], content, task_in_checkpoint(content, weights), TextSettings.of(config))
-
-
-def load_module(kind: type[TextClassifier], run: Path, checkpoint: str, plain: bool) -> TextClassifier:
-    """Loads the model that a run has trained.
-
-    Args:
-        kind: The class of the module.
-        run: The run's directory.
-        checkpoint: ``best``, ``last``, or a file.
-        plain: Whether packed and narrow weights become 32-bit floats of the same values.
-
-    Returns:
-        The module on the CPU, in evaluation mode.
-
-    Raises:
-        UserError: There is no such run or checkpoint, or the backbone is not the run's.
-    """
-    from jsonargparse import ArgumentParser
-
-    trained = read_trained(run, checkpoint)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "model")
-    module: TextClassifier = parser.instantiate(parser.parse_object({"model": trained.model})).model
-    precision = trained.texts.precision
-    module.quantize_on = "cpu"  # where it is built
-    module.build(trained.task, precision, plain=plain)
-    module.on_load_checkpoint(trained.checkpoint)
-    module.load_state_dict(trained.checkpoint["state_dict"], strict=False)
-    if precision.endswith("-true") and not plain:
-        module.to(compute_dtype(precision))
-    module.text_settings = trained.texts
-    return module.eval()
 
 
 def calibration_in(checkpoint: Mapping[str, Any]) -> Calibration | None:

@@ -11,7 +11,7 @@ import yaml
 from peft_lightning.__main__ import main
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.serving.answerer import load_answerer
+from peft_lightning.serving.folders import load_answerer
 from tests.compare.plan.test_plan import printed_config
 
 

@@ -13,7 +13,7 @@ import torch
 from peft_lightning.__main__ import main
 from peft_lightning.backbone.tokenizers import load_tokenizer
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.serving.answerer import load_answerer
+from peft_lightning.serving.folders import load_answerer
 from tests.commands.test_predict import lines_of
 from tests.integration.offline_run import checkpoint, only_run, record, run
 

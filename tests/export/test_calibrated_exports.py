@@ -15,7 +15,7 @@ from peft_lightning.export.exporting import export
 from peft_lightning.export.request import Request
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.record import RunRecord
-from peft_lightning.serving.answerer import load_answerer
+from peft_lightning.serving.folders import load_answerer
 from tests.export.conftest import Trained
 
 SETTINGS = ("--model.learning_rate", "1e-3", "--data.n_val", "32")

@@ -16,7 +16,7 @@ from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import SavedAnswers, read_saved_answers
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.serving.answerer import load_answerer
+from peft_lightning.serving.folders import load_answerer
 from tests.data.test_pair_tokens import bert_tokenizer
 from tests.export.test_exporting import as_a_user
 from tests.export.test_exporting import without_us as without_us

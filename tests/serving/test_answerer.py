@@ -6,7 +6,7 @@ import torch
 
 from peft_lightning.backbone.locations import locate
 from peft_lightning.errors import UserError
-from peft_lightning.serving.answerer import load_answerer
+from peft_lightning.serving.folders import load_answerer
 
 TEXTS = ["a joy of a film", "a bore " * 9, "naïve – but fine"]
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("starlette")
 
-from peft_lightning.serving.answerer import load_answerer
 from peft_lightning.serving.app import RequestLimits, make_app
 from peft_lightning.serving.batching import BatchLimits
+from peft_lightning.serving.folders import load_answerer
 from tests.serving.test_answerer import CPU, exported
 
 JSON = "application/json"

@@ -14,7 +14,7 @@ from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
 from peft_lightning.export.saved_answers import read_saved_answers
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.serving.answerer import load_answerer
+from peft_lightning.serving.folders import load_answerer
 from tests.integration.offline_run import only_run
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Writes a comparison's report into its folder, and prints it."""
+"""Makes the report of one comparison and writes its files into the folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft_lightning.compare.plan.sweep import read_sweep
 from peft_lightning.compare.report.attempts import Attempts
 from peft_lightning.compare.report.baseline import baseline_in_words, compared_with_baseline
 from peft_lightning.compare.report.figures import Figures, summarise
@@ -17,7 +16,7 @@ from peft_lightning.compare.report.ranking import Recommendation
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.recommendations import recommend
 from peft_lightning.compare.report.rendering import bare_page
-from peft_lightning.compare.report.report_files import print_written, write_content
+from peft_lightning.compare.report.report_files import write_content
 from peft_lightning.compare.report.results_csv import as_csv
 from peft_lightning.compare.report.sections.conditions import describe_fairness
 from peft_lightning.compare.report.sections.difference_matrix import groups_in_words
@@ -25,7 +24,6 @@ from peft_lightning.compare.report.sections.disputed_reviews import disputed_ids
 from peft_lightning.compare.report.study import Study
 from peft_lightning.compare.report.summary_table import as_markdown, not_measured, on_other_data
 from peft_lightning.compare.report.surroundings import describe_surroundings
-from peft_lightning.compare.report.terminal import print_report
 from peft_lightning.compare.report.texts import Texts, read_texts
 from peft_lightning.compare.statistics import compared_by, verdict, verdict_in_short
 from peft_lightning.errors import UserError
@@ -62,50 +60,6 @@ class WrittenReport:
     in_the_way: tuple[UserError, ...]
 
 
-def write_report(
-    folder: Path,
-    others: Sequence[Path] = (),
-    texts: bool = True,
-    baseline: str | None = None,
-    metric: str | None = None,
-) -> tuple[str, ...]:
-    """Prints the table and the verdict, and writes ``table.md``, ``results.csv`` and ``report.html``.
-
-    The report is made only from what the runs left on disk: the same records make the same bytes. A part of it that
-    cannot be made is left out and named; so is a file that cannot be written, once the others are.
-
-    Args:
-        folder: The comparison's folder, which gets the files; a sweep's gets those of all its values.
-        others: Directories of further runs that join the report.
-        texts: Whether the page shows the texts of reviews on which recipes disagree. Without them the data source is
-            not opened, and the files name no folders of this machine.
-        baseline: The label of the recipe that all others are compared with; that of the plan if None.
-        metric: The key of the metric that recipes are compared by; if None, that of the plan or the task's headline.
-
-    Returns:
-        A sentence on each part that could not be made.
-
-    Raises:
-        UserError: If a folder holds no comparison or no run, or cannot be written, or no recipe is the baseline,
-            or recipes cannot be compared by the metric.
-    """
-    from rich.console import Console
-
-    if read_sweep(folder) is not None:
-        from peft_lightning.compare.report.sweep.sweep_report import write_sweep_report
-
-        return write_sweep_report(folder, others, texts, baseline, metric)
-    written = write_files(folder, others, texts, baseline, metric)
-    console = Console(highlight=False)
-    print_report(
-        console, written.rows, written.recommendations, [*written.cautions, *written.verdict], written.study.shown
-    )
-    print_written(console, folder, written.files)
-    if written.in_the_way:
-        raise written.in_the_way[0]
-    return written.failed
-
-
 def write_files(
     folder: Path,
     others: Sequence[Path] = (),
@@ -116,7 +70,7 @@ def write_files(
     """Writes the files of a comparison's report, and prints nothing.
 
     Args:
-        folder: As for ``write_report``, like all that follow; of one comparison.
+        folder: As for ``any_report.write_report``, like all that follow; of one comparison.
         others: Directories of further runs.
         texts: Whether the page shows texts of reviews.
         baseline: The label of the recipe that all others are compared with.

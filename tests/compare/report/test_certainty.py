@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from peft_lightning.compare.report.any_report import write_report
 from peft_lightning.compare.report.certainty import coverage, reliability
 from peft_lightning.compare.report.findings import find
 from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.certainties import describe_certainty
-from peft_lightning.compare.report.writing import write_report
 from peft_lightning.runs.predictions import Answers, write_answers
 from peft_lightning.runs.record import CalibrationFigures, RunRecord
 from peft_lightning.task import MultiLabel, Regression, SingleLabel
