@@ -83,7 +83,9 @@ def as_markdown(records: Mapping[str, Any]) -> str:
         for which in STARTS:
             cells, ratios = [name, which], []
             for figure in FIGURES:
-                before, after = (statistics.median(one[figure] for one in records[name][tree][which]) for tree in TREES)
+                before, after = (
+                    statistics.median(measured[figure] for measured in records[name][tree][which]) for tree in TREES
+                )
                 cells += [f"{before:.2f}", f"{after:.2f}"]
                 ratios.append(f"{after / before:.2f}")
             lines.append(f"| {' | '.join([*cells, *ratios])} |")
@@ -124,7 +126,10 @@ def measure(asked: argparse.Namespace, tables: Path, caches: Path) -> dict[str, 
                     records[name][tree][which].append(figures)
                     print(f"{name}, {tree}, {which}: {json.dumps({k: figures[k] for k in FIGURES})}", flush=True)
         prints = {
-            one["data"]["fingerprint"] for tree in TREES for which in STARTS for one in records[name][tree][which]
+            measured["data"]["fingerprint"]
+            for tree in TREES
+            for which in STARTS
+            for measured in records[name][tree][which]
         }
         if len(prints) > 1:
             raise RuntimeError(f"the trees read {name} differently")

@@ -163,12 +163,20 @@ def as_markdown(profiles: list[Profile]) -> str:
         "| method | engine | backbone | ms per step | kernels busy, ms | launches | warm-up, s |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    for one in profiles:
-        figures = f"{one.ms_per_step:.2f} | {one.busy_ms:.2f} | {one.launches} | {one.warm_up_s:.1f}"
-        lines.append(f"| {one.method} | {one.engine} | {one.backbone_dtype} | {figures} |")
-    for one in profiles:
-        lines += ["", f"{one.method}, {one.engine}:", "", "| ms | launches | kernel |", "| ---: | ---: | --- |"]
-        lines += [f"| {took:.3f} | {count} | `{name[:100]}` |" for name, took, count in one.kernels]
+    for measured in profiles:
+        figures = (
+            f"{measured.ms_per_step:.2f} | {measured.busy_ms:.2f} | {measured.launches} | {measured.warm_up_s:.1f}"
+        )
+        lines.append(f"| {measured.method} | {measured.engine} | {measured.backbone_dtype} | {figures} |")
+    for measured in profiles:
+        lines += [
+            "",
+            f"{measured.method}, {measured.engine}:",
+            "",
+            "| ms | launches | kernel |",
+            "| ---: | ---: | --- |",
+        ]
+        lines += [f"| {took:.3f} | {count} | `{name[:100]}` |" for name, took, count in measured.kernels]
     return "\n".join(lines)
 
 
@@ -208,7 +216,7 @@ def _write(folder: Path, profiles: list[Profile], size: str, machine: dict[str, 
     content = {
         "command": recorded(sys.argv[1:], "step_profile.py"),
         "machine": machine,
-        "profiles": [asdict(one) for one in profiles],
+        "profiles": [asdict(measured) for measured in profiles],
     }
     table = f"{as_markdown(profiles)}\n\n{size}; {json.dumps(machine)}\n"
     write_atomically(folder / "step_profile.md", table.encode())
@@ -244,7 +252,7 @@ def _kernels(step: Callable[[], object], device: torch.device) -> list[tuple[str
         (event.key, (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1000, event.count)
         for event in recorded.key_averages()
     ]
-    return sorted((one for one in times if one[1] > 0), key=lambda one: -one[1])
+    return sorted((timed for timed in times if timed[1] > 0), key=lambda timed: -timed[1])
 
 
 if __name__ == "__main__":

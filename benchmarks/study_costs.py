@@ -139,12 +139,12 @@ def as_markdown(rows: dict[str, Any]) -> str:
             memory = "–" if peak is None or reserved is None else f"{peak:.2f} ({reserved:.2f})"
             minutes = f"{row['time']['train_s'] / 60:.1f}"
             step = f"{1000 * row['time']['train_s'] / row['time']['steps']:.1f}"
-            said = ", ".join(f"{name} {value}" for name, value in row["environment"].items() if value)
-            machines.setdefault(said, []).append(label)
+            shown = ", ".join(f"{name} {value}" for name, value in row["environment"].items() if value)
+            machines.setdefault(shown, []).append(label)
         elif row is not None:
             memory = row["status"]
         lines.append(f"| {label} | {published[0]} | {memory} | {published[1]} | {minutes} | {step} |")
-    return "\n".join([*lines, "", *(f"* {', '.join(labels)}: {said}" for said, labels in machines.items())])
+    return "\n".join([*lines, "", *(f"* {', '.join(labels)}: {shown}" for shown, labels in machines.items())])
 
 
 def main() -> int:

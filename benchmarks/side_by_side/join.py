@@ -59,7 +59,7 @@ def joined(folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Record]]:
         _check_alike(measured[0], other)
     records = _records(measured)
     _check_side_by_side(measured)
-    commands = [command for one in measured for command in one.about["commands"]]
+    commands = [command for part in measured for command in part.about["commands"]]
     about = {
         "commands": list(dict.fromkeys(commands)),
         "machine": measured[0].about["machine"],
@@ -86,19 +86,19 @@ def _read(folder: Path) -> Measured:
     return measured
 
 
-def _check_alike(one: Measured, other: Measured) -> None:
+def _check_alike(part: Measured, other: Measured) -> None:
     for name in ("machine", "work"):
-        differing = list(_differences(one.about[name], other.about[name]))
+        differing = list(_differences(part.about[name], other.about[name]))
         if differing:
             raise UserError(
-                f"{one.folder} and {other.folder} cannot be joined, their {name} differs: {'; '.join(differing)}"
+                f"{part.folder} and {other.folder} cannot be joined, their {name} differs: {'; '.join(differing)}"
             )
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+def _differences(part: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     """Names what differs, a package by its own name."""
-    for name in dict.fromkeys([*one, *other]):
-        first, second = one.get(name), other.get(name)
+    for name in dict.fromkeys([*part, *other]):
+        first, second = part.get(name), other.get(name)
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             yield from _differences(first, second)
         elif first != second:
@@ -107,7 +107,7 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[s
 
 def _adapters_site(measured: Sequence[Measured]) -> dict[str, str]:
     """The packages of `adapters`, of those folders that measured it."""
-    sites = [(one.folder, one.about["adapters_site"]) for one in measured if one.about.get("adapters_site")]
+    sites = [(part.folder, part.about["adapters_site"]) for part in measured if part.about.get("adapters_site")]
     for folder, site in sites[1:]:
         differing = list(_differences(sites[0][1], site))
         if differing:
@@ -121,41 +121,41 @@ def _adapters_site(measured: Sequence[Measured]) -> dict[str, str]:
 def _records(measured: Sequence[Measured]) -> dict[str, Record]:
     found: dict[str, Record] = {}
     origin: dict[str, Path] = {}
-    for one in measured:
-        for key, record in one.records.items():
-            there = found.get(key)
-            if there is not None:
-                if _text(there) == _text(record):
+    for part in measured:
+        for key, record in part.records.items():
+            earlier = found.get(key)
+            if earlier is not None:
+                if _text(earlier) == _text(record):
                     continue
                 if record["kind"] != "floor":
-                    raise UserError(f"{origin[key]} and {one.folder} hold different figures of {key}")
-                _check_same_reviews(origin[key], there, one.folder, record)
+                    raise UserError(f"{origin[key]} and {part.folder} hold different figures of {key}")
+                _check_same_reviews(origin[key], earlier, part.folder, record)
                 # Every call measures the floor of its sizes. The first is kept, and the table says so.
-                if there["status"] == "finished" or record["status"] != "finished":
+                if earlier["status"] == "finished" or record["status"] != "finished":
                     continue
-            found[key], origin[key] = record, one.folder
+            found[key], origin[key] = record, part.folder
     return found
 
 
-def _check_same_reviews(folder: Path, there: Record, other: Path, record: Record) -> None:
+def _check_same_reviews(folder: Path, earlier: Record, other: Path, record: Record) -> None:
     """Reviews are not named in `about`; their tokens are counted, and so the same for the same reviews."""
-    tokens = [floor["figures"].get("tokens_per_step") for floor in (there, record)]
+    tokens = [floor["figures"].get("tokens_per_step") for floor in (earlier, record)]
     if None not in tokens and tokens[0] != tokens[1]:
         raise UserError(
             f"{folder} and {other} cannot be joined, they trained on different reviews: a batch of"
-            f" {there['batch_size']} has {tokens[0]:.1f} and {tokens[1]:.1f} tokens on average"
+            f" {earlier['batch_size']} has {tokens[0]:.1f} and {tokens[1]:.1f} tokens on average"
         )
 
 
 def _check_side_by_side(measured: Sequence[Measured]) -> None:
     """Ratios are of rows of one group: a single folder must hold all of it. Others may hold the same records."""
-    groups = [one.groups() for one in measured]
+    groups = [part.groups() for part in measured]
     apart = []
     for group in dict.fromkeys(group for held_by in groups for group in held_by):
         keys = set().union(*(held_by.get(group, set()) for held_by in groups))
         if not any(held_by.get(group) == keys for held_by in groups):
             kind, method, *size = group
-            where = [str(one.folder) for one, held_by in zip(measured, groups, strict=True) if group in held_by]
+            where = [str(part.folder) for part, held_by in zip(measured, groups, strict=True) if group in held_by]
             at = f" at {size_words(*size)}" if size else ""
             apart.append(f"`{kind}` of {method}{at} in {' and '.join(where)}")
     if apart:
@@ -165,8 +165,8 @@ def _check_side_by_side(measured: Sequence[Measured]) -> None:
 def _floors_of_several(measured: Sequence[Measured]) -> list[str]:
     """The sizes and steps whose floor more than one folder measured, in words."""
     floors: dict[str, set[str]] = {}
-    for one in measured:
-        finished = [r for r in one.records.values() if r["kind"] == "floor" and r["status"] == "finished"]
+    for part in measured:
+        finished = [r for r in part.records.values() if r["kind"] == "floor" and r["status"] == "finished"]
         firsts = {floor_words(record): _text(record) for record in reversed(finished)}
         for words, text in firsts.items():
             floors.setdefault(words, set()).add(text)

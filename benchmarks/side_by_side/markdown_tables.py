@@ -102,14 +102,14 @@ def _trials(records: Records) -> list[str]:
     for (method, batch_size, length), rows in _grouped(rows_of(records, "trial"), "method", "batch_size", "max_length"):
         fastest = fastest_peer(rows, "ms_per_step")
         for row in rows:
-            said = row.failure or _number(row.median("ms_per_step"), 1)
-            lines.append([str(batch_size), str(length), method, row.variant, said, "chosen" if row is fastest else ""])
+            shown = row.failure or _number(row.median("ms_per_step"), 1)
+            lines.append([str(batch_size), str(length), method, row.variant, shown, "chosen" if row is fastest else ""])
     header = ("batch", "tokens", "method", "variant", "ms per step", "")
     return ["## Trials of the HF Trainer's variants", _table(header, lines)] if lines else []
 
 
 def _floors(records: Records) -> list[str]:
-    lines, said = [], []
+    lines, sentences = [], []
     for record in records.values():
         if record["kind"] != "floor" or record["status"] != "finished":
             continue
@@ -120,7 +120,7 @@ def _floors(records: Records) -> list[str]:
             f" {figures[f'square_tflops_{name}']:.4g} on a square of {figures['square']} in {name}"
             for name in ("float32", "bfloat16")
         ]
-        said.append(
+        sentences.append(
             f"* {size}: {figures['tokens_per_step']:.0f} tokens a step, {'; '.join(rates)};"
             f" memory is copied at {figures['bandwidth_gb_per_s']:.4g} GB/s."
         )
@@ -128,7 +128,7 @@ def _floors(records: Records) -> list[str]:
             cells = [size, method, f"{floor['gflop']:.1f}", f"{floor['optimizer_mb']:.1f}"]
             lines.append([*cells, f"{floor['floor_own_ms']:.2f}", f"{floor['floor_square_ms']:.2f}"])
     header = ("size", "method", "GFLOP", "optimiser, MB", "floor on own shapes, ms", "floor on a square, ms")
-    return ["## The floor", _table(header, lines), "\n".join(said)] if lines else []
+    return ["## The floor", _table(header, lines), "\n".join(sentences)] if lines else []
 
 
 def _about(about: Mapping[str, Any]) -> list[str]:

@@ -25,8 +25,8 @@ def parsed(words: Sequence[str], description: str | None) -> argparse.Namespace:
     parser = _parser(description)
     arguments = parser.parse_args(words)
     if arguments.join:
-        said = [name for name, value in vars(arguments).items() if value != parser.get_default(name)]
-        beside = ", ".join(f"--{name}" for name in said if name not in ("join", "out"))
+        given = [name for name, value in vars(arguments).items() if value != parser.get_default(name)]
+        beside = ", ".join(f"--{name}" for name in given if name not in ("join", "out"))
         if beside:
             parser.error(f"--join measures nothing and takes --out alone beside it: leave out {beside}")
     elif arguments.reviews is None:
@@ -48,21 +48,21 @@ def recorded(words: Sequence[str], script: str = "vs_peers.py") -> str:
     Returns:
         A line for a shell, with DIR for a folder and FILE for a file.
     """
-    said: list[str] = []
+    parts: list[str] = []
     awaited: str | None = None
     for word in words:
         if awaited is not None:
-            said.append(_without_place(awaited, word))
+            parts.append(_without_place(awaited, word))
             awaited = None
             continue
         name, equals, value = word.partition("=")
         option = _place_option(name)
         if option is not None and equals:
-            said.append(f"{name}={_without_place(option, value)}")
+            parts.append(f"{name}={_without_place(option, value)}")
         else:
-            said.append(word)
+            parts.append(word)
             awaited = option
-    return shlex.join(["python", f"benchmarks/{script}", *said])
+    return shlex.join(["python", f"benchmarks/{script}", *parts])
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

@@ -108,7 +108,7 @@ def _owner(traceback: TracebackType | None, given: list[Any]) -> tuple[Any, str]
             continue
         if _is_ours(type(holder)):
             owner = None
-        elif any(holder is one for one in given):
+        elif any(holder is other for other in given):
             if holder is not owner:
                 hook = frame.f_code.co_name
             owner = holder

@@ -67,8 +67,8 @@ def read_tokens(path: Path) -> TokenisedTexts | None:
             else:
                 header, digest = _hashed(file)
                 with safe_open(path, framework="pt") as mapped:
-                    there = (*_TENSORS, _SECONDS) if _SECONDS in mapped.keys() else _TENSORS  # noqa: SIM118 no mapping
-                    tensors = {name: mapped.get_tensor(name) for name in there}
+                    names = (*_TENSORS, _SECONDS) if _SECONDS in mapped.keys() else _TENSORS  # noqa: SIM118 no mapping
+                    tensors = {name: mapped.get_tensor(name) for name in names}
         if json.loads(header)["__metadata__"]["sha256"] != digest.hexdigest():
             return None
         input_ids, starts, truncated = (tensors[name] for name in _TENSORS)

@@ -23,7 +23,7 @@ def export_report(written: Written, proof: Proof, record: RunRecord) -> dict[str
         proof: What its replay has shown.
         record: The run's record.
     """
-    told = proof.replayed.report
+    figures = proof.replayed.report
     files = {
         str(path.relative_to(written.folder)): path.stat().st_size
         for path in sorted(written.folder.rglob("*"))
@@ -46,11 +46,11 @@ def export_report(written: Written, proof: Proof, record: RunRecord) -> dict[str
         **compared,
         "plain_cut": _plain_cut(proof, written.task),
         "calibration": None if record.calibration is None else asdict(record.calibration),
-        "latency_ms": told.get("latency_ms"),
-        "texts_per_s": told.get("texts_per_s"),
-        "device": told.get("device"),
-        "machine": told.get("machine"),
-        "versions": told.get("versions"),
+        "latency_ms": figures.get("latency_ms"),
+        "texts_per_s": figures.get("texts_per_s"),
+        "device": figures.get("device"),
+        "machine": figures.get("machine"),
+        "versions": figures.get("versions"),
         "files": files,
         "bytes": sum(files.values()),
         "load": written.code.at("FOLDER"),
@@ -60,7 +60,7 @@ def export_report(written: Written, proof: Proof, record: RunRecord) -> dict[str
         "window_stride": written.stride,
         "quantization_config": written.code.packed,
         "notes": written.notes,
-        **({"traceback": told["traceback"]} if "traceback" in told else {}),
+        **({"traceback": figures["traceback"]} if "traceback" in figures else {}),
     }
 
 

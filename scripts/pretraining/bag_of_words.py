@@ -64,5 +64,5 @@ class BagOfWords(nn.Module):
         total = empty.index_add(0, batch.review, weights)
         per_review = scores.logsumexp(-1) - empty.index_add(0, batch.review, chosen) / total.clamp(min=1e-6)
         # The places that no review fills, and the tail of one that holds separators only, say nothing.
-        there = (ends > begins) & (total > 0)
-        return (per_review * there).sum() / there.sum()
+        present = (ends > begins) & (total > 0)
+        return (per_review * present).sum() / present.sum()

@@ -32,15 +32,15 @@ class ReviewMean(nn.Module):
             embeddings: not used.
         """
         begins, ends = batch.boundaries[:-1].long(), batch.boundaries[1:].long()
-        there = (ends > begins).float()[:, None]
-        reviews = there.sum()
-        # Nothing flows back through what is to be told: it could be made easy to tell.
+        present = (ends > begins).float()[:, None]
+        reviews = present.sum()
+        # Nothing flows back through what is to be predicted: it could be made easy to tell.
         states = hidden.detach().float()
-        sums = torch.zeros(len(there), states.shape[1], device=hidden.device).index_add(0, batch.review, states)
+        sums = torch.zeros(len(present), states.shape[1], device=hidden.device).index_add(0, batch.review, states)
         mean = sums / (ends - begins).clamp(min=1)[:, None]
-        centre = (mean * there).sum(0) / reviews
-        spread = ((mean - centre).square() * there).sum(0) / reviews
+        centre = (mean * present).sum(0) / reviews
+        spread = ((mean - centre).square() * present).sum(0) / reviews
         wanted = (mean - centre) * (spread + 1e-6).rsqrt()
-        told: Tensor = self.map(hidden.index_select(0, begins.clamp(max=len(hidden) - 1))).float()
-        errors = (told - wanted).square() * there
+        predicted: Tensor = self.map(hidden.index_select(0, begins.clamp(max=len(hidden) - 1))).float()
+        errors = (predicted - wanted).square() * present
         return errors.sum() / (reviews * wanted.shape[1])

@@ -123,9 +123,9 @@ def _ended(number: str) -> QueueState | None:
     """Returns the state of a job that has left the queue; None as long as the controller does not answer."""
     code, out, err = _run(["scontrol", "--oneliner", "show", "job", number])
     if code == 0:
-        told = dict(word.partition("=")[::2] for word in out.split())
-        state = QueueState(told.get("JobState", "UNKNOWN"), told.get("Reason", ""))
-        return QueueState(state.name, state.reason, _code(told.get("ExitCode", ""))) if state.ended else state
+        fields = dict(word.partition("=")[::2] for word in out.split())
+        state = QueueState(fields.get("JobState", "UNKNOWN"), fields.get("Reason", ""))
+        return QueueState(state.name, state.reason, _code(fields.get("ExitCode", ""))) if state.ended else state
     if "Invalid job id" not in err:
         return None
     # The controller forgets a job after some minutes; a cluster with accounting does not.

@@ -96,7 +96,7 @@ def baseline_in_words(
     )
     for verdict, beginning in kinds:
         costs = verdict == "better" or (every_cost and verdict == "not told apart")
-        clauses = [_clause(one, metric, costs) for one in compared if one.verdict == verdict]
+        clauses = [_clause(recipe, metric, costs) for recipe in compared if recipe.verdict == verdict]
         if clauses or verdict == "better":
             sentences.append(f"{beginning}: {'; '.join(clauses) or 'none'}.")
     return tuple(sentences)
@@ -109,12 +109,12 @@ def multiple(value: float | None) -> str:
     return f"{value:,.0f} ×" if value >= 10 else f"{value:.2f} ×"
 
 
-def _clause(one: ComparedRecipe, metric: Metric, with_costs: bool) -> str:
-    measured = [(name, cost) for (name, _), cost in zip(COSTS, one.costs, strict=True) if cost is not None]
+def _clause(recipe: ComparedRecipe, metric: Metric, with_costs: bool) -> str:
+    measured = [(name, cost) for (name, _), cost in zip(COSTS, recipe.costs, strict=True) if cost is not None]
     costs = [f"{name} {multiple(cost)}" for name, cost in measured if with_costs]
-    difference = metric.difference(one.pair.difference, signed=True)
+    difference = metric.difference(recipe.pair.difference, signed=True)
     unit = " points" if metric.percent else ""
-    return f"{one.pair.first} {difference}{unit}" + (f" ({', '.join(costs)})" if costs else "")
+    return f"{recipe.pair.first} {difference}{unit}" + (f" ({', '.join(costs)})" if costs else "")
 
 
 def _ratio(value: float | None, of: float | None) -> float | None:

@@ -91,18 +91,20 @@ def estimate_runs(jobs: Sequence[FitJob], root: Path, devices: Mapping[str, str 
             and (devices is None or record.environment.device == device)
         ]
         made = [
-            one for path, record in candidates if (one := _estimate(job.settings, path, record, configs)) is not None
+            estimate
+            for path, record in candidates
+            if (estimate := _estimate(job.settings, path, record, configs)) is not None
         ]
-        same = [one for one in made if not one.scaled]
+        same = [estimate for estimate in made if not estimate.scaled]
         # What lasts an hour on one card and two on another lasts on neither as long as their mean.
         alike = [estimate for estimate in same or made if estimate.device == (same or made)[0].device]
         used = alike[:MOST_USED]
         if used:
             found[variant] = Estimate(
-                fmean(one.run_s for one in used),
-                fmean(one.test_s for one in used),
+                fmean(estimate.run_s for estimate in used),
+                fmean(estimate.test_s for estimate in used),
                 len(used),
-                tuple(dict.fromkeys(name for one in used for name in one.scaled)),
+                tuple(dict.fromkeys(name for estimate in used for name in estimate.scaled)),
                 used[0].device if devices is None else None,
                 used[0].on_gpu,
             )

@@ -53,8 +53,8 @@ def between_ends(value: float, half: float, ends: Interval, examples: int) -> In
             half = max(half, 2 * (high - low) * math.sqrt(share * (1 - share) / (examples + 4)))
     elif not low < value < high:
         return Interval(value, value)
-    there, back, slope = _scale(centre, low, high)
-    return Interval(min(value, back(there - half * slope)), max(value, back(there + half * slope)))
+    place, back, slope = _scale(centre, low, high)
+    return Interval(min(value, back(place - half * slope)), max(value, back(place + half * slope)))
 
 
 def _scale(value: float, low: float, high: float) -> tuple[float, Callable[[float], float], float]:

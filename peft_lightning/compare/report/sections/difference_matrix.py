@@ -99,21 +99,21 @@ def describe_baseline(compared: Sequence[ComparedRecipe], metric: Metric) -> dic
         "costs": [name for name, _ in COSTS],
         "rows": [
             {
-                "label": one.pair.first,
-                "verdict": one.verdict,
+                "label": recipe.pair.first,
+                "verdict": recipe.verdict,
                 "cells": [
-                    metric.difference(one.pair.difference, signed=True),
+                    metric.difference(recipe.pair.difference, signed=True),
                     _range(
                         [
-                            metric.difference(one.pair.interval.low, signed=True),
-                            metric.difference(one.pair.interval.high, signed=True),
+                            metric.difference(recipe.pair.interval.low, signed=True),
+                            metric.difference(recipe.pair.interval.high, signed=True),
                         ]
                     ),
-                    words.chance(one.pair.corrected_p_value),
+                    words.chance(recipe.pair.corrected_p_value),
                 ],
-                "multiples": one.multiples,
+                "multiples": recipe.multiples,
             }
-            for one in compared
+            for recipe in compared
         ],
     }
 

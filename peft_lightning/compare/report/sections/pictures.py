@@ -121,7 +121,7 @@ def overview(study: Study, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     """
     if not study.many or not shown:
         return None
-    curves: dict[str, list[Curves]] = {one["label"]: one["curves"] for one in shown}
+    curves: dict[str, list[Curves]] = {recipe["label"]: recipe["curves"] for recipe in shown}
     first = [study.baseline] if study.baseline in curves else []
     best = [label for label in curves if label not in first]
     coloured = [*first, *best][:MOST_SHOWN]

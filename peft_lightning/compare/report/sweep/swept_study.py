@@ -83,12 +83,14 @@ class SweptStudy:
     @property
     def cautions(self) -> tuple[str, ...]:
         """Sentences to read before the verdict; those that do not hold for all values name the value."""
-        others = [one.value for one in self.values if one.findings.scores and one.study.metric != self.metric]
+        others = [entry.value for entry in self.values if entry.findings.scores and entry.study.metric != self.metric]
         left_out = (
             f"{self.metric.title} is undefined for the runs at {self.sweep.name} {', '.join(others)}, whose labels or"
             " answers are others: they are compared in their own reports only."
         )
-        common = [one for one in self.values[0].cautions if all(one in value.cautions for value in self.values)]
+        common = [
+            caution for caution in self.values[0].cautions if all(caution in value.cautions for value in self.values)
+        ]
         own = [
             f"At {title}: {sentence}"
             for title, value in zip(self.sweep.titles, self.values, strict=True)
@@ -115,18 +117,18 @@ def study_values(name: str, sweep: Sweep, values: Sequence[ReportedValue], basel
     chosen = baseline if baseline is not None else planned[0]
     metric = _metric(values)
     # What was not paired at its value cannot be across values, nor what was measured otherwise.
-    compared = [one for one in values if one.findings.statistics is not None and one.study.metric == metric]
+    compared = [entry for entry in values if entry.findings.statistics is not None and entry.study.metric == metric]
     scores = {
-        one.value: {
-            label: np.stack([scores_by(one.study, seed) for seed in one.findings.answers[label]])
+        entry.value: {
+            label: np.stack([scores_by(entry.study, seed) for seed in entry.findings.answers[label]])
             for label in planned
             # Without a test at its value the metric is undefined.
-            if label in one.findings.answers and label in one.findings.scores
+            if label in entry.findings.answers and label in entry.findings.scores
         }
-        for one in compared
+        for entry in compared
     }
-    pseudo = any(ends_of(one.study) is not None for one in compared)
-    firsts = [next(iter(one.findings.answers.values()))[0] for one in compared]
+    pseudo = any(ends_of(entry.study) is not None for entry in compared)
+    firsts = [next(iter(entry.findings.answers.values()))[0] for entry in compared]
     same = all(first.of_same_reviews(firsts[0]) for first in firsts)
     gaps = gaps_to(chosen, scores, pseudo)
     changes = changes_of_gaps(chosen, scores, same, pseudo)
@@ -138,8 +140,8 @@ def _metric(values: Sequence[ReportedValue]) -> Metric:
 
     A value without answers may not know it: its task is then taken for the most frequent one.
     """
-    tested = [one.study for one in values if one.findings.scores]
-    begun = [one.study for one in values if any(run.record is not None for _, run in one.study.runs)]
+    tested = [entry.study for entry in values if entry.findings.scores]
+    begun = [entry.study for entry in values if any(run.record is not None for _, run in entry.study.runs)]
     return (tested or begun or [values[0].study])[0].metric
 
 
@@ -180,7 +182,7 @@ def in_words(study: SweptStudy) -> tuple[str, ...]:
         f" (5 % for all together).{pairing}"
     )
     for label in dict.fromkeys(change.method for change in changed):
-        largest = max((one for one in changed if one.method == label), key=lambda change: abs(change.change))
+        largest = max((change for change in changed if change.method == label), key=lambda change: abs(change.change))
         ends = [study.gap(label, value) for value in (largest.first, largest.second)]
         first, second = (metric.difference(end.difference, signed=True) if end is not None else DASH for end in ends)
         sentences.append(
