@@ -55,7 +55,7 @@ format: $(DEV) ## ruff: mend what can be mended and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-type: $(DEV) ## mypy, strict
+type: $(DEV) ## mypy, strict, of the tests too
 	$(BIN)/mypy
 
 test: $(DEV) ## the fast tests on all cores, at most five minutes on two

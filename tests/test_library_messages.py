@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from peft_lightning.library_messages import quieten
 

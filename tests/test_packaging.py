@@ -58,16 +58,16 @@ def data_files() -> set[Path]:
     }
 
 
-def test_every_package_is_listed():
+def test_every_package_is_listed() -> None:
     assert sorted(setup_cfg()["options"]["packages"].split()) == sorted(package_folders())
 
 
-def test_every_package_but_the_recipes_has_an_init():
+def test_every_package_but_the_recipes_has_an_init() -> None:
     packages = [path for path in package_folders().values() if PACKAGE in (path, *path.parents)]
     assert [str(path) for path in packages if not (path / "__init__.py").is_file()] == []
 
 
-def test_every_data_file_travels():
+def test_every_data_file_travels() -> None:
     folders = package_folders()
     matched = {
         path
@@ -79,7 +79,7 @@ def test_every_data_file_travels():
     assert sorted(map(str, data_files() - matched)) == []
 
 
-def test_every_import_is_declared():
+def test_every_import_is_declared() -> None:
     extras = setup_cfg()["options.extras_require"]
     extra = [Requirement(line) for name in ("onnx", "ray", "serve") for line in extras[name].splitlines() if line]
     declared = {canonicalize_name(wanted.name) for wanted in [*requirements(setup_cfg())[0], *extra]}
@@ -103,7 +103,7 @@ def test_every_import_is_declared():
 
 
 @pytest.mark.parametrize("extra", [False, True], ids=["runtime", "dev"])
-def test_locks_satisfy_setup_cfg(extra: bool):
+def test_locks_satisfy_setup_cfg(extra: bool) -> None:
     locked = pins("requirements.lock") | (pins("requirements-dev.lock") if extra else {})
     for wanted in requirements(setup_cfg())[extra]:
         version = locked.get(canonicalize_name(wanted.name))
@@ -111,7 +111,7 @@ def test_locks_satisfy_setup_cfg(extra: bool):
         assert wanted.specifier.contains(version), f"{wanted} is locked at {version}: make lock"
 
 
-def test_locks_fit_any_build_of_torch():
+def test_locks_fit_any_build_of_torch() -> None:
     runtime, dev = pins("requirements.lock"), pins("requirements-dev.lock")
     assert not runtime.keys() & dev.keys()
     for name, version in (runtime | dev).items():
@@ -119,7 +119,7 @@ def test_locks_fit_any_build_of_torch():
         assert "+" not in version
 
 
-def test_the_lock_script_leaves_torchs_own_out():
+def test_the_lock_script_leaves_torchs_own_out() -> None:
     """The machine that locks may have a CUDA build: its companions must not reach everybody's lock."""
     pattern = runpy.run_path(str(ROOT / "scripts" / "lock.py"))["OF_TORCH_BUILD"]
     for name in ("nvidia-cublas-cu12", "nvidia-nccl", "cuda-bindings", "triton"):
@@ -144,7 +144,7 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_wheel_carries_the_package_and_nothing_else(unpacked_wheel: Path):
+def test_wheel_carries_the_package_and_nothing_else(unpacked_wheel: Path) -> None:
     sources = {path.relative_to(ROOT) for path in [*PACKAGE.rglob("*.py"), *data_files()]}
     expected = {path if path.parts[0] == "peft_lightning" else Path("peft_lightning", path) for path in sources}
     found = {path.relative_to(unpacked_wheel) for path in unpacked_wheel.rglob("*") if path.is_file()}
@@ -153,7 +153,7 @@ def test_wheel_carries_the_package_and_nothing_else(unpacked_wheel: Path):
 
 
 @pytest.mark.slow
-def test_wheel_says_who_it_is(unpacked_wheel: Path):
+def test_wheel_says_who_it_is(unpacked_wheel: Path) -> None:
     (info,) = unpacked_wheel.glob("*.dist-info")
     metadata = (info / "METADATA").read_text(encoding="utf-8")
     assert "Name: peft-lightning\n" in metadata
@@ -163,7 +163,9 @@ def test_wheel_says_who_it_is(unpacked_wheel: Path):
 
 
 @pytest.mark.slow
-def test_wheel_runs_from_an_empty_directory(unpacked_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_wheel_runs_from_an_empty_directory(
+    unpacked_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(unpacked_wheel))
     where = "import peft_lightning; print(peft_lightning.__file__)"
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, capture_output=True, text=True)
@@ -178,7 +180,7 @@ def test_wheel_runs_from_an_empty_directory(unpacked_wheel: Path, tmp_path: Path
 @pytest.mark.slow
 def test_wheel_trains_tests_and_predicts_in_an_empty_directory(
     unpacked_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(unpacked_wheel))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     sizes = ["--data.n_train", "16", "--data.n_val", "8", "--data.n_test", "8", "--data.max_length", "32"]

@@ -30,8 +30,9 @@ def test_every_architecture_computes_nearly_the_same(model_type: str, tmp_path: 
         model = Backbone(folder, dtype=dtype).load(3).eval()
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
             logits.append(model(**batch()).logits.float())
-    assert torch.allclose(*logits, atol=0.05)
-    assert not torch.equal(*logits)
+    in_full, in_half = logits
+    assert torch.allclose(in_full, in_half, atol=0.05)
+    assert not torch.equal(in_full, in_half)
 
 
 def test_what_norms_hand_on_is_half_as_wide_also_where_autocast_would_widen_it() -> None:

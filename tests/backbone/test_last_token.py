@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_where_no_text_contains_the_padding_transformers_scores_the_same(
     model = Backbone(saved(model_type)).load(3).eval()
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = 0
-    own = type(model).__mro__[2]
+    own: Any = type(model).__mro__[2]
     assert own.__name__ == type(model).__name__
     assert own.__module__.startswith("transformers.models.")
     batch = padded(texts(ends_in=EOS), 0)
@@ -87,8 +88,9 @@ def test_what_transformers_would_score_is_another_token_where_the_end_of_text_pa
     model = Backbone(saved("llama")).load(3).eval()
     model.config.pad_token_id = EOS
     batch = padded(texts(ends_in=EOS), EOS)
+    own: Any = type(model).__mro__[2]
     with torch.no_grad():
-        theirs = type(model).__mro__[2].forward(model, **batch).logits
+        theirs = own.forward(model, **batch).logits
     assert not torch.allclose(model(**batch).logits, theirs, atol=1e-2)
 
 

@@ -53,7 +53,7 @@ class TestAdapters:
         adapted = get_peft_model(
             Backbone(str(roberta)).load(2), LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
         )
-        adapted.save_pretrained(tmp_path / "adapter")
+        adapted.save_pretrained(str(tmp_path / "adapter"))
         return tmp_path / "adapter"
 
     def test_an_adapter_beside_weights_is_refused_and_the_weights_alone_are_taken(

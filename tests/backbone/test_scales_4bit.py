@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn.modules import Linear4bit
 from torch import nn
 
 from peft_lightning.backbone.scales_4bit import unpack_scales
@@ -17,8 +18,13 @@ def quantised(double: bool = True) -> nn.Sequential:
     return nn.Sequential(*layers).to("cpu")  # which quantises them
 
 
+def weights(model: nn.Sequential) -> list[Any]:
+    """The packed weights, which are more than a layer's type says."""
+    return [layer.weight for layer in model]
+
+
 def scales(model: nn.Sequential) -> list[torch.Tensor]:
-    return [layer.weight.quant_state.absmax for layer in model]
+    return [weight.quant_state.absmax for weight in weights(model)]
 
 
 def test_weights_and_gradients_are_the_same_bits_and_no_scale_is_unpacked_again() -> None:
@@ -26,20 +32,19 @@ def test_weights_and_gradients_are_the_same_bits_and_no_scale_is_unpacked_again(
     unpacked = copy.deepcopy(packed)
     assert unpack_scales(unpacked)
     assert not unpack_scales(unpacked)
-    for one, other in zip(packed, unpacked, strict=True):
-        assert one.weight.quant_state.nested
-        assert not other.weight.quant_state.nested
-        weights = [dequantize_4bit(layer.weight.data, layer.weight.quant_state) for layer in (one, other)]
-        assert torch.equal(*weights)
-    results = []
+    for one, other in zip(weights(packed), weights(unpacked), strict=True):
+        assert one.quant_state.nested
+        assert not other.quant_state.nested
+        assert torch.equal(*(dequantize_4bit(weight.data, weight.quant_state) for weight in (one, other)))
+    results: list[Any] = []
     for model in (packed, unpacked):
         given = torch.randn(3, 128, generator=torch.Generator().manual_seed(2)).requires_grad_()
         model[0](given).square().sum().backward()
         results.append(given.grad)
     assert torch.equal(*results)
     # 128 scales a layer, 3 bytes more each; the table of 256 values and the offset are gone.
-    more = [stored_bytes(b.weight) - stored_bytes(a.weight) for a, b in zip(packed, unpacked, strict=True)]
-    table = packed[0].weight.quant_state.state2
+    more = [stored_bytes(b) - stored_bytes(a) for a, b in zip(weights(packed), weights(unpacked), strict=True)]
+    table = weights(packed)[0].quant_state.state2
     kept = sum(part.numel() * part.element_size() for part in (table.absmax, table.code)) + 4
     assert more == [3 * 128 - kept] * 2
 

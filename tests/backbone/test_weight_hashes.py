@@ -36,7 +36,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(Path(stream.name).name)
         return digest(stream, name)
 
-    monkeypatch.setattr(weight_hashes.hashlib, "file_digest", counted)
+    monkeypatch.setattr(hashlib, "file_digest", counted)
     return seen
 
 

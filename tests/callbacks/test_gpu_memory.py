@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn.modules import Linear4bit
 
 from peft_lightning.callbacks.gpu_memory import GIB, GPUMemory
 from peft_lightning.runs.record import MemoryFigures
@@ -38,7 +38,7 @@ def test_packed_weights_are_measured_with_their_scales(tmp_path: Path) -> None:
     class Packed(WithAdam):
         def __init__(self) -> None:
             super().__init__()
-            self.packed = Linear4bit(64, 128, bias=False, quant_type="nf4", compress_statistics=False)  # type: ignore[no-untyped-call]
+            self.packed = Linear4bit(64, 128, bias=False, quant_type="nf4", compress_statistics=False)
             self.packed.weight = self.packed.weight.to("cpu")
 
     memory = GPUMemory()

@@ -1,5 +1,6 @@
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 
 
 def fit(
-    tmp_path: Path, scores: list[float], share: float = 0.5, asked: tuple[str, ...] = ("ia3",), **settings: int
+    tmp_path: Path, scores: list[float], share: float = 0.5, asked: tuple[str, ...] = ("ia3",), **settings: Any
 ) -> None:
     """Trains as many epochs as there are scores, on 100 validation examples."""
     watched = trainer(tmp_path, MajorityClassWarning(*asked), max_epochs=len(scores), **settings)

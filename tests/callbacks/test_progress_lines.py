@@ -39,7 +39,12 @@ def test_a_step_that_takes_no_time_has_no_line_and_no_loss_is_read(
 ) -> None:
     read: list[float] = []
     to_float = torch.Tensor.__float__
-    monkeypatch.setattr(torch.Tensor, "__float__", lambda tensor: read.append(0.0) or to_float(tensor))
+
+    def counted(tensor: torch.Tensor) -> float:
+        read.append(0.0)
+        return to_float(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "__float__", counted)
     watched = trainer(tmp_path, ProgressLines(), enable_progress_bar=True, limit_val_batches=0)
     watched.fit(ScriptedModule(), datamodule=ScriptedData(train=20))
     assert said(capsys) == ["training: 20 steps"]

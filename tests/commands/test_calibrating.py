@@ -170,7 +170,8 @@ def test_a_run_that_breaks_off_once_it_has_fitted_ends_with_the_record_of_one_th
     assert fitted(broken) == fitted(whole.run)
     one, other = (RunRecord.read(run / "results.json") for run in (whole.run, broken))
     assert (one.metrics, one.notes, other.status) == (other.metrics, other.notes, "finished")
-    assert np.array_equal(*(read_answers(run / "predictions.parquet").answers for run in (whole.run, broken)))
+    ours, theirs = (read_answers(run / "predictions.parquet").answers for run in (whole.run, broken))
+    assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.slow
@@ -180,7 +181,8 @@ def test_training_answers_and_metrics_keep_their_bits_where_it_is_asked(whole: W
     one, other = (RunRecord.read(run / "results.json") for run in (plain, asked))
     assert one.calibration is None
     assert one.metrics == other.metrics
-    assert np.array_equal(*(read_answers(run / "predictions.parquet").answers for run in (plain, asked)))
+    ours, theirs = (read_answers(run / "predictions.parquet").answers for run in (plain, asked))
+    assert np.array_equal(ours, theirs)
     curves = [
         [line for line in (run / "history.csv").read_text().splitlines() if re.search(",(train|val|test)/", line)]
         for run in (plain, asked)

@@ -21,7 +21,9 @@ from tests.export.conftest import trained as trained
         (["nowhere", "--to", "out", "--quantize", "int8"], "--format merged"),
     ],
 )
-def test_mistakes_end_in_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def test_mistakes_end_in_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["export", *words])
     assert ended.value.code == 2
@@ -31,7 +33,7 @@ def test_mistakes_end_in_one_line(words: list[str], message: str, capsys: pytest
     assert not Path("out").exists()
 
 
-def test_a_method_without_an_adapter_leaves_nothing(trained: Trained, capsys: pytest.CaptureFixture[str]):
+def test_a_method_without_an_adapter_leaves_nothing(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained("--config", "configs/head.yaml", "--config", "configs/offline.yaml")
     before = sorted(Path().rglob("*"))
     with pytest.raises(SystemExit):
@@ -42,7 +44,7 @@ def test_a_method_without_an_adapter_leaves_nothing(trained: Trained, capsys: py
 
 def test_a_folder_that_holds_something_is_refused_before_anything_is_read(
     capsys: pytest.CaptureFixture[str], reviews: Path
-):
+) -> None:
     with pytest.raises(SystemExit):
         main(["export", "nowhere", "--to", str(reviews)])
     assert "is not empty, and an export replaces nothing: name another folder with --to" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Loggers of the user's own get what TensorBoard gets, beside it, in the run's directory."""
 
 import csv
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,9 +20,9 @@ class Noting(Logger):
 
     name = "noting"
     version = 0
-    noted: ClassVar[list[tuple[str, dict[str, Any], int | None]]] = []
+    noted: ClassVar[list[tuple[str, Any, int | None]]] = []
 
-    def log_hyperparams(self, params: dict[str, Any], *args: Any) -> None:
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         self.noted.append(("settings", params, None))
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -70,7 +71,8 @@ def test_a_place_that_the_user_names_is_kept(tiny_fit: list[str]) -> None:
 
 
 def test_any_logger_gets_settings_and_final_figures(tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Noting, "noted", noted := [])
+    noted: list[tuple[str, Any, int | None]] = []
+    monkeypatch.setattr(Noting, "noted", noted)
     main([*tiny_fit, "--trainer.logger", "tests.commands.test_trackers.Noting"])
     (settings,) = [content for what, content, _ in noted if what == "settings"]
     assert settings["method"] == "LoRA"

@@ -129,7 +129,9 @@ def test_a_run_is_tested_while_its_last_checkpoint_is_being_written(
         trainer = module.trainer
         state = sum(len(optimizer.state) for optimizer in trainer.optimizers)
         has_gradients = any(weight.grad is not None for weight in module.parameters())
-        seen.append((trainer.strategy.checkpoint_io.is_free(1.0), state, has_gradients))
+        checkpoint_io = trainer.strategy.checkpoint_io
+        assert isinstance(checkpoint_io, BackgroundCheckpointIO)
+        seen.append((checkpoint_io.is_free(1.0), state, has_gradients))
 
     monkeypatch.setattr(TextClassifier, "on_test_start", started)
     main(tiny_fit)

@@ -18,7 +18,7 @@ from peft_lightning.compare.plan.sweep import Part
 from peft_lightning.compare.stages.compared_runs import run_list
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
-from peft_lightning.runs.record import BackboneFigures
+from peft_lightning.runs.record import BackboneFigures, Status
 from tests.compare.execution.in_process import InProcess
 from tests.compare.plan.test_plan import OFFLINE, STUDY, printed_config, recipe, resolved
 from tests.compare.records import leave, record
@@ -90,7 +90,8 @@ def test_a_comparison_begun_before_jobs_had_files_goes_on_and_finds_its_runs(
     content = json.loads((tmp_path / FILE).read_text())
     (tmp_path / FILE).write_text(json.dumps(content | {"schema": 2, "overrides": words}))
     finished, cut, waiting = run_list(Part(plan, tmp_path), {})
-    for job, status in ((finished, "finished"), (cut, "interrupted")):
+    statuses: tuple[Status, Status] = ("finished", "interrupted")
+    for job, status in zip((finished, cut), statuses, strict=True):
         run = leave(job.folder, 0, record(status, test_acc=0.5))
         flags = ("--seed_everything", "1", "--trainer.default_root_dir", str(job.folder))
         recipe = ("--config", f"configs/study/{job.label}.yaml", "--config", OFFLINE)

@@ -1,13 +1,14 @@
 """A real, small tokenizer and reviews for the data tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 if TYPE_CHECKING:
     from peft_lightning.data.datamodule import TextDataModule
+    from peft_lightning.data.examples import Example, TokenisedReviews
 
 WORDS = ["a", "the", "film", "plot", "was", "is", "good", "dull", "fine", "slow", "and", "but", "never", "most"]
 
@@ -15,6 +16,11 @@ WORDS = ["a", "the", "film", "plot", "was", "is", "good", "dull", "fine", "slow"
 def review(number: int) -> str:
     """A review of 3 to 27 words, different for each number."""
     return " ".join(WORDS[(number * 7 + i * i) % len(WORDS)] for i in range(3 + number * 5 % 25)) + f" {number}"
+
+
+def each(reviews: "TokenisedReviews") -> "Iterator[Example]":
+    """The examples in order: Python counts up to IndexError, which types know nothing of."""
+    return iter(cast("Iterable[Example]", reviews))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.task import SingleLabel
 from tests.data.bag import Bag, small_trainer
+from tests.data.conftest import each
 
 Make = Callable[..., TextDataModule]
 
@@ -274,7 +275,7 @@ def test_odd_texts_go_all_the_way(make: Make, tmp_path: Path, tokenizer: Any) ->
     data = make(source=str(folder), predict_file=str(folder / "test.jsonl"))
     data.setup("fit")
     data.setup("predict")
-    for text, review in zip(odd, data.predict, strict=True):
+    for text, review in zip(odd, each(data.predict), strict=True):
         assert review["input_ids"].tolist() == tokenizer(text)["input_ids"]
     assert len(list(chain(*indices(data.predict_dataloader())))) == len(odd)
 

@@ -2,6 +2,7 @@ import torch
 
 from peft_lightning.data.examples import Example, PadToLongest, TokenisedReviews
 from peft_lightning.data.tokenisation import TokenisedTexts
+from tests.data.conftest import each
 
 TOKENS = TokenisedTexts(
     torch.tensor([5, 6, 7, 8, 9, 10], dtype=torch.int32),
@@ -22,7 +23,7 @@ def test_a_batch_is_padded_to_its_longest() -> None:
 
 def test_what_is_to_be_predicted_has_no_labels() -> None:
     reviews = TokenisedReviews(TOKENS, torch.arange(3))
-    assert set(PadToLongest(0)(list(reviews))) == {"input_ids", "attention_mask", "index"}
+    assert set(PadToLongest(0)(list(each(reviews)))) == {"input_ids", "attention_mask", "index"}
     assert reviews.lengths == [2, 3, 1]
 
 

@@ -79,7 +79,7 @@ def fit(
         **{"max_epochs": EPOCHS, **options},
     )
     train = loader(num_workers, seed)
-    validation = DataLoader(torch.arange(2))  # type: ignore[arg-type]
+    validation: DataLoader[Any] = DataLoader(torch.arange(2))  # type: ignore[arg-type]
     try:
         trainer.fit(module, train, validation, ckpt_path=ckpt_path, weights_only=True)
     except Killed:

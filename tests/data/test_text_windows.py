@@ -11,7 +11,7 @@ from peft_lightning.data.prediction_batches import PredictionBatches, Windows
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.text_windows import ROWS_AT_ONCE, WINDOWS, TextWindows
 from peft_lightning.errors import Setting, UserError
-from tests.data.conftest import review
+from tests.data.conftest import each, review
 
 if TYPE_CHECKING:
     from peft_lightning.data.datamodule import TextDataModule
@@ -35,7 +35,7 @@ def test_windows_are_those_that_tokenizers_make(
     ours = tokeniser(stride)
     reviews = ours.tokenise(TEXTS, np.arange(len(TEXTS)))
     assert ours.windows is not None
-    cut = [ours.windows.cut(example["input_ids"]) for example in reviews]
+    cut = [ours.windows.cut(example["input_ids"]) for example in each(reviews)]
     expected = tokenizer(TEXTS, truncation=True, max_length=16, stride=stride, return_overflowing_tokens=True)
     of_text = [row for row, windows in enumerate(cut) for _ in windows]
     assert of_text == expected["overflow_to_sample_mapping"]

@@ -249,7 +249,7 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
         raise CaptureError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(peft_lightning.engine.capturing, "CapturedSteps", Seen)
-    monkeypatch.setattr(peft_lightning.engine.captured_steps.GraphRecorder, "__call__", refuse)
+    monkeypatch.setattr("peft_lightning.engine.captured_steps.GraphRecorder.__call__", refuse)
     device = uncaptured(graphs)
     plain, _ = trained(words, tmp_path / "plain", *device)
     fallen_back, run = trained(words, tmp_path / "captured", *graphs)

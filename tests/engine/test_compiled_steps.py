@@ -7,6 +7,7 @@ import torch
 
 import peft_lightning.engine.capturing
 import peft_lightning.engine.compilation
+from peft_lightning.engine.casting import cast_together
 from tests.engine.captured_runs import CUDA, curve, trained, uncaptured
 
 
@@ -57,11 +58,10 @@ def test_compiled_steps_are_the_steps(method: str, precision: str, words: list[s
 def cast(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     """What weights are cast to together, each time they are."""
     cast: list[torch.dtype] = []
-    real = peft_lightning.engine.capturing.cast_together
 
     def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
         cast.append(dtype)
-        return real(network, dtype)
+        return cast_together(network, dtype)
 
     monkeypatch.setattr(peft_lightning.engine.capturing, "cast_together", watched)
     return cast

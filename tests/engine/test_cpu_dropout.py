@@ -63,10 +63,11 @@ def test_attention_is_torchs(mask: str, scale: float | None, monkeypatch: pytest
         "true where seen": seen,
         "added": torch.randn(2, 1, 7, 7).masked_fill(~seen, -torch.inf),
     }
+    query, key, value = inputs
     results = []
     for one in (
-        attention(*inputs, masks[mask], 0.1, scale=scale),
-        F.scaled_dot_product_attention(*inputs, masks[mask], 0.0, scale=scale),
+        attention(query, key, value, masks[mask], 0.1, scale=scale),
+        F.scaled_dot_product_attention(query, key, value, masks[mask], 0.0, scale=scale),
     ):
         results.append([one, *torch.autograd.grad(one.square().sum(), inputs)])
     for ours, theirs in zip(*results, strict=True):
@@ -108,7 +109,8 @@ def test_a_models_own_dropout_is_the_faster_one_in_training_alone() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_what_others_had_put_there_is_back_afterwards(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def others(*given: Any) -> None: ...
+    def others(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+        return input
 
     monkeypatch.setattr(F, "dropout", others)
     with faster_dropout(torch.device(device)):

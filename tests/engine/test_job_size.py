@@ -17,7 +17,8 @@ def test_a_job_is_its_batches_and_what_a_step_keeps(tiny_fit: list[str], monkeyp
 
     def start(module: TextClassifier) -> None:
         sizes.append(job_size(module.trainer))
-        config = module.model.config
+        assert module.model is not None
+        config: Any = module.model.config
         widths.append(config.num_hidden_layers * config.hidden_size)
 
     def batch(module: TextClassifier, batch: dict[str, Any], batch_idx: int) -> None:

@@ -31,7 +31,7 @@ def undivided(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         """The batches of a divided run, three together."""
 
         def _cuts(self, epoch: int) -> tuple[Positions, Positions, Positions]:
-            parts = LengthGroupedBatchSampler(self._lengths, 4, self.seed).order(epoch)
+            parts = LengthGroupedBatchSampler(self._lengths.tolist(), 4, self.seed).order(epoch)
             steps = [list(chain(*parts[begin : begin + 3])) for begin in range(0, len(parts), 3)]
             bounds = np.cumsum([0, *map(len, steps)])
             return np.array(list(chain(*steps))), bounds[:-1], bounds[1:]

@@ -45,7 +45,9 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         seen.append(ends.tolist())
         parts = [
             scaled_dot_product_attention(
-                *(states[first:last].transpose(0, 1) for states in (query, key, value)),
+                query[first:last].transpose(0, 1),
+                key[first:last].transpose(0, 1),
+                value[first:last].transpose(0, 1),
                 dropout_p=dropout,
                 is_causal=looks_back,
                 scale=scaling,
@@ -61,14 +63,19 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return seen
 
 
-def encoder(model_type: str = "roberta", **more: Any) -> PreTrainedModel:
+def placed(model: PreTrainedModel, device: str) -> PreTrainedModel:
+    on_device: PreTrainedModel = model.eval().to(device)
+    return on_device
+
+
+def encoder(model_type: str = "roberta", device: str = "cpu", **more: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 50}
     config = AutoConfig.for_model(model_type, **sizes, intermediate_size=64, pad_token_id=1, num_labels=2, **more)
     if model_type == "distilbert":
         config.hidden_dim = 64
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
-    return model.eval()
+    return placed(model, device)
 
 
 def texts(left: bool = False, width: int = WIDTH, device: str = "cpu") -> dict[str, Tensor]:
@@ -116,7 +123,7 @@ def decoder(model_type: str, device: str = "cpu", **more: Any) -> PreTrainedMode
         config.sliding_window = more.get("sliding_window", WIDTH)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
     score_last_token(model, model_type)
-    return model.eval().to(device)
+    return placed(model, device)
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
@@ -266,7 +273,7 @@ def test_it_takes_a_gpu_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("width", [48, 256, 516])
 @pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
 def test_on_a_gpu_states_and_gradients_are_those_of_attention_with_a_mask(left: bool, width: int) -> None:
-    model = encoder(max_position_embeddings=600).cuda()
+    model = encoder(device="cuda", max_position_embeddings=600)
     batch = texts(left, width, "cuda")
     assert can_unpad(model, torch.device("cuda"), torch.bfloat16)
     with torch.autocast("cuda", torch.bfloat16):
@@ -283,7 +290,7 @@ def test_on_a_gpu_states_and_gradients_are_those_of_attention_with_a_mask(left: 
 @CUDA
 @pytest.mark.parametrize("width", [256, 516])
 def test_on_a_gpu_deterministic_gradients_come_again_to_the_bit(width: int) -> None:
-    model = encoder(max_position_embeddings=600).cuda().train()
+    model = encoder(device="cuda", max_position_embeddings=600).train()
     batch = texts(width=width, device="cuda")
     torch.use_deterministic_algorithms(True, warn_only=width == 256)
     try:
@@ -300,7 +307,8 @@ def test_on_a_gpu_deterministic_gradients_come_again_to_the_bit(width: int) -> N
 
 @CUDA
 def test_on_a_gpu_dropout_drops_and_keeps_the_mean() -> None:
-    model = encoder(attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0, initializer_range=0.2).cuda().train()
+    model = encoder("roberta", "cuda", attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0, initializer_range=0.2)
+    model.train()
     batch = texts(width=48, device="cuda")
     with torch.autocast("cuda", torch.bfloat16), unpadded_attention(model), torch.no_grad():
         several = torch.stack([model.base_model(**batch).last_hidden_state for _ in range(200)]).float()

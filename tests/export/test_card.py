@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from peft_lightning.export.exporting import finish, read_run
 from peft_lightning.export.flips import compare
@@ -63,23 +63,30 @@ def finished(
     return report, ModelCard.load(folder / "README.md")
 
 
-def test_the_hub_finds_base_data_metric_and_library(trained: Trained, tmp_path: Path):
+def data_of(card: ModelCard) -> ModelCardData:
+    assert isinstance(card.data, ModelCardData)
+    return card.data
+
+
+def test_the_hub_finds_base_data_metric_and_library(trained: Trained, tmp_path: Path) -> None:
     run = trained()
     _, card = finished(run, tmp_path / "out", source="imdb")
-    assert card.data.library_name == "peft"
-    assert card.data.pipeline_tag == "text-classification"
-    assert card.data.datasets == ["stanfordnlp/imdb"]
-    assert card.data.metrics == ["accuracy", "f1", "auroc"]
-    assert {"peft", "lora"} <= set(card.data.tags or [])
-    assert card.data.base_model is None  # the backbone in the package is on no hub
-    result = card.data.eval_results[0]
+    data = data_of(card)
+    assert data.library_name == "peft"
+    assert data.pipeline_tag == "text-classification"
+    assert data.datasets == ["stanfordnlp/imdb"]
+    assert data.metrics == ["accuracy", "f1", "auroc"]
+    assert {"peft", "lora"} <= set(data.tags or [])
+    assert data.base_model is None  # the backbone in the package is on no hub
+    assert data.eval_results
+    result = data.eval_results[0]
     record, _ = read_run(run)
     assert result.metric_type == "accuracy"
     assert result.metric_value == pytest.approx(record.metrics["test/acc"], abs=1e-4)
     assert result.dataset_type == "stanfordnlp/imdb"
 
 
-def test_a_reader_learns_what_it_is_how_good_and_what_not_for(trained: Trained, tmp_path: Path):
+def test_a_reader_learns_what_it_is_how_good_and_what_not_for(trained: Trained, tmp_path: Path) -> None:
     report, card = finished(trained(), tmp_path / "out")
     text = card.text
     assert "It tells apart bad, good" in text
@@ -93,37 +100,36 @@ def test_a_reader_learns_what_it_is_how_good_and_what_not_for(trained: Trained, 
         assert line.replace("FOLDER", "mine") in text
 
 
-def test_nothing_of_this_machine_is_told(trained: Trained, reviews: Path, tmp_path: Path):
+def test_nothing_of_this_machine_is_told(trained: Trained, reviews: Path, tmp_path: Path) -> None:
     _, card = finished(trained(), tmp_path / "out")
     assert "reviews (local)" in card.text
     assert str(tmp_path) not in card.content
     assert str(tmp_path) not in (tmp_path / "out" / "export.json").read_text()
 
 
-def test_a_cut_that_no_tokenizer_makes_comes_with_the_lines_that_do(trained: Trained, tmp_path: Path):
+def test_a_cut_that_no_tokenizer_makes_comes_with_the_lines_that_do(trained: Trained, tmp_path: Path) -> None:
     run = trained()
     _, card = finished(run, tmp_path / "tail")
     assert "cuts texts to 16 tokens at their beginning, as in training" in card.text
     _, card = finished(run, tmp_path / "both", form="onnx", code=onnx_code("model.onnx"), window=(5, 11))
     assert "row[:5] + row[-11:]" in card.text
     assert 'return_tensors="np"' in card.text
-    assert card.data.tags is not None
-    assert "onnx" in card.data.tags
+    assert "onnx" in (data_of(card).tags or [])
 
 
-def test_on_the_hub_the_lines_name_the_repository(trained: Trained, tmp_path: Path):
+def test_on_the_hub_the_lines_name_the_repository(trained: Trained, tmp_path: Path) -> None:
     _, card = finished(trained(), tmp_path / "out", name="owner/name")
     assert 'folder = snapshot_download("owner/name")' in card.text
     assert card.text.lstrip().startswith("# owner/name")
 
 
-def test_what_is_not_proved_says_so(trained: Trained, tmp_path: Path):
+def test_what_is_not_proved_says_so(trained: Trained, tmp_path: Path) -> None:
     report, card = finished(trained(), tmp_path / "out", failure="3 of 16 answers are others")
     assert report["proved"] is False
     assert "## Not proved\n\n3 of 16 answers are others." in card.text
 
 
-def test_files_are_counted_and_readable_by_others(trained: Trained, tmp_path: Path):
+def test_files_are_counted_and_readable_by_others(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     report, _ = finished(trained(), tmp_path / "out")
     assert report["files"] == {"model.bin": 1000}

@@ -88,7 +88,7 @@ def as_a_user(python: Path, card: Path, texts: list[Any], cwd: Path) -> list[str
 
 def test_the_cards_own_lines_give_the_runs_labels_where_nothing_of_ours_is_installed(
     trained: Trained, without_us: Path
-):
+) -> None:
     run = trained(*THREE)
     main(["export", str(run), "--to", "mine"])
     report = json.loads(Path("mine/export.json").read_text())
@@ -112,7 +112,7 @@ def test_the_cards_own_lines_give_the_runs_labels_where_nothing_of_ours_is_insta
         assert as_a_user(without_us, Path(folder, "README.md"), saved.texts, Path.cwd()) == wanted
 
 
-def test_onnx_gives_the_runs_labels_where_nothing_of_ours_is_installed(trained: Trained, without_us: Path):
+def test_onnx_gives_the_runs_labels_where_nothing_of_ours_is_installed(trained: Trained, without_us: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the extra peft-lightning[onnx] is not installed")
     run = trained()
     report = proved(run, Path("onnx"), Request("onnx"))
@@ -136,14 +136,16 @@ def test_onnx_gives_the_runs_labels_where_nothing_of_ours_is_installed(trained: 
     ],
     ids=["qlora", "int8", "embeddings in four bits", "tail"],
 )
-def test_adapters_of_quantised_backbones_and_other_cuts_give_the_runs_answers(more: tuple[str, ...], trained: Trained):
+def test_adapters_of_quantised_backbones_and_other_cuts_give_the_runs_answers(
+    more: tuple[str, ...], trained: Trained
+) -> None:
     report = proved(trained(*more), Path("mine"), Request("adapter"))
     assert report["failure"] is None
     assert report["greatest_change"] < (5e-2 if "lean" in str(more) or "int8" in more else 1e-3)
 
 
 @pytest.mark.parametrize("bits", ["int8", "nf4"])
-def test_few_bits_say_what_they_cost(bits: Any, trained: Trained):
+def test_few_bits_say_what_they_cost(bits: Any, trained: Trained) -> None:
     report = proved(trained(), Path("mine"), Request("merged", quantize=bits))
     assert report["failure"] is None
     assert report["greatest_change"] > 1e-4
@@ -162,7 +164,7 @@ def trained_again(place: Path) -> Path:
 
 def test_an_export_that_gives_other_answers_is_kept_aside_and_ends_with_2(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     """A head that is lost in saving, as `modules_to_save` forgotten would lose it."""
     from peft_lightning.methods import LoRA
 
@@ -192,7 +194,7 @@ def test_an_export_that_gives_other_answers_is_kept_aside_and_ends_with_2(
         assert json.loads(Path("mine/export.json").read_text())["max_flips"] == report["flips"]
 
 
-def test_auto_peft_loads_it_in_its_own_folder(trained: Trained, monkeypatch: pytest.MonkeyPatch):
+def test_auto_peft_loads_it_in_its_own_folder(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 
@@ -207,7 +209,7 @@ def test_auto_peft_loads_it_in_its_own_folder(trained: Trained, monkeypatch: pyt
     assert np.abs(answers - saved.answers.answers[:4]).max() < 1e-2
 
 
-def test_a_local_backbone_is_named_or_copied_as_asked(trained: Trained, still_backbone: str, tmp_path: Path):
+def test_a_local_backbone_is_named_or_copied_as_asked(trained: Trained, still_backbone: str, tmp_path: Path) -> None:
     from peft_lightning.backbone.locations import EMBEDDED_FOLDER
 
     backbone = tmp_path / "backbone"
@@ -222,7 +224,7 @@ def test_a_local_backbone_is_named_or_copied_as_asked(trained: Trained, still_ba
     assert (Path("beside/base/model.safetensors")).read_bytes() == (backbone / "model.safetensors").read_bytes()
 
 
-def test_answers_of_the_run_are_left_alone(trained: Trained):
+def test_answers_of_the_run_are_left_alone(trained: Trained) -> None:
     run = trained()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UserError):

@@ -21,7 +21,7 @@ TEXTS = ["a joy", "the cast is a bore, said viewer 3, " * 6, "dull " * 11 + "but
 
 
 @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
-def test_texts_are_cut_as_the_run_cut_them(truncation: Truncation, tmp_path: Path):
+def test_texts_are_cut_as_the_run_cut_them(truncation: Truncation, tmp_path: Path) -> None:
     settings = TextSettings("embedded", None, 16, truncation, str(tmp_path / "cache"), "32-true")
     window = write_tokenizer(tmp_path / "out", settings)
     assert (window is None) == (truncation != "head_tail")
@@ -37,7 +37,7 @@ def test_texts_are_cut_as_the_run_cut_them(truncation: Truncation, tmp_path: Pat
 
 
 @pytest.mark.parametrize("stride", [None, 5])
-def test_windows_are_those_of_the_run(stride: int | None, tmp_path: Path):
+def test_windows_are_those_of_the_run(stride: int | None, tmp_path: Path) -> None:
     settings = TextSettings("embedded", None, 16, "windows", str(tmp_path / "cache"), "32-true", window_stride=stride)
     assert write_tokenizer(tmp_path / "out", settings) is None
     shared = shared_by_windows(tmp_path / "out", settings)
@@ -49,22 +49,24 @@ def test_windows_are_those_of_the_run(stride: int | None, tmp_path: Path):
     assert batch["windows"].tolist()[0] == 1 < max(batch["windows"].tolist())
 
 
-def test_no_windows_are_shared_where_texts_are_cut(tmp_path: Path):
+def test_no_windows_are_shared_where_texts_are_cut(tmp_path: Path) -> None:
     settings = TextSettings("embedded", None, 16, "head", str(tmp_path / "cache"), "32-true")
     assert shared_by_windows(tmp_path, settings) is None
 
 
-def test_the_configuration_knows_labels_and_problem():
+def test_the_configuration_knows_labels_and_problem() -> None:
     config = RobertaConfig()
     describe_task(config, SingleLabel(("bad", "fair", "good")))
     assert config.num_labels == 3
     assert config.id2label == {0: "bad", 1: "fair", 2: "good"}
+    assert config.label2id is not None
     assert config.label2id["good"] == 2
     assert config.problem_type == "single_label_classification"
 
 
-def test_a_task_without_labels_has_as_many_as_outputs_and_no_problem_that_transformers_refuses():
-    config = RobertaConfig(num_labels=5)
+def test_a_task_without_labels_has_as_many_as_outputs_and_no_problem_that_transformers_refuses() -> None:
+    config = RobertaConfig()
+    config.num_labels = 5
     describe_task(config, ToyRegression())
     assert config.num_labels == 1
     assert config.problem_type is None
@@ -96,7 +98,7 @@ def test_a_tokenizer_makes_no_token_types_for_a_model_that_refuses_them(tmp_path
         assert ("token_type_ids" in made) is types
 
 
-def test_numbers_keep_their_names_and_a_single_one_is_called_value():
+def test_numbers_keep_their_names_and_a_single_one_is_called_value() -> None:
     config = RobertaConfig()
     describe_task(config, Regression(("stars", "length")))
     assert config.id2label == {0: "stars", 1: "length"}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from peft_lightning.__main__ import main
+from peft_lightning.data.sources.text_pairs import Pair
 from peft_lightning.export.exporting import finish, read_run, write
 from peft_lightning.export.proof import prove
 from peft_lightning.export.request import Request
@@ -82,7 +84,8 @@ def test_every_form_gives_the_runs_answers_to_its_pairs_and_so_do_its_server_and
         proofs = prove(exports, Path(scratch))
     ours = load_answerer(run, "best", torch.device("cpu"))
     expected = TextClassifier.load_trained(run).answer(saved.texts)
-    assert ours.answer(ours.tokenise(saved.texts)) == expected
+    pairs = cast("list[Pair]", saved.texts)
+    assert ours.answer(ours.tokenise(pairs)) == expected
     for (written, _), proof in zip(exports, proofs, strict=True):
         form = written.folder.name
         report = finish(written, proof, record, config, form, on_hub=False)
@@ -92,7 +95,7 @@ def test_every_form_gives_the_runs_answers_to_its_pairs_and_so_do_its_server_and
         assert report["greatest_change"] < far
         answerer = load_answerer(Path(form), "best", torch.device("cpu"))
         assert answerer.in_pairs is True
-        answers = answerer.answer(answerer.tokenise(saved.texts))
+        answers = answerer.answer(answerer.tokenise(pairs))
         moved = np.abs(_probabilities(answers) - _probabilities(expected)).max()
         assert moved < far
     card = Path("merged/README.md")

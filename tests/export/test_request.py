@@ -19,12 +19,12 @@ from peft_lightning.export.request import Request
         ({"form": "merged", "with_base": True}, "with_base is for an adapter"),
     ],
 )
-def test_combinations_that_do_not_exist_are_refused_with_the_mend(words: dict[str, Any], message: str):
+def test_combinations_that_do_not_exist_are_refused_with_the_mend(words: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Request(**words)
 
 
-def test_missing_packages_of_onnx_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch):
+def test_missing_packages_of_onnx_are_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request, "find_spec", lambda name: None if name == "onnxruntime" else object())
     with pytest.raises(
         UserError, match=r"needs onnxruntime, which is not installed: pip install 'peft-lightning\[onnx\]'"
@@ -32,7 +32,7 @@ def test_missing_packages_of_onnx_are_named_with_the_extra(monkeypatch: pytest.M
         Request("onnx")
 
 
-def test_only_a_lossy_form_may_change_answers():
+def test_only_a_lossy_form_may_change_answers() -> None:
     assert Request("adapter").lossy_share == Request("merged").lossy_share == 0
     assert Request("merged", dtype="float32").lossy_share == 0
     assert 0 < Request("merged", dtype="bfloat16").lossy_share < Request("merged", quantize="nf4").lossy_share < 0.05

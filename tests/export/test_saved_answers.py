@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,12 +17,12 @@ def read(run: Path, examples: int | None = None, source: str | None = None) -> S
     return read_saved_answers(run, record, config, examples, source)
 
 
-def test_texts_are_those_that_were_answered(trained: Trained, reviews: Path, tmp_path: Path):
+def test_texts_are_those_that_were_answered(trained: Trained, reviews: Path, tmp_path: Path) -> None:
     run = trained()
     whole = read(run)
     assert len(whole.texts) == len(whole.answers.ids) == 16
     # Every text says in its last words which row of the test file it is; its label is the row's.
-    rows = [int(text.partition("said viewer ")[2].split()[0]) for text in whole.texts]
+    rows = [int(text.partition("said viewer ")[2].split()[0]) for text in cast("list[str]", whole.texts)]
     assert rows == whole.answers.ids.tolist()
     assert [row % 2 for row in rows] == whole.answers.labels.tolist()
 
@@ -34,14 +35,14 @@ def test_texts_are_those_that_were_answered(trained: Trained, reviews: Path, tmp
     assert read(run, source=str(moved)).texts == whole.texts
 
 
-def test_a_source_with_other_texts_is_refused(trained: Trained, reviews: Path):
+def test_a_source_with_other_texts_is_refused(trained: Trained, reviews: Path) -> None:
     file = reviews / "test.jsonl"
     file.write_text(file.read_text().replace("a dull and clumsy film", "a dull and clumsy one"))
     with pytest.raises(UserError, match=r"no longer holds the texts .* with source"):
         read(trained(), source=str(reviews))
 
 
-def test_without_a_test_there_is_nothing_to_prove_by(trained: Trained):
+def test_without_a_test_there_is_nothing_to_prove_by(trained: Trained) -> None:
     run = trained()
     answers = run / "predictions.parquet"
     later = run / "test_0"
@@ -54,6 +55,6 @@ def test_without_a_test_there_is_nothing_to_prove_by(trained: Trained):
     assert read(run).source == later / "predictions.parquet"
 
 
-def test_what_is_no_run_is_refused():
+def test_what_is_no_run_is_refused() -> None:
     with pytest.raises(UserError, match="nowhere holds no run"):
         read_run(Path("nowhere"))

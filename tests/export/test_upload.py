@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("public", [False, True])
-def test_the_folder_arrives_in_one_commit_private_unless_said(stub: Hub, folder: Path, public: bool):
+def test_the_folder_arrives_in_one_commit_private_unless_said(stub: Hub, folder: Path, public: bool) -> None:
     require_access("owner/name")
     assert stub.created == []
     assert stub.files == {}
@@ -42,7 +42,7 @@ def test_the_folder_arrives_in_one_commit_private_unless_said(stub: Hub, folder:
     assert set(stub.files) == {"README.md", "model.safetensors"}
 
 
-def test_a_refused_upload_leaves_the_export_and_says_how_to_go_on(stub: Hub, folder: Path):
+def test_a_refused_upload_leaves_the_export_and_says_how_to_go_on(stub: Hub, folder: Path) -> None:
     stub.refuses = True
     with pytest.raises(
         UserError, match=f"lies in {folder}, but could not .*: upload it with hf upload owner/name {folder}"
@@ -51,13 +51,13 @@ def test_a_refused_upload_leaves_the_export_and_says_how_to_go_on(stub: Hub, fol
     assert (folder / "model.safetensors").exists()
 
 
-def test_a_wrong_token_is_found_before_anything_is_computed(stub: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_token_is_found_before_anything_is_computed(stub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_bad")
     with pytest.raises(UserError, match="not to this token"):
         require_access("owner/name")
 
 
-def test_without_token_network_or_name_a_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_without_token_network_or_name_a_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'mine' is no name of a repository"):
         require_access("mine")
     monkeypatch.delenv("HF_TOKEN", raising=False)

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
 from peft_lightning.__main__ import main
 from peft_lightning.commands import lightning_cli
 from peft_lightning.commands.fit import Fit
-from peft_lightning.runs import checkpoint_io
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 
 PLACE, _, NUMBER = os.environ.get("DIE_AT", "nowhere").partition(":")
@@ -66,7 +66,7 @@ class DieLate(Checkpoint):
 
 def die_while_saving(path: Path, number: int) -> None:
     """Dies when a part of the given checkpoint's bytes is on disk."""
-    real = checkpoint_io.torch.save
+    real = torch.save
     seen = {"count": 0}
 
     def save(content: Any, file: Any) -> None:
@@ -77,7 +77,7 @@ def die_while_saving(path: Path, number: int) -> None:
             os.truncate(file.name, os.path.getsize(file.name) // 2)
             die()
 
-    checkpoint_io.torch.save = save
+    torch.save = save  # type: ignore[assignment]
 
 
 os.setpgrp()

@@ -55,7 +55,8 @@ def prepare() -> None:
     TextDataModule.setup = before("data", TextDataModule.setup)  # type: ignore[method-assign]
     AtomicCheckpointIO._put = before("writing", AtomicCheckpointIO._put)  # type: ignore[method-assign]
     # Here a run waits for its checkpoints, after Lightning has made it deaf to Ctrl-C.
-    run_recorder.settle = before("end", run_recorder.settle)
+    recorder: Any = run_recorder
+    recorder.settle = before("end", recorder.settle)
     Fit._test = before("between", Fit._test)  # type: ignore[method-assign]
 
 

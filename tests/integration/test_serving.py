@@ -69,7 +69,8 @@ def as_body(asked: str | list[str]) -> bytes:
 
 
 def near(left: dict[str, Any], right: dict[str, Any]) -> bool:
-    return left["label"] == right["label"] and left["probabilities"] == pytest.approx(right["probabilities"], abs=2e-6)
+    close = left["probabilities"] == pytest.approx(right["probabilities"], abs=2e-6)
+    return bool(left["label"] == right["label"] and close)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import yaml
@@ -298,5 +298,5 @@ def table_head() -> list[str]:
 
 if __name__ == "__main__":
     print("\n".join(table_head()))
-    for recipe in cast("list[str]", sys.argv[1:]) or RECIPES:
+    for recipe in sys.argv[1:] or RECIPES:
         print(row(recipe), flush=True)

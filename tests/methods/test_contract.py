@@ -122,7 +122,7 @@ class TestContract:
         original = replace(backbone, dtype="float32").load(num_labels=3)
         total = sum(parameter.numel() for parameter in original.parameters())
         counts = count_parameters(adapted(method(), backbone))
-        assert (counts.head, counts.adapter, counts.total) == (HEAD, ADAPTERS[method.name], total)
+        assert (counts.head, counts.adapter, counts.total) == (HEAD, ADAPTERS[method().name], total)
         assert counts.trainable == (total if method is FullFineTuning else counts.head + counts.adapter)
         assert counts.trainable_percent == pytest.approx(100 * counts.trainable / total)
 

@@ -56,8 +56,9 @@ def counted(name: str) -> ParameterCounts:
     method: Method = getattr(methods, stated["method"]["class_path"].rpartition(".")[2])(
         **stated["method"].get("init_args", {})
     )
+    shape = SHAPES[stated["model_name_or_path"]] | {"num_labels": 2}
     with torch.device("meta"):
-        model = Qwen2ForSequenceClassification(Qwen2Config(**SHAPES[stated["model_name_or_path"]], num_labels=2))
+        model = Qwen2ForSequenceClassification(Qwen2Config(**shape))
         score_last_token(model, stated["model_name_or_path"])
         counts = count_parameters(method.adapt(model))
     assert not method.notes

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -148,7 +149,7 @@ def test_ia3_asks_where_neither_peft_nor_llama_has_a_choice(decoder: GetDecoder)
 def test_the_head_is_never_quantised_and_nothing_else_is_left_out(
     bits: Bits, model_type: str, decoder: GetDecoder
 ) -> None:
-    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 
     model = replace(decoder(model_type), quantisation=Quantisation(bits)).load(3)
     heads = tuple(f"{name}." for name in head_modules(model))
@@ -194,12 +195,12 @@ def test_in_the_smallest_form_a_table_of_embeddings_that_scales_stays_whole(tmp_
     """Gemma multiplies its embeddings by the root of their width: a plain table in four bits would lose the factor."""
     from bitsandbytes.nn.modules import Embedding4bit
 
-    small = {"dtype": "smallest", "compute_dtype": torch.bfloat16}
     packed: dict[str, bool] = {}
     for model_type in ("qwen2", "gemma3_text"):
         folder = save_decoder(model_type, tmp_path / model_type, hidden_size=64)
         method = QLoRA()
-        model = load_adapted(method, Backbone(str(folder), **small), 3, True, "paged_adamw_8bit")
+        backbone = Backbone(str(folder), dtype="smallest", compute_dtype=torch.bfloat16)
+        model: Any = load_adapted(method, backbone, 3, True, "paged_adamw_8bit")
         embeddings = next(m for n, m in model.named_modules() if n.endswith("embed_tokens"))
         packed[model_type] = isinstance(embeddings, Embedding4bit)
         with torch.autocast("cpu", torch.bfloat16):

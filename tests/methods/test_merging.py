@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +64,8 @@ def reloaded(folder: Path, backbone: Backbone, packed: dict[str, Any] | None = N
 
 
 def merged(method: Method, backbone: Backbone) -> nn.Module:
-    return method.merged(trained(method, backbone, plain=True)).eval()
+    model: nn.Module = method.merged(trained(method, backbone, plain=True)).eval()
+    return model
 
 
 def assert_plain(model: nn.Module, backbone: Backbone) -> None:
@@ -79,7 +79,7 @@ def assert_plain(model: nn.Module, backbone: Backbone) -> None:
 
 
 @pytest.fixture
-def backbone(tiny_backbone: GetBackbone) -> Iterator[Backbone]:
+def backbone(tiny_backbone: GetBackbone) -> Backbone:
     return tiny_backbone(width=WIDTH)
 
 

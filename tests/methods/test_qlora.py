@@ -3,10 +3,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn.modules import Linear4bit
 
 from peft_lightning.backbone.half_width import BackboneDtype
 from peft_lightning.backbone.loading import Backbone
@@ -34,12 +35,12 @@ def test_options_reach_the_layers(tiny_backbone: GetBackbone) -> None:
     backbone = replace(tiny_backbone(), compute_dtype=torch.bfloat16)
     for double in (True, False):
         model = QLoRA(quant_type="fp4", use_double_quant=double).load_backbone(backbone, num_labels=3)
-        layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
+        layer: Any = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
         assert layer.compute_dtype is torch.bfloat16
         assert layer.weight.quant_state.quant_type == "fp4"
         scales = layer.weight.quant_state.absmax
         # What has been quantised a second time is no maximum of a block any more.
-        largest = backbone.load(3).get_submodule("roberta.encoder.layer.0.attention.self.query").weight
+        largest = backbone.load(3).get_parameter("roberta.encoder.layer.0.attention.self.query.weight")
         exact = largest.flatten().view(-1, layer.weight.quant_state.blocksize).abs().amax(1)
         assert torch.equal(scales, exact) is not double
         assert torch.allclose(scales, exact, rtol=0.1)
@@ -50,8 +51,8 @@ def test_scales_are_unpacked_unless_memory_comes_first(
     dtype: BackboneDtype, nested: bool, tiny_backbone: GetBackbone
 ) -> None:
     model = QLoRA().load_backbone(tiny_backbone(dtype=dtype), num_labels=3)
-    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
-    assert {layer.weight.quant_state.nested for layer in layers} == {nested}
+    weights: list[Any] = [module.weight for module in model.modules() if isinstance(module, Linear4bit)]
+    assert {weight.quant_state.nested for weight in weights} == {nested}
 
 
 def test_the_smallest_form_has_the_words_in_four_bits_and_the_linear_layers_as_ever(tiny_backbone: GetBackbone) -> None:
@@ -123,7 +124,7 @@ def test_a_method_that_cannot_use_quantised_layers_says_so(
 
 def test_layers_in_eight_bits_move_with_the_model_that_holds_them(tiny_backbone: GetBackbone) -> None:
     model = replace(tiny_backbone(), quantisation=Quantisation("int8")).load(num_labels=3)
-    layer = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
+    layer: Any = model.get_submodule("roberta.encoder.layer.0.attention.self.query")
     for holder in (layer.weight, layer.state):  # before the first forward pass, and after it
         before = layer.weight.data_ptr()
         model._apply(lambda values: values.clone())  # as a move to another device does

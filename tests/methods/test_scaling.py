@@ -12,9 +12,14 @@ from peft_lightning.methods.scaling import NarrowScaling, narrow_scaling
 def test_it_scales_as_peft_does_and_keeps_the_activation_in_bf16(feedforward: list[str]) -> None:
     results = []
     kept: list[torch.Tensor] = []
+
+    def keep(saved: torch.Tensor) -> torch.Tensor:
+        kept.append(saved)
+        return saved
+
     for narrow in (False, True):
         torch.manual_seed(0)
-        model = nn.Sequential()
+        model: nn.Module = nn.Sequential()
         model.add_module("dense", nn.Linear(8, 8).to(torch.bfloat16))
         config = IA3Config(target_modules=["dense"], feedforward_modules=feedforward)
         model = inject_adapter_in_model(config, model)
@@ -26,9 +31,11 @@ def test_it_scales_as_peft_does_and_keeps_the_activation_in_bf16(feedforward: li
             assert isinstance(layer, NarrowScaling)
         given = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16).requires_grad_()
         kept.clear()
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
             output = model(given)
         output.float().square().sum().backward()
+        assert given.grad is not None
+        assert scale.grad is not None
         results.append((output, given.grad, scale.grad))
     # The scale itself is kept in 32 bits; nothing as large as an activation is.
     assert all(tensor.dtype == torch.bfloat16 for tensor in kept if tensor.numel() >= given.numel())
@@ -41,7 +48,7 @@ def test_it_scales_as_peft_does_and_keeps_the_activation_in_bf16(feedforward: li
 
 def test_a_scale_near_1_is_not_rounded_to_the_type_of_the_activation() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential()
+    model: nn.Module = nn.Sequential()
     model.add_module("dense", nn.Linear(64, 8).to(torch.bfloat16))
     model = inject_adapter_in_model(IA3Config(target_modules=["dense"], feedforward_modules=[]), model)
     narrow_scaling(model)

@@ -76,13 +76,13 @@ def peft_s_own(start: str, backbone: Backbone) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     method = PEFT(WORDS)
     model = cast("Any", method.load_backbone(backbone, num_labels=3))
-    own = {
+    configs: dict[str, dict[str, Any]] = {
         "corda": {"corda_config": CordaConfig()},
         "eva": {"eva_config": EvaConfig()},
         "lora_ga": {"lora_ga_config": LoraGAConfig()},
-    }[start]
+    }
     words = {name: value for name, value in WORDS.items() if name != "peft_type"}
-    config = LoraConfig(init_lora_weights=cast("Any", start), **cast("Any", {**copy.deepcopy(words), **own}))
+    config = LoraConfig(init_lora_weights=cast("Any", start), **cast("Any", {**copy.deepcopy(words), **configs[start]}))
     inputs = [{name: batch[name] for name in ("input_ids", "attention_mask")} for batch in batches()]
     torch.manual_seed(0)
     if start == "corda":
@@ -91,9 +91,19 @@ def peft_s_own(start: str, backbone: Backbone) -> dict[str, torch.Tensor]:
             for batch in inputs
             for tokens, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
         ]
-        preprocess_corda(model, config, lambda: [model(**text) for text in texts] and None)
+
+        def answer() -> None:
+            for text in texts:
+                model(**text)
+
+        preprocess_corda(model, config, answer)
     if start == "lora_ga":
-        preprocess_loraga(model, config, lambda: [loss(model, batch).backward() for batch in batches()] and None)
+
+        def differentiate() -> None:
+            for batch in batches():
+                loss(model, batch).backward()
+
+        preprocess_loraga(model, config, differentiate)
     adapted = get_peft_model(model, config)
     if start == "eva":
         initialize_lora_eva_weights(adapted, inputs, show_progress_bar=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -23,8 +24,15 @@ from transformers import (
 )
 
 VOCABULARY = 64
-_USUAL = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48}
+_USUAL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+}
 _BERT_LIKE = {**_USUAL, "num_hidden_layers": 2, "max_position_embeddings": 40}
+# Settings that transformers reads and does not declare.
+_BUCKETS, _NOT_COMPILED = {"position_buckets": 8}, {"reference_compile": False}
 
 CONFIGS: dict[str, PretrainedConfig] = {
     "roberta": RobertaConfig(**_BERT_LIKE, type_vocab_size=1),
@@ -33,13 +41,13 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "electra": ElectraConfig(**_BERT_LIKE, embedding_size=16),
     "albert": AlbertConfig(**_BERT_LIKE, embedding_size=16),
     "deberta-v2": DebertaV2Config(
-        **_BERT_LIKE, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8, type_vocab_size=0
+        **(_BERT_LIKE | _BUCKETS), relative_attention=True, pos_att_type=["p2c", "c2p"], type_vocab_size=0
     ),
     "distilbert": DistilBertConfig(
         vocab_size=VOCABULARY, dim=32, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=40
     ),
     "modernbert": ModernBertConfig(
-        **_USUAL, num_hidden_layers=2, max_position_embeddings=40, pad_token_id=0, reference_compile=False
+        **(_USUAL | _NOT_COMPILED), num_hidden_layers=2, max_position_embeddings=40, pad_token_id=0
     ),
 }
 

@@ -105,10 +105,8 @@ def test_attention_implementations_agree(still_backbone: str) -> None:
         eager = built(still_backbone, attn_implementation="eager")
         sdpa = built(still_backbone, attn_implementation="sdpa")
         assert torch.allclose(eager(given), sdpa(given), atol=1e-5)
-    assert eager.model is not None
-    assert eager.model.config._attn_implementation == "eager"
-    assert sdpa.model is not None
-    assert sdpa.model.config._attn_implementation == "sdpa"
+    models: list[Any] = [eager.model, sdpa.model]
+    assert [model.config._attn_implementation for model in models] == ["eager", "sdpa"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing on a machine without a GPU")
@@ -240,6 +238,11 @@ def test_memory_is_spared_before_the_smallest_backbone_is_loaded(
     calls: list[str] = []
     load = Backbone.load
     monkeypatch.setattr("peft_lightning.module.classifier.spare_memory", lambda: calls.append("spare"))
-    monkeypatch.setattr(Backbone, "load", lambda *args, **more: calls.append("load") or load(*args, **more))
+
+    def counted(self: Backbone, *args: Any, **more: Any) -> Any:
+        calls.append("load")
+        return load(self, *args, **more)
+
+    monkeypatch.setattr(Backbone, "load", counted)
     built(still_backbone, backbone_dtype=dtype)
     assert calls == (["spare", "load"] if spares else ["load"])

@@ -13,7 +13,8 @@ def test_each_text_has_the_mean_of_its_own_windows_in_parts_of_a_bounded_size() 
     def logits(rows: Mapping[str, Any]) -> torch.Tensor:
         parts.append(len(rows["input_ids"]))
         assert rows.keys() == {"input_ids", "attention_mask"}
-        return rows["input_ids"][:, :2].bfloat16()
+        first: torch.Tensor = rows["input_ids"][:, :2].bfloat16()
+        return first
 
     ids = torch.arange(14).reshape(7, 2)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "index": torch.tensor([8, 5, 1])}

@@ -3,11 +3,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import bitsandbytes
 import pytest
 import torch
 from bitsandbytes.optim.adamw import AdamW8bit
-from bitsandbytes.optim.optimizer import Optimizer2State
+from bitsandbytes.optim.optimizer import GlobalOptimManager, Optimizer2State
 from torch import nn
 
 from peft_lightning.optim.optimizers import build_optimizer
@@ -20,7 +19,7 @@ NAMES = ["adamw_8bit", "paged_adamw_8bit"]
 def weights(device: str = "cpu") -> list[tuple[str, nn.Parameter]]:
     """Those of an adapter and a head: small ones in 8 and in 32 bits, one that is not whole blocks, a large one."""
     torch.manual_seed(0)
-    shapes = {f"layer{n}.lora_{side}": (8, 768) for n in range(6) for side in "ab"}
+    shapes: dict[str, tuple[int, ...]] = {f"layer{n}.lora_{side}": (8, 768) for n in range(6) for side in "ab"}
     shapes |= {"dense": (400, 300), "odd": (17, 301), "out": (2, 768), "out.bias": (2,), "norm.weight": (768,)}
     return [(name, nn.Parameter((torch.randn(shape) * 0.05).to(device))) for name, shape in shapes.items()]
 
@@ -129,7 +128,7 @@ def test_a_weight_with_settings_of_its_own_keeps_them(monkeypatch: pytest.Monkey
     named = weights()
     optimizer: Any
     optimizer, _ = build_optimizer("adamw_8bit", named, 1e-3)
-    manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
+    manager = GlobalOptimManager.get_instance()
     monkeypatch.setattr(manager, "pid2config", {id(named[3][1]): {"lr": 0.0}})
     monkeypatch.setattr(manager, "index2config", {})
     train(named, optimizer, range(3))

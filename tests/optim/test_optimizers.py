@@ -58,7 +58,7 @@ class Training:
     def saved(self) -> dict[str, Any]:
         """What a checkpoint gives back."""
         buffer = io.BytesIO()
-        parts = {"net": self.net, "optimizer": self.optimizer, "schedule": self.schedule}
+        parts: dict[str, Any] = {"net": self.net, "optimizer": self.optimizer, "schedule": self.schedule}
         torch.save({name: part.state_dict() for name, part in parts.items()}, buffer)
         buffer.seek(0)
         state: dict[str, Any] = torch.load(buffer, weights_only=True)

@@ -215,7 +215,8 @@ def test_without_room_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypat
     io = BackgroundCheckpointIO()
     monkeypatch.setattr(background_io, "available_memory", lambda: 31)
     io.save_checkpoint(content(), tmp_path / "last.ckpt")  # 16 bytes
-    assert io._thread is None
+    thread = io._thread
+    assert thread is None
     assert (tmp_path / "last.ckpt").is_file()
     monkeypatch.setattr(background_io, "available_memory", lambda: 32)
     io.save_checkpoint(content(), tmp_path / "last.ckpt")
@@ -271,7 +272,7 @@ def test_a_full_disk_ends_the_run_in_one_line(run: RunDirectory, monkeypatch: py
 
     checkpoints = RunCheckpoints(every_n_steps=0)
     checkpoints.write_to(run)
-    monkeypatch.setattr(checkpoint_io.torch, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     watched = trainer(run.path, checkpoints, plugins=[BackgroundCheckpointIO()], max_epochs=1)
     with pytest.raises(UserError, match="no space left to write"):
         watched.fit(ScriptedModule(scores=[0.5]), datamodule=ScriptedData(train=4))

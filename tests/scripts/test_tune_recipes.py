@@ -49,7 +49,7 @@ def test_the_best_on_validation_is_tested_with_every_seed_and_nothing_else_is(
         best = (model["learning_rate"], model["schedule"]) in (("2e-4", "cosine"), ("1e-3", "linear"))
         metrics = {"val_acc": 0.9 if best else 0.8, "val_loss": 0.5}
         tested = {"test_acc": 0.85} if job.settings["test_after_fit"] else {}
-        leave(job.folder, 0, record(**metrics, **tested))
+        leave(job.folder, 0, record("finished", None, **metrics, **tested))
         return 0
 
     executor = InProcess(work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_a_server_of_any_form_answers_long_texts_as_its_qlora_run(
         assert finish(written, proof, record, config, form, on_hub=False)["failure"] is None, form
         answerer = load_answerer(written.folder, "best", torch.device(device))
         assert answerer.device.type == device
-        answers = answerer.answer(answerer.tokenise(saved.texts))
+        answers = answerer.answer(answerer.tokenise(cast("list[str]", saved.texts)))
         assert {answer["label"] for answer in answers} <= {"bad", "good"}
         far = FORMS[form][1] if device == "cpu" else max(1e-3, FORMS[form][1])
         assert np.abs(shares(answers) - expected).max() < far, form

@@ -42,7 +42,8 @@ def rated_fit(reviews: Path, tiny_fit: list[str]) -> list[str]:
 def errors(run: Path) -> np.ndarray:
     """The absolute errors of a run's answers."""
     answers = read_answers(run / "predictions.parquet")
-    return np.abs(answers.answers.astype(np.float64) - answers.labels)
+    distances: np.ndarray = np.abs(answers.answers.astype(np.float64) - answers.labels)
+    return distances
 
 
 @pytest.mark.slow

@@ -152,12 +152,12 @@ def test_thresholds_are_chosen_on_the_probabilities_that_the_temperature_gives()
     logits, targets = answered(LABELS, 200, 3.0)
     both = LABELS.fit_calibration(CalibrationSettings(True, "f1"), logits, targets).calibration
     alone = LABELS.fit_calibration(CalibrationSettings(thresholds="f1"), logits, targets).calibration
-    chosen = [
+    chosen, chosen_alone = (
         LABELS.calibrated(found).decided(LABELS.calibrated(found).answer(torch.from_numpy(logits)).numpy())
         for found in (both, alone)
-    ]
+    )
     assert both.thresholds != alone.thresholds
-    assert np.array_equal(*chosen)
+    assert np.array_equal(chosen, chosen_alone)
 
 
 def test_without_a_best_temperature_it_stays_1_and_says_so() -> None:
@@ -182,8 +182,8 @@ def test_few_rows_and_labels_that_no_row_has_are_said() -> None:
 @pytest.mark.parametrize(
     ("task", "asked", "targets", "said"),
     [
-        (Regression(1), TEMPERATURE, np.zeros(4), "temperature is for probabilities, which regression has none of"),
-        (Regression(1), CalibrationSettings(thresholds="f1"), np.zeros(4), "thresholds is for probabilities"),
+        (Regression(), TEMPERATURE, np.zeros(4), "temperature is for probabilities, which regression has none of"),
+        (Regression(), CalibrationSettings(thresholds="f1"), np.zeros(4), "thresholds is for probabilities"),
         (THREE, CalibrationSettings(thresholds="f1"), np.arange(3), "the data has 3 classes"),
         (TWO, CalibrationSettings(thresholds="f1"), np.ones(4, dtype=int), "4 validation rows that are all yes"),
         (LABELS, CalibrationSettings(thresholds="mcc"), np.zeros((4, 3)), "of which all or none have a label"),

@@ -62,7 +62,7 @@ def test_one_class_only_is_refused(labels: list[object], names: list[str] | None
 
 
 def test_measurements_are_no_classes() -> None:
-    scores = [f"{n / 7:.6f}" for n in range(8)]
+    scores: list[object] = [f"{n / 7:.6f}" for n in range(8)]
     with pytest.raises(UserError, match=r"labels of train.csv are numbers such as 0\.142857, not classes"):
         class_numbers(split(scores), None)
     with pytest.raises(UserError, match=r"train.csv has 80 different labels in 80 rows: is label_column right"):

@@ -116,13 +116,12 @@ def test_an_answer_that_is_certain_has_a_focal_gradient(gamma: float) -> None:
 
 def test_labels_are_weighed_against_how_often_they_occur() -> None:
     # The first label is in 3 of 4 rows, the second in 1: sides of n / 2 count the same.
-    assert multi(class_weights="balanced").weights == (
-        pytest.approx((4 / 6, 4 / 2)),
-        pytest.approx((4 / 2, 4 / 6)),
-    )
+    balanced: tuple[Any, Any] = (pytest.approx((4 / 6, 4 / 2)), pytest.approx((4 / 2, 4 / 6)))
+    assert multi(class_weights="balanced").weights == balanced
     # A row with the second label counts three times one without, and the mean over the rows is 1.
     task = multi(class_weights={"b": 3.0})
-    assert task.weights == (pytest.approx((1, 3 / 1.5)), pytest.approx((1, 1 / 1.5)))
+    weights: tuple[Any, Any] = (pytest.approx((1, 3 / 1.5)), pytest.approx((1, 1 / 1.5)))
+    assert task.weights == weights
     logits, sets = batch(2), (batch(2).flip(0) > 0).long()
     theirs = F.binary_cross_entropy_with_logits(
         logits, sets.float(), pos_weight=torch.tensor([1.0, 3.0]), reduction="none"

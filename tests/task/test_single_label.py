@@ -14,7 +14,8 @@ TWO = SingleLabel(("bad", "good"))
 
 
 def test_labels_find_their_task_and_become_its_targets() -> None:
-    train, test = (RawSplit("a.csv", ["text"] * len(labels), labels) for labels in (["n", "p", "n"], ["p"]))
+    of_both: list[list[object]] = [["n", "p", "n"], ["p"]]
+    train, test = (RawSplit("a.csv", ["text"] * len(labels), labels) for labels in of_both)
     task, targets, test_targets = find_task(train, test)
     assert task == SingleLabel(("n", "p"))
     assert targets.tolist() == [0, 1, 0]
@@ -34,7 +35,8 @@ def test_a_checkpoint_s_state_makes_the_same_task() -> None:
     assert SingleLabel.from_state({"method": "lora", **TWO.state()}) == TWO
     # What checkpoints held before there was another task.
     assert SingleLabel.from_state({"class_names": ["bad", "good"]}) == TWO
-    for state in ({}, {"class_names": []}):
+    empty: list[dict[str, list[str]]] = [{}, {"class_names": []}]
+    for state in empty:
         with pytest.raises(KeyError):
             SingleLabel.from_state(state)
 
@@ -60,7 +62,8 @@ def test_classes_are_renamed_one_by_one() -> None:
 
 def test_the_baseline_is_the_most_frequent_class() -> None:
     baseline = TWO.baseline(np.array([0, 0, 0, 1]))
-    assert (baseline.value, baseline.margin) == (0.75, pytest.approx(2 * math.sqrt(0.75 * 0.25 / 4)))
+    assert baseline.value == 0.75
+    assert baseline.margin == pytest.approx(2 * math.sqrt(0.75 * 0.25 / 4))
 
 
 def test_answers_come_back_from_their_columns_as_they_were() -> None:

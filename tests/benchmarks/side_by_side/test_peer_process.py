@@ -21,14 +21,15 @@ class Scripted:
     """An executor that starts no process: a job takes so many looks, and then ends with a code and its figures."""
 
     elsewhere = False
+    stays = False
 
     def __init__(self, looks: int = 0, exit_code: int = 0, figures: dict[str, Any] | None = None) -> None:
         self.looks, self.exit_code, self.figures = looks, exit_code, figures
         self.killed = False
         self.elapsed_s = 0.0
 
-    def places(self, count: int, accelerators: Sequence[object] = ()) -> list[str | None]:
-        return [None] * count
+    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+        return [None] * (count or 1)
 
     def start(self, job: Job, place: str | None) -> Scripted:
         self.attempt = job.attempt()
@@ -54,7 +55,8 @@ class Scripted:
     def interrupt(self) -> None:
         raise AssertionError("a measurement is not interrupted")
 
-    stop = interrupt
+    def stop(self, patience_s: float = 0.0) -> None:
+        raise AssertionError("a measurement is not waited for without end")
 
     def kill(self) -> None:
         self.killed, self.looks = self.running, 0

@@ -93,7 +93,7 @@ def test_where_no_variant_works_the_row_says_so_and_nothing_is_guessed(wanted: M
 
 
 def test_what_was_not_measured_is_tried_again(wanted: Make, results: Make, finished: Make) -> None:
-    absent = {"status": "not_measured", "error": "no --adapters_site", "process_s": None, "figures": {}}
+    absent: dict[str, Any] = {"status": "not_measured", "error": "no --adapters_site", "process_s": None, "figures": {}}
     asked = wanted(peers=["adapters"], repeats=1)
     assert work_through(asked, results(), Scripted(lambda job: absent))
     again = Scripted(lambda job: finished(1.0))

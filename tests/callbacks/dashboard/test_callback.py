@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,8 @@ from PIL import Image
 
 from peft_lightning.__main__ import main
 from peft_lightning.callbacks.dashboard import callback as dashboard
-from peft_lightning.callbacks.dashboard import live_view as dashboard_views
 from peft_lightning.callbacks.dashboard.callback import Dashboard
+from peft_lightning.callbacks.dashboard.picture import render
 from peft_lightning.callbacks.training_curve import TrainingCurve
 from peft_lightning.errors import UserError
 from peft_lightning.runs.directory import RunDirectory
@@ -40,7 +41,6 @@ def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
 def pictures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int]]]:
     """What is drawn: the status, and the steps of the training loss; really drawn, at every chance."""
     drawn: list[tuple[str, list[int]]] = []
-    render = dashboard.render
 
     def listed(curves: Any, title: str, status: str, capacity_gib: float | None) -> bytes:
         points = curves.points("train/loss")
@@ -135,11 +135,11 @@ def test_slow_drawing_makes_pictures_rarer(
     run: RunDirectory, pictures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = ScriptedTime()
-    render = dashboard.render
+    counted: Callable[..., bytes] = vars(dashboard)["render"]  # as `pictures` has put it there
 
     def slowly(*of: Any) -> bytes:
         time.sleep(1 / 32)
-        return render(*of)
+        return counted(*of)
 
     monkeypatch.setattr(dashboard, "render", slowly)
     for module in (dashboard, scripted):
@@ -233,7 +233,7 @@ def test_without_a_display_no_window_is_tried(
     run: RunDirectory, pictures: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(dashboard_views.subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         watched(run, Dashboard(run, interval_s=1e-9))
@@ -245,7 +245,12 @@ def test_gpu_memory_is_sampled_in_gib_and_a_gauge_that_breaks_is_one_warning(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr(dashboard, "render", lambda curves, *rest: shown.append((curves, rest[-1])) or png("red"))
+
+    def noted(curves: Any, *rest: Any) -> bytes:
+        shown.append((curves, rest[-1]))
+        return png("red")
+
+    monkeypatch.setattr(dashboard, "render", noted)
     monkeypatch.setattr(dashboard, "SAMPLE_MEMORY_EVERY_S", 0.0)
     monkeypatch.setattr(dashboard, "cuda_device", lambda _: torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=8 * 2**30))
@@ -301,12 +306,12 @@ def test_a_notebook_shows_one_output_that_changes(
     notebook = Notebook()
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     monkeypatch.setitem(sys.modules, "IPython.display", notebook)
-    before = matplotlib.rcParams._get("backend")  # type: ignore[attr-defined]
+    before = matplotlib.rcParams._get("backend")
     watched(run, Dashboard(run, interval_s=1e-9))
     (output,) = notebook.outputs
     assert len(output) == len(pictures) > 2
     assert output[-1] == (run.path / "dashboard.png").read_bytes()
-    assert matplotlib.rcParams._get("backend") == before  # type: ignore[attr-defined]
+    assert matplotlib.rcParams._get("backend") == before
 
 
 @pytest.mark.slow

@@ -31,7 +31,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Figure:
     """The figure behind a picture."""
     figures: list[Figure] = []
     original = dashboard_figure._png
-    monkeypatch.setattr(dashboard_figure, "_png", lambda figure: figures.append(figure) or original(figure))
+
+    def noted(figure: Figure) -> bytes:
+        figures.append(figure)
+        return original(figure)
+
+    monkeypatch.setattr(dashboard_figure, "_png", noted)
     content = render(*arguments)
     assert content.startswith(b"\x89PNG")
     return figures[0]
@@ -57,7 +62,9 @@ def test_any_number_of_steps_gives_a_readable_picture(
         raw = np.asarray(loss.lines[0].get_ydata())
         assert raw.max() == 9
         assert raw.min() == -9
-        assert loss.lines[0].get_alpha() < 0.5
+        alpha = loss.lines[0].get_alpha()
+        assert alpha is not None
+        assert alpha < 0.5
         assert accuracy.lines[0].get_marker() == "o"
 
 

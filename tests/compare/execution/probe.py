@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -58,6 +59,7 @@ def alike() -> dict[str, object]:
     """What is the same in every process with the same environment, however it was started."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
     main = sys.modules["__main__"]
+    streams: list[Any] = [sys.stdout, sys.stderr]
     return {
         "argv": sys.argv[:1] + sys.argv[1:2],
         "main": (main.__name__, main.__spec__ and main.__spec__.name, main.__file__),
@@ -67,7 +69,7 @@ def alike() -> dict[str, object]:
         "signals": (status["SigBlk"], status["SigIgn"], status["SigCgt"]),
         "handlers": [getattr(signal.getsignal(n), "__qualname__", str(signal.getsignal(n))) for n in (2, 15, 1)],
         "main thread": threading.current_thread() is threading.main_thread(),
-        "streams": [(s.encoding, s.errors, s.write_through, s.line_buffering) for s in (sys.stdout, sys.stderr)],
+        "streams": [(s.encoding, s.errors, s.write_through, s.line_buffering) for s in streams],
         "input": os.path.realpath("/proc/self/fd/0"),
         "logging": {name: logging.getLogger(name).getEffectiveLevel() for name in ("", "lightning", "transformers")},
         "handled": len(logging.getLogger().handlers),
@@ -84,7 +86,7 @@ def filters() -> list[str]:
     """The filters of warnings; what a process has imported already has added its own."""
     return [
         f"{action} {message and message.pattern} {category.__name__}"
-        for action, message, category, *_ in warnings.filters
+        for action, message, category, *_ in cast("list[Any]", warnings.filters)
     ]
 
 

@@ -117,11 +117,12 @@ def test_a_warm_run_leaves_the_bits_of_a_cold_one_and_says_how_it_started(warm: 
 
 @pytest.mark.slow
 def test_its_end_is_reported_as_it_was(warm: LocalExecutor, tmp_path: Path) -> None:
-    ended = {}
+    ended: dict[str, tuple[int | None, str | None]] = {}
     for name, end in (("interrupt", LocalProcess.interrupt), ("kill", LocalProcess.kill)):
         running = warm.start(probing(tmp_path / name, hold=True), None)
         seen(tmp_path / name)
-        assert running.running
+        began = running.running
+        assert began
         assert not running.wait(0.05)
         end(running)
         outcome = running.outcome()

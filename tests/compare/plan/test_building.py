@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_what_makes_no_comparison_is_one_line_with_the_mend(
     ],
 )
 def test_recipes_that_draw_different_reviews_are_refused_until_an_override_makes_them_alike(
-    key: str, value: object, tmp_path: Path
+    key: str, value: Any, tmp_path: Path
 ) -> None:
     names = [recipe(tmp_path / "a.yaml"), recipe(tmp_path / "b.yaml"), recipe(tmp_path / "c.yaml", **{key: value})]
     with pytest.raises(UserError, match=rf"a\.yaml and .*c\.yaml draw different reviews.*--data\.{key} ") as refused:

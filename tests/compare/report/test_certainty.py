@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_coverage_is_the_score_of_the_surest_answers() -> None:
     assert found is not None
     assert found == pytest.approx([one.scores.mean(), one.scores[surest[:100]].mean(), one.scores[surest[:20]].mean()])
     both = coverage([one, answers(200, 1)], (0.3,))
-    each = [coverage([seed], (0.3,)) for seed in (one, answers(200, 1))]
+    each: list[Any] = [coverage([seed], (0.3,)) for seed in (one, answers(200, 1))]
     assert both == pytest.approx(np.mean(each))
 
 

@@ -68,6 +68,7 @@ def test_table_verdict_csv_and_page_are_of_the_chosen_metric(
     ]
     headline, interval = rows["lora"].headline, rows["lora"].interval
     assert headline == pytest.approx(np.mean(recorded))
+    assert headline is not None
     assert interval is not None
     assert interval.low < headline < interval.high
     assert rows["lora"].metrics.keys() == {"acc", "f1", "auroc"}

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ def test_accuracy_f1_and_auroc_are_of_the_runs_that_the_interval_is_of(tmp_path:
         (row.metrics["f1"], "test/f1"),
         (row.metrics["auroc"], "test/auroc"),
     ):
-        assert figure == pytest.approx(sum(record.metrics[metric] for record in kept) / 2)
+        recorded: list[Any] = [record.metrics[metric] for record in kept]
+        assert figure == pytest.approx(sum(recorded) / 2)
     assert row.interval is not None
     assert row.headline is not None
     assert row.interval.low < row.headline < row.interval.high
@@ -61,7 +63,7 @@ def test_a_run_without_answers_is_left_out_of_all_that_is_made_of_answers(tmp_pa
     study = read_study(tmp_path)
     findings = find(study)
     (row,) = summarise(study, findings)
-    accuracies = [record.metrics["test/acc"] for run, record in study.recipes[0].finished if run.seed != 2]
+    accuracies: list[Any] = [record.metrics["test/acc"] for run, record in study.recipes[0].finished if run.seed != 2]
     assert row.headline == pytest.approx(sum(accuracies) / 2)
     assert findings.left_out == (
         "1 of the 3 runs of lora left no answers that can be read: its accuracy, F1 and AUROC are of the other 2.",

@@ -299,8 +299,10 @@ def parquets() -> Iterator[tuple[str, Any]]:
     """Yields tables that hold no answers, by what is wrong with them."""
     import pyarrow as pa
 
-    good = {"index": [0, 1], "label": [0, 1], "prediction": [0, 1], "probability_0": [0.9, 0.1],
-            "probability_1": [0.1, 0.9]}  # fmt: skip
+    good: dict[str, list[Any]] = {
+        "index": [0, 1], "label": [0, 1], "prediction": [0, 1], "probability_0": [0.9, 0.1],
+        "probability_1": [0.1, 0.9],
+    }  # fmt: skip
     for name in good:
         for what, values in (
             ("text", ["a", "b"]), ("gaps", [1, None]), ("lists", [[1], [2]]), ("negative", [-1, -2]),

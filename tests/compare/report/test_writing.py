@@ -81,8 +81,12 @@ def share_gpu(folder: Path, seeds: tuple[int, ...], labels: tuple[str, ...]) -> 
     for run in read_plan(folder).runs(folder):
         if run.seed in seeds and run.label in labels:
             path = next(run.folder.rglob("results.json"))
-            nothing = {"memory": MemoryFigures(), "time": TimeFigures(steps=1125)}
-            replace(RunRecord.read(path), not_measured="runs shared the GPU", **nothing).write(path)
+            replace(
+                RunRecord.read(path),
+                not_measured="runs shared the GPU",
+                memory=MemoryFigures(),
+                time=TimeFigures(steps=1125),
+            ).write(path)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.compare.plan.test_plan import recipe
 from tests.compare.records import leave, record
 
 HERE = {"gpu": None, "cpu": "a processor, 2 threads"}
-DATA = {"n_train": 40, "n_val": 16, "n_test": 24, "batch_size": 8, "eval_batch_size": 8}
+DATA: dict[str, Any] = {"n_train": 40, "n_val": 16, "n_test": 24, "batch_size": 8, "eval_batch_size": 8}
 # Batches of such a run: 5 to train on, 2 to validate on, 3 to test on; 10 s to start, 60 s of training, 5 s evaluation.
 WHOLE_S = 75.0
 

@@ -62,7 +62,10 @@ def test_a_choice_at_the_end_of_the_range_is_said() -> None:
 
 
 def test_a_try_without_a_result_is_no_budget() -> None:
-    tries = {"whole": (Try(1e-4, 0.6, 0.6), Try(1e-3, 0.5, 0.7)), "half": (Try(1e-4, 0.6, 0.6), Try(1e-3))}
+    tries: dict[str, tuple[Try, ...]] = {
+        "whole": (Try(1e-4, 0.6, 0.6), Try(1e-3, 0.5, 0.7)),
+        "half": (Try(1e-4, 0.6, 0.6), Try(1e-3)),
+    }
     tuning = Tuning(2, tries, {"whole": 1e-4, "half": 1e-4})
     assert tuning.tried == {"whole": 2, "half": 1}
     assert not tuning.complete

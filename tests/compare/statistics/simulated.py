@@ -51,7 +51,9 @@ class Latent:
         self.seed = rng.standard_normal((n, methods, seeds))
         self.noise = 1 - rho_within
 
-    def answers(self, accuracies: Sequence[float], seed_sd: Sequence[float], on_reviews: bool = False) -> Simulated:
+    def answers(
+        self, accuracies: Sequence[float] | np.ndarray, seed_sd: Sequence[float], on_reviews: bool = False
+    ) -> Simulated:
         """Methods of exactly these expected accuracies, whose seeds' accuracies have these standard deviations."""
         cut = special.ndtri(accuracies)
         # A shift on the latent scale moves the accuracy by the density at the cut.

@@ -23,7 +23,7 @@ def wrong(accuracies: list[float], sd: float, comparisons: int = COMPARISONS) ->
         for (a, first), (b, second) in itertools.combinations(zip(NAMES, accuracies, strict=True), 2)
         if first == second
     }
-    found = []
+    found: list[tuple[float, float, float]] = []
     for _ in range(comparisons // AT_ONCE):
         for answers in Latent(rng, AT_ONCE, METHODS, SEEDS, REVIEWS).answers(accuracies, [sd] * METHODS).correct:
             statistics = compare_methods(dict(zip(NAMES, answers, strict=True)), plan=False)
@@ -33,7 +33,7 @@ def wrong(accuracies: list[float], sd: float, comparisons: int = COMPARISONS) ->
                 (
                     any(pair.told_apart and (pair.first, pair.second) in equal for pair in statistics.differences),
                     any(pair.told_apart and (pair.second, pair.first) in equal for pair in to_one),
-                    np.mean(real) if real else 0.0,
+                    float(np.mean(real)) if real else 0.0,
                 )
             )
     all_pairs, against_one, power = np.mean(found, axis=0)

@@ -121,7 +121,7 @@ def test_several_pairs_are_counted_and_sorted() -> None:
 
 
 def test_no_real_difference_is_said() -> None:
-    pairs = [pair(*names, 0.001, (-0.01, 0.012)) for names in ("ab", "ac", "bc")]
+    pairs = [pair(names[0], names[1], 0.001, (-0.01, 0.012)) for names in ("ab", "ac", "bc")]
     assert said(*pairs)[0].startswith("Of 3 pairs none differ beyond chance")
 
 

@@ -139,8 +139,13 @@ def test_sts_b_is_of_numbers_even_where_all_are_whole(
 def test_former_names_lead_to_their_owners_repositories(
     source: str, configuration: str | None, asked: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[tuple[str, str]] = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *words: found.append(words) or datasets.DatasetDict())
+    found: list[tuple[str, ...]] = []
+
+    def load(*words: str) -> datasets.DatasetDict:
+        found.append(words)
+        return datasets.DatasetDict()
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
     read_hub(source, "text", "label", configuration)
     assert found == [asked]
 

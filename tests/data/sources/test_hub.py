@@ -31,7 +31,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str | None], dataset
 
 
 def test_imdb_is_the_hubs_with_its_class_names(hub: dict[Any, Any]) -> None:
-    rows = {"text": ["bad", "good"], "label": [0, 1]}
+    rows: dict[str, list[Any]] = {"text": ["bad", "good"], "label": [0, 1]}
     hub["stanfordnlp/imdb", "plain_text"] = datasets.DatasetDict(
         train=dataset("label", rows),
         test=dataset("label", rows),

@@ -10,6 +10,7 @@ import pytest
 from peft_lightning.data.sources import large_files
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.tables import read_texts
+from peft_lightning.data.sources.text_pairs import TextPairs
 from peft_lightning.errors import UserError
 
 LONG = [f"row {number}, naïve – and {'long ' * (number % 7)}so" for number in range(40)]
@@ -27,9 +28,11 @@ def read(path: Path, quoting: Quoting, monkeypatch: pytest.MonkeyPatch, large: b
     monkeypatch.setattr(large_files, "_LARGE_COMPRESSED", limit)
     monkeypatch.setattr(large_files, "_PIECE", 100)
     try:
-        return list(read_texts(path, "text", quoting))
+        texts = read_texts(path, "text", quoting)
     except UserError as error:
         return str(error)
+    assert not isinstance(texts, TextPairs)
+    return list(texts)
 
 
 CASES: tuple[tuple[str, str | bytes], ...] = (

@@ -20,7 +20,7 @@ def source(**labels: list[object]) -> Splits:
 
 def uses(chosen: Chosen) -> tuple[str, str | None, str | None]:
     def name(split: RawSplit | None) -> str | None:
-        return split and split.name[4:-4]
+        return None if split is None else split.name[4:-4]
 
     return str(name(chosen.train)), name(chosen.val), name(chosen.test)
 
