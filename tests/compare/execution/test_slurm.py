@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from peft_lightning.compare.execution import shared_folder
 from peft_lightning.compare.execution.executor import ExecutorOptions
