@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow.parquet as pq
 
@@ -28,6 +29,15 @@ from side_by_side.mixed_texts import mixed_texts
 from side_by_side.results import describe_machine
 
 _BENCHMARKS = Path(__file__).resolve().parent
+
+
+@contextmanager
+def started(command: Sequence[str], tree: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Starts a process that imports a source tree, and yields it with the file that it prints into."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
+    # Elsewhere than in a source tree, which Python would import from first.
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
+        yield subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed), printed
 
 
 def measured(command: Sequence[str], tree: Path, time_limit_s: float, answers: Path | None = None) -> dict[str, float]:
@@ -42,11 +52,8 @@ def measured(command: Sequence[str], tree: Path, time_limit_s: float, answers: P
     Raises:
         RuntimeError: If it failed.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
     began, greatest = time.monotonic(), 0
-    # Elsewhere than in a source tree, which Python would import from first.
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
-        child = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed)
+    with started(command, tree) as (child, printed):
         while True:
             greatest = max(greatest, size_of(answers)) if answers is not None else 0
             ended, status, usage = os.wait4(child.pid, os.WNOHANG)
@@ -87,9 +94,7 @@ def killed(command: Sequence[str], tree: Path, answers: Path, size: float) -> No
     Raises:
         RuntimeError: If it ended before.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])}
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryDirectory() as elsewhere:
-        child = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=printed, stderr=printed)
+    with started(command, tree) as (child, _):
         while child.poll() is None:
             if size_of(answers) >= size:
                 child.kill()

@@ -12,7 +12,6 @@ such as `--data.max_length 128`. Reports hold numbers of reviews, no texts.
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from peft_lightning.compare.plan.comparison_folder import ROOT
 from peft_lightning.compare.plan.plan import FILE
 from peft_lightning.recipes import merge, read_config
 from peft_lightning.runs.files import write_atomically
+from side_by_side.report_copies import copy_report
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs/tuned_on_embedded/lora.yaml"
 # What each recipe changes in the loss.
@@ -39,7 +39,6 @@ LOSSES: dict[str, dict[str, Any]] = {
 CLASSES = ("negative", "positive")
 RARE = CLASSES.index("positive")
 METRICS = (f"f1.{CLASSES[RARE]}", "pr_auc")
-REPORT = ("report.html", "table.md", "results.csv")
 
 
 def drawn(table: pa.Table, count: int, share: float, seed: int) -> pa.Table:
@@ -132,9 +131,7 @@ def main(words: Sequence[str]) -> int:
     for metric, call in zip(METRICS, (asked, ["report", str(comparison), "--metric", METRICS[1]]), strict=True):
         if ended := subprocess.run([sys.executable, "-m", "peft_lightning", *call], check=False).returncode:
             return ended
-        (out / metric).mkdir(parents=True, exist_ok=True)
-        for file in REPORT:
-            shutil.copy(comparison / file, out / metric / file)
+        copy_report(comparison, out / metric)
     return 0
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -30,11 +29,11 @@ from typing import Any, NamedTuple
 from peft_lightning.compare.plan.comparison_folder import ROOT
 from peft_lightning.compare.plan.plan import FILE
 from peft_lightning.runs.files import write_atomically
+from side_by_side.report_copies import copy_report
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FIRST = ("full", "lora", "qlora", "ia3", "ia3_lora", "head")
 BASELINE = "lora"
-FILES = ("report.html", "table.md", "results.csv", "tuning.json")
 TIMES = "tournament.json"
 # A comparison of which single runs failed has a report, and exit code 1.
 SOME_FAILED = 1
@@ -124,7 +123,7 @@ def main(words: Sequence[str]) -> int:
         if ended not in (0, SOME_FAILED):
             return ended
         code = code or ended
-        _copy(ROOT / name, arguments.out / stage.name)
+        copy_report(ROOT / name, arguments.out / stage.name)
     return code
 
 
@@ -141,13 +140,6 @@ def _timed(words: Sequence[str], times: Path, stage: str, gpus: int) -> int:
         wall_s = before.get(stage, {}).get("wall_s", 0.0) + time.monotonic() - begun
         before[stage] = {"wall_s": round(wall_s, 1), "gpus": gpus, "gpu_hours": round(wall_s * gpus / 3600, 3)}
         write_atomically(times, (json.dumps(before, indent=2) + "\n").encode())
-
-
-def _copy(comparison: Path, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        if (comparison / name).is_file():
-            shutil.copy(comparison / name, out / name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from peft_lightning.data.sources.glue import glue_settings
+from peft_lightning.data.sources.glue import settings_of_source
 
 
 def fill_in(config: Namespace) -> dict[str, Any]:
@@ -20,8 +20,7 @@ def fill_in(config: Namespace) -> dict[str, Any]:
     Raises:
         UserError: If the source is named like a task of GLUE and is none.
     """
-    filled = glue_settings(config["data"].as_dict(), config["model"]["problem_type"])
-    filled = {name: value for name, value in filled.items() if name.startswith("data.") or config.get(name) is None}
+    filled = settings_of_source(config.as_dict())
     for name, value in filled.items():
         config[name] = value
     return filled

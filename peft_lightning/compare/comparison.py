@@ -11,8 +11,15 @@ from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import Outcome, finished_before, newest_run
 from peft_lightning.compare.execution.registry import DEFAULT, executor_named
 from peft_lightning.compare.execution.runner import run_jobs, say_tried_again
-from peft_lightning.compare.laying_out import all_held, begun, lay_out, lay_out_sweep
-from peft_lightning.compare.plan.comparison_folder import forget, has_trained, held, keep_texts_out, texts_allowed
+from peft_lightning.compare.laying_out import all_held, lay_out, lay_out_sweep
+from peft_lightning.compare.plan.comparison_folder import (
+    begun,
+    forget,
+    has_trained,
+    held,
+    keep_texts_out,
+    texts_allowed,
+)
 from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
 from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, read_parts

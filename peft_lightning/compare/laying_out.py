@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from peft_lightning.compare.plan.comparison_folder import NO_TEXTS, held, keep_texts_out
+from peft_lightning.compare.plan.comparison_folder import NO_TEXTS, begun, held, keep_texts_out
 from peft_lightning.compare.plan.plan import FILE, Plan
 from peft_lightning.compare.plan.sweep import FILE as SWEEP
 from peft_lightning.compare.plan.sweep import Part, Sweep
@@ -86,11 +86,6 @@ def lay_out_sweep(
     if not texts:
         keep_texts_out(folder)
     sweep.write(folder)
-
-
-def begun(folder: Path) -> bool:
-    """Returns whether anything of a comparison beside the forecast has trained."""
-    return any((folder / part).exists() for part in ("runs", "tuning"))
 
 
 def _make(folder: Path) -> None:

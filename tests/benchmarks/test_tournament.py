@@ -12,6 +12,7 @@ import pytest
 import tournament
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
+from side_by_side.report_copies import FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,7 +74,7 @@ def test_a_tournament_of_one_recipe_leaves_its_reports_and_its_times(tmp_path: P
     )
     assert done.returncode == 0, done.stdout + done.stderr
     times = json.loads((out / "tournament.json").read_text())
-    assert {path.name for path in (out / "300").iterdir()} == set(tournament.FILES)
+    assert {path.name for path in (out / "300").iterdir()} == set(FILES)
     assert "| head | 1 seed |" in (out / "300" / "table.md").read_text()
     assert list(times) == ["300"]
     assert times["300"]["wall_s"] > 0

@@ -84,9 +84,7 @@ def _of_source(settings: Mapping[str, Any]) -> Config:
     filled: Config = {}
     for name, value in settings_of_source(settings).items():
         section, _, key = name.partition(".")
-        stated = settings.get(section)
-        if section == "data" or not isinstance(stated, Mapping) or stated.get(key) is None:
-            filled.setdefault(section, {})[key] = value
+        filled.setdefault(section, {})[key] = value
     return filled
 
 

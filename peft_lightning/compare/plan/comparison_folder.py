@@ -126,6 +126,11 @@ def texts_allowed(folder: Path) -> bool:
     return not (folder / NO_TEXTS).exists()
 
 
+def begun(folder: Path) -> bool:
+    """Returns whether anything of a comparison beside the forecast has begun."""
+    return any((folder / part).exists() for part in _TRAINING)
+
+
 def has_trained(folder: Path) -> bool:
     """Returns whether a run of a comparison, or a try of a learning rate, has begun to train."""
     return any(any((folder / part).rglob("results.json")) for part in _TRAINING)

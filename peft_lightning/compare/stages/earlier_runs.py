@@ -97,8 +97,8 @@ def estimate_runs(jobs: Sequence[FitJob], root: Path, devices: Mapping[str, str 
         ]
         same = [estimate for estimate in made if not estimate.scaled]
         # What lasts an hour on one card and two on another lasts on neither as long as their mean.
-        alike = [estimate for estimate in same or made if estimate.device == (same or made)[0].device]
-        used = alike[:MOST_USED]
+        nearest = same or made
+        used = [estimate for estimate in nearest if estimate.device == nearest[0].device][:MOST_USED]
         if used:
             found[variant] = Estimate(
                 fmean(estimate.run_s for estimate in used),

@@ -92,10 +92,13 @@ def glue_settings(data: Mapping[str, Any], problem_type: str | None = None) -> d
 
 
 def settings_of_source(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what ``glue_settings`` does for settings that state some of those of the data, and none by default.
+    """Returns the settings that the source of a run stands for, without those that the run states.
 
     Args:
-        settings: The settings of a run by section.
+        settings: The settings of the run by section; what is not there has its default.
+
+    Returns:
+        Values by dotted name, as ``glue_settings`` does.
 
     Raises:
         UserError: If the source is named like a task of GLUE and is none.
@@ -105,7 +108,15 @@ def settings_of_source(settings: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     asked = model.get("problem_type") if isinstance(model, Mapping) else None
     data = {"configuration": None, "text_column": "text", "text_pair_column": None, "label_column": _LABELS}
-    return glue_settings({**data, "test_split": None, **stated}, asked)
+    filled = glue_settings({**data, "test_split": None, **stated}, asked)
+    # Those of the data are compared with the defaults already.
+    return {name: value for name, value in filled.items() if name.startswith("data.") or _unstated(settings, name)}
+
+
+def _unstated(settings: Mapping[str, Any], name: str) -> bool:
+    section, _, key = name.partition(".")
+    stated = settings.get(section)
+    return not isinstance(stated, Mapping) or stated.get(key) is None
 
 
 def _named(source: str, configuration: str | None) -> GlueTask | None:
