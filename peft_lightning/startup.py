@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache, partial, wraps
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -111,23 +112,30 @@ def import_bitsandbytes_without_compiler() -> None:
 
 
 @contextmanager
-def without_cuda_context() -> Iterator[None]:
-    """Keeps imports from making a CUDA context, after which processes could not be forked from this one.
+def without_cuda_context(devices: Path = Path("/dev")) -> Iterator[None]:
+    """Keeps imports from making a CUDA context or a thread of the driver, after which no process should be forked.
 
-    torch is told to count GPUs through NVML, which makes none; Lightning tells it so for good. bitsandbytes asks at
-    import what its GPUs can do, which makes one, and keeps the answer for diagnostics only: it is told that they can do
-    nothing.
+    bitsandbytes asks at import whether there is a GPU, and then what it can do. torch answers the first through CUDA,
+    or through NVML, of which driver 580 starts a thread in libcuda on an H200. Here it counts device files instead;
+    where there are none, as in WSL, NVML. The second makes a context, and the answer is kept for diagnostics only: GPUs
+    can do nothing.
+
+    Args:
+        devices: The folder with the device files.
     """
     import torch
 
-    variable, original = "PYTORCH_NVML_BASED_CUDA_CHECK", torch.cuda.get_device_capability
-    before = os.environ.get(variable)
+    variable, before = "PYTORCH_NVML_BASED_CUDA_CHECK", os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK")
+    capability, counted = torch.cuda.get_device_capability, torch.cuda._device_count_nvml
     os.environ[variable] = "1"
     torch.cuda.get_device_capability = lambda device=None: (0, 0)
+    if files := [path for path in devices.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]:
+        count = 0 if os.environ.get("CUDA_VISIBLE_DEVICES") == "" else len(files)
+        torch.cuda._device_count_nvml = lambda: count
     try:
         yield
     finally:
-        torch.cuda.get_device_capability = original
+        torch.cuda.get_device_capability, torch.cuda._device_count_nvml = capability, counted
         if before is None:
             del os.environ[variable]
         else:

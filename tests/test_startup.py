@@ -106,3 +106,21 @@ def test_imports_are_kept_from_touching_a_gpu(monkeypatch: pytest.MonkeyPatch) -
         with monkeypatch.context() as scene:
             scene.setattr(torch.cuda, name, lambda: True)
             assert startup.has_touched_gpu()
+
+
+@pytest.mark.parametrize(("visible", "expected"), [(None, 2), ("0", 2), ("", 0)])
+def test_imports_count_gpus_by_their_device_files(
+    visible: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    counting = torch.cuda._device_count_nvml
+    with startup.without_cuda_context(tmp_path):
+        assert torch.cuda._device_count_nvml() == expected
+    assert torch.cuda._device_count_nvml is counting
+    with startup.without_cuda_context(tmp_path / "none"):
+        assert torch.cuda._device_count_nvml is counting

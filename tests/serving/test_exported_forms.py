@@ -56,7 +56,8 @@ def test_a_server_of_any_form_answers_long_texts_as_its_qlora_run(
         assert answerer.device.type == device
         answers = answerer.answer(answerer.tokenise(cast("list[str]", saved.texts)))
         assert {answer["label"] for answer in answers} <= {"bad", "good"}
-        far = FORMS[form][1] if device == "cpu" else max(1e-3, FORMS[form][1])
+        # Where there is a GPU, the run answers there: 3.4e-4 from a CPU's answers, on an H200.
+        far = max(1e-3, FORMS[form][1]) if torch.cuda.is_available() else FORMS[form][1]
         assert np.abs(shares(answers) - expected).max() < far, form
 
 
