@@ -28,6 +28,7 @@ from typing import Any
 import psutil
 
 from peft_lightning.backbone.locations import locate
+from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.execution.executors.local import LocalExecutor
 from peft_lightning.errors import UserError
 from peft_lightning.recipes import Config, merge, read_config
@@ -46,6 +47,7 @@ WARMUP, SETTLE = 4, 3
 # Starts that are computed from data take 32 batches.
 LEAST_BATCHES = 40
 N_EVALUATED = 16
+LONGEST = 400
 
 
 def is_quantised(settings: Config) -> bool:
@@ -132,6 +134,9 @@ def measure(asked: argparse.Namespace, results: StepResults, scratch: Path) -> b
 
     Returns:
         Whether nothing is left.
+
+    Raises:
+        UserError: No run of a wave came to its figures.
     """
     files = [Path(file) for file in recipes(asked.recipes)]
     left = [(form, file) for form, file in wanted(asked.forms, files) if not results.has(file.stem, form, asked.retry)]
@@ -140,12 +145,10 @@ def measure(asked: argparse.Namespace, results: StepResults, scratch: Path) -> b
     backbone = locate(asked.backbone) if asked.backbone else str(make_backbone(asked.shape, scratch / "base"))
     rows = scratch / "rows"
     rows.mkdir()
-    write_rows(
-        rows / "train.parquet", "whole", max(LEAST_BATCHES, steps_of(asked).all) * asked.batch_size + N_EVALUATED
-    )
-    write_rows(rows / "test.parquet", "whole", N_EVALUATED)
+    write_rows(rows / "train.parquet", "long", max(LEAST_BATCHES, steps_of(asked).all) * asked.batch_size + N_EVALUATED)
+    write_rows(rows / "test.parquet", "long", N_EVALUATED)
     _set_environment(scratch)
-    executor, longest = LocalExecutor(), 0.0
+    executor, longest = LocalExecutor(ExecutorOptions(cold_starts=asked.cold_starts)), 0.0
     for number in range(0, len(left), asked.at_once):
         if asked.budget_s is not None and _age_s() + longest > asked.budget_s:
             print(f"budget: {len(left) - number} runs are left for the next call with the same --out", flush=True)
@@ -154,8 +157,13 @@ def measure(asked: argparse.Namespace, results: StepResults, scratch: Path) -> b
         part = left[number : number + asked.at_once]
         runs = {f"{file.stem}/{form}": settings_of(file, form, asked, backbone, rows) for form, file in part}
         wave = Wave(scratch / f"wave_{number}", runs, steps_of(asked))
-        for name, timed in wave.run(executor, asked.patience_s, _say).items():
-            results.add(name, record_of(timed, asked.steps))
+        found = {
+            name: record_of(timed, asked.steps) for name, timed in wave.run(executor, asked.patience_s, _say).items()
+        }
+        if number == 0 and len(found) > 1 and all(record["status"] == "failed" for record in found.values()):
+            raise UserError(f"none of {len(found)} runs came to its figures: {next(iter(found.values()))['why']}")
+        for name, record in found.items():
+            results.add(name, record)
             _say(f"{name}: {results.words(name)}")
         longest = max(longest, time.monotonic() - began)
         _write_table(asked.out, results)
@@ -204,13 +212,17 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--recipes", nargs="+", default=[], metavar="NAME", help="those recipes only, such as lora vera")
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="in this order")
     add("--batch_size", type=int, default=8)
-    add("--max_length", type=int, default=256, help="tokens of every review, at most 300")
+    add("--max_length", type=int, default=256, help=f"tokens of every review, at most {LONGEST}")
     add("--steps", type=int, default=30, help="steps that are timed")
     add("--at_once", type=int, default=os.cpu_count() or 1, help="runs that start up at once; one for each core")
     add("--patience_s", type=float, default=150, help="seconds for the start-up of a wave, and for a run's timed steps")
+    add("--cold_starts", action="store_true", help="every run imports everything itself, as compare's do with it")
     add("--budget_s", type=float, help="start no wave that may not end within so many seconds")
     add("--retry", action="store_true", help="run once more what failed")
-    return parser.parse_args(words)
+    asked = parser.parse_args(words)
+    if asked.max_length > LONGEST:
+        parser.error(f"--max_length {asked.max_length}: the reviews have {LONGEST} tokens at least")
+    return asked
 
 
 def _set_environment(scratch: Path) -> None:
