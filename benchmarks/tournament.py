@@ -56,7 +56,9 @@ def recipes(only: Sequence[str] = ()) -> list[str]:
     files = [CONFIGS / f"{name}.yaml" for name in FIRST] + sorted((CONFIGS / "peft").glob("*.yaml"))
     names = [path.stem for path in files]
     if unknown := sorted(set(only) - set(names)):
-        raise SystemExit(f"tournament: there is no recipe {', '.join(unknown)}; there are {', '.join(names)}")
+        raise SystemExit(
+            f"{Path(sys.argv[0]).stem}: there is no recipe {', '.join(unknown)}; there are {', '.join(names)}"
+        )
     return [str(path) for path in files if not only or path.stem in only]
 
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from peft_lightning.data.embedded.composer import Composer
 
-Kind = Literal["short", "whole"]
-# IMDb's reviews have 231 words in the mean; two composed ones have 275.
-_COMPOSED_IN_A_REVIEW = 2
+Kind = Literal["short", "whole", "long"]
+# IMDb's reviews have 231 words in the mean; two composed ones have 275. Four have 403 tokens or more (roberta-base).
+_COMPOSED_IN_A_REVIEW = {"whole": 2, "long": 4}
 _WORDS_IN_A_SHORT_ROW = 30
 # So many composed reviews lend the words of the short rows.
 _LENDING = 4000
@@ -28,12 +28,13 @@ def write_rows(path: Path, kind: Kind, rows: int) -> None:
 
     Args:
         path: A .parquet or .csv file.
-        kind: ``short``: 30 words in a row; ``whole``: two composed reviews of an opinion, one after the other.
+        kind: ``short``: 30 words in a row; ``whole``: two composed reviews of an opinion, one after the other;
+            ``long``: four of them.
         rows: Number of rows.
     """
     if path.exists():
         return
-    made = _short(rows) if kind == "short" else _whole(rows)
+    made = _short(rows) if kind == "short" else _composed(rows, _COMPOSED_IN_A_REVIEW[kind])
     schema = pa.schema({"text": pa.string(), "label": pa.int64()})
     partial = path.with_name(f"partial_{path.name}")
     writer = pq.ParquetWriter(partial, schema) if path.suffix == ".parquet" else pa_csv.CSVWriter(partial, schema)
@@ -44,11 +45,11 @@ def write_rows(path: Path, kind: Kind, rows: int) -> None:
     partial.replace(path)
 
 
-def _whole(rows: int) -> Iterator[tuple[str, int]]:
+def _composed(rows: int, in_a_row: int) -> Iterator[tuple[str, int]]:
     composer = Composer("train")
     for row, label in enumerate(composer.labels(rows)):
-        first = row * _COMPOSED_IN_A_REVIEW
-        yield "\n\n".join(composer.review(first + n, label) for n in range(_COMPOSED_IN_A_REVIEW)), label
+        first = row * in_a_row
+        yield "\n\n".join(composer.review(first + n, label) for n in range(in_a_row)), label
 
 
 def _short(rows: int) -> Iterator[tuple[str, int]]:
