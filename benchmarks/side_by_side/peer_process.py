@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from peft_lightning.compare.execution.executor import Executor
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.runs.record import Status
+from side_by_side.clock import STARTED
 from side_by_side.driver_memory import DriverMemory
 from side_by_side.peer_job import PeerJob
+from side_by_side.ranks import FSDP2, figures_of, launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_ERROR = 300
@@ -66,7 +68,7 @@ class PeerProcess(Job):
             return tuple(ours.command(self.peer_job, self.result))
         path = self.folder / "job.json"
         self.peer_job.write(path)
-        return ("-m", "side_by_side.process", str(path), str(self.result))
+        return (*launcher(self.peer_job.devices), "-m", "side_by_side.process", str(path), str(self.result))
 
 
 def launch(
@@ -96,7 +98,7 @@ def launch(
     finally:
         running.kill()
     outcome = running.outcome()
-    figures = json.loads(process.result.read_text(encoding="utf-8")) if process.result.is_file() else {}
+    figures = figures_of(process.result, job.devices)
     if job.peer == "ours":
         figures |= ours.recorded(process.work)
     figures["peak_driver_gib"] = memory.peak_gib
@@ -136,6 +138,8 @@ def _environment(job: PeerJob, scratch: Path, adapters_site: Path | None) -> Map
     # A whole job starts cold, as a user's first does; where steps are timed, what was compiled may be kept.
     caches = scratch / ("process" if job.kind == "whole" else "caches")
     return {
+        **(FSDP2 if job.peer == "hf-fsdp2" else {}),
+        STARTED: str(time.time()),
         "PYTHONPATH": os.pathsep.join([*site, str(ROOT), str(ROOT / "benchmarks"), *inherited]),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(caches / "xdg"),
