@@ -2,8 +2,8 @@
 
     python benchmarks/cost_by_size.py 0.1=DIR 0.5=DIR 1.5=DIR 7=DIR --out FILE
 
-Nothing is measured. Each folder was an `--out`; a size may have several, such as one of one GPU and one of two. Rows are
-held against those of their own folder alone. What was not measured is a dash.
+Nothing is measured. Each folder was an `--out`; a size may have several, such as one of one GPU and one of two. Rows
+are held against those of their own folder alone. What was not measured is a dash.
 """
 
 from __future__ import annotations

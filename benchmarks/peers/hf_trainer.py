@@ -110,6 +110,8 @@ def train(
         compute_metrics=_accuracy,
     )
     trained = count_trained(model)  # while it is whole: FSDP shards it
+    if job.peer == "hf-fsdp2" and not trainer.accelerator.is_fsdp2:
+        raise RuntimeError("accelerate was asked for FSDP2 and does not shard")
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     figures: dict[str, Any] = clock.figures | {"final_loss": losses[-1] if losses else None}
