@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 import signal
 import time
@@ -24,6 +26,7 @@ from side_by_side.ranks import FSDP2, figures_of, launcher
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_ERROR = 300
 _SAMPLE_S = 0.1
+_TORCHRUN = re.compile(r"torch[/.]distributed[/.]elastic")
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,9 @@ def ending(exit_code: int, output: str) -> tuple[Status, str | None]:
     if exit_code == 0:
         return "finished", None
     lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+    # What torchrun adds, once a rank has ended, says nothing of why.
+    rank_lines = list(itertools.takewhile(lambda line: not _TORCHRUN.search(line), lines))
+    lines = [re.sub(r"^\[rank\d+\]:\s*", "", line) for line in rank_lines] or lines
     error = lines[-1][:_LONGEST_ERROR] if lines else f"exit code {exit_code}"
     out_of_memory = "OutOfMemoryError" in output or "out of memory" in output.lower()
     return ("out_of_memory" if out_of_memory or exit_code == -signal.SIGKILL else "failed"), error
