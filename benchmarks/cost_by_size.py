@@ -47,7 +47,8 @@ def as_markdown(measured: Sequence[tuple[str, dict[str, Any]]]) -> str:
     Args:
         measured: what `vs_peers.py` wrote, with the size of its model in words.
     """
-    lines, machines = [], {}
+    lines: list[list[str]] = []
+    machines: dict[str, list[str]] = {}
     for size, content in measured:
         rows = rows_of(content["records"], "step")
         lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,10 @@ def _as_recipe(job: PeerJob, trained: list[torch.nn.Parameter]) -> Any:
     recipe = read_recipe(job)
     optimizer: torch.optim.Optimizer
     if recipe.paged_8bit:
-        from bitsandbytes.optim import PagedAdamW8bit
+        from bitsandbytes.optim.adamw import PagedAdamW8bit
 
-        optimizer = PagedAdamW8bit(trained, lr=job.learning_rate, weight_decay=recipe.weight_decay)
+        paged: Callable[..., torch.optim.Optimizer] = PagedAdamW8bit
+        optimizer = paged(trained, lr=job.learning_rate, weight_decay=recipe.weight_decay)
     else:
         optimizer = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=recipe.weight_decay)
     schedule = get_scheduler(recipe.schedule, optimizer, recipe.warmup_steps(job.steps), job.steps)

@@ -102,6 +102,6 @@ class PeerJob:
 
 def identity(job: PeerJob) -> dict[str, Any]:
     """What a record says of its job, so that tables can be made from records alone."""
-    names = ("kind", "peer", "variant", "method", "batch_size", "max_length", "steps", "warmup_steps", "repeat")
-    names += ("recipes", "devices")
+    names = ["kind", "peer", "variant", "method", "batch_size", "max_length", "steps", "warmup_steps", "repeat"]
+    names += ["recipes", "devices"]
     return {name: getattr(job, name) for name in names} | {"words": list(job.words)}

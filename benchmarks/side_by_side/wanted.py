@@ -138,7 +138,7 @@ class Wanted:
         """
         kinds: list[Kind] = ["trial", "step", "whole"] if self.whole_job else ["trial", "step"]
         asked = itertools.product(kinds, self.sizes(), dict.fromkeys([1, *self.devices]))
-        jobs = [self.job(kind, "", "", self.methods[0], *size, devices=count) for kind, size, count in asked]
+        jobs = [self.job(kind, "", "", self.methods[0], *size, 0, count) for kind, size, count in asked]
         counted = {(job.batch_size, job.max_length, job.n_train): job.batch_size * mean_tokens(job) for job in jobs}
         return replace(self, tokens_per_step=counted)
 
