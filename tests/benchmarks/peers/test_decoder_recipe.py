@@ -21,9 +21,24 @@ def job(decoder_shape: Path) -> Callable[..., PeerJob]:
     """Names a job on a small decoder's shape."""
 
     def make(method: Method, backbone: Path = decoder_shape) -> PeerJob:
-        sizes = {"batch_size": 2, "max_length": 6, "steps": 40, "warmup_steps": 1, "repeat": 0}
-        return PeerJob("step", "hf-best", "x", method, **sizes, n_train=4, n_test=0, learning_rate=1e-4,
-                       reviews="r", backbone=str(backbone), tokens_per_step=0.0, recipes="decoder")  # fmt: skip
+        return PeerJob(
+            kind="step",
+            peer="hf-best",
+            variant="x",
+            method=method,
+            batch_size=2,
+            max_length=6,
+            steps=40,
+            warmup_steps=1,
+            repeat=0,
+            n_train=4,
+            n_test=0,
+            learning_rate=1e-4,
+            reviews="reviews",
+            backbone=str(backbone),
+            tokens_per_step=0.0,
+            recipes="decoder",
+        )
 
     return make
 
