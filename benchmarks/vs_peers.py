@@ -3,12 +3,15 @@
     python benchmarks/vs_peers.py --reviews DIR --shape DIR --out benchmarks/results/NAME
     python benchmarks/vs_peers.py --reviews DIR --backbone embedded --out DIR --peers hf-study hf-best ours \
         --ours fp32= --ours 'bf16=--trainer.precision bf16-mixed'
+    python benchmarks/vs_peers.py --reviews DIR --shape qwen2.5-7b --methods 7b-qlora --out DIR
+    python benchmarks/vs_peers.py --reviews DIR --shape qwen2.5-1.5b --devices 1 2 --out DIR
     python benchmarks/vs_peers.py --join DIR DIR --out DIR
 
-`--shape` is a folder with a `config.json` and a tokenizer: the backbone gets random weights, on which speed and memory
-do not depend. Peers and variants are interleaved over the repeats. A run that fails becomes a row that says so. The
-same command with the same `--out` goes on where it stopped, by itself or at `--budget_s`. `--join` measures nothing:
-it makes one table of folders whose rows need not have been measured side by side, such as one for each GPU.
+`--shape` is a folder with a `config.json` and a tokenizer, or a decoder's by name: the backbone gets random weights,
+on which speed and memory do not depend. Peers and variants are interleaved over the repeats. A run that fails becomes
+a row that says so. The same command with the same `--out` goes on where it stopped, by itself or at `--budget_s`.
+`--join` measures nothing: it makes one table of folders whose rows need not have been measured side by side, such as
+one for each GPU.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import hashlib
 import signal
 import sys
 import tempfile
@@ -27,21 +29,27 @@ from typing import Any
 
 import psutil
 
-from peft_lightning.backbone.locations import locate
+from peft_lightning.compare.execution.executor import ExecutorOptions
 from peft_lightning.compare.execution.registry import executor_named
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
+from side_by_side.backbones import find_backbone
 from side_by_side.join import joined
 from side_by_side.markdown_tables import as_markdown
+from side_by_side.peer_job import Recipes
 from side_by_side.peer_process import launch
+from side_by_side.ranks import require_devices
 from side_by_side.recorded_command import parsed, recorded
 from side_by_side.results import FILE, Results, adapters_versions, describe_machine, held
 from side_by_side.shared_reviews import count_reviews, mean_tokens
 from side_by_side.wanted import Wanted
 from side_by_side.working_through import pending, work_through
-from study_costs import make_backbone
 
-OURS = {"fp32": (), "bf16": ("--trainer.precision", "bf16-mixed")}
+# A decoder's recipe for 7 billion weights computes activations again; `hf-best` does not, and `lean.yaml` does.
+OURS: dict[Recipes, dict[str, tuple[str, ...]]] = {
+    "study": {"fp32": (), "bf16": ("--trainer.precision", "bf16-mixed")},
+    "decoder": {"bf16": ("--model.gradient_checkpointing", "false"), "lean": ("--config", "configs/lean.yaml")},
+}
 
 
 def main() -> int:
@@ -73,25 +81,20 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
         0 when nothing is left, 75 (try again) where the budget ended first.
     """
     reviews = str(Path(arguments.reviews).resolve()) if Path(arguments.reviews).exists() else arguments.reviews
-    if arguments.backbone:
-        backbone = locate(arguments.backbone)
-    else:  # whose weights only a process needs
-        shape, folder = arguments.shape, scratch / "backbone"
-        backbone = str(shape if arguments.dry_run else make_backbone(shape, folder))
+    backbone = find_backbone(arguments, scratch)
+    arguments.methods, arguments.peers = backbone.methods(arguments.methods), backbone.peers(arguments.peers)
+    if not arguments.dry_run:
+        require_devices(arguments.devices)
     about = {
         "commands": [recorded(sys.argv[1:])],
         "machine": describe_machine(),
         "adapters_site": adapters_versions(arguments.adapters_site),
-        "work": {
-            "backbone": "random weights" if arguments.shape else Path(backbone).name,
-            "config_sha256": hashlib.sha256(
-                (arguments.shape or Path(backbone)).joinpath("config.json").read_bytes()
-            ).hexdigest()[:16],
-            "learning_rate": arguments.learning_rate,
-        },
+        "work": backbone.about() | {"learning_rate": arguments.learning_rate},
     }
     results = Results(arguments.out, about)
-    wanted = _wanted(arguments, reviews, backbone)
+    # Whose weights only a process needs.
+    folder = backbone.shape if arguments.dry_run else backbone.folder(scratch, arguments.scratch)
+    wanted = _wanted(arguments, reviews, str(folder), backbone.recipes)
     if arguments.dry_run:
         for job in pending(wanted, results, arguments.retry):
             print(job.key)
@@ -102,7 +105,9 @@ def measure(arguments: argparse.Namespace, scratch: Path) -> int:
         print(line, flush=True)
         _write_table(arguments.out, results)
 
-    run = functools.partial(launch, executor=executor_named(), scratch=scratch, adapters_site=site)
+    # As a peer's, every process of this project imports everything itself.
+    executor = executor_named(options=ExecutorOptions(cold_starts=True))
+    run = functools.partial(launch, executor=executor, scratch=scratch, adapters_site=site)
     budget_s = arguments.budget_s
     if budget_s is not None:  # which counts from the start of this process
         budget_s -= time.time() - psutil.Process().create_time()
@@ -144,7 +149,7 @@ def join(folders: Sequence[Path], out: Path) -> int:
     return 0
 
 
-def _wanted(arguments: argparse.Namespace, reviews: str, backbone: str) -> Wanted:
+def _wanted(arguments: argparse.Namespace, reviews: str, backbone: str, recipes: Recipes) -> Wanted:
     names: tuple[str, ...] = (
         "peers",
         "methods",
@@ -155,9 +160,10 @@ def _wanted(arguments: argparse.Namespace, reviews: str, backbone: str) -> Wante
         "repeats",
         "trial_variants",
     )
-    names += ("trial_compiled", "trial_steps", "whole_job", "n_train", "n_test", "epochs", "learning_rate")
+    names += ("trial_compiled", "trial_steps", "whole_job", "n_train", "n_test", "epochs", "learning_rate", "devices")
     asked: dict[str, Any] = {name: getattr(arguments, name) for name in names}
-    asked |= {"ours": dict(arguments.ours) if arguments.ours else OURS, "reviews": reviews, "backbone": backbone}
+    asked |= {"ours": dict(arguments.ours) if arguments.ours else OURS[recipes], "recipes": recipes}
+    asked |= {"reviews": reviews, "backbone": backbone}
     wanted = Wanted(**asked, most_reviews=count_reviews(reviews))
     return wanted if arguments.dry_run else wanted.with_tokens(mean_tokens)
 

@@ -1,4 +1,4 @@
-"""The study's models, made with transformers, PEFT and bitsandbytes as its notebook made them."""
+"""The models of the study, made as its notebook made them, and those of decoders' recipes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from peers.decoder_recipe import build_decoder
 from side_by_side.peer_job import PeerJob
 
 
@@ -22,6 +23,8 @@ def build_model(job: PeerJob, compute_dtype: torch.dtype = torch.float32, prepar
     Returns:
         The model to train.
     """
+    if job.recipes == "decoder":
+        return build_decoder(job)
     model = load_classifier(job, compute_dtype)
     if job.method == "full":
         return model

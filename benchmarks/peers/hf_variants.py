@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from side_by_side.peer_job import Recipes
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -48,24 +50,26 @@ def read_variant(name: str) -> Variant:
     )
 
 
-def variants_to_try(count: int, compiled: int = 0) -> list[Variant]:
+def variants_to_try(count: int, compiled: int = 0, recipes: Recipes = "study") -> list[Variant]:
     """Orders the variants so that any first few of them differ in what matters most.
 
     Args:
-        count: how many to try, at most the 16 that there are.
+        count: how many to try, at most the 16 that there are; of decoders', whose recipes are in bf16, 8.
         compiled: how many further ones to try under `torch_compile`, which takes minutes to start.
+        recipes: whose backbones are trained.
 
     Returns:
         First the fused optimiser, in both precisions and with both paddings, then the loader's workers, then the
-        optimiser that loops.
+        optimiser that loops; of decoders' first the one that pads least.
     """
+    ways: tuple[tuple[bool, bool], ...] = ((False, False), (True, False), (True, True), (False, True))
+    if recipes == "decoder":
+        ways = ((True, True), (True, False))
     everything = [
         Variant(bf16, grouped, fused, workers)
-        for fused, workers, (bf16, grouped) in itertools.product(
-            (True, False), (0, 2), ((False, False), (True, False), (True, True), (False, True))
-        )
+        for fused, workers, (bf16, grouped) in itertools.product((True, False), (0, 2), ways)
     ]
     chosen = everything[:count]
     # One shape for all batches: with dynamic padding a compiled model is compiled again, or for shapes in general.
     under_compilation = [Variant(True, False, True, 0, True), Variant(False, False, True, 0, True)]
-    return [*chosen, *under_compilation[:compiled]]
+    return [*chosen, *[variant for variant in under_compilation if variant.bf16 or recipes == "study"][:compiled]]

@@ -1,4 +1,4 @@
-"""This project: `python -m peft_lightning fit` with the study's recipe, and the clock as a callback."""
+"""This project: `python -m peft_lightning fit` with the method's recipe, and the clock as a callback."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(job: PeerJob, result: Path) -> list[str]:
         "data.seed": DATA_SEED,
         "data.n_train": job.n_train,
         "data.n_val": N_VAL,
-        "data.n_test": job.n_test or 1,
+        "data.n_test": job.n_test or job.devices,  # a row for each process
         "data.max_length": job.max_length,
         "data.batch_size": job.batch_size,
         "trainer.max_steps": job.steps,
@@ -49,9 +49,13 @@ def command(job: PeerJob, result: Path) -> list[str]:
         "checkpoint.every_n_steps": 500 if job.kind == "whole" else 0,
         "checkpoint.max_time_share": 1,
     }
+    if job.recipes == "decoder":  # as no peer does otherwise
+        settings |= {"data.truncation": "head", "trainer.accumulate_grad_batches": 1}
+    if job.devices > 1:
+        settings["trainer.devices"] = job.devices
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     words = [word.replace("{method}", job.method) for word in job.words]
-    return ["-m", "peft_lightning", "fit", "--config", f"configs/study/{job.method}.yaml", *flags, *words]
+    return ["-m", "peft_lightning", "fit", "--config", f"configs/{job.recipes}/{job.method}.yaml", *flags, *words]
 
 
 def recorded(folder: Path) -> dict[str, Any]:

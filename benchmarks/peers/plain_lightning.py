@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmup
+from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmup, get_scheduler
 
+from peers.decoder_recipe import read_recipe
 from peers.hf_models import build_model, count_trained
 from side_by_side.clock import StepClock
 from side_by_side.lightning_clock import LightningClock
 from side_by_side.peer_job import PeerJob
-from side_by_side.shared_reviews import Reviews, load_tokenizer, read_reviews
+from side_by_side.shared_reviews import Reviews, load_tokenizer, read_reviews, token_ids
 
 VARIANTS = ("32-true", "bf16-mixed")
 ON_GPU = torch.cuda.is_available()
@@ -52,10 +54,9 @@ class ReviewData(L.LightningDataModule):
         )
 
     def _tokenised(self, reviews: Reviews) -> list[dict[str, Any]]:
-        encoded = self.tokenizer(reviews.texts, truncation=True, max_length=self.job.max_length)
         return [
             {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": label}
-            for ids, label in zip(encoded["input_ids"], reviews.labels, strict=True)
+            for ids, label in zip(token_ids(self.job, reviews, self.tokenizer), reviews.labels, strict=True)
         ]
 
 
@@ -81,11 +82,27 @@ class Classifier(L.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW with linear decay."""
+        """AdamW with linear decay, or what a decoder's recipe says."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if self.job.recipes == "decoder":
+            return _as_recipe(self.job, trained)
         optimizer = torch.optim.AdamW(trained, lr=self.job.learning_rate, weight_decay=0.0)
         schedule = get_linear_schedule_with_warmup(optimizer, 0, self.job.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _as_recipe(job: PeerJob, trained: list[torch.nn.Parameter]) -> Any:
+    recipe = read_recipe(job)
+    optimizer: torch.optim.Optimizer
+    if recipe.paged_8bit:
+        from bitsandbytes.optim.adamw import PagedAdamW8bit
+
+        paged: Callable[..., torch.optim.Optimizer] = PagedAdamW8bit
+        optimizer = paged(trained, lr=job.learning_rate, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = get_scheduler(recipe.schedule, optimizer, recipe.warmup_steps(job.steps), job.steps)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def run(job: PeerJob, folder: Path) -> dict[str, Any]:
@@ -105,8 +122,9 @@ def run(job: PeerJob, folder: Path) -> dict[str, Any]:
         max_steps=job.steps,
         max_epochs=-1,
         precision=job.variant,  # type: ignore[arg-type]  # a name that Lightning knows
-        gradient_clip_val=1.0,
-        devices=1,
+        gradient_clip_val=read_recipe(job).clip if job.recipes == "decoder" else 1.0,
+        devices=job.devices,
+        strategy="ddp" if job.devices > 1 else "auto",
         callbacks=[watch],
         logger=False,
         enable_checkpointing=False,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 import psutil
 import torch
 
-from side_by_side.driver_memory import peaks
+from side_by_side.driver_memory import gpu_peaks, peak_rss_gib, start_new_peaks
+
+# The environment's word for when the process was asked for, in seconds since 1970: one of several ranks starts later.
+STARTED = "SIDE_BY_SIDE_STARTED"
 
 
 class StepClock:
@@ -30,12 +34,20 @@ class StepClock:
         self._warm_cpu_s = 0.0
         self.figures: dict[str, Any] = {}
 
+    def loaded(self) -> None:
+        """Says, once, that the model is loaded: what loading takes at its peak is no part of training's peak."""
+        if "load_peak_allocated_gib" not in self.figures:
+            self.figures["load_peak_allocated_gib"] = gpu_peaks()["peak_allocated_gib"]
+            start_new_peaks()
+
     def begin(self) -> None:
         """Says, before every step or before the first, that training begins."""
         if self._began is not None:
             return
+        self.loaded()
         self._began = time.perf_counter()
-        self.figures["startup_s"] = time.time() - psutil.Process().create_time()
+        started = os.environ.get(STARTED)
+        self.figures["startup_s"] = time.time() - (float(started) if started else psutil.Process().create_time())
 
     def step(self, done: int) -> None:
         """Says that an optimiser step is done.
@@ -65,7 +77,8 @@ class StepClock:
             "train_s": now - self._began,
             # What the first steps took beyond their share: compilation, capture, kernels chosen.
             "compile_s": max(0.0, self._warm - self._began - self._warmup_steps * step_s),
-            **peaks(),
+            "peak_rss_gib": peak_rss_gib(),
+            **gpu_peaks(),
         }
 
 

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import resource
+from pathlib import Path
 
 import torch
 
 GIB = 2**30
 
 
-def peaks() -> dict[str, float | None]:
-    """This process's peaks so far in GiB; null where the machine has no GPU."""
+def gpu_peaks() -> dict[str, float | None]:
+    """This process's peaks on its GPU since `start_new_peaks`, in GiB; null where the machine has none."""
     on_gpu = torch.cuda.is_available()
     return {
-        # On Linux in KiB. The processes of loaders are not in it.
-        "peak_rss_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
         "peak_allocated_gib": torch.cuda.max_memory_allocated() / GIB if on_gpu else None,
         "peak_reserved_gib": torch.cuda.max_memory_reserved() / GIB if on_gpu else None,
     }
+
+
+def start_new_peaks() -> None:
+    """Lets the GPU's peaks begin at what is in use now."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_rss_gib() -> float:
+    """Reads the largest resident set that this process has had, in GiB; the processes of loaders are not in it.
+
+    It is Linux's figure for a process image: `getrusage` begins with what the process that started this one held.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(peak) / 2**20
 
 
 class DriverMemory:

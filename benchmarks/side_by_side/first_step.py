@@ -10,14 +10,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from side_by_side.driver_memory import peak_rss_gib
+
 RESULT, STARTED = "FIRST_STEP_RESULT", "FIRST_STEP_STARTED"
-
-
-def peak_rss_gib() -> float:
-    """Reads the largest resident set that this process has had, in GiB; Linux alone counts it per process image."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(peak) / 2**20
 
 
 class FirstStep(Callback):

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from side_by_side.clock import StepClock
+from side_by_side.ranks import result_of
 
 
 class LightningClock(Callback):
@@ -25,6 +26,10 @@ class LightningClock(Callback):
     def __init__(self, clock: StepClock, losses: int) -> None:
         self._clock = clock
         self._losses: deque[torch.Tensor] = deque(maxlen=losses)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says that the model is loaded, before anybody else looks at the GPU's peaks."""
+        self._clock.loaded()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Starts the clock once."""
@@ -51,13 +56,19 @@ class RecordedClock(LightningClock):
         warmup_steps: the clock starts after these.
         steps: optimiser steps.
         tokens_per_step: tokens of a batch, padding left out.
-        result: the file for the figures.
+        result: the file for the figures; of several ranks, the first one's.
     """
 
     def __init__(self, warmup_steps: int, steps: int, tokens_per_step: float, result: str) -> None:
         super().__init__(StepClock(warmup_steps, steps, tokens_per_step), 0)
         self._result = Path(result)
+        self._rank = 0
         atexit.register(self._write)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the rank as well."""
+        super().on_fit_start(trainer, pl_module)
+        self._rank = trainer.global_rank
+
     def _write(self) -> None:
-        self._result.write_text(json.dumps(self._clock.figures), encoding="utf-8")
+        result_of(self._result, self._rank).write_text(json.dumps(self._clock.figures), encoding="utf-8")

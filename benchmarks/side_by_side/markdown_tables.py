@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from side_by_side.cost_rows import costs
+from side_by_side.markdown_cells import NONE, number, table
 from side_by_side.repeated_rows import (
     Records,
     Row,
@@ -17,7 +18,6 @@ from side_by_side.repeated_rows import (
     times_faster,
 )
 
-NONE = "–"
 _ROW = ("method", "peer", "variant")
 _TIMES = ("× hf-study", "× fastest peer")
 _SHARES = ("floor/step, own shapes", "floor/step, square")
@@ -30,19 +30,23 @@ def as_markdown(about: Mapping[str, Any], records: Records) -> str:
         about: commands, machine and work.
         records: the records, by key.
     """
-    parts = ["# Peers side by side", *_steps(records), *_whole(records), *_memory(records), *_trials(records)]
+    parts = ["# Peers side by side", *_steps(records), *_whole(records)]
+    parts += [*costs(records), *_memory(records), *_trials(records)]
     return "\n\n".join([*parts, *_floors(records), *_about(about)]) + "\n"
 
 
 def _steps(records: Records) -> list[str]:
     header = (*_ROW, "ms per step", "range", "CPU ms per step", "tokens/s", *_TIMES, *_SHARES, "final loss", "trained")
     parts = ["## Training steps in steady state"]
-    for (batch_size, length), size in _grouped(rows_of(records, "step"), "batch_size", "max_length"):
+    for (batch_size, length, devices), size in _grouped(
+        rows_of(records, "step"), "batch_size", "max_length", "devices"
+    ):
         lines = []
         for _, rows in _grouped(size, "method"):
             study, fastest = study_row(rows), fastest_peer(rows, "ms_per_step")
             lines += [_step_cells(records, row, study, fastest) for row in rows]
-        parts += [f"### Batch {batch_size}, {length} tokens", _table(header, lines)]
+        title = f"### Batch {batch_size}, {length} tokens"
+        parts += [title if devices == 1 else f"{title}, {devices} devices", table(header, lines)]
     note = (
         "`×` says how many times as long the other takes, as the median of the ratios within the repeats; the fastest"
         " peer is the fastest row of its method that is not this project's. Tokens are counted without padding."
@@ -56,13 +60,13 @@ def _step_cells(records: Records, row: Row, study: Row | None, fastest: Row | No
         return [*cells, row.failure, *[NONE] * 9]
     time, times = row.median("ms_per_step"), row.values("ms_per_step").values()
     spread = f"{min(times):.1f}–{max(times):.1f}" if len(times) > 1 else NONE
-    cells += [_number(time, 1), spread, _number(row.median("cpu_ms_per_step"), 1)]
-    cells.append(_number(row.median("tokens_per_s"), 0))
-    cells += [_number(times_faster(row, other, "ms_per_step"), 2) for other in (study, fastest)]
+    cells += [number(time, 1), spread, number(row.median("cpu_ms_per_step"), 1)]
+    cells.append(number(row.median("tokens_per_s"), 0))
+    cells += [number(times_faster(row, other, "ms_per_step"), 2) for other in (study, fastest)]
     for name in ("floor_own_ms", "floor_square_ms"):
         least = floor_ms(records, row, name)
         cells.append(NONE if least is None or time is None else f"{100 * least / time:.0f} %")
-    return [*cells, _number(row.median("final_loss"), 3), _number(row.median("trained_parameters"), 0)]
+    return [*cells, number(row.median("final_loss"), 3), number(row.median("trained_parameters"), 0)]
 
 
 def _whole(records: Records) -> list[str]:
@@ -76,10 +80,10 @@ def _whole(records: Records) -> list[str]:
                 lines.append([*cells, row.failure, *[NONE] * 6])
                 continue
             names = ("process_s", "startup_s", "compile_s", "train_s")
-            cells += [_number(row.median(name), 1) for name in names]
-            cells += [_number(times_faster(row, other, "process_s"), 2) for other in (study, fastest)]
-            lines.append([*cells, _number(row.median("test_accuracy"), 3)])
-    return ["## Whole jobs, from the process's start to its end", _table(header, lines)] if lines else []
+            cells += [number(row.median(name), 1) for name in names]
+            cells += [number(times_faster(row, other, "process_s"), 2) for other in (study, fastest)]
+            lines.append([*cells, number(row.median("test_accuracy"), 3)])
+    return ["## Whole jobs, from the process's start to its end", table(header, lines)] if lines else []
 
 
 def _memory(records: Records) -> list[str]:
@@ -87,14 +91,14 @@ def _memory(records: Records) -> list[str]:
     header = ("batch", "tokens", *_ROW, "allocated", "reserved", "as the driver sees it", "resident on the host")
     lines = []
     for row in rows_of(records, "step"):
-        cells = [str(row.batch_size), str(row.max_length), row.method, row.peer, row.variant]
+        cells = [str(row.batch_size), str(row.max_length), row.method, row.peer, row.way]
         if row.failure is None:
-            lines.append([*cells, *(_number(row.median(name), 2) for name in names)])
+            lines.append([*cells, *(number(row.median(name), 2) for name in names)])
     note = (
         "The driver's figure counts the CUDA context and managed memory too, less what was in use before. It is read"
         " ten times a second, so a peak that lasts less, as while steps are captured, can be missed; torch's cannot."
     )
-    return ["## Peak memory, GiB", _table(header, lines), note]
+    return ["## Peak memory, GiB", table(header, lines), note]
 
 
 def _trials(records: Records) -> list[str]:
@@ -102,10 +106,10 @@ def _trials(records: Records) -> list[str]:
     for (method, batch_size, length), rows in _grouped(rows_of(records, "trial"), "method", "batch_size", "max_length"):
         fastest = fastest_peer(rows, "ms_per_step")
         for row in rows:
-            shown = row.failure or _number(row.median("ms_per_step"), 1)
+            shown = row.failure or number(row.median("ms_per_step"), 1)
             lines.append([str(batch_size), str(length), method, row.variant, shown, "chosen" if row is fastest else ""])
     header = ("batch", "tokens", "method", "variant", "ms per step", "")
-    return ["## Trials of the HF Trainer's variants", _table(header, lines)] if lines else []
+    return ["## Trials of the HF Trainer's variants", table(header, lines)] if lines else []
 
 
 def _floors(records: Records) -> list[str]:
@@ -128,7 +132,7 @@ def _floors(records: Records) -> list[str]:
             cells = [size, method, f"{floor['gflop']:.1f}", f"{floor['optimizer_mb']:.1f}"]
             lines.append([*cells, f"{floor['floor_own_ms']:.2f}", f"{floor['floor_square_ms']:.2f}"])
     header = ("size", "method", "GFLOP", "optimiser, MB", "floor on own shapes, ms", "floor on a square, ms")
-    return ["## The floor", _table(header, lines), "\n".join(sentences)] if lines else []
+    return ["## The floor", table(header, lines), "\n".join(sentences)] if lines else []
 
 
 def _about(about: Mapping[str, Any]) -> list[str]:
@@ -160,13 +164,3 @@ def _grouped(rows: Iterable[Row], *names: str) -> list[tuple[tuple[Any, ...], li
     for row in rows:
         groups.setdefault(tuple(getattr(row, name) for name in names), []).append(row)
     return list(groups.items())
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rule = ["---"] * len(header)
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in itertools.chain([header, rule], escaped))
-
-
-def _number(value: float | None, digits: int) -> str:
-    return NONE if value is None else f"{value:,.{digits}f}"

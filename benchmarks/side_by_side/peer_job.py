@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["floor", "trial", "step", "whole"]
-Method = Literal["full", "lora", "qlora", "ia3"]
+Recipes = Literal["study", "decoder"]
+Method = Literal["full", "lora", "qlora", "ia3", "dora", "7b-qlora"]
 METHODS: tuple[Method, ...] = ("full", "lora", "qlora", "ia3")
+# The files of `configs/study/` and of `configs/decoder/`, those first that are measured unless others are named.
+METHODS_OF: dict[Recipes, tuple[Method, ...]] = {
+    "study": METHODS,
+    "decoder": ("lora", "qlora", "dora", "full", "7b-qlora"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class PeerJob:
         backbone: folder of the backbone.
         tokens_per_step: tokens of a batch, padding left out: the mean over all reviews that are trained on.
         words: further words for a command line of the peer's own.
+        recipes: the folder of `configs/` that the method's recipe is in.
+        devices: GPUs, or processes on a CPU; each trains batches of its own.
     """
 
     kind: Kind
@@ -53,13 +61,22 @@ class PeerJob:
     backbone: str
     tokens_per_step: float
     words: tuple[str, ...] = ()
+    recipes: Recipes = "study"
+    devices: int = 1
 
     @property
     def key(self) -> str:
         """What tells this process from every other of a measurement; where files lie is no part of it."""
         parts = [self.kind, self.peer, self.variant, self.method, f"b{self.batch_size}", f"l{self.max_length}"]
         parts += [f"s{self.steps}-{self.warmup_steps}", f"n{self.n_train}-{self.n_test}"]
+        parts += [self.recipes] if self.recipes != "study" else []
+        parts += [f"d{self.devices}"] if self.devices != 1 else []
         return "/".join([*parts, f"lr{self.learning_rate:g}", f"r{self.repeat}", *self.words])
+
+    @property
+    def in_four_bits(self) -> bool:
+        """Whether the backbone is held in four bits."""
+        return self.method.endswith("qlora")
 
     @property
     def seed(self) -> int:
@@ -85,5 +102,6 @@ class PeerJob:
 
 def identity(job: PeerJob) -> dict[str, Any]:
     """What a record says of its job, so that tables can be made from records alone."""
-    names = ("kind", "peer", "variant", "method", "batch_size", "max_length", "steps", "warmup_steps", "repeat")
+    names = ["kind", "peer", "variant", "method", "batch_size", "max_length", "steps", "warmup_steps", "repeat"]
+    names += ["recipes", "devices"]
     return {name: getattr(job, name) for name in names} | {"words": list(job.words)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
+import re
 import shutil
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,15 @@ from peft_lightning.compare.execution.executor import Executor
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.runs.record import Status
+from side_by_side.clock import STARTED
 from side_by_side.driver_memory import DriverMemory
 from side_by_side.peer_job import PeerJob
+from side_by_side.ranks import FSDP2, figures_of, launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_ERROR = 300
 _SAMPLE_S = 0.1
+_TORCHRUN = re.compile(r"torch[/.]distributed[/.]elastic")
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class PeerProcess(Job):
             return tuple(ours.command(self.peer_job, self.result))
         path = self.folder / "job.json"
         self.peer_job.write(path)
-        return ("-m", "side_by_side.process", str(path), str(self.result))
+        return (*launcher(self.peer_job.devices), "-m", "side_by_side.process", str(path), str(self.result))
 
 
 def launch(
@@ -96,7 +101,7 @@ def launch(
     finally:
         running.kill()
     outcome = running.outcome()
-    figures = json.loads(process.result.read_text(encoding="utf-8")) if process.result.is_file() else {}
+    figures = figures_of(process.result, job.devices)
     if job.peer == "ours":
         figures |= ours.recorded(process.work)
     figures["peak_driver_gib"] = memory.peak_gib
@@ -125,6 +130,9 @@ def ending(exit_code: int, output: str) -> tuple[Status, str | None]:
     if exit_code == 0:
         return "finished", None
     lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
+    # What torchrun adds, once a rank has ended, says nothing of why.
+    rank_lines = list(itertools.takewhile(lambda line: not _TORCHRUN.search(line), lines))
+    lines = [re.sub(r"^\[rank\d+\]:\s*", "", line) for line in rank_lines] or lines
     error = lines[-1][:_LONGEST_ERROR] if lines else f"exit code {exit_code}"
     out_of_memory = "OutOfMemoryError" in output or "out of memory" in output.lower()
     return ("out_of_memory" if out_of_memory or exit_code == -signal.SIGKILL else "failed"), error
@@ -136,6 +144,8 @@ def _environment(job: PeerJob, scratch: Path, adapters_site: Path | None) -> Map
     # A whole job starts cold, as a user's first does; where steps are timed, what was compiled may be kept.
     caches = scratch / ("process" if job.kind == "whole" else "caches")
     return {
+        **(FSDP2 if job.peer == "hf-fsdp2" else {}),
+        STARTED: str(time.time()),
         "PYTHONPATH": os.pathsep.join([*site, str(ROOT), str(ROOT / "benchmarks"), *inherited]),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(caches / "xdg"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from side_by_side.peer_job import METHODS
+from side_by_side.peer_job import METHODS_OF
+from side_by_side.shapes import SHAPES
 from side_by_side.wanted import PEERS
 
-_PLACES = ("--reviews", "--shape", "--backbone", "--out", "--adapters_site")
+_PLACES = ("--reviews", "--shape", "--backbone", "--out", "--adapters_site", "--scratch")
 # These take a word as well, such as `embedded`, and that says what was measured.
-_OR_WORDS = ("--reviews", "--backbone")
+_OR_WORDS = ("--reviews", "--shape", "--backbone")
 
 
 def parsed(words: Sequence[str], description: str | None) -> argparse.Namespace:
@@ -33,6 +35,10 @@ def parsed(words: Sequence[str], description: str | None) -> argparse.Namespace:
         parser.error("the following arguments are required: --reviews")
     if not 0 < arguments.warmup_steps < arguments.steps or arguments.trial_steps < 2:
         parser.error("--warmup_steps must lie between 0 and --steps, and a trial has 2 steps or more")
+    if min(arguments.devices) < 1:
+        parser.error("--devices are 1 or more")
+    if arguments.trial_variants + arguments.trial_compiled < 1:
+        parser.error("--trial_variants is 1 or more: a single one is taken without a trial")
     return arguments
 
 
@@ -70,12 +76,15 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     add = made.add_argument
     add("--reviews", help="folder with train and test files, as --data.source takes it")
     backbone = made.add_mutually_exclusive_group(required=True)
-    backbone.add_argument("--shape", type=Path, help="folder with config.json and tokenizer: random weights")
+    shapes = f"folder with config.json and tokenizer, or one of {', '.join(SHAPES)}: random weights"
+    backbone.add_argument("--shape", help=shapes)
     backbone.add_argument("--backbone", help="`embedded`, or a folder with weights")
     backbone.add_argument("--join", nargs="+", type=Path, metavar="DIR", help="join what these folders hold into --out")
     add("--out", type=Path, required=True, help="folder for vs_peers.json and vs_peers.md")
-    add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    add("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    add("--peers", nargs="+", choices=PEERS, help="by default all that train such a backbone")
+    methods = sorted(set(itertools.chain(*METHODS_OF.values())))
+    add("--methods", nargs="+", choices=methods, help="recipes; by default the study's, or a decoder's lora and qlora")
+    add("--devices", nargs="+", type=int, default=[1], help="GPUs of a process, each trains batches of its own")
     add("--batch_sizes", nargs="+", type=int, default=[8])
     add("--max_lengths", nargs="+", type=int, default=[256])
     add("--steps", type=int, default=100, help="optimiser steps of each process")
@@ -84,7 +93,8 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     add("--learning_rate", type=float, default=5e-5, help="of every peer; the study's code ran 5e-5")
     add("--ours", action="append", type=_named_words, metavar="NAME=WORDS", help="a row of this project and its words")
     add("--adapters_site", type=Path, help="folder with the packages of `adapters`; without it, it is not measured")
-    add("--trial_variants", type=int, default=4, help="variants of the HF Trainer to try for each method and size")
+    tried = "variants of the HF Trainer to try for each method and size; a single one is taken without a trial"
+    add("--trial_variants", type=int, default=4, help=tried)
     add("--trial_compiled", type=int, default=0, help="further ones to try under torch_compile, at most 2")
     add("--trial_steps", type=int, default=60)
     add("--whole_job", action="store_true", help="the study's whole job as well, at the first size")
@@ -93,6 +103,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     add("--epochs", type=int, default=3, help="epochs of the whole job")
     add("--budget_s", type=float, help="start no process that will not end within so many seconds")
     add("--time_limit_s", type=float, default=600, help="for one process")
+    add("--scratch", type=Path, help="folder that keeps a decoder's random weights for another call")
     add("--retry", action="store_true", help="run once more what failed")
     add("--dry_run", action="store_true", help="list the processes and start none")
     return made

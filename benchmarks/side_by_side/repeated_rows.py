@@ -34,6 +34,7 @@ class Row:
         batch_size: reviews in a batch.
         max_length: tokens that reviews were cut to.
         records: the record of each repeat, by its number.
+        devices: GPUs, or processes on a CPU.
     """
 
     kind: str
@@ -43,6 +44,18 @@ class Row:
     batch_size: int
     max_length: int
     records: Mapping[int, Mapping[str, Any]]
+    devices: int = 1
+
+    @property
+    def way(self) -> str:
+        """The variant, and on how many devices where these are several."""
+        return self.variant if self.devices == 1 else f"{self.variant}, {self.devices} devices"
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """Reviews that all devices train on in a second; None where steps were not timed."""
+        time = self.median("ms_per_step")
+        return None if time is None else 1000 * self.batch_size * self.devices / time
 
     @property
     def failure(self) -> str | None:
@@ -82,14 +95,18 @@ def rows_of(records: Records, kind: str) -> list[Row]:
         kind: the kind of jobs.
 
     Returns:
-        A row for each peer's variant, method and size, in the order in which they were measured.
+        A row for each peer's variant, method, size and number of devices, in the order in which they were measured.
     """
     found: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}
     names = ("kind", "peer", "variant", "method", "batch_size", "max_length")
     for record in records.values():
         if record["kind"] == kind:
-            found.setdefault(tuple(record[name] for name in names), {})[record["repeat"]] = record
-    return [Row(**dict(zip(names, identity, strict=True)), records=repeats) for identity, repeats in found.items()]
+            identity = (*(record[name] for name in names), record.get("devices", 1))
+            found.setdefault(identity, {})[record["repeat"]] = record
+    return [
+        Row(**dict(zip((*names, "devices"), identity, strict=True)), records=repeats)
+        for identity, repeats in found.items()
+    ]
 
 
 def times_faster(row: Row, other: Row | None, name: str) -> float | None:
@@ -127,8 +144,10 @@ def floor_ms(records: Records, row: Row, name: str) -> float | None:
         name: `floor_own_ms` or `floor_square_ms`.
 
     Returns:
-        The floor in ms; None where none was measured over the row's steps.
+        The floor in ms of one device; None where none was measured over the row's steps.
     """
+    if row.devices > 1:  # other reviews, and the floor knows nothing of what devices send each other
+        return None
     size = (row.batch_size, row.max_length, row.steps)
     for record in records.values():
         same = (record["batch_size"], record["max_length"], record["steps"]) == size

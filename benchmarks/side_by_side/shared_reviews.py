@@ -47,11 +47,26 @@ def read_reviews(job: PeerJob) -> tuple[Reviews, Reviews]:
 
 
 def load_tokenizer(backbone: str) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer of a backbone's folder."""
+    """Loads the tokenizer of a folder; it pads on the right, with the end-of-text token if with no other."""
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(backbone)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(backbone, padding_side="right")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def token_ids(job: PeerJob, reviews: Reviews, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Tokenises reviews, cut to the job's length and not padded; a decoder's text ends in the end-of-text token.
+
+    Args:
+        job: the length, and whose recipes are trained.
+        reviews: the reviews.
+        tokenizer: the backbone's.
+    """
+    ends = [tokenizer.eos_token_id] if job.recipes == "decoder" else []
+    encoded = tokenizer(reviews.texts, truncation=True, max_length=job.max_length - len(ends))
+    return [[*ids, *ends] for ids in encoded["input_ids"]]
 
 
 def token_counts(reviews: Reviews, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[int]:
@@ -75,5 +90,5 @@ def mean_tokens(job: PeerJob) -> float:
     Args:
         job: which reviews, how long, and whose tokenizer.
     """
-    counts = token_counts(read_reviews(job)[0], load_tokenizer(job.backbone), job.max_length)
+    counts = list(map(len, token_ids(job, read_reviews(job)[0], load_tokenizer(job.backbone))))
     return sum(counts) / len(counts)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from side_by_side.job_order import NONE_WORKS, jobs_of
 from side_by_side.peer_job import PeerJob, identity
 from side_by_side.peer_process import not_measured
 from side_by_side.results import Results
-from side_by_side.wanted import NONE_WORKS, Wanted, jobs_of
+from side_by_side.wanted import Wanted
 
 # Until a process of its kind has been seen to end.
 _GUESS_S = {"floor": 40.0, "trial": 40.0, "step": 40.0, "whole": 150.0}

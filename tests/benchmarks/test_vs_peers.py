@@ -90,3 +90,36 @@ def test_two_peers_train_the_same_and_what_a_cpu_has_not_is_null(shape: Path, re
     assert "--reviews DIR --shape DIR --out DIR --methods lora" in content["about"]["commands"][0]
     table = (tmp_path / "out" / "vs_peers.md").read_text()
     assert "| lora | hf-study | defaults |" in table
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_decoder_train_the_same_under_the_trainer_and_here(
+    decoder_shape: Path, reviews: Path, tmp_path: Path
+) -> None:
+    places = ["--reviews", str(reviews), "--shape", str(decoder_shape), "--out", str(tmp_path / "out")]
+    size = ["--methods", "lora", "--repeats", "1", "--steps", "4", "--warmup_steps", "2", "--max_lengths", "16"]
+    words = ["--peers", "hf-best", "ours", "--ours", "bf16=", "--trial_variants", "1", "--scratch", str(tmp_path)]
+    done = run(tmp_path, *places, *size, *words, "--devices", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = json.loads((tmp_path / "out" / "vs_peers.json").read_text())["records"]
+    trainer, ours = (record["figures"] for record in records.values())
+    for figures in (trainer, ours):
+        assert figures["steps"] == 4
+        assert [rank["ms_per_step"] > 0 for rank in figures["ranks"]] == [True, True]
+        # Of both processes' mean: a sum of means would be twice as much.
+        assert figures["final_loss"] == pytest.approx(0.69, abs=0.1)
+    assert trainer["trained_parameters"] == ours["trained_parameters"]
+    table = (tmp_path / "out" / "vs_peers.md").read_text()
+    assert "### Batch 8, 16 tokens, 2 devices" in table
+    assert "## What a step, a start and memory cost" in table
+    (decoder,) = tmp_path.glob("decoder.*")
+    assert (decoder / "complete").exists(), "kept for the next call"
+
+
+@pytest.mark.slow
+def test_more_devices_than_there_are_end_in_a_line(decoder_shape: Path, reviews: Path, tmp_path: Path) -> None:
+    words = ["--reviews", str(reviews), "--shape", str(decoder_shape), "--out", "out", "--devices", "1", "4096"]
+    done = run(tmp_path, *words)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("vs_peers: --devices 4096: this machine has ")

@@ -82,6 +82,15 @@ def test_the_last_line_says_what_went_wrong() -> None:
     assert ending(-11, "") == ("failed", "exit code -11")
 
 
+def test_the_last_line_of_a_rank_says_more_than_torchruns() -> None:
+    printed = "[rank1]: Traceback\n[rank1]: ValueError: no\nW1 torch/distributed/elastic/api.py:9] Sending\n=====\n"
+    assert ending(1, printed) == ("failed", "ValueError: no")
+    assert (
+        ending(1, "W1 torch/distributed/elastic/api.py:9] it hung\n")[1]
+        == "W1 torch/distributed/elastic/api.py:9] it hung"
+    )
+
+
 def test_adapters_without_its_packages_is_not_measured(wanted: Callable[..., Any], tmp_path: Path) -> None:
     record = launch(wanted().job("step", "adapters", "x", "lora", 8, 64), Scripted(), tmp_path, 10)
     assert (record["status"], record["figures"]) == ("not_measured", {})
@@ -107,3 +116,19 @@ def test_any_executor_runs_a_peer_within_its_time(
     assert executor.attempt.command[:2] == ("-m", "side_by_side.process")
     assert executor.attempt.environment["HF_HUB_OFFLINE"] == "1"
     assert not (tmp_path / "process").exists(), "nothing is left for the next"
+
+
+def test_ranks_are_started_by_torchrun_and_this_projects_by_its_own_flag(
+    wanted: Callable[..., Any], tmp_path: Path
+) -> None:
+    asked = wanted(recipes="decoder", trial_variants=1)
+    launch(asked.job("step", "hf-fsdp2", "x", "full", 8, 64, 0, 2), peers := Scripted(), tmp_path, 90)
+    assert peers.attempt.command[:4] == ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    assert peers.attempt.command[4:6] == ("-m", "side_by_side.process")
+    assert peers.attempt.environment["FSDP_VERSION"] == "2"
+    launch(asked.job("step", "ours", "x", "full", 8, 64, 0, 2), ours := Scripted(), tmp_path, 90)
+    words = list(ours.attempt.command)
+    assert words[words.index("--trainer.devices") + 1] == "2"
+    assert words[words.index("--config") + 1] == "configs/decoder/full.yaml"
+    assert words[words.index("--data.n_test") + 1] == "2", "a row for each process"
+    assert "FSDP_VERSION" not in ours.attempt.environment

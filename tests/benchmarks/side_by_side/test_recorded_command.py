@@ -37,3 +37,12 @@ def test_a_word_that_says_what_was_measured_stays(tmp_path: Path) -> None:
     file.touch()
     assert recorded(["--backbone", "embedded", "--reviews", "imdb"]).endswith("--backbone embedded --reviews imdb")
     assert recorded(["--reviews", str(file)]).endswith("--reviews FILE")
+    words = ["--shape", "qwen2.5-7b", "--scratch", str(tmp_path)]
+    assert recorded(words).endswith("--shape qwen2.5-7b --scratch DIR")
+
+
+@pytest.mark.parametrize("words", [["--devices", "0"], ["--trial_variants", "0"]])
+def test_counts_of_none_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["--reviews", "r", "--shape", "s", "--out", "o", *words], None)
+    assert words[0] in capsys.readouterr().err.splitlines()[-1]

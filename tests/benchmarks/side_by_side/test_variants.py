@@ -16,3 +16,10 @@ def test_a_few_trials_see_both_precisions_and_both_paddings() -> None:
     assert {(variant.bf16, variant.grouped) for variant in few} == {
         (a, b) for a in (True, False) for b in (True, False)
     }
+
+
+def test_a_decoders_variants_are_in_bf16_and_the_first_pads_least() -> None:
+    variants = variants_to_try(16, compiled=2, recipes="decoder")
+    assert len({variant.name for variant in variants}) == 9
+    assert all(variant.bf16 for variant in variants)
+    assert variants[0].name == "bf16-grouped-fused-w0"

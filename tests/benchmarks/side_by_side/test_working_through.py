@@ -139,3 +139,52 @@ def test_another_overlay_is_another_row(wanted: Make) -> None:
     plain, graph = wanted(ours={"a": ()}), wanted(ours={"a": ("--config", "configs/fast.yaml")})
     key, other = (asked.job("step", "ours", "a", "lora", 8, 64).key for asked in (plain, graph))
     assert key != other
+
+
+def rows(keys: list[str]) -> list[str]:
+    return ["/".join(key.split("/")[:3]) + (" on 2" if "/d2/" in key else "") for key in keys]
+
+
+def test_a_decoder_has_no_floor_and_a_single_variant_needs_no_trial(
+    wanted: Make, results: Make, finished: Make
+) -> None:
+    peers = ["hf-best", "hf-checkpointed", "ours"]
+    asked = wanted(recipes="decoder", peers=peers, repeats=1, trial_variants=1, ours={"bf16": ()})
+    work_through(asked, results(), run := Scripted(lambda job: finished(1.0)))
+    variant = "bf16-grouped-fused-w0"
+    assert rows(run.keys) == [f"step/hf-best/{variant}", f"step/hf-checkpointed/{variant}", "step/ours/bf16"]
+
+
+def test_several_devices_follow_one_and_fsdp_shards_full_fine_tuning_alone(
+    wanted: Make, results: Make, finished: Make
+) -> None:
+    peers = ["hf-best", "hf-fsdp2", "ours"]
+    asked = wanted(
+        recipes="decoder", peers=peers, methods=["lora", "full"], repeats=1, devices=[1, 2], trial_variants=1
+    )
+    work_through(asked, results(), run := Scripted(lambda job: finished(1.0)))
+    variant = "bf16-grouped-fused-w0"
+    alone = [f"step/hf-best/{variant}", "step/ours/fp32"]
+    spread = [f"{row} on 2" for row in alone]
+    assert rows(run.keys) == [*alone, *spread, *alone, spread[0], f"step/hf-fsdp2/{variant} on 2", spread[1]]
+
+
+def test_the_study_and_adapters_are_measured_on_one_device(wanted: Make, results: Make, finished: Make) -> None:
+    asked = wanted(peers=["hf-study", "adapters", "lightning"], repeats=1, devices=[2])
+    work_through(asked, results(), run := Scripted(lambda job: finished(1.0)))
+    assert rows(run.keys)[1:] == ["step/lightning/32-true on 2", "step/lightning/bf16-mixed on 2"]
+
+
+def test_each_device_has_batches_of_its_own(wanted: Make) -> None:
+    asked = wanted(devices=[1, 2]).with_tokens(lambda job: job.n_train / 10)
+    alone, spread = (asked.job("step", "ours", "fp32", "lora", 8, 64, 0, devices) for devices in (1, 2))
+    assert (alone.n_train, spread.n_train) == (80, 160)
+    assert (alone.tokens_per_step, spread.tokens_per_step) == (8 * 8.0, 2 * 8 * 16.0)
+    whole = wanted(whole_job=True).job("whole", "ours", "fp32", "lora", 8, 64, 0, 2)
+    assert (whole.n_train, whole.steps) == (24, 4)
+
+
+def test_an_encoder_on_one_device_keeps_its_key(wanted: Make) -> None:
+    assert (
+        wanted().job("step", "ours", "fp32", "lora", 8, 64).key == "step/ours/fp32/lora/b8/l64/s10-4/n80-0/lr0.0001/r0"
+    )
