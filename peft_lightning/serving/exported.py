@@ -112,9 +112,14 @@ def _merged(folder: Path, config: Any, device: torch.device) -> _Network:
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, use_safetensors=True, trust_remote_code=False
+        folder, config=config, use_safetensors=True, trust_remote_code=False, **_placed(config, device)
     )
     return _in_torch(model, device, str(folder), "merged")
+
+
+def _placed(config: Any, device: torch.device) -> dict[str, Any]:
+    # Packed weights go to the first GPU otherwise, and of those in eight bits the scales would stay there.
+    return {"device_map": {"": device}} if getattr(config, "quantization_config", None) else {}
 
 
 def _adapter(folder: Path, config: Any, report: dict[str, Any], device: torch.device) -> _Network:
@@ -128,7 +133,9 @@ def _adapter(folder: Path, config: Any, report: dict[str, Any], device: torch.de
     base = str(beside) if (beside / "config.json").is_file() else locate(name)
     packed = report.get("quantization_config")
     # The adapter was trained beside these rounded values.
-    more: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(**packed)} if packed else {}
+    more: dict[str, Any] = {}
+    if packed:
+        more = {"quantization_config": BitsAndBytesConfig(**packed), "device_map": {"": device}}
     pretrained = AutoModelForSequenceClassification.from_pretrained(
         base, revision=revision, config=config, use_safetensors=True, trust_remote_code=False, **more
     )
