@@ -233,8 +233,6 @@ def _set_environment(scratch: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     # A start-up has a core to itself, and where a GPU computes no more are needed.
     os.environ["OMP_NUM_THREADS"] = "1"
-    # GPUs are counted without CUDA's driver, whose thread would keep the server of warm starts from forking.
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
 
 
 def _age_s() -> float:

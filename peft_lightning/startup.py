@@ -125,7 +125,8 @@ def without_cuda_context(devices: Path = Path("/dev")) -> Iterator[None]:
     """
     import torch
 
-    variable, before = "PYTORCH_NVML_BASED_CUDA_CHECK", os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK")
+    variable = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    before = os.environ.get(variable)
     capability, counted = torch.cuda.get_device_capability, torch.cuda._device_count_nvml
     os.environ[variable] = "1"
     torch.cuda.get_device_capability = lambda device=None: (0, 0)

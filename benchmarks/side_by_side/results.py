@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,7 @@ class Results:
             if "joined" in content["about"]:
                 # What is added would not have been measured side by side with what is there.
                 raise UserError(f"{self.path} is joined from other folders: measure into one of those and join again")
-            for name in ("machine", "work"):
-                if content["about"][name] != about[name]:
-                    raise UserError(
-                        f"{self.path} was measured with another {name} ({content['about'][name]}, now {about[name]}):"
-                        " choose another --out"
-                    )
+            require_same(self.path, content["about"], about)
             self.records = content["records"]
             commands = content["about"]["commands"]
         self.about = about | {"commands": [*commands, *(c for c in about["commands"] if c not in commands)]}
@@ -67,6 +62,24 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"about": self.about, "records": self.records}
         write_atomically(self.path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def require_same(path: Path, measured: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Refuses to put figures of another machine, or of other work, beside what a file holds.
+
+    Args:
+        path: the file.
+        measured: the `machine` and the `work` of what it holds.
+        about: those of this call.
+
+    Raises:
+        UserError: one of them differs.
+    """
+    for name in ("machine", "work"):
+        if measured[name] != about[name]:
+            raise UserError(
+                f"{path} was measured with another {name} ({measured[name]}, now {about[name]}): choose another --out"
+            )
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from peft_lightning.errors import UserError
 from peft_lightning.runs.files import write_atomically
+from side_by_side.markdown_cells import NONE, number, table
+from side_by_side.results import require_same
 
 Form = Literal["captured", "eager", "nf4"]
 FORMS: tuple[Form, ...] = ("captured", "eager", "nf4")
@@ -17,7 +18,7 @@ FILE = "step_by_type.json"
 BASELINE = "lora"
 # What was aimed at: a captured step of at most so many times LoRA's.
 BOUND = 2.5
-NONE = "–"
+RIGHT = "---:"
 Record = Mapping[str, Any]
 
 
@@ -38,12 +39,7 @@ class StepResults:
         self.records: dict[str, Record] = {}
         if self.path.is_file():
             content = json.loads(self.path.read_text(encoding="utf-8"))
-            for name in ("machine", "work"):
-                if content[name] != about[name]:
-                    raise UserError(
-                        f"{self.path} was measured with another {name} ({content[name]}, now {about[name]}):"
-                        " choose another --out"
-                    )
+            require_same(self.path, content, about)
             self.records = content["records"]
 
     def has(self, recipe: str, form: Form, retry: bool = False) -> bool:
@@ -148,7 +144,7 @@ def _captured(results: StepResults, names: Sequence[str]) -> list[str]:
     within, beyond = within_bound(results, names)
     bound = f"{len(within)} of {len(within) + len(beyond)} recipes step within {BOUND:g} × of LoRA's captured step"
     bound += f"; beyond: {', '.join(f'`{name}`' for name in beyond)}." if beyond else "."
-    return ["## Captured against eager", _table(header, rows), *_notes(reasons), bound]
+    return ["## Captured against eager", table(header, rows, RIGHT), *_notes(reasons), bound]
 
 
 def _four_bits(results: StepResults, names: Sequence[str]) -> list[str]:
@@ -174,7 +170,7 @@ def _four_bits(results: StepResults, names: Sequence[str]) -> list[str]:
     if not rows and not left_out:
         return []
     refused = ["These do not train beside a backbone in four bits:", "\n".join(left_out)] if left_out else []
-    return ["## On a backbone in four bits (NF4)", _table(header, rows), *refused]
+    return ["## On a backbone in four bits (NF4)", table(header, rows, RIGHT), *refused]
 
 
 def _why_eager(record: Record) -> str:
@@ -188,7 +184,7 @@ def _reason(reasons: list[str], name: str, why: str) -> int:
 
 
 def _notes(reasons: Sequence[str]) -> list[str]:
-    return ["\n".join(f"{number}. {why}" for number, why in enumerate(reasons, 1))] if reasons else []
+    return ["\n".join(f"{place}. {why}" for place, why in enumerate(reasons, 1))] if reasons else []
 
 
 def _ms(record: Record | None) -> float:
@@ -210,10 +206,4 @@ def _ratio(record: Record | None, other: Record | None) -> str:
 
 
 def _gib(record: Record | None) -> str:
-    peak = None if record is None else record["peak_allocated_gib"]
-    return NONE if peak is None else f"{peak:.3f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+    return number(None if record is None else record["peak_allocated_gib"], 3)

@@ -109,22 +109,23 @@ def load_export(folder: Path, device: torch.device | None) -> Answerer:
 
 
 def _merged(folder: Path, config: Any, device: torch.device) -> _Network:
+    packed = bool(getattr(config, "quantization_config", None))
+    return _in_torch(_pretrained(folder, config, device, packed), device, str(folder), "merged")
+
+
+def _pretrained(source: Path | str, config: Any, device: torch.device, packed: bool, **more: Any) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, use_safetensors=True, trust_remote_code=False, **_placed(config, device)
-    )
-    return _in_torch(model, device, str(folder), "merged")
-
-
-def _placed(config: Any, device: torch.device) -> dict[str, Any]:
     # Packed weights go to the first GPU otherwise, and of those in eight bits the scales would stay there.
-    return {"device_map": {"": device}} if getattr(config, "quantization_config", None) else {}
+    placed = {"device_map": {"": device}} if packed else {}
+    return AutoModelForSequenceClassification.from_pretrained(
+        source, config=config, use_safetensors=True, trust_remote_code=False, **placed, **more
+    )
 
 
 def _adapter(folder: Path, config: Any, report: dict[str, Any], device: torch.device) -> _Network:
     from peft import PeftModel
-    from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     settings = _read(folder / "adapter_config.json")
     name, revision = str(settings["base_model_name_or_path"]), settings.get("revision")
@@ -133,12 +134,8 @@ def _adapter(folder: Path, config: Any, report: dict[str, Any], device: torch.de
     base = str(beside) if (beside / "config.json").is_file() else locate(name)
     packed = report.get("quantization_config")
     # The adapter was trained beside these rounded values.
-    more: dict[str, Any] = {}
-    if packed:
-        more = {"quantization_config": BitsAndBytesConfig(**packed), "device_map": {"": device}}
-    pretrained = AutoModelForSequenceClassification.from_pretrained(
-        base, revision=revision, config=config, use_safetensors=True, trust_remote_code=False, **more
-    )
+    more: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(**packed)} if packed else {}
+    pretrained = _pretrained(base, config, device, bool(packed), revision=revision, **more)
     model = PeftModel.from_pretrained(pretrained, str(folder))
     return _in_torch(model, device, name, str(settings["peft_type"]).lower())
 
