@@ -24,7 +24,8 @@ class LeanRoAd(RoAdLinear):
         """Returns the layer's outputs with their pairs rotated and scaled, (…, outputs)."""
         adapters = [name for name in self.active_adapters if name in self._available_adapters]
         plain = len(adapters) == 1 and named.get("adapter_names") is None
-        if self.disable_adapters or self.merged or not plain:
+        # A compiler fuses PEFT's own kernels, and cannot trace through these.
+        if self.disable_adapters or self.merged or not plain or torch.compiler.is_compiling():
             return super().forward(x, *args, **named)
         named.pop("adapter_names", None)
         (name,) = adapters
