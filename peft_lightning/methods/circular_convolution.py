@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from peft_lightning.methods.shared_cast import cast_once
+
 
 class LeanC3A(C3ALinear):
     """A C3A layer that writes out its circulant matrix instead of transforming its inputs.
@@ -24,10 +26,11 @@ class LeanC3A(C3ALinear):
         adapters = [name for name in self.active_adapters if name in self.c3a_kernel]
         if self.disable_adapters or self.merged or len(adapters) != 1:
             return super().forward(x, *args, **named)
-        outputs = self.base_layer(x, *args, **named)
+        inputs = cast_once(x)
+        outputs = self.base_layer(inputs, *args, **named)
         kernel = self.c3a_kernel[adapters[0]] / self.in_features
         update = _Circulant.apply(kernel.to(outputs.dtype))  # type: ignore[no-untyped-call]
-        return cast("Tensor", (outputs + functional.linear(x.to(outputs.dtype), update)).to(x.dtype))
+        return cast("Tensor", (outputs + functional.linear(inputs.to(outputs.dtype), update)).to(x.dtype))
 
 
 class _Circulant(Function):

@@ -13,6 +13,8 @@ from peft.tuners.road.layer import Linear as RoAdLinear
 from torch import Tensor
 from torch.autograd import Function
 
+from peft_lightning.methods.shared_cast import autocast_dtype
+
 
 class LeanRoAd(RoAdLinear):
     """A RoAd layer that rotates in three kernels and keeps its outputs once for the backward pass.
@@ -64,18 +66,17 @@ def _reflect(inputs: Tensor, vectors: Tensor) -> Tensor:
         inputs: (…, inputs).
         vectors: (inputs, reflections).
     """
-    device = inputs.device.type
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(inputs.device.type, enabled=False):
         vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
         columns = vectors / (torch.linalg.vector_norm(vectors, dim=0) * 0.5**0.5)
         # Neither the diagonal of the product nor what is beside its triangle is read.
         products = (columns.mT @ columns).mT
         factors = torch.linalg.solve_triangular(products, columns, upper=False, left=False, unitriangular=True)
-    # A cast of autocast's own would come before each of the two products.
-    casts = torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if casts else torch.promote_types(inputs.dtype, vectors.dtype)
+    casts = autocast_dtype(inputs)
+    dtype = casts or torch.promote_types(inputs.dtype, vectors.dtype)
     rows, factors, columns = (values.to(dtype) for values in (inputs.flatten(0, -2), factors, columns))
     reflected = torch.addmm(rows, rows @ factors, columns.mT, alpha=-1).reshape(inputs.shape)
+    # The layer's product would cast them again.
     return reflected if casts else reflected.to(inputs.dtype)
 
 
