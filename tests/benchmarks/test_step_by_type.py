@@ -135,6 +135,15 @@ def test_what_is_measured_again_is_compared_with_the_baseline_beside_it(tmp_path
     assert [line for line in lines if line.startswith("python")] == ["python …", "python … --again"]
 
 
+def test_the_docs_hold_the_tables_that_the_committed_records_make() -> None:
+    folder = ROOT / "benchmarks/results/step_by_type_h200"
+    content = json.loads((folder / "step_by_type.json").read_text())
+    written = (folder / "step_by_type.md").read_text()
+    assert as_markdown(StepResults(folder, content)) == written
+    tables = written.partition("\n\n")[2].strip()
+    assert tables in (ROOT / "docs/peft_types.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "left"),
     [
