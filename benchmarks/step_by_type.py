@@ -36,7 +36,8 @@ from peft_lightning.recipes import Config, merge, read_config
 from side_by_side.generated_rows import write_rows
 from side_by_side.recorded_command import recorded
 from side_by_side.results import describe_machine, held
-from side_by_side.step_table import BASELINE, FORMS, Form, StepResults, as_markdown
+from side_by_side.step_results import BASELINE, FORMS, Form, StepResults
+from side_by_side.step_table import as_markdown
 from side_by_side.waves import Steps, Timed, Wave
 from study_costs import make_backbone
 from tournament import recipes

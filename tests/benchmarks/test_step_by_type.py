@@ -18,7 +18,8 @@ import step_by_type
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.errors import UserError
 from side_by_side.gates import Gate, pass_gate
-from side_by_side.step_table import FORMS, StepResults, as_markdown, within_bound
+from side_by_side.step_results import FORMS, StepResults
+from side_by_side.step_table import as_markdown, within_bound
 from side_by_side.waves import Steps, Timed
 from tournament import recipes
 
