@@ -18,7 +18,9 @@ import step_by_type
 from peft_lightning.compare.execution.outcomes import Outcome
 from peft_lightning.errors import UserError
 from side_by_side.gates import Gate, pass_gate
-from side_by_side.step_table import FORMS, StepResults, as_markdown, within_bound
+from side_by_side.step_results import FORMS, StepResults
+from side_by_side.step_runs import SETTLE, WARMUP, record_of, settings_of, wanted
+from side_by_side.step_table import as_markdown, within_bound
 from side_by_side.waves import Steps, Timed
 from tournament import recipes
 
@@ -40,7 +42,7 @@ def results_of(folder: Path, records: dict[str, dict[str, Any]]) -> StepResults:
 
 def test_every_recipe_has_its_forms_and_one_that_is_in_four_bits_has_two() -> None:
     files = [Path(file) for file in recipes()]
-    runs = [(form, file.stem) for form, file in step_by_type.wanted(FORMS, files)]
+    runs = [(form, file.stem) for form, file in wanted(FORMS, files)]
     packed = {name for form, name in runs if form == "captured"} - {name for form, name in runs if form == "nf4"}
     assert packed == {"qlora", "qdora", "qmiss", "qvera"}
     assert len(runs) == len(set(runs)) == 3 * len(files) - len(packed)
@@ -51,7 +53,7 @@ def test_a_form_changes_the_recipe_s_engine_width_and_batches_alone(tmp_path: Pa
     asked = step_by_type._arguments(["--backbone", "embedded", "--out", str(tmp_path)])
     path = ROOT / "configs/peft/adalora.yaml"
     before = yaml.safe_load(path.read_text())
-    forms = {form: step_by_type.settings_of(path, form, asked, "folder", tmp_path) for form in FORMS}
+    forms = {form: settings_of(path, form, asked, "folder", tmp_path) for form in FORMS}
     assert [made["engine"] for made in forms.values()] == ["graph", "eager", "graph"]
     assert [made["model"].get("quantization") for made in forms.values()] == [None, None, "nf4"]
     for made in forms.values():
@@ -59,8 +61,8 @@ def test_a_form_changes_the_recipe_s_engine_width_and_batches_alone(tmp_path: Pa
         assert {name for name in made["model"] if made["model"][name] != before["model"].get(name)} <= {
             *("model_name_or_path", "backbone_dtype", "quantization"),
         }
-        assert made["data"]["n_train"] >= 8 * Steps(step_by_type.WARMUP, step_by_type.SETTLE, 30).all
-    full = step_by_type.settings_of(ROOT / "configs/full.yaml", "captured", asked, "folder", tmp_path)
+        assert made["data"]["n_train"] >= 8 * Steps(WARMUP, SETTLE, 30).all
+    full = settings_of(ROOT / "configs/full.yaml", "captured", asked, "folder", tmp_path)
     assert (full["model"]["backbone_dtype"], forms["nf4"]["model"]["backbone_dtype"]) == ("float32", "bfloat16")
 
 
@@ -163,9 +165,9 @@ def test_again_means_what_is_asked_for_and_the_baseline_of_captured_steps(
 
 def test_a_run_that_came_to_no_figures_says_why() -> None:
     refused = Timed(Outcome("failed", "no such\ntype", exit_code=2), None, None)
-    assert step_by_type.record_of(refused, 3) == {"status": "refused", "why": "no such type"}
+    assert record_of(refused, 3) == {"status": "refused", "why": "no such type"}
     late = Timed(Outcome("failed", "killed by SIGKILL", exit_code=-9), None, "its first steps")
-    assert step_by_type.record_of(late, 3) == {"status": "failed", "why": "its first steps took too long"}
+    assert record_of(late, 3) == {"status": "failed", "why": "its first steps took too long"}
 
 
 def test_a_gate_lets_nobody_through_until_it_is_opened(tmp_path: Path) -> None:
