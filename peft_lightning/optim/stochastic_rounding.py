@@ -62,8 +62,8 @@ class StochasticRounding(BatchedUpdate):
     def update_alone(self, group: dict[str, Any], gindex: int, members: Sequence[Member]) -> None:
         """Updates large weights; those in bf16 are widened, updated and rounded in pieces, which several may share.
 
-        A kernel or two then widens, and some six round, where each weight would take as many: launching them for
-        roberta-base took longer than the step's forward and backward pass.
+        Of the kernels that round, each piece takes five, where each weight would: launching them for roberta-base took
+        longer than the step's forward and backward pass.
 
         Args:
             group: The settings of the weights' group.
@@ -168,4 +168,6 @@ def _gradient(p: nn.Parameter) -> Tensor:
 
 
 def _copy(to: Sequence[Tensor], source: Sequence[Tensor]) -> None:
-    torch._foreach_copy_(list(to), list(source))
+    # Not together: for tensors of this size torch's kernel for many occupies a fraction of a GPU.
+    for one, other in zip(to, source, strict=True):
+        one.copy_(other)

@@ -37,6 +37,9 @@ from tests.integration.offline_run import checkpoint, only_run
             marks=pytest.mark.slow,
         ),
         pytest.param(["--trainer.precision", "bf16-mixed"], id="bf16", marks=pytest.mark.slow),
+        pytest.param(
+            ["--config", "configs/lean.yaml", "--model.optimizer", "adamw_8bit"], id="lean", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words: list[str], tmp_path: Path) -> None:
