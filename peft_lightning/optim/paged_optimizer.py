@@ -17,6 +17,8 @@ from peft_lightning.optim.stochastic_rounding import StochasticRounding
 
 # Bytes of free GPU memory below which a step's own allocations may have driven pages out.
 _SCARCE = 256 * 2**20
+# Steps between two looks at it, for which the driver is asked. State that is away meanwhile comes page by page.
+_LOOKS_EVERY = 16
 
 
 class ResumablePagedAdamW8bit(StochasticRounding, PagedAdamW8bit):
@@ -28,8 +30,8 @@ class ResumablePagedAdamW8bit(StochasticRounding, PagedAdamW8bit):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._fetches = True
-        self._is_away = True
+        self._is_scarce = self._is_away = self._fetches = True
+        self._steps = 0
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -42,7 +44,10 @@ class ResumablePagedAdamW8bit(StochasticRounding, PagedAdamW8bit):
             What the closure returned.
         """
         # Pages leave a GPU that has no memory left, and when the host reads them.
-        self._fetches = self._is_away or not torch.cuda.is_available() or torch.cuda.mem_get_info()[0] < _SCARCE
+        if self._steps % _LOOKS_EVERY == 0:
+            self._is_scarce = not torch.cuda.is_available() or torch.cuda.mem_get_info()[0] < _SCARCE
+        self._steps += 1
+        self._fetches = self._is_away or self._is_scarce
         self._is_away = False
         return super().step(closure)
 
