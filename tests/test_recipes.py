@@ -54,7 +54,7 @@ def test_every_recipe_parses() -> None:
         assert offline["trainer"]["max_epochs"] == 3
         assert offline["model"]["model_name_or_path"] == offline["data"]["source"] == "embedded"
         seen += 1
-    assert seen == 59
+    assert seen == 60
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
     with pytest.raises(
         UserError,
         match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, decoder/7b-qlora,"
-        r" decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
+        r" decoder/7b-qlora-lean, decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
     ):
         find_recipe("verra")
 
@@ -196,6 +196,7 @@ def test_a_method_s_own_recipe_trains_as_the_source_that_it_names(name: str, rat
         ("qlora", 1e-4, "cosine", 0.1, "examples/train_qlora/llama3_lora_sft_otfq.yaml"),
         ("full", 1e-5, "cosine", 0.1, "examples/train_full/llama3_full_sft.yaml"),
         ("7b-qlora", 2e-4, "constant", 0.03, "scripts/finetune_guanaco_7b.sh"),
+        ("7b-qlora-lean", 2e-4, "constant", 0.03, "scripts/finetune_guanaco_7b.sh"),
     ],
 )
 def test_a_decoder_s_recipe_trains_as_the_source_that_it_names(
@@ -206,7 +207,8 @@ def test_a_decoder_s_recipe_trains_as_the_source_that_it_names(
     assert (model["learning_rate"], model["schedule"], model["warmup_ratio"]) == (rate, schedule, warmup)
     assert (config["trainer"]["precision"], config["data"]["add_eos_token"]) == ("bf16-mixed", True)
     # Adapters stand beside weights in half the width, as the sources have it; trained weights have 32 bits.
-    assert model["backbone_dtype"] == ("float32" if name == "full" else "bfloat16")
+    dtypes = {"full": "float32", "7b-qlora-lean": "smallest"}
+    assert model["backbone_dtype"] == dtypes.get(name, "bfloat16")
     head, _, _ = (CONFIGS / f"decoder/{name}.yaml").read_text().partition("seed_everything")
     assert source in head
     assert "Not measured here" in " ".join(line.removeprefix("#").strip() for line in head.splitlines())
@@ -221,6 +223,15 @@ def test_lora_dora_and_qlora_of_decoders_differ_in_the_method_and_the_optimiser_
     qlora["model"]["method"]["class_path"] = "peft_lightning.methods.LoRA"
     qlora["model"]["optimizer"] = "adamw"
     assert qlora == lora
+
+
+def test_the_lean_recipe_of_7_billion_is_the_other_with_the_lean_overlay_and_smaller_adapters() -> None:
+    lean = read_config(CONFIGS / "decoder/7b-qlora-lean.yaml")
+    large = merge(read_config(CONFIGS / "decoder/7b-qlora.yaml"), read_config(CONFIGS / "lean.yaml"))
+    smaller = {"r": 16, "target_modules": ["q_proj", "v_proj"]}
+    assert large["model"]["method"]["init_args"] | smaller == lean["model"]["method"]["init_args"]
+    large["model"]["method"] = lean["model"]["method"]
+    assert large == lean
 
 
 @pytest.mark.parametrize("folder", ["study", "tuned_on_embedded"])

@@ -65,7 +65,7 @@ def read_recipe(job: PeerJob) -> DecoderRecipe:
         "llm_int8_skip_modules": ["score"],
     }
     return DecoderRecipe(
-        dtype=getattr(torch, model["backbone_dtype"]),
+        dtype=torch.float32 if model["backbone_dtype"] == "float32" else torch.bfloat16,
         adapters=adapters or None,
         four_bits=four_bits if job.in_four_bits else None,
         paged_8bit=model["optimizer"] == "paged_adamw_8bit",

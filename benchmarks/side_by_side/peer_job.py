@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 Kind = Literal["floor", "trial", "step", "whole"]
 Recipes = Literal["study", "decoder"]
-Method = Literal["full", "lora", "qlora", "ia3", "dora", "7b-qlora"]
+Method = Literal["full", "lora", "qlora", "ia3", "dora", "7b-qlora", "7b-qlora-lean"]
 METHODS: tuple[Method, ...] = ("full", "lora", "qlora", "ia3")
 # The files of `configs/study/` and of `configs/decoder/`, those first that are measured unless others are named.
 METHODS_OF: dict[Recipes, tuple[Method, ...]] = {
     "study": METHODS,
-    "decoder": ("lora", "qlora", "dora", "full", "7b-qlora"),
+    "decoder": ("lora", "qlora", "dora", "full", "7b-qlora", "7b-qlora-lean"),
 }
 
 
@@ -76,7 +76,7 @@ class PeerJob:
     @property
     def in_four_bits(self) -> bool:
         """Whether the backbone is held in four bits."""
-        return self.method.endswith("qlora")
+        return "qlora" in self.method
 
     @property
     def seed(self) -> int:

@@ -75,15 +75,23 @@ def _attention_problem(config: PretrainedConfig, attn_implementation: str) -> st
 def recompute_activations(model: PreTrainedModel) -> None:
     """Turns gradient checkpointing on: only the activations between layers are kept, the others are computed again.
 
+    Those of the last layer are kept: its backward pass comes at once, with all of them.
+
     Args:
         model: The backbone; it is changed in place.
     """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
     # The newer name in transformers; where it exists, the older one warns.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     # Reentrant checkpointing would give no gradients to adapters behind frozen embeddings.
     enable({"use_reentrant": False})
     # Encoders have no cache, but transformers warns where this is on.
     model.config.use_cache = False
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    # Where there are fewer, each is used more than once.
+    if 1 < getattr(model.config, "num_hidden_layers", 0) <= len(layers):
+        layers[-1].gradient_checkpointing = False
 
 
 def recomputes_activations(model: PreTrainedModel) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from peft_lightning.backbone.decoder_layers import restore_layers, take_narrow_layers
 from peft_lightning.backbone.heads import head_modules
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class HalfWidthLayerNorm(nn.LayerNorm):
 
 
 def hold_in_bfloat16(model: PreTrainedModel) -> None:
-    """Rounds an encoder's weights to bf16; the head and newly initialised modules stay in 32 bits.
+    """Rounds a backbone's weights to bf16; the head and newly initialised modules stay in 32 bits.
 
     Args:
         model: A model just loaded, on the CPU; it is changed in place. Its 4-bit weights stay as they are.
@@ -52,6 +53,7 @@ def hold_in_bfloat16(model: PreTrainedModel) -> None:
     for module in model.modules():
         if type(module) is nn.LayerNorm and not any(id(parameter) in whole for parameter in module.parameters()):
             module.__class__ = HalfWidthLayerNorm
+    take_narrow_layers(model, getattr(model.config, "hidden_size", 0))
 
 
 def hold_in_float32(model: PreTrainedModel) -> None:
@@ -66,6 +68,7 @@ def hold_in_float32(model: PreTrainedModel) -> None:
     for module in model.modules():
         if type(module) is HalfWidthLayerNorm:
             module.__class__ = nn.LayerNorm  # type: ignore[assignment]
+    restore_layers(model)
 
 
 def is_held_in_bfloat16(model: nn.Module) -> bool:

@@ -52,6 +52,17 @@ class CapturableStep:
         # The next graph uses the memory of the gradients too: nothing of a step outlives it.
         self.drop_gradients()
 
+    def gradients(self, batch: Batch, micro_batch_size: int) -> None:
+        """Computes the gradients of a step of one batch, and clips them; the optimiser steps later.
+
+        Args:
+            batch: Tensors at fixed addresses.
+            micro_batch_size: The number of examples in a micro-batch.
+        """
+        self._backward(batch, micro_batch_size)
+        if self._settings.clips:
+            self.gradient_norm.copy_(self._settings.clipping.clip(self.parameters))
+
     def accumulate(self, batch: Batch, micro_batch_size: int, first: bool) -> None:
         """Computes the gradients of a batch, and adds them to those of the batches before it.
 
@@ -68,8 +79,6 @@ class CapturableStep:
         elif first:
             torch._foreach_zero_(list(kept.values()))
         self._backward(batch, micro_batch_size)
-        if self._settings.clips:
-            self.gradient_norm.copy_(self._settings.clipping.clip(self.parameters))
         if copied:
             fresh = [torch.zeros_like(p) if p.grad is None else p.grad for p in kept]
             torch._foreach_copy_(list(kept.values()), fresh)
@@ -93,7 +102,7 @@ class CapturableStep:
         try:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 self._backward(batch, micro_batch_size)
-            if not self._settings.updates and not self._gradients:
+            if self._settings.accumulate > 1 and not self._gradients:
                 # The optimiser leaves parameters without gradients alone.
                 with_gradients = [parameter for parameter in self.parameters if parameter.grad is not None]
                 self._gradients = {parameter: torch.zeros_like(parameter) for parameter in with_gradients}

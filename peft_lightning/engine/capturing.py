@@ -165,8 +165,8 @@ class Capturing:
         """Captures the steps of all shapes of this epoch, the largest first: its memory serves the others."""
         self._looked_ahead = True
         data = training_data(self._strategy.module.trainer)
-        for batch in data.coming_shapes() if data is not None else ():
-            steps.capture(self._strategy.to_device(batch), self._accumulation.size_for(batch))
+        batches = [self._strategy.to_device(batch) for batch in (data.coming_shapes() if data is not None else ())]
+        steps.capture([(batch, self._accumulation.size_for(batch)) for batch in batches])
 
     def _lent_layers(self, micro_batch_size: int) -> AbstractContextManager[None]:
         # The compiler specialises on a batch of one example: not worth the time.

@@ -7,7 +7,7 @@ Imported only where it is used: it needs bitsandbytes, which takes a second to i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,18 +74,26 @@ class BatchedUpdate(Optimizer2State):
             self.initialized = True
         earlier, self._together = self._together, {}
         for gindex, group in enumerate(self.param_groups):
-            kinds: dict[tuple[Any, ...], list[Member]] = {}
+            kinds: dict[tuple[Any, ...] | None, list[Member]] = {None: []}
             for pindex, p in self._with_gradients(gindex, group):
-                kind = self._kind(p)
-                if kind is None:
-                    self.prefetch_state(p)  # type: ignore[no-untyped-call]
-                    self.update_step(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
-                else:
-                    kinds.setdefault(kind, []).append((pindex, p))
+                kinds.setdefault(self._kind(p), []).append((pindex, p))
+            self.update_alone(group, gindex, kinds.pop(None))
             for members in kinds.values():
                 key = gindex, members[0][0]
                 self._together[key] = self._update_together(group, gindex, members, earlier.get(key))
         return loss
+
+    def update_alone(self, group: dict[str, Any], gindex: int, members: Sequence[Member]) -> None:
+        """Updates weights that are not joined with others.
+
+        Args:
+            group: The settings of the weights' group.
+            gindex: The number of the group.
+            members: The weights, with their gradients and state.
+        """
+        for pindex, p in members:
+            self.prefetch_state(p)  # type: ignore[no-untyped-call]
+            self.update_step(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
 
     def _with_gradients(self, gindex: int, group: dict[str, Any]) -> Iterator[Member]:
         for pindex, p in enumerate(group["params"]):

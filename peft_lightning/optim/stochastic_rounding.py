@@ -8,27 +8,34 @@ Imported only where it is used: it needs bitsandbytes, which takes a second to i
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
+from bitsandbytes import functional
 from bitsandbytes.optim.adamw import AdamW8bit
-from bitsandbytes.optim.optimizer import Optimizer2State
 from torch import Tensor, nn
 
-from peft_lightning.optim.batched_update import BatchedUpdate
-from peft_lightning.optim.eight_bit_state import BLOCK, MOMENTS, SCALES, stand_in
+from peft_lightning.optim.batched_update import BatchedUpdate, Member
+from peft_lightning.optim.eight_bit_state import MOMENTS, SCALES, stand_in
+from peft_lightning.optim.weight_pieces import Cut, Part, part_of, pieces_of
 
 # Weights that are widened at a time, in whole blocks: a whole table of embeddings in 32 bits would take more memory
-# than bf16 saves.
-_PIECE = 2**20
+# than bf16 saves. At most 13 bytes of each are held at once, 26 MiB.
+_PIECE = 2**21
 
 
-class StochasticRounding(Optimizer2State):
+class StochasticRounding(BatchedUpdate):
     """Steps bf16 weights in 32 bits and rounds them stochastically (Gupta et al. 2015, arXiv:1502.02551).
 
     The random numbers come from torch's generator, whose state is in every checkpoint. 32-bit weights are stepped as in
     bitsandbytes.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cuts: dict[tuple[int, int], Cut] = {}
 
     @torch.no_grad()
     def update_step(self, group: dict[str, Any], p: nn.Parameter, gindex: int, pindex: int) -> None:
@@ -45,15 +52,95 @@ class StochasticRounding(Optimizer2State):
             return
         weights, gradient, state = p.data.view(-1), p.grad.reshape(-1), self.state[p]
         for start in range(0, weights.numel(), _PIECE):
-            part = slice(start, start + _PIECE)
-            with stand_in(self, weights[part].float(), gradient[part].float(), _part_of(state, part)) as piece:
+            part = slice(start, min(start + _PIECE, weights.numel()))
+            with stand_in(self, weights[part].float(), gradient[part].float(), part_of(state, part)) as piece:
                 super().update_step(group, piece, gindex, pindex)  # type: ignore[no-untyped-call]
             piece.grad = None
             weights[part] = rounded(piece.data)
         state["step"] += 1
 
+    def update_alone(self, group: dict[str, Any], gindex: int, members: Sequence[Member]) -> None:
+        """Updates large weights; those in bf16 are widened, updated and rounded in pieces, which several may share.
 
-class RoundedAdamW8bit(BatchedUpdate, StochasticRounding, AdamW8bit):
+        Of the kernels that round, each piece takes five, where each weight would: launching them for roberta-base took
+        longer than the step's forward and backward pass.
+
+        Args:
+            group: The settings of the weights' group.
+            gindex: The number of the group.
+            members: The weights, with their gradients and state.
+        """
+        for narrow, some in self._runs(members):
+            if not narrow:
+                super().update_alone(group, gindex, some)
+                continue
+            for _, p in some:
+                self.prefetch_state(p)  # type: ignore[no-untyped-call]
+            for piece in self._cut(gindex, some):
+                self._update_piece(group, gindex, piece)
+            for _, p in some:
+                self.state[p]["step"] += 1
+
+    def _runs(self, members: Sequence[Member]) -> Iterator[tuple[bool, list[Member]]]:
+        """Yields weights, and whether pieces can hold them, in their order: it says which random numbers they get."""
+        by_kind = groupby(members, lambda member: self._goes_in_pieces(member[1]))
+        return ((narrow, list(some)) for narrow, some in by_kind)
+
+    def _goes_in_pieces(self, p: nn.Parameter) -> bool:
+        return p.dtype == torch.bfloat16 and p.is_contiguous() and self.state[p]["state1"].dtype == torch.uint8
+
+    def _cut(self, gindex: int, members: Sequence[Member]) -> list[list[Part]]:
+        """Returns the pieces of weights: those of the step before where their state is the same."""
+        states = [tuple(self.state[p][key] for key in (*MOMENTS, *SCALES)) for _, p in members]
+        key = gindex, members[0][0]
+        cut = self._cuts.get(key)
+        if cut is None or not cut.holds(states):
+            cut = self._cuts[key] = Cut(states, list(pieces_of(self, members, _PIECE)))
+        return cut.pieces
+
+    def _update_piece(self, group: dict[str, Any], gindex: int, piece: Sequence[Part]) -> None:
+        parts = [part.member[1].data.view(-1)[part.place] for part in piece]
+        sizes = [part.size for part in piece]
+        values = parts[0].new_empty(sum(sizes), dtype=torch.float32)
+        gradient = torch.empty_like(values)
+        wide, slopes = values.split_with_sizes(sizes), gradient.split_with_sizes(sizes)
+        _copy(wide, parts)
+        _copy(slopes, [_gradient(part.member[1])[part.place] for part in piece])
+        for part, value, slope in zip(piece, wide, slopes, strict=True):
+            self._update_part(group, gindex, part, value, slope)
+        del gradient, slopes
+        _copy(parts, rounded(values).split_with_sizes(sizes))
+
+    def _update_part(self, group: dict[str, Any], gindex: int, part: Part, value: Tensor, slope: Tensor) -> None:
+        """Calls bitsandbytes' update as its own ``update_step`` does, without what that does for each weight anew."""
+        pindex, p = part.member
+        state = self.state[p]
+        config = self.get_config(gindex, pindex, group)  # type: ignore[no-untyped-call]
+        beta1, beta2 = config["betas"]
+        functional.optimizer_update_8bit_blockwise(
+            self.optimizer_name,
+            slope,
+            value,
+            part.state["state1"],
+            part.state["state2"],
+            beta1,
+            beta2,
+            0.0,  # a third beta, and alpha: other optimisers' settings
+            0.0,
+            config["eps"],
+            state["step"] + 1,
+            config["lr"],
+            state["qmap1"],
+            state["qmap2"],
+            part.state["absmax1"],
+            part.state["absmax2"],
+            config["weight_decay"],
+            gnorm_scale=1.0,
+            skip_zeros=config["skip_zeros"],
+        )
+
+
+class RoundedAdamW8bit(StochasticRounding, AdamW8bit):
     """AdamW with 8-bit state (Dettmers et al. 2021, arXiv:2110.02861), for weights in bf16 too."""
 
 
@@ -67,21 +154,20 @@ def rounded(values: Tensor) -> Tensor:
         The rounded values, the same shape, in bf16.
     """
     # bf16 is the upper half of a 32-bit float: where adding a random number to the lower half carries, it rounds up.
-    chance = torch.empty_like(values, dtype=torch.int32).random_(0, 2**16)
-    carried = chance.add_(values.view(torch.int32)).bitwise_and_(-(2**16)).view(torch.float32)
-    # Infinities and NaN are not carried into: they have to stay visible.
-    return torch.where(values.isfinite(), carried, values).to(torch.bfloat16)
+    bits = torch.empty(values.numel(), dtype=torch.int32, device=values.device).random_(0, 2**16)
+    bits.add_(values.contiguous().view(-1).view(torch.int32))
+    result = torch.empty_like(values, dtype=torch.bfloat16, memory_format=torch.contiguous_format)
+    result.view(-1).view(torch.int16).copy_(bits.view(torch.int16)[1::2])  # little-endian
+    # Infinities are not carried into: their lower half is 0. NaN may be, and has to stay visible.
+    return result.masked_fill_(values != values, torch.nan)
 
 
-def _part_of(state: dict[str, Any], part: slice) -> dict[str, Any]:
-    """Returns the state for a piece of a parameter, as views: the update of a piece changes the whole state."""
-    piece = dict(state)
-    for key in MOMENTS:
-        piece[key] = state[key].view(-1)[part]
-        if getattr(state[key], "is_paged", False):
-            piece[key].is_paged = True
-            piece[key].page_deviceid = state[key].page_deviceid
-    for key in SCALES:
-        if key in state:
-            piece[key] = state[key][part.start // BLOCK : part.stop // BLOCK]
-    return piece
+def _gradient(p: nn.Parameter) -> Tensor:
+    assert p.grad is not None
+    return p.grad.reshape(-1)
+
+
+def _copy(to: Sequence[Tensor], source: Sequence[Tensor]) -> None:
+    # Not together: for tensors of this size torch's kernel for many occupies a fraction of a GPU.
+    for one, other in zip(to, source, strict=True):
+        one.copy_(other)

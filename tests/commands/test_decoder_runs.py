@@ -35,7 +35,7 @@ def words(tiny_fit: list[str], recipe: str, qwen: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["lora", "qlora", "dora", "full", "7b-qlora"])
+@pytest.mark.parametrize("recipe", ["lora", "qlora", "dora", "full", "7b-qlora", "7b-qlora-lean"])
 def test_a_recipe_fits_tests_and_answers_as_it_was_tested(
     recipe: str, tiny_fit: list[str], qwen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

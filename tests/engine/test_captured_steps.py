@@ -9,6 +9,7 @@ import torch
 import peft_lightning.engine.capturable_step
 import peft_lightning.engine.captured_steps
 import peft_lightning.engine.capturing
+from peft_lightning.engine.capturable_step import CapturableStep
 from peft_lightning.engine.captured_steps import CapturedSteps
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.graph_recorder import CaptureError
@@ -36,6 +37,9 @@ from tests.integration.offline_run import checkpoint, only_run
             marks=pytest.mark.slow,
         ),
         pytest.param(["--trainer.precision", "bf16-mixed"], id="bf16", marks=pytest.mark.slow),
+        pytest.param(
+            ["--config", "configs/lean.yaml", "--model.optimizer", "adamw_8bit"], id="lean", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words: list[str], tmp_path: Path) -> None:
@@ -66,10 +70,10 @@ def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words:
 
 
 @pytest.mark.slow
-def test_large_gradients_have_no_second_set_and_are_the_same(
+def test_large_gradients_that_are_accumulated_have_no_second_set_and_are_the_same(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ["--model.optimizer", "adamw_8bit"]
+    more = ["--model.optimizer", "adamw_8bit", "--trainer.accumulate_grad_batches", "2"]
     copied, _ = trained(words, tmp_path / "copied", *graphs, *more)
     monkeypatch.setattr(peft_lightning.engine.capturable_step, "_SMALL", 0)
     added, run = trained(words, tmp_path / "added", *graphs, *more)
@@ -98,6 +102,33 @@ def test_all_widths_of_an_epoch_are_captured_when_the_first_is(
     assert captured[:accumulate] == [0] * accumulate
     assert len(widths) > 1
     assert set(captured[accumulate:8]) == {len(widths) * accumulate}
+
+
+@pytest.mark.slow
+def test_all_widths_are_warmed_up_before_the_first_is_captured(
+    graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []
+
+    def note(what: str) -> None:
+        real = getattr(CapturableStep, what)
+
+        def noted(step: CapturableStep, batch: dict[str, torch.Tensor], *more: int) -> None:
+            done.append((what, batch["input_ids"].shape[1]))
+            real(step, batch, *more)
+
+        monkeypatch.setattr(CapturableStep, what, noted)
+
+    note("warm_up")
+    note("gradients")
+    more = ("--data.n_train", "32", "--data.batch_size", "4", "--data.pad_to_multiple_of", "4")
+    trained(words, tmp_path, *graphs, *more, "--model.optimizer", "adamw_8bit")
+    warm = [width for what, width in done if what == "warm_up"]
+    widths = sorted(set(warm), reverse=True)
+    assert len(widths) > 1
+    assert done[: len(widths)] == [("warm_up", width) for width in widths]
+    assert done[len(widths)][0] == "gradients"
+    assert len(warm) == len(widths)
 
 
 @pytest.mark.slow

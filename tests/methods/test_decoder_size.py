@@ -47,6 +47,7 @@ COUNTS = {
     "dora": (4_703_232, 1_792, SMALL),
     "qlora": (4_399_104, 1_792, SMALL),
     "7b-qlora": (161_480_704, 7_168, LARGE),
+    "7b-qlora-lean": (5_046_272, 7_168, LARGE),
 }
 
 

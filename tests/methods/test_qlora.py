@@ -9,6 +9,7 @@ import pytest
 import torch
 from bitsandbytes.nn.modules import Linear4bit
 
+from peft_lightning.backbone import scales_4bit
 from peft_lightning.backbone.half_width import BackboneDtype
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.quantised import Quantisation
@@ -46,10 +47,13 @@ def test_options_reach_the_layers(tiny_backbone: GetBackbone) -> None:
         assert torch.allclose(scales, exact, rtol=0.1)
 
 
-@pytest.mark.parametrize(("dtype", "nested"), [("float32", False), ("bfloat16", False), ("smallest", True)])
-def test_scales_are_unpacked_unless_memory_comes_first(
-    dtype: BackboneDtype, nested: bool, tiny_backbone: GetBackbone
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "smallest"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_scales_are_unpacked_unless_they_are_many(
+    dtype: BackboneDtype, nested: bool, tiny_backbone: GetBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for limit in ("MOST_BYTES", "MOST_OF_SMALLEST") if nested else ():
+        monkeypatch.setattr(scales_4bit, limit, 0)
     model = QLoRA().load_backbone(tiny_backbone(dtype=dtype), num_labels=3)
     weights: list[Any] = [module.weight for module in model.modules() if isinstance(module, Linear4bit)]
     assert {weight.quant_state.nested for weight in weights} == {nested}

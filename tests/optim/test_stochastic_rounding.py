@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes import functional
 from torch import nn
 
 from peft_lightning.optim import stochastic_rounding
+from peft_lightning.optim.batched_update import BatchedUpdate
 from peft_lightning.optim.optimizers import build_optimizer
 from peft_lightning.optim.stochastic_rounding import rounded
 
@@ -75,6 +77,71 @@ def test_piece_by_piece_is_what_at_once_is(name: str, device: str, monkeypatch: 
         for key in ("state1", "state2", *(["absmax1", "absmax2"] if "absmax1" in whole else [])):
             assert torch.equal(whole[key], pieces[key]), key
             assert whole[key].any(), key
+
+
+def several(device: str = "cpu") -> list[tuple[str, nn.Parameter]]:
+    """Weights that share a piece, one longer than a piece, one that is not whole blocks, and two in 32 bits."""
+    torch.manual_seed(0)
+    shapes = {"table": (700, 300), "query": (400, 300), "odd": (301, 401), "key": (400, 300), "head": (400, 300)}
+    made = {name: torch.randn(shape) * 0.05 for name, shape in (shapes | {"out": (2, 300)}).items()}
+    wide = ("head", "out")
+    return [
+        (name, nn.Parameter(value.to(device, torch.float32 if name in wide else torch.bfloat16)))
+        for name, value in made.items()
+    ]
+
+
+def test_weights_that_share_a_piece_get_the_bits_of_an_update_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stochastic_rounding, "_PIECE", 300_000 // 256 * 256)
+    results = []
+    for alone in (False, True):
+        if alone:
+            monkeypatch.setattr(stochastic_rounding.StochasticRounding, "update_alone", BatchedUpdate.update_alone)
+        named = several()
+        optimizer, _ = build_optimizer("adamw_8bit", named, learning_rate=1e-3, weight_decay=0.1)
+        torch.manual_seed(1)
+        for seed in range(3):
+            step(named, optimizer, seed)
+        results.append([(name, p, optimizer.state[p]) for name, p in named])
+    for (name, one, its), (_, other, others) in zip(*results, strict=True):
+        assert torch.equal(one, other), name
+        assert its["step"] == others["step"] == 3
+        assert torch.equal(its["state1"], others["state1"]), name
+        assert torch.equal(its["state2"], others["state2"]), name
+
+
+def test_a_state_that_a_checkpoint_replaced_is_the_one_that_is_updated() -> None:
+    named = several()
+    optimizer, _ = build_optimizer("adamw_8bit", named, learning_rate=1e-3)
+    step(named, optimizer, 0)
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer.load_state_dict(saved)
+    before = optimizer.state[named[0][1]]["state1"].clone()
+    step(named, optimizer, 1)
+    assert not torch.equal(optimizer.state[named[0][1]]["state1"], before)
+
+
+@CUDA
+def test_state_that_is_on_the_gpu_is_not_fetched_again_until_the_host_has_read_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched: list[torch.Tensor] = []
+    fetch = functional.prefetch_tensor
+
+    def counted(tensor: torch.Tensor) -> None:
+        fetched.append(tensor)
+        fetch(tensor)
+
+    monkeypatch.setattr(functional, "prefetch_tensor", counted)
+    named = several("cuda")
+    optimizer, _ = build_optimizer("paged_adamw_8bit", named, learning_rate=1e-3, device="cuda")
+    counts = []
+    for seed in range(4):
+        if seed == 2:
+            optimizer.state_dict()
+        step(named, optimizer, seed)
+        counts.append(len(fetched))
+    assert counts == [10, 10, 20, 20]
 
 
 @pytest.mark.parametrize("device", DEVICES)

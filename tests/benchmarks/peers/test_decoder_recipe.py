@@ -57,6 +57,12 @@ def test_a_recipe_is_read_in_the_words_of_its_peers(job: Callable[..., PeerJob])
     assert large.four_bits is not None
     assert (large.four_bits["bnb_4bit_quant_type"], large.four_bits["llm_int8_skip_modules"]) == ("nf4", ["score"])
     assert (large.schedule, large.paged_8bit, large.clip) == ("constant_with_warmup", True, 0.3)
+    lean = read_recipe(job("7b-qlora-lean"))
+    assert (lean.dtype, lean.adapters) == (
+        torch.bfloat16,
+        {"r": 16, "lora_alpha": 16, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"]},
+    )
+    assert lean.four_bits == large.four_bits
     full = read_recipe(job("full"))
     assert (full.dtype, full.adapters, full.paged_8bit) == (torch.float32, None, False)
 

@@ -43,7 +43,7 @@ def test_each_backbone_is_trained_by_the_recipes_of_its_kind(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--methods", "ia3"], "--methods ia3: configs/decoder/ has lora, qlora, dora, full, 7b-qlora"),
+        (["--methods", "ia3"], "--methods ia3: configs/decoder/ has lora, qlora, dora, full, 7b-qlora, 7b-qlora-lean"),
         (["--peers", "adapters"], "--peers adapters: a decoder is trained by hf-best, hf-checkpointed, hf-fsdp2, "),
     ],
 )
