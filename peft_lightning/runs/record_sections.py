@@ -99,7 +99,7 @@ class EngineFigures:
 
     ``micro_batch_size`` is the number of examples that went through the model together. ``unpadded_attention`` says
     whether attention left padding out. ``cudnn_attention`` says whether training might otherwise use cuDNN's attention,
-    which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU and on several GPUs.
+    which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU.
     ``batch_size`` is the number of examples in a batch of one process, ``global_batch_size`` that of an optimiser step,
     in all processes and all batches whose gradients add up.
     """
