@@ -24,7 +24,7 @@ from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import sharing_rows
+from peft_lightning.commands.processes import first_one_speaks, sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
@@ -239,7 +239,7 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
     quieten()
     import_bitsandbytes_without_compiler()
     arguments, files = merge_files(words)
-    with mending(run_mend()):
+    with mending(run_mend()), first_one_speaks():
         try:
             PeftLightningCLI(kind, arguments, files)
         except MisconfigurationException as error:
