@@ -63,39 +63,40 @@ class SharedGradients:
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
-        self._anywhere: dict[tuple[bool, ...], list[Tensor]] = {}
+        self._buckets: dict[tuple[bool, ...], list[list[Tensor]]] = {}
 
     def average(self) -> None:
         """Replaces the gradients by their mean over all processes; every process calls this in every step."""
-        in_place: list[tuple[dist.Work, Tensor]] = []
-        for bucket in buckets_of(self._with_gradients()):
+        in_place: list[dist.Work] = []
+        for bucket in self._with_gradients():
             gradients = [_gradient(parameter) for parameter in bucket]
             flat = _around(gradients)
             if flat is not None:
-                in_place.append((_sum(flat), flat))
+                in_place.append(_averaging(flat))
                 continue
             # Steps outside a graph: one bucket's copy at a time.
             flat = _flat(bucket)
             parts = list(_parts(flat, bucket))
             torch._foreach_copy_(parts, gradients)
-            _sum(flat).wait()
+            _averaging(flat).wait()
             torch._foreach_copy_(gradients, parts)
-        for work, _ in in_place:
+        for work in in_place:
             work.wait()
 
-    def _with_gradients(self) -> list[Tensor]:
-        """Returns the parameters that have a gradient in any process, and gives them one of zeros where they lack it.
+    def _with_gradients(self) -> list[list[Tensor]]:
+        """Returns buckets of the parameters that have a gradient in any process; those that lack one here get zeros.
 
         Which parameters have one follows from the model, so a change comes to all processes in the same step.
         """
         here = tuple(parameter.grad is not None for parameter in self.parameters)
-        if here not in self._anywhere:
+        if here not in self._buckets:
             anywhere = [any(of_one) for of_one in zip(*gathered(here), strict=True)]
-            self._anywhere[here] = [p for p, has in zip(self.parameters, anywhere, strict=True) if has]
-        for parameter in self._anywhere[here]:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        return self._anywhere[here]
+            self._buckets[here] = buckets_of([p for p, has in zip(self.parameters, anywhere, strict=True) if has])
+        for bucket in self._buckets[here]:
+            for parameter in bucket:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        return self._buckets[here]
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def _gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def _sum(flat: Tensor) -> dist.Work:
+def _averaging(flat: Tensor) -> dist.Work:
     """Starts to average a bucket over the processes: divided first, so that a sum of narrow floats cannot overflow."""
     flat.div_(dist.get_world_size())
     work: dist.Work = dist.all_reduce(flat, async_op=True)

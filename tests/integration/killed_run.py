@@ -1,7 +1,7 @@
 """The program, with one more callback: at the place that DIE_AT names, if any, it sends its processes SIGKILL.
 
 Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away. Under
-IN_BACKGROUND checkpoints are written in a thread, as on a GPU. DIE_RANK names the one of torchrun's processes that dies.
+IN_BACKGROUND checkpoints are written in a thread, as on a GPU. DIE_RANK names which of torchrun's processes dies.
 """
 
 import os
