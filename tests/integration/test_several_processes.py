@@ -81,6 +81,10 @@ def test_metrics_losses_and_counts_are_those_of_one_process(runs: dict[int, Path
     ]
     assert sizes == [[1, 16, 16], [2, 8, 16]]
     assert two["environment"]["device"].startswith("2 × ")
+    assert (one["memory"]["by_process"], one["time"]["train_s_by_process"]) == (None, None)
+    peaks = [peaks["train_peak_rss_gib"] for peaks in two["memory"]["by_process"]]
+    assert len(peaks) == len(two["time"]["train_s_by_process"]) == 2
+    assert max(peaks) == two["memory"]["train_peak_rss_gib"]
 
 
 def test_every_test_row_is_answered_once_as_by_one_process(runs: dict[int, Path]) -> None:
@@ -146,6 +150,19 @@ def test_an_error_of_all_processes_is_one_line(backbone: str, tmp_path: Path) ->
     assert "became infinite or NaN" in errors[0]
     assert "Traceback" not in done.err
     assert record(only_run(tmp_path))["status"] == "failed"
+
+
+@pytest.mark.slow
+def test_each_run_of_a_comparison_has_the_devices_that_it_was_given(tmp_path: Path) -> None:
+    recipes = ("configs/tuned_on_embedded/lora.yaml", "configs/tuned_on_embedded/ia3.yaml")
+    tiny = ("--data.n_train", "16", "--data.n_val", "8", "--data.n_test", "8", "--data.max_length", "32")
+    offline = ("--overlay", "configs/offline.yaml", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1")
+    succeed(tmp_path, "compare", *recipes, *offline, *tiny, "--seeds", "1", "--name", "mine", "--devices_per_run", "2")
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("lightning_logs/compare/mine/**/results.json")]
+    finished = [content for content in found if content["status"] == "finished"]
+    assert {content["method"] for content in finished} == {"lora", "ia3"}
+    assert {content["engine"]["processes"] for content in finished} == {2}
+    assert {content["environment"]["device"][:4] for content in finished} == {"2 × "}
 
 
 @pytest.mark.slow
