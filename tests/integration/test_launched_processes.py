@@ -1,5 +1,6 @@
 """Processes that torchrun or srun has started leave what those leave that the run starts itself."""
 
+import json
 import os
 import socket
 import subprocess
@@ -102,7 +103,7 @@ def test_a_run_of_which_one_process_is_killed_goes_on_with_the_same_bits(tmp_pat
     assert_same_runs(only_run(alone), only_run(killed))
 
 
-def test_what_two_processes_have_trained_is_tested_by_one(tmp_path: Path) -> None:
+def test_what_two_processes_have_trained_one_tests_and_two_answer_with(tmp_path: Path) -> None:
     assert torchrun(tmp_path, *FIT, *TWO).code == 0
     trained = only_run(tmp_path)
     words = ["test", "--config", str(trained / "config.yaml"), "--ckpt_path", "last", "--trainer.devices", "1"]
@@ -110,8 +111,14 @@ def test_what_two_processes_have_trained_is_tested_by_one(tmp_path: Path) -> Non
     assert done.code == 0, done.err
     both = torchrun(tmp_path, *words[:-1], "2")
     assert both.code == 0, both.err
-    one, two = (path / "metrics.json" for path in sorted(trained.glob("test_*")))
-    assert one.read_text().count("test/acc") == two.read_text().count("test/acc") == 1
+    one, two = (json.loads((path / "metrics.json").read_text()) for path in sorted(trained.glob("test_*")))
+    assert two["metrics"] == pytest.approx(one["metrics"], abs=1e-5)
+    (tmp_path / "texts.txt").write_text("a warm film\nthe cast is a bore\nevery scene earns its place\n")
+    texts = ("--data.predict_file", "texts.txt", "--output", "answers.jsonl")
+    answered = torchrun(tmp_path, "predict", *words[1:-1], "2", *texts)
+    assert answered.code == 0, answered.err
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert len(lines) == 3
 
 
 def test_another_number_of_processes_is_one_line(tmp_path: Path) -> None:
