@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from peft_lightning.engine.sharding import FSDP2, ShardedStrategy
 from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.module.classifier import TextClassifier
 
@@ -134,10 +135,12 @@ def _of_arguments(trainer: Trainer, settings: Mapping[str, Any], model: TextClas
 def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Refusal]:
     strategy = trainer.strategy
     started_here = isinstance(strategy, DDPStrategy) and strategy._start_method == "popen"
-    if not (started_here or isinstance(strategy, SingleDeviceStrategy)):
+    if not (started_here or isinstance(strategy, SingleDeviceStrategy | ShardedStrategy)):
         yield (
             f"{type(strategy).__name__} spreads a run in a way whose weights and answers are not gathered here: use ",
             Setting("trainer.strategy", "ddp"),
+            ", ",
+            Setting("trainer.strategy", FSDP2),
             " or ",
             Setting("trainer.devices", 1),
         )

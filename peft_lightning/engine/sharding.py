@@ -1,0 +1,159 @@
+"""FSDP2: weights, gradients and moments spread over the devices, so that a model need not fit one of them.
+
+Zhao et al. 2023, arXiv:2304.11277; https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.optim import Optimizer
+
+from peft_lightning.backbone.precision import compute_dtype
+from peft_lightning.engine.sharded_engine import ShardedEngine
+from peft_lightning.engine.sharded_tensors import gathered_moments, gathered_weights, spread_moments, spread_weights
+
+FSDP2 = "fsdp2"
+"""What ``trainer.strategy`` calls it."""
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """Shards each layer of the network, and the rest of it together, over all devices of the run.
+
+    Checkpoints are those of one process: whole weights and moments, in one file. So they load on any number of devices.
+    """
+
+    strategy_name = FSDP2
+
+    def __init__(self) -> None:
+        super().__init__(save_distributed_checkpoint=False)
+        self.engine = ShardedEngine()
+
+    def setup_environment(self) -> None:
+        """Starts the group of processes, with all devices in one dimension."""
+        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        super().setup_environment()
+
+    def shard(self, network: nn.Module) -> None:
+        """Shards a network, which every process holds whole on the host; a second call does nothing.
+
+        Weights that are trained and frozen ones may be in one layer. In a precision of 16 bits a layer is gathered and
+        computed in these, and gradients are averaged in 32.
+
+        Args:
+            network: The network.
+        """
+        if isinstance(network, FSDPModule):
+            return
+        self.precision_plugin.convert_module(network)
+        dtype = compute_dtype(str(self.precision_plugin.precision))
+        narrow = dtype != torch.float32
+        # Autocast goes on choosing the type of every operation, so inputs are not cast.
+        policy = MixedPrecisionPolicy(
+            param_dtype=dtype if narrow else None,
+            reduce_dtype=torch.float32 if narrow else None,
+            cast_forward_inputs=False,
+        )
+        for part in (*layers_of(network), network):
+            # The outermost part too: left whole after an evaluation, its weights would be others than the optimiser's.
+            fully_shard(part, mesh=self.device_mesh["data_parallel"], reshard_after_forward=True, mp_policy=policy)
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """False: callbacks get their state before the fit starts, as under other strategies."""
+        return False
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """True: the optimiser's state is read from the checkpoint as under other strategies."""
+        return True
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a validation batch."""
+        with _gathering_for_training():
+            return super().validation_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a test batch."""
+        with _gathering_for_training():
+            return super().test_step(*args, **kwargs)
+
+    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Answers a batch."""
+        with _gathering_for_training():
+            return super().predict_step(*args, **kwargs)
+
+    def lightning_module_state_dict(self) -> dict[str, Tensor]:
+        """Gathers the trained weights; in other processes than the first the result is empty."""
+        assert self.lightning_module is not None
+        return gathered_weights(self.lightning_module, keep=self.is_global_zero)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Gathers an optimiser's state; in other processes than the first it lacks the tensors."""
+        return gathered_moments(getattr(optimizer, "_optimizer", optimizer), keep=self.is_global_zero)
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads a checkpoint in every process."""
+        return Strategy.load_checkpoint(self, checkpoint_path, weights_only)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Takes this process's part of the weights of a checkpoint."""
+        assert self.lightning_module is not None
+        spread_weights(self.lightning_module, checkpoint["state_dict"])
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes this process's part of the optimiser's state of a checkpoint."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            spread_moments(optimizer, state)
+
+    def teardown(self) -> None:
+        """Frees what only training needs: a test that follows has the memory."""
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
+            optimizer.zero_grad()
+        super().teardown()
+
+
+def shard(strategy: Strategy, network: nn.Module) -> None:
+    """Shards a network where the strategy does so.
+
+    Args:
+        strategy: The Trainer's strategy; its processes have started.
+        network: The network, on the host.
+    """
+    if isinstance(strategy, ShardedStrategy):
+        strategy.shard(network)
+
+
+def is_sharded(strategy: object) -> bool:
+    """Tells whether a Trainer's ``strategy`` setting, or the strategy itself, shards the weights."""
+    return strategy == FSDP2 or isinstance(strategy, ShardedStrategy)
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """Returns the layers of a network that it repeats, those of an encoder and those of a decoder.
+
+    Args:
+        network: The network; layers within layers, such as experts, are not listed.
+    """
+    found: list[nn.Module] = []
+    for child in network.children():
+        alike = isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1
+        found += list(child) if alike else layers_of(child)
+    return found
+
+
+@contextmanager
+def _gathering_for_training() -> Iterator[None]:
+    """Leaves Lightning's inference mode: FSDP2 keeps the tensors that it gathers into, and trains with them later."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+StrategyRegistry.register(FSDP2, ShardedStrategy, description="FSDP2: weights sharded over all devices")
