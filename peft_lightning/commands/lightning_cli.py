@@ -27,6 +27,7 @@ from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.processes import sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
+from peft_lightning.commands.sharded_settings import refuse_engine
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.source_settings import FillingParser, fill_in
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
@@ -185,6 +186,9 @@ class PeftLightningCLI(LightningCLI):
             # How a run was spread over devices for its training is no matter of its answers.
             kwargs |= sharing_rows(trainer_settings)
             device = single_device(trainer_settings["accelerator"], kwargs["devices"])
+        if word == "fit":
+            engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
+            refuse_engine(trainer_settings["strategy"], engine, limit)
         hosting = hosting_strategy(
             kwargs.get("strategy", trainer_settings["strategy"]), device, self._get(self.config_init, "engine")
         )

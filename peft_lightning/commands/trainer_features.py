@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from peft_lightning.commands.sharded_settings import refuse_settings
 from peft_lightning.engine.sharding import FSDP2, ShardedStrategy
 from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.module.classifier import TextClassifier
@@ -84,6 +85,7 @@ def refuse_features(trainer: Trainer, settings: Mapping[str, Any], model: TextCl
     for found in refusals:
         for refusal in found:
             raise UserError(*refusal)
+    refuse_settings(trainer, model)
 
 
 def _of_callbacks(trainer: Trainer) -> Iterator[Refusal]:

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.engine.sharded_engine import ShardedEngine
 from peft_lightning.engine.sharded_tensors import gathered_moments, gathered_weights, spread_moments, spread_weights
+from peft_lightning.errors import Part, Setting, UserError
 
 FSDP2 = "fsdp2"
 """What ``trainer.strategy`` calls it."""
@@ -136,6 +137,33 @@ def is_sharded(strategy: object) -> bool:
     return strategy == FSDP2 or isinstance(strategy, ShardedStrategy)
 
 
+def refuse_unshardable(network: nn.Module) -> None:
+    """Refuses a network that cannot be sharded by its rows.
+
+    Args:
+        network: The network, not sharded yet.
+
+    Raises:
+        UserError: A weight is packed, belongs to several layers, or is a single number.
+    """
+    seen: dict[int, str] = {}
+    for layer in layers_of(network):
+        own = dict(layer.named_parameters())
+        for name, parameter in own.items():
+            if id(parameter) in seen:
+                raise UserError(*_unshardable(f"{name} belongs to several layers"))
+        seen |= {id(parameter): name for name, parameter in own.items()}
+    for name, parameter in network.named_parameters():
+        if not parameter.is_floating_point():
+            raise UserError(
+                *_unshardable(f"{name} is held in packed numbers, as four and eight bits are"),
+                " that packs nothing, with ",
+                Setting("model.backbone_dtype", "bfloat16"),
+            )
+        if parameter.ndim == 0:
+            raise UserError(*_unshardable(f"{name} is a single number"))
+
+
 def layers_of(network: nn.Module) -> list[nn.Module]:
     """Returns the layers of a network that it repeats, those of an encoder and those of a decoder.
 
@@ -147,6 +175,11 @@ def layers_of(network: nn.Module) -> list[nn.Module]:
         alike = isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1
         found += list(child) if alike else layers_of(child)
     return found
+
+
+def _unshardable(why: str) -> tuple[Part, ...]:
+    whole = Setting("trainer.strategy", "ddp")
+    return (f"{why}, and {FSDP2} shards weights by their rows: use ", whole, ", or another ", Setting("model.method"))
 
 
 @contextmanager

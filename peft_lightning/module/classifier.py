@@ -460,6 +460,8 @@ class TextClassifier(LightningModule):
         if state and self.method.rebuilds_for(state):
             self.model = None
             self.build(self._its_task(), self._precision, self._built_for, self._plain)
+            if self._trainer is not None:
+                shard(self._trainer.strategy, self._built())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
         expected = {f"model.{name}": shapes[f"model.{name}"] for name in trainable_names(self._built())}
         if refusal := weights_refusal(checkpoint, expected):
