@@ -97,8 +97,13 @@ def _on_host(values: Mapping[str, Any], keep: bool) -> dict[str, Any]:
     for name, value in values.items():
         full = whole(value) if isinstance(value, Tensor) else value
         if keep:
-            gathered[name] = full.cpu() if isinstance(full, Tensor) else full
+            gathered[name] = _compact(full.cpu()) if isinstance(full, Tensor) else full
     return gathered
+
+
+def _compact(value: Tensor) -> Tensor:
+    """Copies a tensor that is a part of a longer one, as gathered parts of uneven size are: files would hold it all."""
+    return value if value.untyped_storage().nbytes() == value.nbytes else value.clone()
 
 
 def _like(value: Any, parameter: Tensor) -> Any:
