@@ -44,8 +44,8 @@ class ShardedStrategy(ModelParallelStrategy):
     def shard(self, network: nn.Module) -> None:
         """Shards a network, which every process holds whole on the host; a second call does nothing.
 
-        Weights that are trained and frozen ones may be in one layer. In a precision of 16 bits a layer is gathered and
-        computed in these, and gradients are averaged in 32.
+        Weights that are trained and frozen ones may be in one layer. Where all are trained, a precision of 16 bits
+        gathers and computes a layer in these. Gradients are averaged in 32 bits.
 
         Args:
             network: The network.
@@ -54,11 +54,11 @@ class ShardedStrategy(ModelParallelStrategy):
             return
         self.precision_plugin.convert_module(network)
         dtype = compute_dtype(str(self.precision_plugin.precision))
-        narrow = dtype != torch.float32
-        # Autocast goes on choosing the type of every operation, so inputs are not cast.
+        # Adapters keep their 32 bits, which some compute with (BOFT's inverse has no kernel in 16). A frozen backbone
+        # is gathered in bf16 where it is held so. Autocast chooses the types of operations, so inputs are not cast.
         policy = MixedPrecisionPolicy(
-            param_dtype=dtype if narrow else None,
-            reduce_dtype=torch.float32 if narrow else None,
+            param_dtype=dtype if all(value.requires_grad for value in network.parameters()) else None,
+            reduce_dtype=torch.float32,
             cast_forward_inputs=False,
         )
         for part in (*layers_of(network), network):
