@@ -172,8 +172,10 @@ def layers_of(network: nn.Module) -> list[nn.Module]:
     """
     found: list[nn.Module] = []
     for child in network.children():
-        alike = isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1
-        found += list(child) if alike else layers_of(child)
+        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1:
+            found += list(child)
+        else:
+            found += layers_of(child)
     return found
 
 

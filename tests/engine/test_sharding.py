@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from peft_lightning.__main__ import main
-from peft_lightning.engine.sharded_tensors import all_finite, whole
+from peft_lightning.engine.sharded_tensors import all_finite, own_part, whole
 from peft_lightning.engine.sharding import ShardedStrategy, layers_of, refuse_unshardable
 from peft_lightning.errors import UserError
 from tests.commands.test_fit import without_dropout
@@ -39,7 +39,7 @@ class Network(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(8, 4)
         self.body = nn.Sequential(nn.LayerNorm(4))
-        self.layers = nn.ModuleList([Layer() for _ in range(3)])
+        self.layers: Any = nn.ModuleList([Layer() for _ in range(3)])
         self.head = nn.Linear(4, 2)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -130,7 +130,7 @@ def test_a_broken_weight_is_seen_in_any_process(strategy: ShardedStrategy) -> No
     strategy.shard(network)
     assert all_finite(network.parameters())
     with torch.no_grad():
-        network.head.bias.to_local()[1] = torch.nan
+        own_part(network.head.bias)[1] = torch.nan
     assert not all_finite(network.parameters())
     assert whole(network.head.bias).isnan().tolist() == [False, True]
 
