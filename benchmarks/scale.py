@@ -163,7 +163,7 @@ class _StandingExecutor:
     def __init__(self, until: float) -> None:
         self._until = until
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         return [None] * (count or 1)
 
     def start(self, job: Job, place: str | None) -> _Standing:

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peft_lightning.callbacks.mean_loss import examples_of
 from peft_lightning.callbacks.measured_device import synchronise
 from peft_lightning.runs.process_start import Start, process_start, runs_on_device
+from peft_lightning.task.gathering import gathered
 
 
 class EpochTimer(Callback):
@@ -27,6 +28,7 @@ class EpochTimer(Callback):
         self._eval_rows: int | None = 0
         self._samples = 0
         self._steps = 0
+        self._by_process: list[float] = []
         self._since: float | None = None
         self._eval_since: float | None = None
 
@@ -47,6 +49,7 @@ class EpochTimer(Callback):
             "eval_rows": self._eval_rows or None,
             "steps": self._steps,
             "samples_per_s": self._samples / train_s if train_s else None,
+            "train_s_by_process": list(self._by_process) if len(self._by_process) > 1 else None,
         }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -121,8 +124,9 @@ class EpochTimer(Callback):
         self._since = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock."""
+        """Stops the clock, and learns what those of other processes say."""
         self._pause(trainer)
+        self._by_process = gathered(self.train_s)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the seconds counted so far."""

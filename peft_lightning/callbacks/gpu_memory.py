@@ -11,7 +11,7 @@ from peft_lightning.callbacks.measured_device import cuda_device
 from peft_lightning.engine.sharded_tensors import own_part
 from peft_lightning.methods.parameters import stored_bytes
 from peft_lightning.runs.process_start import runs_on_device
-from peft_lightning.task.gathering import largest
+from peft_lightning.task.gathering import gathered, largest, process_number
 
 GIB = 2**30
 
@@ -19,26 +19,30 @@ GIB = 2**30
 class GPUMemory(Callback):
     """Measures peak memory in GiB by torch's allocator, and the shares of weights, gradients and optimiser.
 
-    Of several devices each peak is the largest. Figures that a device lacks stay null. A CPU has no such allocator:
-    there the resident memory of the process is sampled after every step and reported under its own name.
+    Of several devices each peak is the largest, and ``by_process`` has those of each. Figures that a device lacks stay
+    null. A CPU has no such allocator: there the resident memory of the process is sampled after every step and reported
+    under its own name.
     """
 
     section = "memory"
 
     def __init__(self) -> None:
         self._peaks: dict[str, int] = {}
+        self._by_process: list[dict[str, int]] = []
         self._parts: dict[str, int] = {}
         self._paged_bytes = 0
         self._process = psutil.Process()
 
     def figures(self) -> Mapping[str, Any]:
         """Returns the record's ``memory`` section."""
-        figures: dict[str, float] = {name: count / GIB for name, count in (self._peaks | self._parts).items()}
-        peak = self._peaks.get("train_peak_allocated_gib")
+        figures: dict[str, Any] = _gib(largest(self._by_process or [self._peaks]) | self._parts)
+        if len(self._by_process) > 1:
+            figures["by_process"] = [_gib(peaks) for peaks in self._by_process]
+        peak = figures.get("train_peak_allocated_gib")
         if peak is not None and self._parts:
             # The rest of the peak is activations and workspaces. Paged optimiser state lies outside the allocator, so
             # it is not subtracted.
-            figures["activations_gib"] = (peak + self._paged_bytes - sum(self._parts.values())) / GIB
+            figures["activations_gib"] = peak + (self._paged_bytes - sum(self._parts.values())) / GIB
         return figures
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,8 +95,13 @@ class GPUMemory(Callback):
         self._read_evaluation(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the peaks so far."""
-        return {"peaks": dict(self._peaks), "parts": dict(self._parts), "paged_bytes": self._paged_bytes}
+        """Returns the peaks so far, those of all processes: the first one's state is saved."""
+        return {
+            "peaks": largest(self._by_process or [self._peaks]),
+            "by_process": [dict(peaks) for peaks in self._by_process],
+            "parts": dict(self._parts),
+            "paged_bytes": self._paged_bytes,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a killed run's peaks.
@@ -100,7 +109,9 @@ class GPUMemory(Callback):
         Args:
             state_dict: What ``state_dict`` returned.
         """
-        self._peaks = dict(state_dict["peaks"])
+        self._by_process = [dict(peaks) for peaks in state_dict.get("by_process", ())]  # older checkpoints lack it
+        each = self._by_process or [state_dict["peaks"]]
+        self._peaks = dict(each[min(process_number(), len(each) - 1)])
         self._parts = dict(state_dict["parts"])
         self._paged_bytes = state_dict["paged_bytes"]
 
@@ -126,11 +137,15 @@ class GPUMemory(Callback):
             torch.cuda.reset_peak_memory_stats(device)
 
     def _compare_peaks(self) -> None:
-        """Takes the largest peaks of all processes: a device has to hold that much."""
-        self._peaks = largest(self._peaks)
+        """Learns the peaks of all processes: a device has to hold the largest."""
+        self._by_process = gathered(dict(self._peaks))
 
     def _raise_peak(self, name: str, count: int) -> None:
         self._peaks[name] = max(count, self._peaks.get(name, 0))
+
+
+def _gib(counts: Mapping[str, int]) -> dict[str, float]:
+    return {name: count / GIB for name, count in counts.items()}
 
 
 def _bytes(tensor: torch.Tensor) -> int:

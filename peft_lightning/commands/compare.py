@@ -17,7 +17,7 @@ from peft_lightning.commands.setting_names import SECTIONS
 from peft_lightning.commands.settings_check import check_settings
 from peft_lightning.commands.shorthands import RUN_SETTINGS, expand
 from peft_lightning.compare.comparison import Options, begin, begin_sweep, go_on, pool_for
-from peft_lightning.compare.execution.executor import ExecutorOptions
+from peft_lightning.compare.execution.executor import ExecutorOptions, require_one
 from peft_lightning.compare.plan.building import build_plan
 from peft_lightning.compare.plan.comparison_folder import check_is_comparison, folder_for, new_folder
 from peft_lightning.compare.plan.plan import Plan
@@ -88,6 +88,11 @@ def _planned(
     arguments: argparse.Namespace, overrides: Sequence[str]
 ) -> tuple[Sweep | None, tuple[Plan, ...], list[Tuning | None]]:
     """Plans what a command line asks for: the sweep if there is one, and for each value the plan and the tuning."""
+    if (devices := arguments.devices_per_run) is not None:
+        require_one("--devices_per_run", devices)
+        if any(word.partition("=")[0] == "--trainer.devices" for word in overrides):
+            raise UserError("--devices_per_run sets trainer.devices of every recipe: leave --trainer.devices out")
+        overrides = [*overrides, "--trainer.devices", str(devices)]
     words = (
         arguments.recipes,
         arguments.seeds or [1, 2, 3],
@@ -110,7 +115,7 @@ def _planned(
 
 
 def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:
-    names = ("config", "seeds", "name", "sweep", "tune", "baseline", "metric")
+    names = ("config", "seeds", "name", "sweep", "tune", "baseline", "metric", "devices_per_run")
     flags = [f"--{name}" for name in names if getattr(arguments, name) is not None]
     return ", ".join([*arguments.recipes, *flags, *(word for word in overrides if word.startswith("--"))])
 

@@ -131,6 +131,13 @@ def compare_parser() -> OneLineParser:
         help="runs at the same time, each on a GPU of its own unless --share_gpu (default: 1, or all that may share)",
     )
     parser.add_argument(
+        "--devices_per_run",
+        type=int,
+        metavar="N",
+        help="train each run on N GPUs of its own, or in N processes on the CPU: trainer.devices of every recipe; with"
+        " --jobs, as many runs at the same time as there are sets of N (docs/several_gpus.md)",
+    )
+    parser.add_argument(
         "--share_gpu",
         type=int,
         default=1,

@@ -5,7 +5,6 @@ fit --config configs/qlora.yaml           the same; a further --config states di
 fit --method qlora --ckpt_path last       go on where a killed run stopped
 """
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.commands.monitors import check_monitors
 from peft_lightning.commands.out_of_memory import wording_out_of_memory
-from peft_lightning.commands.processes import ending_its_processes
+from peft_lightning.commands.processes import ending_its_processes, share_run, shared_run
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
@@ -41,10 +40,6 @@ from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text, chosen_by
 from peft_lightning.runs.tensorboard import RunTensorBoard
 from peft_lightning.stop_signals import exit_code_after, reader_may_be_gone
-
-# The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
-# environment, so they join its run.
-SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
 
 
 class Fit(Command):
@@ -95,7 +90,7 @@ class Fit(Command):
         """Trains and tests; mistakes of the user are found before a directory is made."""
         self.model.rehearses = self.settings.options["rehearsal"]
         resumed = None
-        if self.settings.ckpt_path == "last":
+        if self.settings.ckpt_path == "last" and trainer.is_global_zero:
             resumed = unfinished_run(self.runs, self.former_runs, self.settings.config)
         check_can_be_made(resumed or self.runs)
         with limited_memory(trainer.strategy.root_device, self.settings.config["memory_limit_gib"]):
@@ -143,10 +138,11 @@ class Fit(Command):
     def _enter(self, trainer: Trainer, resumed: Path | None, started_from: OtherRunsCheckpoint | None) -> Path | None:
         """Makes or opens the run's directory, and returns the checkpoint to go on from."""
         if not trainer.is_global_zero:
-            self.directory.join(Path(os.environ[SHARED_RUN]))
+            self.directory.join(shared_run(trainer))
             self.place_trackers(trainer, self.directory.path)
         elif resumed is not None:
             self._reopen(trainer, resumed)
+            share_run(trainer, self.directory.path)
         else:
             self.directory.create()
             config = yaml.safe_dump(self.settings.config, sort_keys=False, allow_unicode=True)
@@ -159,7 +155,7 @@ class Fit(Command):
             self.record.write(self.directory.results)
             self.place_trackers(trainer, self.directory.path)
             self.watching.users_files.begin(trainer)
-        os.environ[SHARED_RUN] = str(self.directory.path)
+            share_run(trainer, self.directory.path)
         self.checkpoints.write_to(self.directory)
         self.watching.predictions.write_to(self.directory.path / "predictions.parquet")
         return self.directory.last if self.directory.last.exists() else None

@@ -24,7 +24,7 @@ from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import sharing_rows
+from peft_lightning.commands.processes import first_one_speaks, sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.sharded_settings import refuse_engine
@@ -34,7 +34,7 @@ from peft_lightning.commands.stopping_options import add_stopping_options, early
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.commands.trainer_settings import require_least, wording_misfits
 from peft_lightning.data.datamodule import TextDataModule
-from peft_lightning.engine.single_device import single_device
+from peft_lightning.engine.devices import devices_of
 from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.library_messages import quieten
@@ -176,26 +176,29 @@ class PeftLightningCLI(LightningCLI):
         self.command.trackers = self._given.trackers
         # Lightning's ModelCheckpoint writes where the first logger does: in the run's directory.
         loggers = [*self.command.loggers(), *(own if word != "predict" else [])]
-        device = single_device(
-            trainer_settings["accelerator"], trainer_settings["devices"], trainer_settings["num_nodes"]
-        )
+        devices = devices_of(trainer_settings["accelerator"], trainer_settings["devices"])
+        nodes = trainer_settings["num_nodes"]
         # On a CPU, the thread and the copy would use the time and the memory that the run measures.
-        on_gpu = device is not None and device.type == "cuda"
+        on_gpu = len(devices) * nodes == 1 and devices[0].type == "cuda"
         plugins = [*_as_list(trainer_settings["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
         if word == "predict":
             # How a run was spread over devices for its training is no matter of its answers.
             kwargs |= sharing_rows(trainer_settings)
-            device = single_device(trainer_settings["accelerator"], kwargs["devices"])
+            devices = devices_of(trainer_settings["accelerator"], kwargs["devices"])
+            nodes = kwargs["num_nodes"]
         if word == "fit":
             engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
             refuse_engine(trainer_settings["strategy"], engine, limit)
         hosting = hosting_strategy(
-            kwargs.get("strategy", trainer_settings["strategy"]), device, self._get(self.config_init, "engine")
+            kwargs.get("strategy", trainer_settings["strategy"]),
+            devices,
+            self._get(self.config_init, "engine"),
+            nodes,
         )
         if hosting is not None:
             kwargs["strategy"] = hosting
         elif (setting := self._engine_settings()) and word == "fit":
-            raise UserError(f"{setting} is for a run on one device: leave it out, or say --trainer.devices 1")
+            raise UserError(f"{setting} is for --trainer.strategy auto or ddp: leave it out, or say one of these")
         with wording_misfits(trainer_settings):
             trainer = super().instantiate_trainer(
                 callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs
@@ -204,7 +207,7 @@ class PeftLightningCLI(LightningCLI):
         return trainer
 
     def _engine_settings(self) -> str:
-        """Returns the setting, as a flag, that only an engine on one device can follow; empty if there is none."""
+        """Returns the setting, as a flag, that only an engine of ours can follow; empty if there is none."""
         engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
         if engine in ("graph", "compiled"):
             return f"--engine {engine}"
@@ -240,7 +243,7 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
     quieten()
     import_bitsandbytes_without_compiler()
     arguments, files = merge_files(words)
-    with mending(run_mend()):
+    with mending(run_mend()), first_one_speaks():
         try:
             PeftLightningCLI(kind, arguments, files)
         except MisconfigurationException as error:

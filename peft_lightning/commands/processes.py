@@ -1,11 +1,19 @@
-"""The processes of a run on several devices: Lightning starts them, each of them runs the whole command."""
+"""The processes of a run on several devices, each of which runs the whole command.
 
+Lightning starts them (``--trainer.devices``), or a launcher does: torchrun, or srun in a job of SLURM's.
+"""
+
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
@@ -14,6 +22,75 @@ from peft_lightning.errors import Setting, UserError
 
 # Shorter than the five seconds in which Lightning looks after its processes.
 PATIENCE_S = 2.0
+# The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
+# environment, so they join its run.
+SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
+
+
+def launched_processes(trainer: Trainer) -> int | None:
+    """Returns how many processes a launcher has started for a run; None where the run starts its own.
+
+    Args:
+        trainer: The Trainer.
+    """
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, LightningEnvironment) or environment.world_size() == 1:
+        return None
+    return environment.world_size()
+
+
+@contextmanager
+def first_one_speaks() -> Iterator[None]:
+    """Lets the first of a launcher's processes say what is wrong; the launcher then ends the others.
+
+    Raises:
+        UserError: What was raised inside.
+    """
+    try:
+        yield
+    except UserError:
+        if any(kind.detect() and kind().global_rank() > 0 for kind in (TorchElasticEnvironment, SLURMEnvironment)):
+            time.sleep(PATIENCE_S)
+        raise
+
+
+def share_run(trainer: Trainer, path: Path) -> None:
+    """Tells the other processes the directory that the first has made or opened.
+
+    Args:
+        trainer: The Trainer, in the first process.
+        path: The directory.
+    """
+    os.environ[SHARED_RUN] = str(path)
+    _meet(trainer, str(path.resolve()))
+
+
+def shared_run(trainer: Trainer) -> Path:
+    """Returns the directory that the first process has made or opened.
+
+    Args:
+        trainer: The Trainer, in another process.
+
+    Raises:
+        UserError: If it is not to be found on this machine.
+    """
+    path = Path(_meet(trainer, "") or os.environ[SHARED_RUN])
+    if not path.is_dir():
+        raise UserError(
+            f"the run's folder {path} is not on this machine, and its processes share one: start the run in a folder"
+            " that all machines see, or name one with ",
+            Setting("trainer.default_root_dir"),
+        )
+    return path
+
+
+def _meet(trainer: Trainer, said: str) -> str:
+    """Returns what the first of a launcher's processes says; nothing where the run starts its own afterwards."""
+    if launched_processes(trainer) is None:
+        return ""
+    trainer.strategy.setup_environment()
+    heard: str = trainer.strategy.broadcast(said)
+    return heard
 
 
 def sharing_rows(settings: Mapping[str, Any]) -> dict[str, Any]:

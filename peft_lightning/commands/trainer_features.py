@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     BaseFinetuning,
@@ -23,6 +22,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from peft_lightning.commands.processes import launched_processes
 from peft_lightning.commands.sharded_settings import refuse_settings
 from peft_lightning.engine.sharding import FSDP2, ShardedStrategy
 from peft_lightning.errors import Part, Setting, UserError
@@ -152,15 +152,20 @@ def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Ref
             " leave it out of ",
             Setting("trainer.strategy"),
         )
-    environment = trainer._accelerator_connector.cluster_environment
-    launched = not isinstance(environment, LightningEnvironment) and environment.world_size() > 1
-    if trainer.num_nodes > 1 or launched:
+    launched, wanted = launched_processes(trainer), trainer.num_devices * trainer.num_nodes
+    if launched is None and trainer.num_nodes > 1:
         yield (
-            "the processes of a run are started by itself, on one machine, and share its folder: start it once,"
-            " without torchrun or srun, and say ",
+            f"trainer.num_nodes {trainer.num_nodes}: a run starts processes on its own machine only: start it with"
+            " torchrun or srun on each, or say ",
             Setting("trainer.num_nodes", 1),
-            " and ",
-            Setting("trainer.devices"),
+        )
+    if launched is not None and launched != wanted:
+        machines = "" if trainer.num_nodes == 1 else f" on each of {trainer.num_nodes} machines"
+        yield (
+            f"torchrun or srun has started {launched} processes, and trainer.devices asks for {trainer.num_devices}"
+            f"{machines}: say ",
+            Setting("trainer.devices", max(launched // trainer.num_nodes, 1)),
+            ", or start as many processes",
         )
     if trainer.world_size > 1 and settings["use_distributed_sampler"]:
         yield (

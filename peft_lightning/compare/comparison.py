@@ -24,6 +24,7 @@ from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.compare.plan.relative_paths import check_paths_lead_there
 from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, read_parts
 from peft_lightning.compare.stages.compared_runs import chosen_rates, every_job, run_list
+from peft_lightning.compare.stages.earlier_runs import gpus_of
 from peft_lightning.compare.stages.forecast import Forecast, read_forecast
 from peft_lightning.compare.stages.forecast_runs import make_forecasts
 from peft_lightning.compare.stages.forecast_words import print_forecast
@@ -194,7 +195,9 @@ def pool_for(plans: Sequence[Plan], options: Options) -> Pool:
     """
     executor = executor_named(options.executor, options.starting)
     trainers = [plan.settings_of(recipe).get("trainer") or {} for plan in plans for recipe in plan.recipes]
-    return Pool(executor, executor.places(options.jobs, [trainer.get("accelerator") for trainer in trainers]))
+    accelerators = [trainer.get("accelerator") for trainer in trainers]
+    gpus_per_run = max((gpus_of({"trainer": trainer}) for trainer in trainers), default=1)
+    return Pool(executor, executor.places(options.jobs, accelerators, gpus_per_run))
 
 
 def _forecast(parts: Sequence[Part], options: Options, pool: Pool, tries: int) -> Forecast | None:

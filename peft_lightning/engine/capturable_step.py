@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from peft_lightning.engine.gradient_buckets import gradients_in_buckets
 from peft_lightning.engine.micro_batches import Batch, micro_batches, size_of
 from peft_lightning.engine.step_settings import StepSettings
 
@@ -96,7 +97,11 @@ class CapturableStep:
             if not self._settings.updates and not self._gradients:
                 # The optimiser leaves parameters without gradients alone.
                 with_gradients = [parameter for parameter in self.parameters if parameter.grad is not None]
-                self._gradients = {parameter: torch.zeros_like(parameter) for parameter in with_gradients}
+                self._gradients = (
+                    gradients_in_buckets(with_gradients)
+                    if self._settings.shares
+                    else {parameter: torch.zeros_like(parameter) for parameter in with_gradients}
+                )
         finally:
             for parameter, gradient in zip(self.parameters, kept, strict=True):
                 parameter.grad = gradient
@@ -123,7 +128,7 @@ class CapturableStep:
 
     def set_share(self, share: float) -> None:
         """Sets what the loss of the coming batch is multiplied by where several batches make a step."""
-        if self._settings.accumulate > 1:
+        if self._settings.weighs:
             self.share.fill_(share)
 
     def set_rates(self) -> None:
@@ -156,7 +161,7 @@ class CapturableStep:
                 if micro_batch_size < whole:
                     loss = loss * share
                 divided = loss / settings.accumulate
-                if settings.accumulate > 1:
+                if settings.weighs:
                     divided = divided * self.share
                 settings.scale(divided).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from peft_lightning.engine.micro_batches import Batch
 from peft_lightning.runs.record import EngineFigures
 
 EngineName = Literal["auto", "eager", "graph", "compiled"]
@@ -50,6 +51,17 @@ class Engine(Protocol):
         Args:
             trainer: The Trainer, within a training step.
             loss: The loss of a batch or a part of it, divided by the number of batches that a step should have.
+        """
+        ...
+
+    def outputs(self, trainer: Trainer, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
+        """Returns what the module's training step returns.
+
+        Args:
+            trainer: The Trainer, within a training step.
+            loss: The mean loss of the batch, or of this process's share of it.
+            batch: The batch, or the share.
+            batch_idx: The number of the batch in the epoch.
         """
         ...
 

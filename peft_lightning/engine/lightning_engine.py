@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from peft_lightning.engine.clipping import norm_of_gradients
+from peft_lightning.engine.micro_batches import Batch
+from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.step_shares import share_of_step
 from peft_lightning.runs.record import EngineFigures
 
@@ -53,6 +55,10 @@ class LightningEngine:
         """
         share = share_of_step(trainer)
         return loss if share == 1 else loss * share
+
+    def outputs(self, trainer: Trainer, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
+        """Returns what the module's training step returns: see ``shared_loss``."""
+        return shared_loss(trainer, loss, batch, batch_idx)
 
     def expect_test(self, follows: bool) -> None:
         """Does nothing: the strategy ends a training in its own way."""

@@ -12,11 +12,11 @@ from peft_lightning.engine.step_shares import known_batch_sizes
 from peft_lightning.task.gathering import summed
 
 
-def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
+def shared_loss(trainer: Trainer, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
     """Adds the loss of the whole batch to that of this process's share; the backward pass weighs the share itself.
 
     Args:
-        trainer: The Trainer; None for a module that has none.
+        trainer: The Trainer.
         loss: The mean loss of the share, a scalar.
         batch: The share.
         batch_idx: The number of the batch in the epoch.
@@ -25,7 +25,7 @@ def shared_loss(trainer: Trainer | None, loss: Tensor, batch: Batch, batch_idx: 
         The loss itself where one process trains. Otherwise the outputs of a training step: the ``loss`` of the share,
         and for callbacks ``batch_loss``, the mean over the whole batch, and ``examples``, their number.
     """
-    if trainer is None or trainer.world_size == 1:
+    if trainer.world_size == 1:
         return loss
     processes = trainer.world_size
     sizes = known_batch_sizes(trainer)

@@ -92,6 +92,10 @@ class StepEngine:
         share = self.accumulation.share
         return loss if share == 1 else loss * share
 
+    def outputs(self, trainer: Trainer, loss: Tensor, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns the loss: the strategy adds that of other processes, once a step is through, replayed or not."""
+        return loss
+
     def expect_test(self, follows: bool) -> None:
         """Tells the engine whether a test follows training in this process.
 

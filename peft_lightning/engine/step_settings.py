@@ -23,10 +23,11 @@ class StepSettings:
         accumulate: The number of batches whose gradients add up to one step.
         context: The context of the forward pass, such as autocast.
         scale: Multiplies the loss before the backward pass, as a gradient scaler does.
-        clips: Whether the clipping is captured too: only where gradients are neither accumulated nor scaled.
+        clips: Whether the clipping is captured too: only where gradients are neither accumulated, scaled nor shared.
         updates: Whether the optimiser's step is captured too.
         weights: The context of the forward and the backward pass, such as ``cast_together``.
         capturing: The context of the warm-up and the capture, by the micro-batch size; replays run without it.
+        shares: Whether the gradients are averaged over processes once the graph is done, before clipping and update.
     """
 
     clipping: Clipping
@@ -37,6 +38,12 @@ class StepSettings:
     updates: bool
     weights: Callable[[], AbstractContextManager[None]] = nullcontext
     capturing: Callable[[int], AbstractContextManager[None]] = lambda micro_batch_size: nullcontext()
+    shares: bool = False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether a batch is one of several that make a step, and has a share in it."""
+        return self.accumulate > 1 or self.shares
 
 
 def trainer_settings(
@@ -56,7 +63,7 @@ def trainer_settings(
     trainer = strategy.module.trainer
     scaler = getattr(strategy.precision, "scaler", None)
     accumulate = trainer.accumulate_grad_batches
-    clips = accumulate == 1 and scaler is None
+    clips = accumulate == 1 and scaler is None and not strategy.shares_gradients
     return StepSettings(
         clipping=Clipping(
             trainer.gradient_clip_val,
@@ -71,6 +78,7 @@ def trainer_settings(
         updates=clips and type(strategy.optimizer) is AdamW and not getattr(strategy.module, "reads_gradients", False),
         weights=weights,
         capturing=capturing,
+        shares=strategy.shares_gradients,
     )
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
+from lightning.pytorch.overrides.distributed import _sync_module_states
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
 
 from peft_lightning.engine.engine import Engine, EngineName
+from peft_lightning.engine.gradient_buckets import SharedGradients
 from peft_lightning.engine.lightning_engine import LightningEngine
 from peft_lightning.engine.micro_batches import Batch
 from peft_lightning.engine.sharding import ShardedStrategy
+from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.step_engine import StepEngine
 
 
@@ -79,18 +82,82 @@ class SingleDeviceSteps(EngineHost, SingleDeviceStrategy):
         super().__init__(device, engine=engine)
 
 
-def hosting_strategy(asked: Strategy | str, device: torch.device | None, engine: EngineName) -> Strategy | None:
+class DDPSteps(EngineHost, DDPStrategy):
+    """Lightning's strategy of a process for each device, each with an engine that computes its steps.
+
+    A step may be a captured one: gradients are averaged once it is through, not by hooks within its backward pass. So
+    the processes wait for each other at the end of a step only, and each cuts its batches, captures and falls back by
+    itself.
+
+    Args:
+        devices: The devices on this machine.
+        engine: The engine that the user asked for.
+    """
+
+    strategy_name = "ddp_steps"
+
+    def __init__(self, devices: Sequence[torch.device], engine: EngineName = "auto") -> None:
+        super().__init__(parallel_devices=list(devices), engine=engine)
+        # The engine has seen what kind they are; the Trainer hands out its own.
+        self.parallel_devices = None
+        self._shared: SharedGradients | None = None
+
+    def configure_ddp(self) -> None:
+        """Gives all processes the weights of the first, and leaves the module as it is."""
+        assert self.model is not None
+        _sync_module_states(self.model)
+
+    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+        """Lets the engine compute the loss of this process's share of a batch, and adds that of the whole batch."""
+        loss = super().training_step(batch, *args, **kwargs)
+        assert self.lightning_module is not None
+        trainer = self.lightning_module.trainer
+        return shared_loss(trainer, loss, batch, max(trainer.fit_loop.batch_idx, 0))
+
+    def optimizer_step(
+        self,
+        optimizer: Optimizer,
+        closure: Callable[[], Any],
+        model: LightningModule | Module | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Averages the gradients over the processes before the clipping and the update."""
+        if self._shared is None:
+            self._shared = SharedGradients([value for group in optimizer.param_groups for value in group["params"]])
+        shared = self._shared
+
+        def averaging() -> Any:
+            loss = closure()
+            shared.average()
+            return loss
+
+        return super().optimizer_step(optimizer, averaging, model, **kwargs)
+
+    def teardown(self) -> None:
+        """Tears the engine down, and then the strategy."""
+        self._shared = None
+        super().teardown()
+
+
+def hosting_strategy(
+    asked: Strategy | str, devices: Sequence[torch.device], engine: EngineName, num_nodes: int = 1
+) -> Strategy | None:
     """Makes the strategy that hosts an engine for a Trainer's settings.
 
     Args:
         asked: The Trainer's ``strategy`` setting.
-        device: The device that the Trainer will run on; None for several devices.
+        devices: The devices that the Trainer will run on, on this machine; none if they are neither CPUs nor GPUs.
         engine: The engine that the user asked for.
+        num_nodes: The number of machines.
 
     Returns:
         The strategy; None where the Trainer's own strategy steps without an engine.
     """
-    return SingleDeviceSteps(device, engine) if asked == "auto" and device is not None else None
+    if asked not in ("auto", "ddp") or not devices:
+        return None
+    if asked == "auto" and len(devices) * num_nodes == 1:
+        return SingleDeviceSteps(devices[0], engine)
+    return DDPSteps(devices, engine)
 
 
 def engine_of(trainer: Trainer) -> Engine:

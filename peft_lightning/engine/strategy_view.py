@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -36,6 +36,11 @@ class StrategyView:
     def on_gpu(self) -> bool:
         """Whether steps run on a CUDA GPU."""
         return self.device.type == "cuda"
+
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether the gradients of a step are averaged over processes."""
+        return isinstance(self._strategy, DDPStrategy)
 
     @property
     def module(self) -> LightningModule:

@@ -19,7 +19,6 @@ from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
 from peft_lightning.engine.sharding import shard
-from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
@@ -362,7 +361,8 @@ class TextClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Any]:
         """Computes the loss of a training batch, or of this process's share of one."""
-        return shared_loss(self._trainer, self.loss(batch), batch, batch_idx)
+        loss, trainer = self.loss(batch), self._trainer
+        return loss if trainer is None else engine_of(trainer).outputs(trainer, loss, batch, batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Scores a validation batch."""

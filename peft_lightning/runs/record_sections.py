@@ -61,7 +61,11 @@ class ParameterFigures:
 
 @dataclass
 class MemoryFigures:
-    """Memory in GiB; null for a device that the run did not use."""
+    """Memory in GiB; null for a device that the run did not use.
+
+    Of several processes a peak is the largest, and ``by_process`` has those of each, in the order of their numbers;
+    null where one process trains. The shares of weights, gradients and optimiser are those of the first.
+    """
 
     weights_gib: float | None = None
     gradients_gib: float | None = None
@@ -72,6 +76,7 @@ class MemoryFigures:
     eval_peak_allocated_gib: float | None = None
     eval_peak_reserved_gib: float | None = None
     train_peak_rss_gib: float | None = None
+    by_process: list[dict[str, float]] | None = None
 
 
 @dataclass
@@ -80,7 +85,8 @@ class TimeFigures:
 
     ``startup_s`` goes from the process's start to the first step, and ``start`` says what that start was: a ``cold``
     process imports everything itself, a ``warm`` one was forked with all imports done. ``eval_rows`` counts what one
-    process read in the evaluations that ``eval_s`` times: texts, or their windows. Null in older records.
+    process read in the evaluations that ``eval_s`` times: texts, or their windows. ``train_s_by_process`` is what the
+    clock of each process says of its last start, null where one process trains. Null in older records.
     """
 
     startup_s: float | None = None
@@ -91,6 +97,7 @@ class TimeFigures:
     samples_per_s: float | None = None
     start: Start | None = None
     eval_rows: int | None = None
+    train_s_by_process: list[float] | None = None
 
 
 @dataclass
@@ -99,7 +106,7 @@ class EngineFigures:
 
     ``micro_batch_size`` is the number of examples that went through the model together. ``unpadded_attention`` says
     whether attention left padding out. ``cudnn_attention`` says whether training might otherwise use cuDNN's attention,
-    which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU and on several GPUs.
+    which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU.
     ``batch_size`` is the number of examples in a batch of one process, ``global_batch_size`` that of an optimiser step,
     in all processes and all batches whose gradients add up.
     """

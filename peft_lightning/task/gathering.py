@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -46,14 +47,14 @@ def gathered_states(state: Tensor, group: object = None) -> list[Tensor]:
     return [other.to(state.device) for other in states if other.numel()] or [state]
 
 
-def largest(values: dict[str, int]) -> dict[str, int]:
+def largest(values: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Returns the largest value of all processes for each name.
 
     Args:
-        values: This process's values by name.
+        values: The values of each process by name.
     """
     found: dict[str, int] = {}
-    for other in gathered(values):
+    for other in values:
         found |= {name: max(value, found.get(name, value)) for name, value in other.items()}
     return found
 

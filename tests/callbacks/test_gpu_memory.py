@@ -4,6 +4,7 @@ import pytest
 import torch
 from bitsandbytes.nn.modules import Linear4bit
 
+import peft_lightning.callbacks.gpu_memory
 from peft_lightning.callbacks.gpu_memory import GIB, GPUMemory
 from peft_lightning.runs.record import MemoryFigures
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
@@ -63,3 +64,24 @@ def test_on_a_gpu_the_peak_is_the_allocator_s(tmp_path: Path) -> None:
     figures = memory.figures()
     assert 0 < figures["train_peak_allocated_gib"] <= figures["train_peak_reserved_gib"]
     assert "train_peak_rss_gib" not in figures
+
+
+def test_of_several_processes_each_keeps_its_own_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [{"train_peak_rss_gib": 2 * GIB}, {"train_peak_rss_gib": 3 * GIB}]
+    kept = {"peaks": {"train_peak_rss_gib": 3 * GIB}, "by_process": both, "parts": {}, "paged_bytes": 0}
+    monkeypatch.setattr(peft_lightning.callbacks.gpu_memory, "process_number", lambda: 0)
+    memory = GPUMemory()
+    memory.load_state_dict(kept)
+    assert memory.figures()["train_peak_rss_gib"] == 3
+    assert [peaks["train_peak_rss_gib"] for peaks in memory.figures()["by_process"]] == [2, 3]
+    assert memory.state_dict() == kept
+    # What the first says to the others is its own.
+    said: list[dict[str, int]] = []
+
+    def gathered(mine: dict[str, int]) -> list[dict[str, int]]:
+        said.append(mine)
+        return [mine, both[1]]
+
+    monkeypatch.setattr(peft_lightning.callbacks.gpu_memory, "gathered", gathered)
+    memory._compare_peaks()
+    assert said == [both[0]]

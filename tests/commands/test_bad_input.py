@@ -22,6 +22,9 @@ from peft_lightning.module.classifier import TextClassifier
 from tests.integration.offline_run import SOURCES
 from tests.samples import sampled
 
+# A strategy that is Lightning's alone.
+ANOTHER = ("--trainer.strategy", "single_device", "--trainer.devices", "1")
+
 
 def refusal(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     """Runs the program, checks that it ends as a user's mistake ends, and returns its one line."""
@@ -49,10 +52,10 @@ def runs() -> list[Path]:
             (["--model.learning_rat", "1"], ["no --model.learning_rat:", "did you mean --model.learning_rate?"]),
             (["--data.truncation", "middle"], ["--data.truncation middle: it takes one of head, tail, head_tail"]),
             (["--trainer.precision", "8"], ["--trainer.precision 8: it takes one of", "bf16-mixed"]),
-            (["--engine", "graph", "--trainer.devices", "2"], ["--engine graph is for a run on one device"]),
+            (["--engine", "graph", *ANOTHER], ["--engine graph is for --trainer.strategy auto or ddp"]),
             (
-                ["--memory_limit_gib", "2", "--trainer.devices", "2"],
-                ["--memory_limit_gib 2 is for a run on one device"],
+                ["--memory_limit_gib", "2", *ANOTHER],
+                ["--memory_limit_gib 2 is for --trainer.strategy auto or ddp"],
             ),
             (["--engine", "fast"], ["--engine fast: it takes one of auto, eager, graph, compiled"]),
             (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),

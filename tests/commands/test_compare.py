@@ -49,6 +49,10 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ([*RECIPES, "--name", ".."], "is no name for a folder"),
         ([*RECIPES, "--jobs", "0"], "--jobs 0: say 1 or more"),
         ([*RECIPES, "--share_gpu", "0"], "--share_gpu 0: say 1 or more"),
+        ([*RECIPES, "--devices_per_run", "0"], "--devices_per_run 0: say 1 or more"),
+        ([*RECIPES, "--devices_per_run", "2", "--share_gpu", "2"], "--share_gpu 2: runs of 2 devices each share none"),
+        ([*RECIPES, "--devices_per_run", "2", "--trainer.devices", "4"], "leave --trainer.devices out"),
+        (["--resume", "nowhere", "--devices_per_run", "2"], "leave --devices_per_run out"),
         ([*RECIPES, "--jobs", "2", "--trainer.accelerator", "cpu"], "--jobs 2: trainer.accelerator is cpu"),
         ([*RECIPES, "--tune", "3", "--model.learning_rate", "1e-3"], "leave one of them out"),
         ([*RECIPES, "--baseline", "vera"], "--baseline vera is none of the recipes: there are "),
@@ -115,6 +119,12 @@ def test_files_for_all_recipes_are_laid_over_them_in_order(monkeypatch: pytest.M
 def test_a_metric_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(["--metric", "f1.positive"], monkeypatch).metric == "f1.positive"
     assert planned([], monkeypatch).metric is None
+
+
+def test_devices_per_run_are_planned_for_every_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(["--devices_per_run", "2"], monkeypatch)
+    assert plan == planned(["--trainer.devices", "2"], monkeypatch)
+    assert [int(plan.settings_of(recipe)["trainer"]["devices"]) for recipe in plan.recipes] == [2, 2]
 
 
 def test_shorthands_plan_what_the_long_words_plan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +236,7 @@ def test_help_answers_without_what_training_takes() -> None:
         "--sweep",
         "--dry_run",
         "--jobs",
+        "--devices_per_run",
         "--share_gpu",
         "--cold_starts",
         "--no_forecast",

@@ -62,7 +62,7 @@ def ending(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             ),
             (["--trainer.strategy", "fsdp"], ["--trainer"]),
             (["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2"], ["DDPStrategy", "--trainer.strategy ddp"]),
-            (["--trainer.num_nodes", "2"], ["--trainer.num_nodes 1"]),
+            (["--trainer.num_nodes", "2"], ["torchrun or srun on each", "--trainer.num_nodes 1"]),
             (
                 ["--trainer.devices", "2", "--trainer.use_distributed_sampler", "true"],
                 ["use_distributed_sampler", "count twice"],

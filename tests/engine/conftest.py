@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import peft_lightning.backbone
 import peft_lightning.engine.captured_steps
 import peft_lightning.engine.strategies
-from peft_lightning.engine.strategies import SingleDeviceSteps
+from peft_lightning.engine.strategies import DDPSteps, SingleDeviceSteps
 from tests.engine.captured_runs import CUDA, Recorded
 
 
@@ -38,7 +39,13 @@ def graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
         made.engine.capturing.name = engine  # type: ignore[assignment]
         return made
 
+    def several(devices: Sequence[torch.device], engine: str) -> DDPSteps:
+        made = DDPSteps(devices)
+        made.engine.capturing.name = engine  # type: ignore[assignment]
+        return made
+
     monkeypatch.setattr(peft_lightning.engine.strategies, "SingleDeviceSteps", strategy)
+    monkeypatch.setattr(peft_lightning.engine.strategies, "DDPSteps", several)
     monkeypatch.setattr(peft_lightning.engine.captured_steps, "GraphRecorder", Recorded)
     Recorded.count = Recorded.replays = 0
     return ["--engine", "auto"]

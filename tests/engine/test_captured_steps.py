@@ -65,6 +65,29 @@ def test_captured_steps_are_the_steps(more: list[str], graphs: list[str], words:
     assert left["param_groups"] == right["param_groups"]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(["--trainer.gradient_clip_val", "0.05"], id="clipped"),
+        pytest.param(["--trainer.accumulate_grad_batches", "3"], id="accumulated", marks=pytest.mark.slow),
+        pytest.param(["--model.optimizer", "adamw_8bit"], id="8 bits", marks=pytest.mark.slow),
+    ],
+)
+def test_captured_steps_of_a_process_that_averages_are_the_steps(
+    more: list[str], graphs: list[str], words: list[str], tmp_path: Path
+) -> None:
+    # 30 examples in batches of 8: the last has six.
+    words = [*words, "--data.n_train", "30", *more]
+    plain, _ = trained(words, tmp_path / "plain", *uncaptured(graphs))
+    ddp = ("--trainer.strategy", "ddp", "--trainer.devices", "1")
+    captured, run = trained(words, tmp_path / "captured", *graphs, *ddp)
+    assert (run["engine"]["name"], run["notes"]) == ("graph", [])
+    for name, weight in plain["state_dict"].items():
+        assert torch.allclose(weight, captured["state_dict"][name], atol=2e-5), name
+    expected = curve(tmp_path / "plain", "train/gradient_norm")
+    assert curve(tmp_path / "captured", "train/gradient_norm") == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.slow
 def test_large_gradients_have_no_second_set_and_are_the_same(
     graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

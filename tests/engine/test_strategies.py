@@ -11,7 +11,7 @@ from peft_lightning.engine.lightning_engine import LightningEngine
 from peft_lightning.engine.step_engine import StepEngine
 from peft_lightning.engine.strategies import EngineHost, engine_of
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
-from tests.integration.offline_run import checkpoint, only_run, record
+from tests.integration.offline_run import checkpoint, only_run, record, same
 
 
 class Counting(SingleDeviceStrategy):
@@ -77,7 +77,7 @@ def test_every_strategy_has_an_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["single_device", "ddp"])
+@pytest.mark.parametrize("strategy", ["single_device", "ddp_find_unused_parameters_true"])
 def test_a_run_under_another_strategy_records_its_engine(strategy: str, tiny_fit: list[str]) -> None:
     main([*tiny_fit, "--trainer.strategy", strategy, "--trainer.devices", "1"])
     run = record(only_run(Path()))
@@ -88,3 +88,15 @@ def test_a_run_under_another_strategy_records_its_engine(strategy: str, tiny_fit
     assert run["notes"] == []
     # Nothing of an engine that did not run is carried on.
     assert "StepEngine" not in checkpoint(only_run(Path()) / "checkpoints/last.ckpt")["callbacks"]
+
+
+def test_one_process_of_several_takes_the_steps_of_a_run_on_one_device(words: list[str], tmp_path: Path) -> None:
+    """Gradients that are averaged over one process are those of the run without it, bit for bit."""
+    states = []
+    for strategy in ("auto", "ddp"):
+        placed = ["--trainer.strategy", strategy, "--trainer.default_root_dir", str(tmp_path / strategy)]
+        main([*words, *placed, "--trainer.devices", "1"])
+        states.append(checkpoint(only_run(tmp_path / strategy) / "checkpoints/last.ckpt"))
+        assert "StepEngine" in states[-1]["callbacks"]
+    for part in ("state_dict", "optimizer_states"):
+        assert same(*(state[part] for state in states)), part

@@ -1,7 +1,7 @@
 """The program, with one more callback: at the place that DIE_AT names, if any, it sends its processes SIGKILL.
 
 Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away. Under
-IN_BACKGROUND checkpoints are written in a thread, as on a GPU.
+IN_BACKGROUND checkpoints are written in a thread, as on a GPU. DIE_RANK names which of torchrun's processes dies.
 """
 
 import os
@@ -23,6 +23,8 @@ PLACE, _, NUMBER = os.environ.get("DIE_AT", "nowhere").partition(":")
 
 
 def die() -> None:
+    if os.environ.get("DIE_RANK", os.environ.get("RANK")) != os.environ.get("RANK"):
+        return
     # With the data loader's workers: one that has just been forked does not notice that it is left alone, waits for
     # ever, and keeps whoever reads this process's output waiting.
     os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -80,7 +82,8 @@ def die_while_saving(path: Path, number: int) -> None:
     torch.save = save  # type: ignore[assignment]
 
 
-os.setpgrp()
+if os.getpgrp() != os.getpid():  # torchrun has given its processes groups of their own
+    os.setpgrp()
 original = Fit.callbacks
 Fit.callbacks = lambda self: [DieInTime(), *original(self), DieLate()]  # type: ignore[method-assign]
 if PLACE == "while_saving":

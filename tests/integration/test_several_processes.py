@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from tests.commands.test_fit import without_dropout
 from tests.conftest import tiny_fit_words, write_reviews
 from tests.integration.offline_run import Outcome, checkpoint, fit, history, only_run, record, run, same
 
-pytestmark = pytest.mark.slow
-
+CAPTURED = Path(__file__).with_name("captured_run.py")
 # Sums of 32-bit floats in another order, over some ten steps of AdamW.
 TOLERANCE = 1e-5
 
@@ -81,6 +81,10 @@ def test_metrics_losses_and_counts_are_those_of_one_process(runs: dict[int, Path
     ]
     assert sizes == [[1, 16, 16], [2, 8, 16]]
     assert two["environment"]["device"].startswith("2 × ")
+    assert (one["memory"]["by_process"], one["time"]["train_s_by_process"]) == (None, None)
+    peaks = [peaks["train_peak_rss_gib"] for peaks in two["memory"]["by_process"]]
+    assert len(peaks) == len(two["time"]["train_s_by_process"]) == 2
+    assert max(peaks) == two["memory"]["train_peak_rss_gib"]
 
 
 def test_every_test_row_is_answered_once_as_by_one_process(runs: dict[int, Path]) -> None:
@@ -98,6 +102,7 @@ def test_the_same_weights_are_kept(runs: dict[int, Path]) -> None:
         assert torch.allclose(weight, states[1][name], atol=TOLERANCE), name
 
 
+@pytest.mark.slow
 def test_a_test_of_two_processes_writes_one_folder_with_every_row(runs: dict[int, Path]) -> None:
     trained = runs[2]
     done = succeed(trained.parent, "test", "--config", str(trained / "config.yaml"), "--ckpt_path", "best")
@@ -109,6 +114,7 @@ def test_a_test_of_two_processes_writes_one_folder_with_every_row(runs: dict[int
     assert metrics == pytest.approx(expected, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_predict_answers_each_line_once_and_in_order(runs: dict[int, Path], tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("a warm film\nthe cast is a bore\nevery scene earns its place, said viewer 3\n")
@@ -121,6 +127,20 @@ def test_predict_answers_each_line_once_and_in_order(runs: dict[int, Path], tmp_
     assert answers[0] == pytest.approx(answers[1], abs=TOLERANCE)
 
 
+@pytest.mark.slow
+def test_captured_steps_of_two_processes_are_the_steps_of_one(
+    runs: dict[int, Path], backbone: str, tmp_path: Path
+) -> None:
+    words = fit_words(write_reviews(tmp_path / "reviews"), backbone, tmp_path, 2)
+    done = run(words, tmp_path, start=(sys.executable, str(CAPTURED)), timeout_s=240)
+    assert done.code == 0, done.err
+    captured = only_run(tmp_path)
+    assert (record(captured)["engine"]["name"], record(captured)["notes"]) == ("graph", [])
+    assert record(captured)["metrics"] == pytest.approx(record(runs[1])["metrics"], abs=TOLERANCE)
+    assert curve(captured) == pytest.approx(curve(runs[1]), abs=TOLERANCE)
+
+
+@pytest.mark.slow
 def test_an_error_of_all_processes_is_one_line(backbone: str, tmp_path: Path) -> None:
     words = fit_words(write_reviews(tmp_path / "reviews"), backbone, tmp_path, 2)
     done = run([*words, "--model.learning_rate", "1e30", "--trainer.log_every_n_steps", "1"], tmp_path, timeout_s=240)
@@ -132,6 +152,20 @@ def test_an_error_of_all_processes_is_one_line(backbone: str, tmp_path: Path) ->
     assert record(only_run(tmp_path))["status"] == "failed"
 
 
+@pytest.mark.slow
+def test_each_run_of_a_comparison_has_the_devices_that_it_was_given(tmp_path: Path) -> None:
+    recipes = ("configs/tuned_on_embedded/lora.yaml", "configs/tuned_on_embedded/ia3.yaml")
+    tiny = ("--data.n_train", "16", "--data.n_val", "8", "--data.n_test", "8", "--data.max_length", "32")
+    offline = ("--overlay", "configs/offline.yaml", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1")
+    succeed(tmp_path, "compare", *recipes, *offline, *tiny, "--seeds", "1", "--name", "mine", "--devices_per_run", "2")
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("lightning_logs/compare/mine/**/results.json")]
+    finished = [content for content in found if content["status"] == "finished"]
+    assert {content["method"] for content in finished} == {"lora", "ia3"}
+    assert {content["engine"]["processes"] for content in finished} == {2}
+    assert {content["environment"]["device"][:4] for content in finished} == {"2 × "}
+
+
+@pytest.mark.slow
 def test_two_processes_that_are_killed_resume_to_the_same_weights(tmp_path: Path) -> None:
     # With dropout: each process goes on with the generator that it had.
     alone, killed = tmp_path / "alone", tmp_path / "killed"

@@ -65,6 +65,23 @@ def require_one(flag: str, count: int | None) -> None:
         raise UserError(f"{flag} {count}: say 1 or more")
 
 
+def require_gpus(gpus_per_run: int, asked: int | None) -> None:
+    """Refuses runs of several GPUs that a cluster is not asked for.
+
+    Args:
+        gpus_per_run: The most devices that a run's ``trainer.devices`` asks for.
+        asked: ``gpus`` of ``--executor_settings``.
+
+    Raises:
+        UserError: If the cluster is asked for another number.
+    """
+    if gpus_per_run > 1 and asked != gpus_per_run:
+        raise UserError(
+            f"runs take {gpus_per_run} GPUs each (--devices_per_run, or trainer.devices of a recipe), and the cluster"
+            f" is asked for {asked or 1}: say gpus: {gpus_per_run} in --executor_settings"
+        )
+
+
 class Running(Protocol):
     """A job that was started."""
 
@@ -121,12 +138,13 @@ class Executor(Protocol):
 
     elsewhere: bool
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         """Chooses the places for jobs that run at the same time.
 
         Args:
             count: Number of jobs at the same time; None for the executor's own choice.
             accelerators: The values of ``trainer.accelerator`` in the recipes.
+            gpus_per_run: The most devices that a run's ``trainer.devices`` asks for.
 
         Returns:
             The name of each place; None for a place that is the whole machine.

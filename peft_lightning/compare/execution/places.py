@@ -1,4 +1,4 @@
-"""Chooses a GPU for each of the runs at the same time: on a shared GPU neither memory nor time can be measured."""
+"""Chooses GPUs for each of the runs at the same time: on a shared GPU neither memory nor time can be measured."""
 
 import os
 from collections.abc import Sequence
@@ -17,22 +17,35 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in names[:count]]
 
 
-def places(count: int | None, accelerators: Sequence[object] = (), share_gpu: int = 1) -> list[str | None]:
-    """Chooses the places of the runs at the same time: a GPU for each, or the whole machine for a single one.
+def places(
+    count: int | None, accelerators: Sequence[object] = (), share_gpu: int = 1, gpus_per_run: int = 1
+) -> list[str | None]:
+    """Chooses the places of the runs at the same time: GPUs for each, or the whole machine for a single one.
 
     Args:
         count: Number of runs at the same time; None for as many as may share the devices, a single one if none may.
         accelerators: The values of ``trainer.accelerator`` in the recipes.
         share_gpu: Number of runs that may share a GPU, or the CPU where there is none.
+        gpus_per_run: The most devices that a run's ``trainer.devices`` asks for.
 
     Returns:
-        The GPU of each place; None for a place that is the whole machine.
+        The GPUs of each place, with commas between; None for a place that is the whole machine.
 
     Raises:
-        UserError: If more runs than may would share a device.
+        UserError: If more runs than may would share a device, or there are fewer GPUs than a run takes.
     """
     require_one("--jobs", count)
     require_one("--share_gpu", share_gpu)
+    if share_gpu > 1 and gpus_per_run > 1:
+        raise UserError(
+            f"--share_gpu {share_gpu}: runs of {gpus_per_run} devices each share none: leave one of them out"
+        )
+    gpus = visible_gpus() if gpus_per_run > 1 and "cpu" not in accelerators else []
+    if gpus and gpus_per_run > len(gpus):
+        raise UserError(
+            f"{_counted(gpus)}, and runs take {gpus_per_run} each (--devices_per_run, or trainer.devices of a recipe):"
+            f" say --devices_per_run {len(gpus)}"
+        )
     if share_gpu > 1:
         return _shared(count, accelerators, share_gpu)
     if count in (None, 1):
@@ -44,12 +57,11 @@ def places(count: int | None, accelerators: Sequence[object] = (), share_gpu: in
     gpus = visible_gpus()
     if not gpus:
         raise UserError(f"--jobs {count}: there is no GPU here, and {why}: {alone}")
-    if count > len(gpus):
-        raise UserError(
-            f"--jobs {count}: {_counted(gpus)}, and {why}: say --jobs {len(gpus)}, or --share_gpu N if only accuracy"
-            " is wanted"
-        )
-    return list(gpus[:count])
+    if (most := len(gpus) // gpus_per_run) < count:
+        each = why if gpus_per_run == 1 else f"each run takes {gpus_per_run}"
+        shared = ", or --share_gpu N if only accuracy is wanted" if gpus_per_run == 1 else ""
+        raise UserError(f"--jobs {count}: {_counted(gpus)}, and {each}: say --jobs {most}{shared}")
+    return [",".join(gpus[number * gpus_per_run : (number + 1) * gpus_per_run]) for number in range(count)]
 
 
 def _shared(count: int | None, accelerators: Sequence[object], share_gpu: int) -> list[str | None]:

@@ -120,13 +120,13 @@ def device_of(settings: Mapping[str, Any], devices: Mapping[str, str | None]) ->
     """
     name = devices.get("gpu")
     if name is None or (settings.get("trainer") or {}).get("accelerator") == "cpu":
-        return devices.get("cpu")
+        name = devices.get("cpu")
     count = gpus_of(settings)
-    return name if count == 1 else f"{count} × {name}"
+    return name if count == 1 or name is None else f"{count} × {name}"
 
 
 def gpus_of(settings: Mapping[str, Any]) -> int:
-    """Returns the number of GPUs of a run that uses GPUs, as far as its settings state it."""
+    """Returns the number of GPUs of a run, or of its processes on a CPU, as far as its settings state it."""
     devices = values_of(settings.get("trainer") or {}).get("devices")
     return devices if isinstance(devices, int) and not isinstance(devices, bool) and devices > 0 else 1
 

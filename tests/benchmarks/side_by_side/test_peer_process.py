@@ -28,7 +28,7 @@ class Scripted:
         self.killed = False
         self.elapsed_s = 0.0
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         return [None] * (count or 1)
 
     def start(self, job: Job, place: str | None) -> Scripted:

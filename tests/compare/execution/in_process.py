@@ -24,7 +24,7 @@ class InProcess:
         self.attempt: Attempt
         self.code: int
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         return [f"here {number}" for number in range(count or 1)]
 
     def start(self, job: Job, place: str | None) -> "InProcess":

@@ -78,3 +78,29 @@ def test_the_user_s_choice_of_gpus_holds(
     # What torch makes of that variable, on a machine with GPUs.
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     assert visible_gpus() == expected
+
+
+@pytest.fixture
+def five_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["0", "1", "2", "3", "6"])
+
+
+@pytest.mark.usefixtures("five_gpus")
+def test_runs_of_several_gpus_share_none() -> None:
+    assert places(2, gpus_per_run=2) == ["0,1", "2,3"]
+    assert places(1, gpus_per_run=5) == [None]
+    assert places(None, ["cpu"], gpus_per_run=8) == [None]
+
+
+@pytest.mark.usefixtures("five_gpus")
+@pytest.mark.parametrize(
+    ("jobs", "share_gpu", "gpus_per_run", "message"),
+    [
+        (3, 1, 2, "--jobs 3: there are 5 GPUs, and each run takes 2: say --jobs 2"),
+        (None, 1, 6, "there are 5 GPUs, and runs take 6 each .*: say --devices_per_run 5"),
+        (None, 2, 2, "--share_gpu 2: runs of 2 devices each share none"),
+    ],
+)
+def test_too_few_gpus_for_runs_of_several(jobs: int | None, share_gpu: int, gpus_per_run: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        places(jobs, [], share_gpu, gpus_per_run)

@@ -26,7 +26,7 @@ Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 class LocalExecutor:
-    """Starts each job in a process of its own, which sees only the GPU of its place.
+    """Starts each job in a process of its own, which sees only the GPUs of its place.
 
     The processes come from a server that has done their imports. Where it cannot fork, they start cold, which a note
     says. Call it in the main thread: the kernel ends a child with the *thread* that started it.
@@ -47,9 +47,11 @@ class LocalExecutor:
         # The kernels of other systems end no process with its parent, and hand no process on.
         self._cold = options.cold_starts or sys.platform != "linux"
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
-        """Chooses a GPU of this machine for each job; a single job at a time has the whole machine."""
-        chosen = places(count, accelerators, self._options.share_gpu)
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
+        """Chooses GPUs of this machine for each job; a single job at a time has the whole machine."""
+        chosen = places(count, accelerators, self._options.share_gpu, gpus_per_run)
+        # Lightning starts a run's further processes with the words that its first one was started with.
+        self._cold = self._cold or gpus_per_run > 1
         self._at_once, self._on_a_device = len(chosen), max(Counter(chosen).values())
         return chosen
 

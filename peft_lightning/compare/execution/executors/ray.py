@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from peft_lightning.compare.execution.cluster_job import ClusterJob
 from peft_lightning.compare.execution.cluster_settings import read_settings
-from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_one
+from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_gpus, require_one
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.execution.ray_cluster import Demand, Failed, Files, Lost, RayCluster
@@ -56,9 +56,10 @@ class RayExecutor:
         self._cluster = RayCluster(options.address)
         self._demand = Demand(0, 1, {})
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         """Returns a place for each job that the cluster holds at the same time; Ray chooses nodes and GPUs."""
         require_one("--jobs", count)
+        require_gpus(gpus_per_run if "cpu" not in accelerators else 1, self._settings.gpus)
         check_renames(Path.cwd())
         nodes = self._cluster.nodes()
         self._demand = _demand(self._settings, nodes, "cpu" not in accelerators, self._share)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peft_lightning.compare.execution.cluster_job import LOOK_EVERY_S, ClusterJob
-from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_one
+from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_gpus, require_one
 from peft_lightning.compare.execution.job import Attempt, Job
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
 from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, check_renames
@@ -62,9 +62,10 @@ class SlurmExecutor:
         self._settings = read_slurm_settings(options.settings)
         self._queue = SlurmQueue()
 
-    def places(self, count: int | None, accelerators: Sequence[object] = ()) -> list[str | None]:
+    def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         """Returns a place in the queue for each job; SLURM chooses nodes and GPUs."""
         require_one("--jobs", count)
+        require_gpus(gpus_per_run, self._settings.gpus)
         self._queue.check()
         check_renames(Path.cwd())
         return [None] * (count or AT_ONCE)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
-from peft_lightning.engine.single_device import single_device
+from peft_lightning.engine.devices import devices_of
 
 
 @pytest.fixture
@@ -19,30 +19,28 @@ def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("gpus", "accelerator", "devices", "device"),
+    ("gpus", "accelerator", "devices", "found"),
     [
-        (0, "auto", 1, "cpu"),
-        (0, "auto", "auto", "cpu"),
-        (0, "cpu", "1", "cpu"),
-        (0, "cpu", 2, None),
-        (0, "gpu", 1, None),
-        (1, "auto", "auto", "cuda:0"),
-        (1, "cpu", 1, "cpu"),
-        (2, "auto", 1, "cuda:0"),
-        (2, "gpu", [1], "cuda:1"),
-        (2, "cuda", "1,", "cuda:1"),
-        (2, "auto", "auto", None),
-        (2, "auto", 2, None),
-        (2, "auto", -1, None),
-        (2, "auto", [7], None),
-        (2, "tpu", 1, None),
+        (0, "auto", 1, ["cpu"]),
+        (0, "auto", "auto", ["cpu"]),
+        (0, "cpu", "1", ["cpu"]),
+        (0, "cpu", 2, ["cpu", "cpu"]),
+        (0, "gpu", 1, []),
+        (1, "auto", "auto", ["cuda:0"]),
+        (1, "cpu", 1, ["cpu"]),
+        (2, "auto", 1, ["cuda:0"]),
+        (2, "gpu", [1], ["cuda:1"]),
+        (2, "cuda", "1,", ["cuda:1"]),
+        (2, "auto", "auto", ["cuda:0", "cuda:1"]),
+        (2, "auto", 2, ["cuda:0", "cuda:1"]),
+        (2, "auto", -1, ["cuda:0", "cuda:1"]),
+        (2, "auto", [7], []),
+        (2, "tpu", 1, []),
     ],
     indirect=["gpus"],
 )
 @pytest.mark.usefixtures("gpus")
-def test_the_one_device_that_the_settings_come_to(
-    accelerator: str, devices: list[int] | int | str, device: str | None
+def test_the_devices_that_the_settings_come_to(
+    accelerator: str, devices: list[int] | int | str, found: list[str]
 ) -> None:
-    found = single_device(accelerator, devices)
-    assert found == (torch.device(device) if device is not None else None)
-    assert single_device(accelerator, devices, num_nodes=2) is None
+    assert devices_of(accelerator, devices) == [torch.device(name) for name in found]

@@ -1,0 +1,139 @@
+"""Gradients averaged over the processes of a run, after the backward pass and outside a captured step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from peft_lightning.task.gathering import gathered
+
+# Bytes in a bucket: as many as torch's DistributedDataParallel sends at a time.
+BUCKET_BYTES = 25 * 2**20
+# Elements after which a gradient starts in its bucket: kernels read aligned addresses faster.
+_ALIGNMENT = 64
+
+
+def buckets_of(parameters: Sequence[Tensor], most_bytes: int = BUCKET_BYTES) -> list[list[Tensor]]:
+    """Sorts parameters into buckets whose gradients are sent together, the same in all processes.
+
+    Args:
+        parameters: The parameters.
+        most_bytes: The most bytes in a bucket; a larger parameter has one to itself.
+
+    Returns:
+        The parameters of each bucket, all of one type.
+    """
+    buckets: list[list[Tensor]] = []
+    filling: dict[torch.dtype, tuple[list[Tensor], int]] = {}
+    for parameter in parameters:
+        bucket, held = filling.get(parameter.dtype, ([], 0))
+        if not bucket or held + parameter.nbytes > most_bytes:
+            bucket, held = [], 0
+            buckets.append(bucket)
+        bucket.append(parameter)
+        filling[parameter.dtype] = (bucket, held + parameter.nbytes)
+    return buckets
+
+
+def gradients_in_buckets(parameters: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+    """Makes gradients of zeros that lie beside each other, so that they are averaged where they lie.
+
+    Args:
+        parameters: The parameters.
+
+    Returns:
+        The gradient of each parameter.
+    """
+    return {
+        parameter: gradient
+        for bucket in buckets_of(parameters)
+        for parameter, gradient in zip(bucket, _parts(_flat(bucket), bucket), strict=True)
+    }
+
+
+class SharedGradients:
+    """Averages the gradients of parameters over all processes.
+
+    Args:
+        parameters: The trained parameters, in the same order in all processes.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = list(parameters)
+        self._buckets: dict[tuple[bool, ...], list[list[Tensor]]] = {}
+
+    def average(self) -> None:
+        """Replaces the gradients by their mean over all processes; every process calls this in every step."""
+        in_place: list[dist.Work] = []
+        for bucket in self._with_gradients():
+            gradients = [_gradient(parameter) for parameter in bucket]
+            flat = _around(gradients)
+            if flat is not None:
+                in_place.append(_averaging(flat))
+                continue
+            # Steps outside a graph: one bucket's copy at a time.
+            flat = _flat(bucket)
+            parts = list(_parts(flat, bucket))
+            torch._foreach_copy_(parts, gradients)
+            _averaging(flat).wait()
+            torch._foreach_copy_(gradients, parts)
+        for work in in_place:
+            work.wait()
+
+    def _with_gradients(self) -> list[list[Tensor]]:
+        """Returns buckets of the parameters that have a gradient in any process; those that lack one here get zeros.
+
+        Which parameters have one follows from the model, so a change comes to all processes in the same step.
+        """
+        here = tuple(parameter.grad is not None for parameter in self.parameters)
+        if here not in self._buckets:
+            anywhere = [any(of_one) for of_one in zip(*gathered(here), strict=True)]
+            self._buckets[here] = buckets_of([p for p, has in zip(self.parameters, anywhere, strict=True) if has])
+        for bucket in self._buckets[here]:
+            for parameter in bucket:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        return self._buckets[here]
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+def _averaging(flat: Tensor) -> dist.Work:
+    """Starts to average a bucket over the processes: divided first, so that a sum of narrow floats cannot overflow."""
+    flat.div_(dist.get_world_size())
+    work: dist.Work = dist.all_reduce(flat, async_op=True)
+    return work
+
+
+def _flat(bucket: Sequence[Tensor]) -> Tensor:
+    return torch.zeros(sum(_room(parameter) for parameter in bucket), dtype=bucket[0].dtype, device=bucket[0].device)
+
+
+def _parts(flat: Tensor, bucket: Sequence[Tensor]) -> Iterator[Tensor]:
+    start = 0
+    for parameter in bucket:
+        yield flat[start : start + parameter.numel()].view(parameter.shape)
+        start += _room(parameter)
+
+
+def _around(gradients: Sequence[Tensor]) -> Tensor | None:
+    """Returns the tensor in which gradients lie as a bucket has them; None where they do not."""
+    flat = gradients[0]._base
+    if flat is None or flat.dim() != 1 or flat.numel() != sum(_room(gradient) for gradient in gradients):
+        return None
+    start = 0
+    for gradient in gradients:
+        if gradient._base is not flat or gradient.storage_offset() != start:
+            return None
+        start += _room(gradient)
+    return flat
+
+
+def _room(tensor: Tensor) -> int:
+    return -(-tensor.numel() // _ALIGNMENT) * _ALIGNMENT
