@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.optim import Optimizer
 
@@ -37,9 +38,11 @@ class ShardedStrategy(ModelParallelStrategy):
         self.engine = ShardedEngine()
 
     def setup_environment(self) -> None:
-        """Starts the group of processes, with all devices in one dimension."""
-        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
-        super().setup_environment()
+        """Starts the group of processes, with all devices in one dimension; a module need not be there yet."""
+        self._setup_distributed()
+        self._device_mesh = init_device_mesh(
+            self.root_device.type, (self.world_size,), mesh_dim_names=("data_parallel",)
+        )
 
     def shard(self, network: nn.Module) -> None:
         """Shards a network, which every process holds whole on the host; a second call does nothing.
@@ -63,7 +66,7 @@ class ShardedStrategy(ModelParallelStrategy):
         )
         for part in (*layers_of(network), network):
             # The outermost part too: left whole after an evaluation, its weights would be others than the optimiser's.
-            fully_shard(part, mesh=self.device_mesh["data_parallel"], reshard_after_forward=True, mp_policy=policy)
+            fully_shard(part, mesh=self.device_mesh, reshard_after_forward=True, mp_policy=policy)
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:
