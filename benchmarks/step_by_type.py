@@ -10,7 +10,8 @@ four bits.
 
 Each run has a process of its own. A wave of them starts up at once (`--at_once`); when all have made their first steps,
 captures included, they take their timed steps one after the other, and the machine does nothing else. The same command
-with the same `--out` goes on where the last one stopped, by itself or at `--budget_s`.
+with the same `--out` goes on where the last one stopped, by itself or at `--budget_s`. With `--again` what is asked for
+replaces what is there; LoRA's captured step, which captured steps are compared with, is then measured beside them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from peft_lightning.recipes import Config, merge, read_config
 from side_by_side.generated_rows import write_rows
 from side_by_side.recorded_command import recorded
 from side_by_side.results import describe_machine, held
-from side_by_side.step_table import FORMS, Form, StepResults, as_markdown
+from side_by_side.step_table import BASELINE, FORMS, Form, StepResults, as_markdown
 from side_by_side.waves import Steps, Timed, Wave
 from study_costs import make_backbone
 from tournament import recipes
@@ -124,6 +125,22 @@ def wanted(forms: Iterable[Form], files: Sequence[Path]) -> list[tuple[Form, Pat
     return [(form, file) for form in forms for file in files if form != "nf4" or not is_quantised(read_config(file))]
 
 
+def left_of(asked: argparse.Namespace, results: StepResults) -> list[tuple[Form, Path]]:
+    """Lists the runs that this call is for.
+
+    Args:
+        asked: the command line's arguments.
+        results: what has been measured.
+    """
+    runs = wanted(asked.forms, [Path(file) for file in recipes(asked.recipes)])
+    if not asked.again:
+        return [(form, file) for form, file in runs if not results.has(file.stem, form, asked.retry)]
+    baseline: list[tuple[Form, Path]] = [("captured", Path(file)) for file in recipes([BASELINE])]
+    compared = any(form != "eager" for form, _ in runs)
+    # The first of the first wave, so that whatever is measured later is compared with it.
+    return [*baseline, *(run for run in runs if run not in baseline)] if compared else runs
+
+
 def measure(asked: argparse.Namespace, results: StepResults, scratch: Path) -> bool:
     """Runs what is left, wave by wave.
 
@@ -138,8 +155,7 @@ def measure(asked: argparse.Namespace, results: StepResults, scratch: Path) -> b
     Raises:
         UserError: No run of a wave came to its figures.
     """
-    files = [Path(file) for file in recipes(asked.recipes)]
-    left = [(form, file) for form, file in wanted(asked.forms, files) if not results.has(file.stem, form, asked.retry)]
+    left = left_of(asked, results)
     if not left:
         return True
     backbone = locate(asked.backbone) if asked.backbone else str(make_backbone(asked.shape, scratch / "base"))
@@ -179,7 +195,7 @@ def main(words: Sequence[str]) -> int:
     """
     asked = _arguments(words)
     about = {
-        "command": recorded(words, "step_by_type.py"),
+        "commands": [recorded(words, "step_by_type.py")],
         "machine": describe_machine(),
         "work": {
             "backbone": "random weights" if asked.shape else Path(asked.backbone).name,
@@ -219,6 +235,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--cold_starts", action="store_true", help="every run imports everything itself, as compare's do with it")
     add("--budget_s", type=float, help="start no wave that may not end within so many seconds")
     add("--retry", action="store_true", help="run once more what failed")
+    add("--again", action="store_true", help="run once more whatever is asked for, and LoRA's captured step beside it")
     asked = parser.parse_args(words)
     if asked.max_length > LONGEST:
         parser.error(f"--max_length {asked.max_length}: the reviews have {LONGEST} tokens at least")

@@ -109,7 +109,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "cpu": processor_name(),
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: installed_version(name) for name in PACKAGES},

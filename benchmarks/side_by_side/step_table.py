@@ -16,6 +16,8 @@ Form = Literal["captured", "eager", "nf4"]
 FORMS: tuple[Form, ...] = ("captured", "eager", "nf4")
 FILE = "step_by_type.json"
 BASELINE = "lora"
+# In a record: LoRA's captured step in ms when it was measured, where that has been measured anew since.
+OLD_BASELINE = "lora_captured_ms"
 # What was aimed at: a captured step of at most so many times LoRA's.
 BOUND = 2.5
 RIGHT = "---:"
@@ -27,7 +29,7 @@ class StepResults:
 
     Args:
         folder: the folder.
-        about: the command, the machine and the work; the latter two must be those of what is there.
+        about: the commands, the machine and the work; the latter two must be those of what is there.
 
     Raises:
         UserError: the folder holds figures of another machine or of other work.
@@ -41,6 +43,8 @@ class StepResults:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             require_same(self.path, content, about)
             self.records = content["records"]
+            before = content["commands"]
+            self.about = about | {"commands": [*before, *(c for c in about["commands"] if c not in before)]}
 
     def has(self, recipe: str, form: Form, retry: bool = False) -> bool:
         """Tells whether a run is over.
@@ -56,10 +60,18 @@ class StepResults:
     def add(self, name: str, record: Record) -> None:
         """Keeps a record, on disk too.
 
+        A new figure of LoRA's captured step leaves the ratios of earlier records what they were: they keep the old one.
+
         Args:
             name: the recipe and the form, `lora/eager`.
             record: what became of it.
         """
+        before = self.measured(BASELINE, "captured")
+        if name == f"{BASELINE}/captured" and before is not None:
+            self.records = {
+                other: {OLD_BASELINE: before["ms_per_step"], **kept} if kept["status"] == "measured" else kept
+                for other, kept in self.records.items()
+            }
         self.records[name] = record
         self.write()
 
@@ -76,6 +88,17 @@ class StepResults:
             return f"{record['status']}: {re.sub(r' [(][^()]* can[)]', '', record['why'])}"
         return f"{record['ms_per_step']:.2f} ms ({record['engine']})"
 
+    def times_baseline(self, record: Record | None) -> float | None:
+        """Returns how many times LoRA's captured step, as measured beside it, a step takes; None if either is missing.
+
+        Args:
+            record: the step's record.
+        """
+        baseline = self.measured(BASELINE, "captured")
+        if record is None or baseline is None:
+            return None
+        return float(record["ms_per_step"] / record.get(OLD_BASELINE, baseline["ms_per_step"]))
+
     def measured(self, recipe: str, form: Form) -> Record | None:
         """Returns the record of a run with figures; None if there is none."""
         record = self.records.get(f"{recipe}/{form}")
@@ -91,7 +114,7 @@ def as_markdown(results: StepResults) -> str:
         "# Steps of every recipe",
         *_captured(results, names),
         *_four_bits(results, names),
-        f"```\n{results.about['command']}\n```",
+        "```\n" + "\n".join(results.about["commands"]) + "\n```",
         f"{work}; {machine}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -104,18 +127,16 @@ def within_bound(results: StepResults, names: Sequence[str]) -> tuple[list[str],
         results: what has been measured.
         names: the recipes.
     """
-    baseline = results.measured(BASELINE, "captured")
     within: list[str] = []
     beyond: list[str] = []
     for name in names:
-        record = results.measured(name, "captured")
-        if record is not None and baseline is not None:
-            (within if record["ms_per_step"] <= BOUND * baseline["ms_per_step"] else beyond).append(name)
+        times = results.times_baseline(results.measured(name, "captured"))
+        if times is not None:
+            (within if times <= BOUND else beyond).append(name)
     return within, beyond
 
 
 def _captured(results: StepResults, names: Sequence[str]) -> list[str]:
-    baseline = results.measured(BASELINE, "captured")
     header = (
         *("recipe", "captured, ms", "steps/s", "× LoRA", "eager, ms", "steps/s", "captured is × as fast"),
         *("peak captured, GiB", "peak eager, GiB", "trained weights"),
@@ -134,7 +155,7 @@ def _captured(results: StepResults, names: Sequence[str]) -> list[str]:
             [
                 label,
                 *_speed(captured),
-                _ratio(captured, baseline),
+                number(results.times_baseline(captured), 2),
                 *_speed(eager),
                 _ratio(eager, captured) if captured and captured["engine"] == "graph" else NONE,
                 *(_gib(record) for record in (captured, eager)),
@@ -144,11 +165,16 @@ def _captured(results: StepResults, names: Sequence[str]) -> list[str]:
     within, beyond = within_bound(results, names)
     bound = f"{len(within)} of {len(within) + len(beyond)} recipes step within {BOUND:g} × of LoRA's captured step"
     bound += f"; beyond: {', '.join(f'`{name}`' for name in beyond)}." if beyond else "."
-    return ["## Captured against eager", table(header, rows, RIGHT), *_notes(reasons), bound]
+    return [
+        "## Captured against eager",
+        table(header, rows, RIGHT),
+        *_notes(reasons),
+        bound,
+        *_baselines(results, "captured"),
+    ]
 
 
 def _four_bits(results: StepResults, names: Sequence[str]) -> list[str]:
-    baseline = results.measured(BASELINE, "captured")
     header = ("recipe", "ms", "× LoRA in bf16", "peak, GiB", "peak in bf16, GiB", "saved, GiB")
     rows: list[list[str]] = []
     left_out: list[str] = []
@@ -166,11 +192,26 @@ def _four_bits(results: StepResults, names: Sequence[str]) -> list[str]:
         if wide is not None and record["peak_allocated_gib"] and wide["peak_allocated_gib"]:
             saved = f"{wide['peak_allocated_gib'] - record['peak_allocated_gib']:.3f}"
         ms = f"{record['ms_per_step']:.2f}" + ("" if record["engine"] == "graph" else " eager")
-        rows.append([f"`{name}`", ms, _ratio(record, baseline), _gib(record), _gib(wide), saved])
+        rows.append([f"`{name}`", ms, number(results.times_baseline(record), 2), _gib(record), _gib(wide), saved])
     if not rows and not left_out:
         return []
     refused = ["These do not train beside a backbone in four bits:", "\n".join(left_out)] if left_out else []
-    return ["## On a backbone in four bits (NF4)", table(header, rows, RIGHT), *refused]
+    return ["## On a backbone in four bits (NF4)", table(header, rows, RIGHT), *refused, *_baselines(results, "nf4")]
+
+
+def _baselines(results: StepResults, form: Form) -> list[str]:
+    """Says which of LoRA's captured steps the ratios of a form are to, where it was measured several times."""
+    latest = results.measured(BASELINE, "captured")
+    beside: dict[float, list[str]] = {}
+    for name, record in results.records.items():
+        recipe, _, its_form = name.partition("/")
+        if latest is not None and its_form == form and record["status"] == "measured":
+            beside.setdefault(record.get(OLD_BASELINE, latest["ms_per_step"]), []).append(recipe)
+    if len(beside) < 2:
+        return []
+    *few, most = sorted(beside, key=lambda ms: len(beside[ms]))
+    named = [f"{ms:.2f} ms for {', '.join(f'`{name}`' for name in sorted(beside[ms]))}" for ms in few]
+    return [f"Ratios are to LoRA's captured step in the same call: {'; '.join(named)}; {most:.2f} ms for the others."]
 
 
 def _why_eager(record: Record) -> str:

@@ -1,7 +1,7 @@
 """PEFT's layers without what a CUDA graph cannot hold: copies from the host and values that are read back.
 
 Each computes what PEFT's own layer computes, bit for bit (FRoD's to the rounding of a sum); a class is put in the place
-of another one's.
+of another one's. So are the lean layers of other files, whose steps are those of PEFT's with fewer kernels.
 """
 
 from __future__ import annotations
@@ -11,16 +11,24 @@ from typing import Any, cast
 
 import torch
 from peft import PeftModelForSequenceClassification
+from peft.tuners.adalora.layer import SVDLinear
 from peft.tuners.boft.layer import Linear as BOFTLinear
+from peft.tuners.c3a.layer import C3ALinear
 from peft.tuners.fourierft.layer import FourierFTLinear
 from peft.tuners.frod.layer import Linear as FRoDLinear
+from peft.tuners.hra.layer import HRALinear
 from peft.tuners.psoft.layer import OrthLayer
+from peft.tuners.road.layer import Linear as RoAdLinear
 from peft.tuners.vblora.layer import Linear as VBLoRALinear
 from peft.tuners.waveft.constants import WAVELET_REDUCTIONS
 from peft.tuners.waveft.layer import WaveFTLinear
 from peft.tuners.waveft.waverec2d import _construct_2d_filt, _get_filter_tensors
 from torch import Tensor, nn
 from torch.nn import functional
+
+from peft_lightning.methods.circular_convolution import LeanC3A
+from peft_lightning.methods.rotations import LeanHRA, LeanRoAd
+from peft_lightning.methods.singular_triplets import LeanSVD
 
 
 class CapturableBOFT(BOFTLinear):
@@ -145,16 +153,20 @@ class CapturablePrompts(PeftModelForSequenceClassification):
 
 _PLACES: dict[type[nn.Module], type[nn.Module]] = {
     BOFTLinear: CapturableBOFT,
+    C3ALinear: LeanC3A,
     FourierFTLinear: CapturableFourierFT,
     FRoDLinear: CapturableFRoD,
+    HRALinear: LeanHRA,
     OrthLayer: CapturablePSOFT,
+    RoAdLinear: LeanRoAd,
+    SVDLinear: LeanSVD,
     VBLoRALinear: CapturableVBLoRA,
     WaveFTLinear: CapturableWaveFT,
 }
 
 
 def make_capturable(model: nn.Module) -> None:
-    """Replaces the layers that a CUDA graph cannot hold.
+    """Replaces the layers that a CUDA graph cannot hold, and those that run more kernels than they need.
 
     Args:
         model: The PEFT model; it is changed in place.

@@ -23,7 +23,7 @@ from side_by_side.waves import Steps, Timed
 from tournament import recipes
 
 ROOT = Path(__file__).resolve().parents[2]
-ABOUT = {"command": "python …", "machine": {"gpu": "a card"}, "work": {"batch_size": 8}}
+ABOUT: dict[str, Any] = {"commands": ["python …"], "machine": {"gpu": "a card"}, "work": {"batch_size": 8}}
 
 
 def measured(ms: float, engine: str = "graph", peak: float = 1.0, notes: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -115,6 +115,52 @@ def test_what_was_measured_is_not_measured_again_and_never_mixed(tmp_path: Path)
         StepResults(tmp_path, ABOUT | {"work": {"batch_size": 16}})
 
 
+def test_what_is_measured_again_is_compared_with_the_baseline_beside_it(tmp_path: Path) -> None:
+    first = {"lora/captured": measured(4.0), "hra/captured": measured(12.0), "ia3/captured": measured(8.0)}
+    results_of(tmp_path, first)
+    later = StepResults(tmp_path, ABOUT | {"commands": ["python … --again"]})
+    for name, ms in (("lora/captured", 5.0), ("hra/captured", 10.0), ("ia3/nf4", 15.0)):
+        later.add(name, measured(ms))
+    read = StepResults(tmp_path, ABOUT)
+    assert {name: read.times_baseline(record) for name, record in read.records.items()} == {
+        "lora/captured": 1.0,
+        "hra/captured": 2.0,
+        "ia3/captured": 2.0,
+        "ia3/nf4": 3.0,
+    }
+    assert within_bound(read, ["lora", "hra", "ia3"]) == (["lora", "hra", "ia3"], [])
+    lines = as_markdown(read).splitlines()
+    words = "Ratios are to LoRA's captured step in the same call: 4.00 ms for `ia3`; 5.00 ms for the others."
+    assert lines.count(words) == 1
+    assert [line for line in lines if line.startswith("python")] == ["python …", "python … --again"]
+
+
+def test_the_docs_hold_the_tables_that_the_committed_records_make() -> None:
+    folder = ROOT / "benchmarks/results/step_by_type_h200"
+    content = json.loads((folder / "step_by_type.json").read_text())
+    written = (folder / "step_by_type.md").read_text()
+    assert as_markdown(StepResults(folder, content)) == written
+    tables = written.partition("\n\n")[2].strip()
+    assert tables in (ROOT / "docs/peft_types.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["--recipes", "hra", "road"], [("captured", "road")]),
+        (["--recipes", "hra", "road", "--again"], [("captured", "lora"), ("captured", "hra"), ("captured", "road")]),
+        (["--recipes", "hra", "--forms", "eager", "--again"], [("eager", "hra")]),
+    ],
+)
+def test_again_means_what_is_asked_for_and_the_baseline_of_captured_steps(
+    words: list[str], left: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    results = results_of(tmp_path, {"lora/captured": measured(4.0), "hra/captured": measured(12.0)})
+    words = ["--backbone", "embedded", "--out", str(tmp_path), "--forms", "captured", *words]
+    asked = step_by_type._arguments(words)
+    assert [(form, file.stem) for form, file in step_by_type.left_of(asked, results)] == left
+
+
 def test_a_run_that_came_to_no_figures_says_why() -> None:
     refused = Timed(Outcome("failed", "no such\ntype", exit_code=2), None, None)
     assert step_by_type.record_of(refused, 3) == {"status": "refused", "why": "no such type"}
@@ -159,6 +205,15 @@ def test_runs_of_a_wave_are_timed_in_turns_and_a_second_call_has_nothing_left(sh
         assert turns[-1][1] - turns[-1][0] == pytest.approx(3 * records[name]["ms_per_step"] / 1000, abs=0.01)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(turns))
     assert (out / "step_by_type.md").read_text().count("| `lora` ") == 2
-    again = call()
-    assert (again.returncode, again.stdout) == (0, ""), again.stderr
+    repeated = call()
+    assert (repeated.returncode, repeated.stdout) == (0, ""), repeated.stderr
     assert json.loads((out / "step_by_type.json").read_text()) == content
+    words += ["--recipes", "loha", "--forms", "captured", "--again"]
+    assert call().returncode == 0
+    anew = json.loads((out / "step_by_type.json").read_text())["records"]
+    assert {
+        name for name, record in anew.items() if record["status"] == "measured" and "lora_captured_ms" not in record
+    } == {
+        "lora/captured",
+        "loha/captured",
+    }

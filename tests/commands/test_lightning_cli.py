@@ -20,15 +20,16 @@ class Stop(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("device", "expected"),
+    ("devices", "expected"),
     [
-        (torch.device("cuda", 0), BackgroundCheckpointIO),
-        (torch.device("cpu"), AtomicCheckpointIO),
-        (None, AtomicCheckpointIO),  # several GPUs
+        (["cuda:0"], BackgroundCheckpointIO),
+        (["cpu"], AtomicCheckpointIO),
+        (["cuda:0", "cuda:1"], AtomicCheckpointIO),
+        ([], AtomicCheckpointIO),  # of another kind
     ],
 )
 def test_checkpoints_are_written_in_the_background_on_one_gpu_only(
-    device: torch.device | None, expected: type, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
+    devices: list[str], expected: type, tiny_fit: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
 
@@ -37,9 +38,10 @@ def test_checkpoints_are_written_in_the_background_on_one_gpu_only(
         raise Stop
 
     monkeypatch.setattr(LightningCLI, "instantiate_trainer", instantiate)
-    monkeypatch.setattr(lightning_cli, "single_device", lambda *settings: device)
+    monkeypatch.setattr(lightning_cli, "devices_of", lambda *settings: [torch.device(name) for name in devices])
     # Which device a strategy can have is a matter of the machine.
-    monkeypatch.setattr(strategies, "SingleDeviceSteps", lambda *settings: "auto")
+    for name in ("SingleDeviceSteps", "DDPSteps"):
+        monkeypatch.setattr(strategies, name, lambda *settings: "auto")
     with pytest.raises(Stop):
         main(tiny_fit)
     assert [type(plugin) for plugin in given] == [expected]

@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,14 @@ import peft_lightning.engine.captured_steps
 import peft_lightning.engine.strategies
 from peft_lightning.engine.strategies import DDPSteps, SingleDeviceSteps
 from tests.engine.captured_runs import CUDA, Recorded
+
+
+@pytest.fixture(autouse=True)
+def no_group_stays() -> Iterator[None]:
+    """Ends the group of a run under DDP in this process, which Lightning leaves to the end of the process."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""One cast of a layer's inputs for the layer and its adapter, where autocast makes one for each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def autocast_dtype(inputs: Tensor) -> torch.dtype | None:
+    """Returns the type that autocast gives the inputs of a product; None where it leaves them alone.
+
+    Args:
+        inputs: The inputs.
+    """
+    device = inputs.device.type
+    if not torch.is_autocast_enabled(device) or inputs.dtype == torch.float64:
+        return None
+    return torch.get_autocast_dtype(device)
+
+
+def cast_once(inputs: Tensor) -> Tensor:
+    """Casts inputs to the type that autocast gives them in every product.
+
+    Args:
+        inputs: The inputs of several products.
+
+    Returns:
+        The cast inputs; the inputs themselves without autocast.
+    """
+    dtype = autocast_dtype(inputs)
+    return inputs if dtype is None else inputs.to(dtype)
