@@ -1,12 +1,11 @@
 """Stops a run whose loss or weights became infinite or NaN, before a checkpoint saves them."""
 
-import math
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.nn.utils import get_total_norm
 
+from peft_lightning.engine.sharded_tensors import all_finite
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.record import DIVERGED
 
@@ -66,7 +65,7 @@ class FiniteLoss(Callback):
             UserError: If a trained weight is not finite.
         """
         trained = [parameter.detach() for parameter in pl_module.parameters() if parameter.requires_grad]
-        if trained and not bool(torch.isfinite(get_total_norm(trained, norm_type=math.inf))):
+        if trained and not all_finite(trained):
             raise self._error("a weight", trainer)
 
     def _error(self, what: str, trainer: Trainer) -> UserError:

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.callbacks.measured_device import cuda_device
+from peft_lightning.engine.sharded_tensors import own_part
 from peft_lightning.methods.parameters import stored_bytes
 from peft_lightning.runs.process_start import runs_on_device
 from peft_lightning.task.gathering import gathered, largest, process_number
@@ -54,7 +55,7 @@ class GPUMemory(Callback):
         """Measures weights and gradients once, when all gradients exist."""
         if "gradients_gib" not in self._parts:
             parameters = list(pl_module.parameters())
-            weights = sum(stored_bytes(parameter) for parameter in parameters)
+            weights = sum(stored_bytes(own_part(parameter)) for parameter in parameters)
             self._parts["weights_gib"] = weights + sum(_bytes(buffer) for buffer in pl_module.buffers())
             self._parts["gradients_gib"] = sum(_bytes(p.grad) for p in parameters if p.grad is not None)
 
@@ -148,7 +149,8 @@ def _gib(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+    own = own_part(tensor)
+    return own.numel() * own.element_size()
 
 
 def _state_tensors(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

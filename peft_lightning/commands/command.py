@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.given_classes import explained
+from peft_lightning.commands.sharded_settings import refuse_model
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
@@ -149,6 +150,7 @@ class Command(ABC):
                 f"--data.max_length {self.data.max_length}: {self.model.model_name_or_path}"
                 f" takes at most {limit} tokens"
             )
+        refuse_model(trainer, self.model, self.data)
 
     def find_checkpoint(self) -> Path:
         """Finds the checkpoint that ``--ckpt_path`` names.

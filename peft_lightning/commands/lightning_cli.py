@@ -27,6 +27,7 @@ from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.processes import first_one_speaks, sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
+from peft_lightning.commands.sharded_settings import refuse_engine
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.source_settings import FillingParser, fill_in
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
@@ -185,6 +186,9 @@ class PeftLightningCLI(LightningCLI):
             kwargs |= sharing_rows(trainer_settings)
             devices = devices_of(trainer_settings["accelerator"], kwargs["devices"])
             nodes = kwargs["num_nodes"]
+        if word == "fit":
+            engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
+            refuse_engine(trainer_settings["strategy"], engine, limit)
         hosting = hosting_strategy(
             kwargs.get("strategy", trainer_settings["strategy"]),
             devices,

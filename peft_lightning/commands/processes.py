@@ -17,6 +17,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
+from peft_lightning.engine.sharding import is_sharded
 from peft_lightning.errors import Setting, UserError
 
 # Shorter than the five seconds in which Lightning looks after its processes.
@@ -95,13 +96,16 @@ def _meet(trainer: Trainer, said: str) -> str:
 def sharing_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings of the Trainer with which ``predict`` runs: on one host, a whole model on each of its devices.
 
+    A model that was sharded need not fit one device, and is sharded again.
+
     Args:
         settings: The ``trainer`` section of a configuration.
     """
     devices = settings["devices"]
     if isinstance(devices, str) and "," in devices:
         devices = [int(number) for number in devices.split(",") if number.strip()]
-    return {"devices": devices, "num_nodes": 1, "strategy": "auto"}
+    strategy = settings["strategy"] if is_sharded(settings["strategy"]) else "auto"
+    return {"devices": devices, "num_nodes": 1, "strategy": strategy}
 
 
 @contextmanager

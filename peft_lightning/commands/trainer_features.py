@@ -23,6 +23,8 @@ from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, MixedPreci
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from peft_lightning.commands.processes import launched_processes
+from peft_lightning.commands.sharded_settings import refuse_settings
+from peft_lightning.engine.sharding import FSDP2, ShardedStrategy
 from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.module.classifier import TextClassifier
 
@@ -83,6 +85,7 @@ def refuse_features(trainer: Trainer, settings: Mapping[str, Any], model: TextCl
     for found in refusals:
         for refusal in found:
             raise UserError(*refusal)
+    refuse_settings(trainer, model)
 
 
 def _of_callbacks(trainer: Trainer) -> Iterator[Refusal]:
@@ -134,10 +137,12 @@ def _of_arguments(trainer: Trainer, settings: Mapping[str, Any], model: TextClas
 def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Refusal]:
     strategy = trainer.strategy
     started_here = isinstance(strategy, DDPStrategy) and strategy._start_method == "popen"
-    if not (started_here or isinstance(strategy, SingleDeviceStrategy)):
+    if not (started_here or isinstance(strategy, SingleDeviceStrategy | ShardedStrategy)):
         yield (
             f"{type(strategy).__name__} spreads a run in a way whose weights and answers are not gathered here: use ",
             Setting("trainer.strategy", "ddp"),
+            ", ",
+            Setting("trainer.strategy", FSDP2),
             " or ",
             Setting("trainer.devices", 1),
         )

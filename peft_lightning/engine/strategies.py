@@ -18,6 +18,7 @@ from peft_lightning.engine.engine import Engine, EngineName
 from peft_lightning.engine.gradient_buckets import SharedGradients
 from peft_lightning.engine.lightning_engine import LightningEngine
 from peft_lightning.engine.micro_batches import Batch
+from peft_lightning.engine.sharding import ShardedStrategy
 from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.step_engine import StepEngine
 
@@ -162,4 +163,4 @@ def hosting_strategy(
 def engine_of(trainer: Trainer) -> Engine:
     """Returns the engine that computes a Trainer's steps, whatever its strategy."""
     strategy = trainer.strategy
-    return strategy.engine if isinstance(strategy, EngineHost) else LightningEngine()
+    return strategy.engine if isinstance(strategy, EngineHost | ShardedStrategy) else LightningEngine()

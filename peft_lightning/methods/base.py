@@ -31,6 +31,9 @@ class Method(ABC):
     reads_gradients: bool = False
     """Whether ``after_step`` reads the gradients. A captured step then leaves its update outside the graph."""
 
+    needs_whole_weights: bool = False
+    """Whether ``extra_loss`` or ``after_step`` computes with weights, which then cannot be sharded over devices."""
+
     def __init__(self) -> None:
         """Starts without notes."""
         self.notes: list[str] = []

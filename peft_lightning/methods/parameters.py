@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from peft_lightning.backbone.loading import head_modules
 
@@ -69,7 +69,7 @@ def logical_numel(parameter: nn.Parameter) -> int:
     return int(quant_state.shape.numel()) if quant_state is not None else parameter.numel()
 
 
-def stored_bytes(parameter: nn.Parameter) -> int:
+def stored_bytes(parameter: Tensor) -> int:
     """Returns the memory of a parameter in bytes, including the scales and the table of values of a 4-bit one."""
     state = getattr(parameter, "quant_state", None)
     parts = [parameter.data]

@@ -74,6 +74,7 @@ class PEFT(Method):
         self.config = {"peft_type": self.peft_type, **self.arguments}
         self.adapter_seed = adapter_seed
         self.reads_gradients = self._own.reads_gradients
+        self.needs_whole_weights = type(self._own) is not OwnPart
         self.start_batches = start_batches
         self._start = AdapterStart(self.peft_type, self.arguments, start_batches)
         self._drawn_with: int | None = None

@@ -18,6 +18,7 @@ from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
+from peft_lightning.engine.sharding import shard
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
@@ -306,7 +307,7 @@ class TextClassifier(LightningModule):
         self.test_metrics = task.metrics()
 
     def configure_model(self) -> None:
-        """Builds the model for the Trainer's data, unless it is built already, and gives it its start."""
+        """Builds the model for the Trainer's data, unless it is built already, gives it its start, and shards it."""
         trainer = self.trainer
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if self.model is None:
@@ -316,6 +317,7 @@ class TextClassifier(LightningModule):
             # Lightning makes the GPU the default device here, and a loader draws its order on the CPU.
             with torch.device("cpu"):
                 self.start_from_data(datamodule.train_dataloader(), trainer.strategy.root_device)
+        shard(trainer.strategy, self._built())
 
     def start_from_data(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> None:
         """Computes the start of a method that starts from training data, and applies it; of others nothing.
@@ -458,6 +460,8 @@ class TextClassifier(LightningModule):
         if state and self.method.rebuilds_for(state):
             self.model = None
             self.build(self._its_task(), self._precision, self._built_for, self._plain)
+            if self._trainer is not None:
+                shard(self._trainer.strategy, self._built())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
         expected = {f"model.{name}": shapes[f"model.{name}"] for name in trainable_names(self._built())}
         if refusal := weights_refusal(checkpoint, expected):

@@ -1,0 +1,96 @@
+"""What does not go with sharded weights, refused in one line before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from peft_lightning.data.datamodule import TextDataModule
+from peft_lightning.engine.sharding import FSDP2, is_sharded, refuse_unshardable
+from peft_lightning.errors import Part, Setting, UserError
+from peft_lightning.module.classifier import TextClassifier
+
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+
+
+def refuse_engine(strategy: object, engine: str, memory_limit_gib: float | None) -> None:
+    """Refuses an engine that sharded weights do not have, and a memory limit, which cuts batches.
+
+    Args:
+        strategy: The Trainer's ``strategy`` setting.
+        engine: The engine that the user asked for.
+        memory_limit_gib: The limit in GiB, if there is one.
+
+    Raises:
+        UserError: Weights are sharded, and one of both is asked for.
+    """
+    if not is_sharded(strategy):
+        return
+    if engine in ("graph", "compiled"):
+        raise _refusal("steps with sharded weights are not captured: leave ", Setting("engine", engine), " out")
+    if memory_limit_gib:
+        raise _refusal(
+            "a process that cut its batches would leave the others waiting: leave ",
+            Setting("memory_limit_gib"),
+            " out and lower ",
+            Setting("data.batch_size"),
+        )
+
+
+def refuse_settings(trainer: Trainer, model: TextClassifier) -> None:
+    """Refuses settings of a model that cannot be sharded, before it is loaded.
+
+    Args:
+        trainer: The Trainer.
+        model: The module, not built yet.
+
+    Raises:
+        UserError: The Trainer shards weights, and a setting does not go with that.
+    """
+    if not is_sharded(trainer.strategy):
+        return
+    if model.optimizer != "adamw":
+        raise _refusal(
+            f"{model.optimizer} packs its state and rounds by whole weights: use ",
+            Setting("model.optimizer", "adamw"),
+            " with ",
+            Setting("model.backbone_dtype", "float32"),
+        )
+    if str(trainer.precision) not in PRECISIONS:
+        raise _refusal(
+            f"trainer.precision {trainer.precision} is not computed: use ", Setting("trainer.precision", "bf16-mixed")
+        )
+    if model.method.needs_whole_weights:
+        raise _refusal(
+            f"{model.method.name} changes weights outside their layers: use ", Setting("trainer.strategy", "ddp")
+        )
+
+
+def refuse_model(trainer: Trainer, model: TextClassifier, data: TextDataModule) -> None:
+    """Refuses weights that cannot be sharded, and data that give processes different numbers of forward passes.
+
+    Args:
+        trainer: The Trainer.
+        model: The module, built.
+        data: The data module.
+
+    Raises:
+        UserError: The Trainer shards weights, and these cannot be, or not with these data.
+    """
+    if not is_sharded(trainer.strategy):
+        return
+    assert model.model is not None
+    refuse_unshardable(model.model)
+    alone: Mapping[str, Any] = {"truncation": data.truncation == "windows", "eval_batch_size": data.eval_batch_size < 2}
+    for name in (name for name, is_refused in alone.items() if is_refused):
+        raise _refusal(
+            f"data.{name} {getattr(data, name)} gives processes different numbers of passes, and they would wait for"
+            " each other: use ",
+            Setting("data.truncation", "head") if name == "truncation" else Setting("data.eval_batch_size", 2),
+        )
+
+
+def _refusal(*parts: Part) -> UserError:
+    return UserError("with ", Setting("trainer.strategy", FSDP2), " ", *parts)

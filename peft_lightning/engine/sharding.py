@@ -1,0 +1,197 @@
+"""FSDP2: weights, gradients and moments spread over the devices, so that a model need not fit one of them.
+
+Zhao et al. 2023, arXiv:2304.11277; https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.optim import Optimizer
+
+from peft_lightning.backbone.precision import compute_dtype
+from peft_lightning.engine.sharded_engine import ShardedEngine
+from peft_lightning.engine.sharded_tensors import gathered_moments, gathered_weights, spread_moments, spread_weights
+from peft_lightning.errors import Part, Setting, UserError
+
+FSDP2 = "fsdp2"
+"""What ``trainer.strategy`` calls it."""
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """Shards each layer of the network, and the rest of it together, over all devices of the run.
+
+    Checkpoints are those of one process: whole weights and moments, in one file. So they load on any number of devices.
+    """
+
+    strategy_name = FSDP2
+
+    def __init__(self) -> None:
+        super().__init__(save_distributed_checkpoint=False)
+        self.engine = ShardedEngine()
+
+    def setup_environment(self) -> None:
+        """Starts the group of processes, with all devices in one dimension; a module need not be there yet."""
+        self._setup_distributed()
+        self._device_mesh = init_device_mesh(
+            self.root_device.type, (self.world_size,), mesh_dim_names=("data_parallel",)
+        )
+
+    def shard(self, network: nn.Module) -> None:
+        """Shards a network, which every process holds whole on the host; a second call does nothing.
+
+        Weights that are trained and frozen ones may be in one layer. Where all are trained, a precision of 16 bits
+        gathers and computes a layer in these. Gradients are averaged in 32 bits.
+
+        Args:
+            network: The network.
+        """
+        if isinstance(network, FSDPModule):
+            return
+        self.precision_plugin.convert_module(network)
+        dtype = compute_dtype(str(self.precision_plugin.precision))
+        # Adapters keep their 32 bits, which some compute with (BOFT's inverse has no kernel in 16). A frozen backbone
+        # is gathered in bf16 where it is held so. Autocast chooses the types of operations, so inputs are not cast.
+        policy = MixedPrecisionPolicy(
+            param_dtype=dtype if all(value.requires_grad for value in network.parameters()) else None,
+            reduce_dtype=torch.float32,
+            cast_forward_inputs=False,
+        )
+        for part in (*layers_of(network), network):
+            # The outermost part too: left whole after an evaluation, its weights would be others than the optimiser's.
+            fully_shard(part, mesh=self.device_mesh, reshard_after_forward=True, mp_policy=policy)
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """False: callbacks get their state before the fit starts, as under other strategies."""
+        return False
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """True: the optimiser's state is read from the checkpoint as under other strategies."""
+        return True
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a validation batch."""
+        with _gathering_for_training():
+            return super().validation_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a test batch."""
+        with _gathering_for_training():
+            return super().test_step(*args, **kwargs)
+
+    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Answers a batch."""
+        with _gathering_for_training():
+            return super().predict_step(*args, **kwargs)
+
+    def lightning_module_state_dict(self) -> dict[str, Tensor]:
+        """Gathers the trained weights; in other processes than the first the result is empty."""
+        assert self.lightning_module is not None
+        return gathered_weights(self.lightning_module, keep=self.is_global_zero)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Gathers an optimiser's state; in other processes than the first it lacks the tensors."""
+        return gathered_moments(getattr(optimizer, "_optimizer", optimizer), keep=self.is_global_zero)
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads a checkpoint in every process."""
+        return Strategy.load_checkpoint(self, checkpoint_path, weights_only)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Takes this process's part of the weights of a checkpoint."""
+        assert self.lightning_module is not None
+        spread_weights(self.lightning_module, checkpoint["state_dict"])
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes this process's part of the optimiser's state of a checkpoint."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            spread_moments(optimizer, state)
+
+    def teardown(self) -> None:
+        """Frees what only training needs: a test that follows has the memory."""
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
+            optimizer.zero_grad()
+        super().teardown()
+
+
+def shard(strategy: Strategy, network: nn.Module) -> None:
+    """Shards a network where the strategy does so.
+
+    Args:
+        strategy: The Trainer's strategy; its processes have started.
+        network: The network, on the host.
+    """
+    if isinstance(strategy, ShardedStrategy):
+        strategy.shard(network)
+
+
+def is_sharded(strategy: object) -> bool:
+    """Tells whether a Trainer's ``strategy`` setting, or the strategy itself, shards the weights."""
+    return strategy == FSDP2 or isinstance(strategy, ShardedStrategy)
+
+
+def refuse_unshardable(network: nn.Module) -> None:
+    """Refuses a network that cannot be sharded by its rows.
+
+    Args:
+        network: The network, not sharded yet.
+
+    Raises:
+        UserError: A weight is packed, belongs to several layers, or is a single number.
+    """
+    seen: dict[int, str] = {}
+    for layer in layers_of(network):
+        own = dict(layer.named_parameters())
+        for name, parameter in own.items():
+            if id(parameter) in seen:
+                raise UserError(*_unshardable(f"{name} belongs to several layers"))
+        seen |= {id(parameter): name for name, parameter in own.items()}
+    for name, parameter in network.named_parameters():
+        if not parameter.is_floating_point():
+            raise UserError(
+                *_unshardable(f"{name} is held in packed numbers, as four and eight bits are"),
+                " that packs nothing, with ",
+                Setting("model.backbone_dtype", "bfloat16"),
+            )
+        if parameter.ndim == 0:
+            raise UserError(*_unshardable(f"{name} is a single number"))
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """Returns the layers of a network that it repeats, those of an encoder and those of a decoder.
+
+    Args:
+        network: The network; layers within layers, such as experts, are not listed.
+    """
+    found: list[nn.Module] = []
+    for child in network.children():
+        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1:
+            found += list(child)
+        else:
+            found += layers_of(child)
+    return found
+
+
+def _unshardable(why: str) -> tuple[Part, ...]:
+    whole = Setting("trainer.strategy", "ddp")
+    return (f"{why}, and {FSDP2} shards weights by their rows: use ", whole, ", or another ", Setting("model.method"))
+
+
+@contextmanager
+def _gathering_for_training() -> Iterator[None]:
+    """Leaves Lightning's inference mode: FSDP2 keeps the tensors that it gathers into, and trains with them later."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+StrategyRegistry.register(FSDP2, ShardedStrategy, description="FSDP2: weights sharded over all devices")

@@ -1,0 +1,41 @@
+"""What does not go with sharded weights ends in one line, before anything is written."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_trainer_features import ending
+from tests.samples import sampled
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    sampled(
+        [
+            (["--engine", "graph"], ["not captured", "leave --engine graph out"]),
+            (["--engine", "compiled"], ["not captured", "leave --engine compiled out"]),
+            (["--memory_limit_gib", "4"], ["leave --memory_limit_gib out", "--data.batch_size"]),
+            (["--model.optimizer", "paged_adamw_8bit"], ["paged_adamw_8bit", "use --model.optimizer adamw"]),
+            (["--model.optimizer", "adamw_8bit"], ["adamw_8bit", "use --model.optimizer adamw"]),
+            (["--trainer.precision", "64-true"], ["64-true", "use --trainer.precision bf16-mixed"]),
+            (
+                ["--model.method", "PEFT", "--model.method.config", "{peft_type: ADALORA, target_modules: [query]}"],
+                ["adalora changes weights outside their layers", "use --trainer.strategy ddp"],
+            ),
+            (
+                ["--model.quantization", "nf4"],
+                ["packed numbers", "use --trainer.strategy ddp", "--model.backbone_dtype bfloat16"],
+            ),
+            (["--data.truncation", "windows"], ["windows", "use --data.truncation head"]),
+            (["--data.eval_batch_size", "1"], ["eval_batch_size 1", "use --data.eval_batch_size 2"]),
+        ],
+        every=3,
+    ),
+)
+def test_refused_before_anything_is_written(
+    extra: list[str], expected: list[str], tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ending([*tiny_fit, "--trainer.strategy", "fsdp2", *extra], capsys)
+    for part in expected:
+        assert part in line, line
+    assert not Path("lightning_logs").exists()

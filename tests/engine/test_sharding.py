@@ -1,0 +1,146 @@
+"""Weights sharded by FSDP2; tests/integration/test_sharded_processes.py has two processes share them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from torch import distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+
+from peft_lightning.__main__ import main
+from peft_lightning.engine.sharded_tensors import all_finite, own_part, whole
+from peft_lightning.engine.sharding import ShardedStrategy, layers_of, refuse_unshardable
+from peft_lightning.errors import UserError
+from tests.commands.test_fit import without_dropout
+from tests.integration.offline_run import checkpoint, only_run, record, same
+
+
+class Layer(nn.Module):
+    """A layer that adds what two linear layers make of its input, the first of them frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.trained = nn.Linear(4, 6), nn.Linear(6, 4)
+        self.frozen.requires_grad_(False)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = values + self.trained(self.frozen(values).relu())
+        return found
+
+
+class Network(nn.Module):
+    """Layers between an embedding and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(8, 4)
+        self.body = nn.Sequential(nn.LayerNorm(4))
+        self.layers: Any = nn.ModuleList([Layer() for _ in range(3)])
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        values = self.body(self.embedding(tokens))
+        for layer in self.layers:
+            values = layer(values)
+        logits: torch.Tensor = self.head(values)
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ends the group of one process that a test has started."""
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@pytest.fixture
+def strategy(tmp_path: Path) -> ShardedStrategy:
+    """A strategy of one process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    made = ShardedStrategy()
+    made._device_mesh = init_device_mesh("cpu", (1,), mesh_dim_names=("data_parallel",))
+    return made
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use .*sync_dist")
+def test_a_run_computes_what_it_computes_unsharded(
+    tiny_fit: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Without dropout: on a CPU the engine of whole weights draws its masks in another way.
+    still = ("--model.model_name_or_path", without_dropout(tmp_path / "still"), "--model.method.lora_dropout", "0")
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for folder, more in (("plain", ()), ("sharded", ("--trainer.strategy", "fsdp2", "--trainer.devices", "1"))):
+        main([*tiny_fit, *still, "--trainer.default_root_dir", folder, *more])
+        trained = only_run(Path(folder))
+        found.append((record(trained), checkpoint(trained / "checkpoints/last.ckpt")))
+    (plain, before), (sharded, after) = found
+    for section in ("metrics", "params", "dataset"):
+        assert sharded[section] == plain[section], section
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert same(before[part], after[part]), part
+    assert sharded["engine"]["name"] == "eager"
+    assert ["run eager" in note for note in sharded["notes"]] == [True]
+    assert plain["notes"] == []
+    assert "run eager" in capfd.readouterr().out
+
+
+def test_layers_are_sharded_one_by_one_and_the_rest_together(strategy: ShardedStrategy) -> None:
+    network = Network()
+    assert layers_of(network) == list(network.layers)
+    strategy.shard(network)
+    groups = [type(module).__name__ for module in network.modules() if type(module).__name__.startswith("FSDP")]
+    assert sorted(groups) == ["FSDPLayer"] * 3 + ["FSDPNetwork"]
+    # After an evaluation too the weights are those that the optimiser and checkpoints have.
+    before = list(network.parameters())
+    with torch.no_grad():
+        network(torch.arange(4))
+    assert all(one is other for one, other in zip(before, network.parameters(), strict=True))
+    strategy.shard(network)
+    assert all(one is other for one, other in zip(before, network.parameters(), strict=True))
+
+
+def test_layers_within_layers_are_no_parts_of_their_own() -> None:
+    network = Network()
+    network.layers[0].experts = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    assert layers_of(network) == list(network.layers)
+
+
+def test_only_where_every_weight_is_trained_layers_are_gathered_in_16_bits(strategy: ShardedStrategy) -> None:
+    strategy.precision_plugin = MixedPrecision("bf16-mixed", "cpu")
+    seen = []
+    for trains_all in (True, False):
+        network = Network()
+        if trains_all:
+            network.requires_grad_(True)
+        strategy.shard(network)
+        network.layers[1].trained.register_forward_hook(lambda layer, *_: seen.append(layer.weight.dtype))
+        with strategy.precision_plugin.train_step_context():
+            network(torch.arange(4)).float().sum().backward()
+        assert {value.grad.dtype for value in network.parameters() if value.grad is not None} == {torch.float32}
+    assert seen == [torch.bfloat16, torch.float32]
+
+
+def test_a_broken_weight_is_seen_in_any_process(strategy: ShardedStrategy) -> None:
+    network = Network()
+    strategy.shard(network)
+    assert all_finite(network.parameters())
+    with torch.no_grad():
+        own_part(network.head.bias)[1] = torch.nan
+    assert not all_finite(network.parameters())
+    assert whole(network.head.bias).isnan().tolist() == [False, True]
+
+
+def test_what_has_no_rows_of_its_own_is_refused() -> None:
+    shared, packed, single = Network(), Network(), Network()
+    shared.layers[2].trained = shared.layers[0].trained
+    packed.layers[0].frozen.weight = nn.Parameter(torch.zeros(12, 1, dtype=torch.uint8), requires_grad=False)
+    single.scale = nn.Parameter(torch.tensor(1.0))
+    for network, why in ((shared, "belongs to several"), (packed, "packed numbers"), (single, "single number")):
+        with pytest.raises(UserError, match=rf"{why}.*strategy='ddp'"):
+            refuse_unshardable(network)
+    refuse_unshardable(Network())
