@@ -165,6 +165,9 @@ def packed_as(model: PreTrainedModel) -> dict[str, Any] | None:
 def _prepare_4bit(model: PreTrainedModel, half: bool) -> None:
     from bitsandbytes.nn.modules import Linear4bit
 
+    from peft_lightning.backbone.cpu_dequantising import unpack_by_blocks
+
+    unpack_by_blocks()
     for module in model.modules():
         if isinstance(module, Linear4bit):
             # Else evaluation on an AVX512-BF16 CPU repacks the weights, and the next training step fails.

@@ -29,8 +29,8 @@ RECORD = {
     " val_split test_split train_repeats val_in_train test_in_train removed_from_train windows train_labels",
     "params": "trainable adapter head total trainable_percent",
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
-    " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib",
-    "time": "startup_s start train_s epoch_s eval_s eval_rows steps samples_per_s",
+    " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib by_process",
+    "time": "startup_s start train_s epoch_s eval_s eval_rows steps samples_per_s train_s_by_process",
     "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
@@ -88,6 +88,7 @@ def test_leaves_a_complete_record(tiny_fit: list[str], capsys: pytest.CaptureFix
     assert params["trainable_percent"] == pytest.approx(100 * params["trainable"] / params["total"])
 
     memory, time = content["memory"], content["time"]
+    assert (memory.pop("by_process"), time.pop("train_s_by_process")) == (None, None)  # of one process
     assert {name for name, value in memory.items() if value is None} == NULL_ON_A_CPU
     assert all(value > 0 for value in memory.values() if value is not None)
     assert memory["train_peak_rss_gib"] > 0.1
