@@ -44,8 +44,8 @@ def unpack_by_blocks() -> torch.library.Library | None:
         found: Tensor = kernel.call_boxed(keys, packed, absmax, blocksize, kind, rows, dtype)
         return found.reshape(list(shape))
 
-    library = torch.library.Library("bitsandbytes", "IMPL")
+    library = torch.library.Library("bitsandbytes", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*Overriding a previously registered kernel")
-        library.impl(_OPERATOR.partition("::")[2], by_blocks, "CPU", with_keyset=True)
+        library.impl(_OPERATOR.partition("::")[2], by_blocks, "CPU", with_keyset=True)  # type: ignore[no-untyped-call]
     return library
