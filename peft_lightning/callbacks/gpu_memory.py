@@ -35,9 +35,10 @@ class GPUMemory(Callback):
 
     def figures(self) -> Mapping[str, Any]:
         """Returns the record's ``memory`` section."""
-        figures: dict[str, Any] = _gib(largest(self._by_process or [self._peaks]) | self._parts)
-        if len(self._by_process) > 1:
-            figures["by_process"] = [_gib(peaks) for peaks in self._by_process]
+        each = self._peaks_by_process()
+        figures: dict[str, Any] = _gib(largest(each) | self._parts)
+        if len(each) > 1:
+            figures["by_process"] = [_gib(peaks) for peaks in each]
         peak = figures.get("train_peak_allocated_gib")
         if peak is not None and self._parts:
             # The rest of the peak is activations and workspaces. Paged optimiser state lies outside the allocator, so
@@ -97,8 +98,8 @@ class GPUMemory(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Returns the peaks so far, those of all processes: the first one's state is saved."""
         return {
-            "peaks": largest(self._by_process or [self._peaks]),
-            "by_process": [dict(peaks) for peaks in self._by_process],
+            "peaks": largest(self._peaks_by_process()),
+            "by_process": [dict(peaks) for peaks in self._peaks_by_process()],
             "parts": dict(self._parts),
             "paged_bytes": self._paged_bytes,
         }
@@ -139,6 +140,13 @@ class GPUMemory(Callback):
     def _compare_peaks(self) -> None:
         """Learns the peaks of all processes: a device has to hold the largest."""
         self._by_process = gathered(dict(self._peaks))
+
+    def _peaks_by_process(self) -> list[dict[str, int]]:
+        """Returns the peaks of all processes when they last compared them, and this one's as they are now."""
+        if len(self._by_process) <= 1:
+            return [self._peaks]
+        here = process_number()
+        return [self._peaks if number == here else peaks for number, peaks in enumerate(self._by_process)]
 
     def _raise_peak(self, name: str, count: int) -> None:
         self._peaks[name] = max(count, self._peaks.get(name, 0))

@@ -14,6 +14,7 @@ from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.given_classes import explained
 from peft_lightning.commands.sharded_settings import refuse_model
+from peft_lightning.commands.skipped_layers import refuse_skipped_layers
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
@@ -151,6 +152,8 @@ class Command(ABC):
                 f" takes at most {limit} tokens"
             )
         refuse_model(trainer, self.model, self.data)
+        if self.word == "fit":
+            refuse_skipped_layers(trainer, getattr(self.model.model, "config", None))
 
     def find_checkpoint(self) -> Path:
         """Finds the checkpoint that ``--ckpt_path`` names.

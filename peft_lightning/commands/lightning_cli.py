@@ -197,12 +197,13 @@ class PeftLightningCLI(LightningCLI):
         )
         if hosting is not None:
             kwargs["strategy"] = hosting
-        elif (setting := self._engine_settings()) and word == "fit":
-            raise UserError(f"{setting} is for --trainer.strategy auto or ddp: leave it out, or say one of these")
+        setting = self._engine_settings() if word == "fit" and hosting is None else ""
         with wording_misfits(trainer_settings):
             trainer = super().instantiate_trainer(
                 callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs
             )
+        if setting:  # after the Trainer's own line about a device that there is not
+            raise UserError(f"{setting} is for --trainer.strategy auto or ddp: leave it out, or say one of these")
         refuse_features(trainer, trainer_settings, self.model, word)
         return trainer
 

@@ -12,7 +12,7 @@ from peft_lightning.engine.sharding import FSDP2, is_sharded, refuse_unshardable
 from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.module.classifier import TextClassifier
 
-PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 
 
 def refuse_engine(strategy: object, engine: str, memory_limit_gib: float | None) -> None:
@@ -39,30 +39,34 @@ def refuse_engine(strategy: object, engine: str, memory_limit_gib: float | None)
         )
 
 
-def refuse_settings(trainer: Trainer, model: TextClassifier) -> None:
+def refuse_settings(trainer: Trainer, model: TextClassifier, word: str) -> None:
     """Refuses settings of a model that cannot be sharded, before it is loaded.
 
     Args:
         trainer: The Trainer.
         model: The module, not built yet.
+        word: The command, such as ``fit``: what only training needs is refused there alone.
 
     Raises:
         UserError: The Trainer shards weights, and a setting does not go with that.
     """
     if not is_sharded(trainer.strategy):
         return
-    if model.optimizer != "adamw":
+    trains = word == "fit"
+    if trains and model.optimizer != "adamw":
         raise _refusal(
-            f"{model.optimizer} packs its state and rounds by whole weights: use ",
-            Setting("model.optimizer", "adamw"),
-            " with ",
-            Setting("model.backbone_dtype", "float32"),
+            f"{model.optimizer} packs its state and rounds by whole weights: use ", Setting("model.optimizer", "adamw")
         )
-    if str(trainer.precision) not in PRECISIONS:
+    if str(trainer.precision) not in SHARDED_PRECISIONS:
         raise _refusal(
             f"trainer.precision {trainer.precision} is not computed: use ", Setting("trainer.precision", "bf16-mixed")
         )
-    if model.method.needs_whole_weights:
+    if trains and model.method.batches_to_start_from and not trainer.ckpt_path:
+        raise _refusal(
+            f"{model.method.name} starts from data, for which one device would hold the whole model: use ",
+            Setting("trainer.strategy", "ddp"),
+        )
+    if trains and model.method.needs_whole_weights:
         raise _refusal(
             f"{model.method.name} changes weights outside their layers: use ", Setting("trainer.strategy", "ddp")
         )

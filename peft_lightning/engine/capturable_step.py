@@ -103,7 +103,7 @@ class CapturableStep:
         try:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 self._backward(batch, micro_batch_size)
-            if self._settings.accumulate > 1 and not self._gradients:
+            if self._settings.lends_gradients and not self._gradients:
                 # The optimiser leaves parameters without gradients alone.
                 with_gradients = [parameter for parameter in self.parameters if parameter.grad is not None]
                 self._gradients = (

@@ -70,7 +70,7 @@ class CapturedSteps:
         self.step.set_share(share)
         if self.settings.updates:
             self.step.set_rates()
-        elif self.settings.accumulate > 1:
+        elif self.settings.lends_gradients:
             self.step.lend_gradients(first)
         else:
             self.step.drop_gradients()
@@ -150,7 +150,7 @@ class CapturedSteps:
     def _capture(self, batch: Batch, micro_batch_size: int, first: bool) -> _Recorded:
         step = self.step
         recorded = _Recorded({name: values.clone() for name, values in batch.items()})
-        if self.settings.accumulate > 1:
+        if self.settings.lends_gradients:
             step.lend_gradients(first)
             recorded.replay = self._record(lambda: step.accumulate(recorded.inputs, micro_batch_size, first))
         elif self.settings.updates:

@@ -86,7 +86,8 @@ class SharedGradients:
     def _with_gradients(self) -> list[list[Tensor]]:
         """Returns buckets of the parameters that have a gradient in any process; those that lack one here get zeros.
 
-        Which parameters have one follows from the model, so a change comes to all processes in the same step.
+        Which parameters have one follows from the model, so a change comes to all processes in the same step; models
+        that skip layers at random are refused.
         """
         here = tuple(parameter.grad is not None for parameter in self.parameters)
         if here not in self._buckets:

@@ -45,6 +45,11 @@ class StepSettings:
         """Whether a batch is one of several that make a step, and has a share in it."""
         return self.accumulate > 1 or self.shares
 
+    @property
+    def lends_gradients(self) -> bool:
+        """Whether gradients outlive the graph: batches add to them, or processes average them in their buckets."""
+        return self.weighs
+
 
 def trainer_settings(
     strategy: StrategyView,

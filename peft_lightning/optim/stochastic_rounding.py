@@ -8,7 +8,7 @@ Imported only where it is used: it needs bitsandbytes, which takes a second to i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -36,6 +36,26 @@ class StochasticRounding(BatchedUpdate):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._cuts: dict[tuple[int, int], Cut] = {}
+        self._chance: torch.Generator | None = None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates all weights that have gradients; each step draws anew, and the same in all processes of a run.
+
+        Args:
+            closure: Computes the loss and the gradients.
+
+        Returns:
+            What the closure returned.
+        """
+        self._chance = None
+        return super().step(closure)
+
+    def _rounded(self, values: Tensor, step: int) -> Tensor:
+        if self._chance is None:
+            # Not torch's own generator: processes that share a step have drawn different masks of dropout from it.
+            self._chance = torch.Generator(values.device).manual_seed((torch.initial_seed() + step) % 2**63)
+        return rounded(values, self._chance)
 
     @torch.no_grad()
     def update_step(self, group: dict[str, Any], p: nn.Parameter, gindex: int, pindex: int) -> None:
@@ -56,7 +76,7 @@ class StochasticRounding(BatchedUpdate):
             with stand_in(self, weights[part].float(), gradient[part].float(), part_of(state, part)) as piece:
                 super().update_step(group, piece, gindex, pindex)  # type: ignore[no-untyped-call]
             piece.grad = None
-            weights[part] = rounded(piece.data)
+            weights[part] = self._rounded(piece.data, state["step"])
         state["step"] += 1
 
     def update_alone(self, group: dict[str, Any], gindex: int, members: Sequence[Member]) -> None:
@@ -108,8 +128,8 @@ class StochasticRounding(BatchedUpdate):
         _copy(slopes, [_gradient(part.member[1])[part.place] for part in piece])
         for part, value, slope in zip(piece, wide, slopes, strict=True):
             self._update_part(group, gindex, part, value, slope)
-        del gradient, slopes
-        _copy(parts, rounded(values).split_with_sizes(sizes))
+        del gradient, slopes, slope  # the loop's name held the last part's memory
+        _copy(parts, self._rounded(values, self.state[piece[0].member[1]]["step"]).split_with_sizes(sizes))
 
     def _update_part(self, group: dict[str, Any], gindex: int, part: Part, value: Tensor, slope: Tensor) -> None:
         """Calls bitsandbytes' update as its own ``update_step`` does, without what that does for each weight anew."""
@@ -144,17 +164,18 @@ class RoundedAdamW8bit(StochasticRounding, AdamW8bit):
     """AdamW with 8-bit state (Dettmers et al. 2021, arXiv:2110.02861), for weights in bf16 too."""
 
 
-def rounded(values: Tensor) -> Tensor:
+def rounded(values: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Rounds values to bf16, up with the probability that makes the mean right.
 
     Args:
         values: The values in 32 bits, of any shape.
+        generator: What draws; torch's own for the device without it.
 
     Returns:
         The rounded values, the same shape, in bf16.
     """
     # bf16 is the upper half of a 32-bit float: where adding a random number to the lower half carries, it rounds up.
-    bits = torch.empty(values.numel(), dtype=torch.int32, device=values.device).random_(0, 2**16)
+    bits = torch.empty(values.numel(), dtype=torch.int32, device=values.device).random_(0, 2**16, generator=generator)
     bits.add_(values.contiguous().view(-1).view(torch.int32))
     result = torch.empty_like(values, dtype=torch.bfloat16, memory_format=torch.contiguous_format)
     result.view(-1).view(torch.int16).copy_(bits.view(torch.int16)[1::2])  # little-endian

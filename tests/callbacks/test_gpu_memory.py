@@ -85,3 +85,7 @@ def test_of_several_processes_each_keeps_its_own_peak(monkeypatch: pytest.Monkey
     monkeypatch.setattr(peft_lightning.callbacks.gpu_memory, "gathered", gathered)
     memory._compare_peaks()
     assert said == [both[0]]
+    # A checkpoint between two comparisons has what this process has reached since.
+    memory._raise_peak("train_peak_rss_gib", 9 * GIB)
+    assert memory.state_dict()["by_process"] == [{"train_peak_rss_gib": 9 * GIB}, both[1]]
+    assert memory.state_dict()["peaks"] == {"train_peak_rss_gib": 9 * GIB}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from peft_lightning.__main__ import main
 from tests.commands.test_trainer_features import ending
+from tests.integration.offline_run import only_run
 from tests.samples import sampled
 
 
@@ -23,6 +25,10 @@ from tests.samples import sampled
                 ["adalora changes weights outside their layers", "use --trainer.strategy ddp"],
             ),
             (
+                ["--config", "configs/peft/eva.yaml"],
+                ["eva starts from data", "use --trainer.strategy ddp"],
+            ),
+            (
                 ["--model.quantization", "nf4"],
                 ["packed numbers", "use --trainer.strategy ddp", "--model.backbone_dtype bfloat16"],
             ),
@@ -39,3 +45,14 @@ def test_refused_before_anything_is_written(
     for part in expected:
         assert part in line, line
     assert not Path("lightning_logs").exists()
+
+
+@pytest.mark.slow
+def test_a_test_need_not_name_another_optimizer_than_training_had(
+    tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*tiny_fit, "--model.optimizer", "adamw_8bit"])
+    run = only_run(Path())
+    words = ["test", "--config", str(run / "config.yaml"), "--ckpt_path", "last", "--trainer.strategy", "fsdp2"]
+    main(words)
+    assert "packs its state" not in capsys.readouterr().err

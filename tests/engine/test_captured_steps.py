@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 import peft_lightning.engine.capturable_step
 import peft_lightning.engine.captured_steps
 import peft_lightning.engine.capturing
+from peft_lightning.engine import gradient_buckets
 from peft_lightning.engine.capturable_step import CapturableStep
 from peft_lightning.engine.captured_steps import CapturedSteps
 from peft_lightning.engine.clipping import Clipping
@@ -90,6 +91,28 @@ def test_captured_steps_of_a_process_that_averages_are_the_steps(
         assert torch.allclose(weight, captured["state_dict"][name], atol=2e-5), name
     expected = curve(tmp_path / "plain", "train/gradient_norm")
     assert curve(tmp_path / "captured", "train/gradient_norm") == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", ["1", "2"])
+def test_gradients_of_captured_steps_are_averaged_where_they_lie(
+    accumulate: str, graphs: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    around = gradient_buckets._around
+
+    def counted(gradients: Sequence[torch.Tensor]) -> torch.Tensor | None:
+        flat = around(gradients)
+        found.append(flat is not None)
+        return flat
+
+    monkeypatch.setattr(gradient_buckets, "_around", counted)
+    ddp = ("--trainer.strategy", "ddp", "--trainer.devices", "1", "--trainer.accumulate_grad_batches", accumulate)
+    _, run = trained(words, tmp_path, *graphs, *ddp)
+    assert run["engine"]["name"] == "graph"
+    # The first step runs as it is.
+    assert found == [False] + [True] * (len(found) - 1)
+    assert len(found) > 4
 
 
 @pytest.mark.slow

@@ -170,6 +170,23 @@ def test_resumed_with_its_random_state_it_is_bit_for_bit_uninterrupted(name: str
         assert torch.equal(one, other), name
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", NAMES)
+def test_processes_that_drew_other_masks_of_dropout_round_alike(name: str, device: str) -> None:
+    def trained(drawn: int) -> list[tuple[str, nn.Parameter]]:
+        torch.manual_seed(7)
+        named = parameters(torch.bfloat16, device)
+        optimizer: Any = build_optimizer(name, named, learning_rate=1e-3, device=device)[0]  # type: ignore[arg-type]
+        for seed in range(3):
+            torch.manual_seed(7)
+            torch.rand(drawn, device=device)
+            step(named, optimizer, seed)
+        return named
+
+    for (name, one), (_, other) in zip(trained(1), trained(5), strict=True):
+        assert torch.equal(one, other), name
+
+
 def test_what_is_no_number_stays_visible() -> None:
     # The last one is CUDA's own NaN, to whose bits nothing can be added.
     broken = torch.tensor([float("nan"), float("inf"), -float("inf"), 1.0])

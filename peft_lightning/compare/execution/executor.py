@@ -65,17 +65,18 @@ def require_one(flag: str, count: int | None) -> None:
         raise UserError(f"{flag} {count}: say 1 or more")
 
 
-def require_gpus(gpus_per_run: int, asked: int | None) -> None:
+def require_gpus(gpus_per_run: int, asked: int | None, accelerators: Sequence[object]) -> None:
     """Refuses runs of several GPUs that a cluster is not asked for.
 
     Args:
         gpus_per_run: The most devices that a run's ``trainer.devices`` asks for.
         asked: ``gpus`` of ``--executor_settings``.
+        accelerators: What the runs ask for; those on a CPU need no GPU for their processes.
 
     Raises:
         UserError: If the cluster is asked for another number.
     """
-    if gpus_per_run > 1 and asked != gpus_per_run:
+    if gpus_per_run > 1 and asked != gpus_per_run and "cpu" not in accelerators:
         raise UserError(
             f"runs take {gpus_per_run} GPUs each (--devices_per_run, or trainer.devices of a recipe), and the cluster"
             f" is asked for {asked or 1}: say gpus: {gpus_per_run} in --executor_settings"

@@ -59,7 +59,7 @@ class RayExecutor:
     def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         """Returns a place for each job that the cluster holds at the same time; Ray chooses nodes and GPUs."""
         require_one("--jobs", count)
-        require_gpus(gpus_per_run if "cpu" not in accelerators else 1, self._settings.gpus)
+        require_gpus(gpus_per_run, self._settings.gpus, accelerators)
         check_renames(Path.cwd())
         nodes = self._cluster.nodes()
         self._demand = _demand(self._settings, nodes, "cpu" not in accelerators, self._share)

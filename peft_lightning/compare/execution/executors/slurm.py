@@ -65,7 +65,7 @@ class SlurmExecutor:
     def places(self, count: int | None, accelerators: Sequence[object] = (), gpus_per_run: int = 1) -> list[str | None]:
         """Returns a place in the queue for each job; SLURM chooses nodes and GPUs."""
         require_one("--jobs", count)
-        require_gpus(gpus_per_run, self._settings.gpus)
+        require_gpus(gpus_per_run, self._settings.gpus, accelerators)
         self._queue.check()
         check_renames(Path.cwd())
         return [None] * (count or AT_ONCE)
