@@ -33,7 +33,7 @@ from peft_lightning.compare.execution.executors.local import LocalExecutor
 from peft_lightning.errors import UserError
 from side_by_side.generated_rows import write_rows
 from side_by_side.recorded_command import recorded
-from side_by_side.results import describe_machine, held
+from side_by_side.results import describe_machine, held, usable_cores
 from side_by_side.step_results import BASELINE, FORMS, Form, StepResults
 from side_by_side.step_runs import LEAST_BATCHES, N_EVALUATED, record_of, settings_of, steps_of, wanted
 from side_by_side.step_table import as_markdown
@@ -150,7 +150,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--batch_size", type=int, default=8)
     add("--max_length", type=int, default=256, help=f"tokens of every review, at most {LONGEST}")
     add("--steps", type=int, default=30, help="steps that are timed")
-    add("--at_once", type=int, default=os.cpu_count() or 1, help="runs that start up at once; one for each core")
+    add("--at_once", type=int, default=usable_cores(), help="runs that start up at once; one for each core")
     add("--patience_s", type=float, default=150, help="seconds for the start-up of a wave, and for a run's timed steps")
     add("--cold_starts", action="store_true", help="every run imports everything itself, as compare's do with it")
     add("--budget_s", type=float, help="start no wave that may not end within so many seconds")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from peft_lightning.errors import UserError
+from side_by_side.results import usable_cores
 
 # What `accelerate launch` sets for FSDP of version 2 that wraps a layer at a time.
 FSDP2 = {
@@ -33,7 +33,7 @@ def require_devices(counts: Sequence[int]) -> None:
         UserError: there are fewer.
     """
     on_gpu, most = torch.cuda.is_available(), max(counts)
-    available = torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0))
+    available = torch.cuda.device_count() if on_gpu else usable_cores()
     if most > available:
         kind = "GPU" if on_gpu else "core"
         raise UserError(f"--devices {most}: this machine has {available} {kind}{'' if available == 1 else 's'}")

@@ -103,13 +103,18 @@ def held(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def usable_cores() -> int:
+    """Counts the cores that this process may use: a host may have more."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_machine() -> dict[str, Any]:
     """Names the machine, in a form that is the same in the next call on it."""
     on_gpu = torch.cuda.is_available()
     return {
         "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "cpu": processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: installed_version(name) for name in PACKAGES},

@@ -1,4 +1,4 @@
-"""An encoder whose weights are held in bf16, below a head that keeps 32 bits."""
+"""A backbone whose weights are held in bf16, below a head that keeps 32 bits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def hold_in_bfloat16(model: PreTrainedModel) -> None:
 
 
 def hold_in_float32(model: PreTrainedModel) -> None:
-    """Widens an encoder in bf16 to 32-bit floats, of the same values: a merge into bf16 would round updates away.
+    """Widens a backbone in bf16 to 32-bit floats, of the same values: a merge into bf16 would round updates away.
 
     Args:
         model: A model just loaded, before adapters are added; it is changed in place.

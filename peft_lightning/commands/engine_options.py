@@ -12,7 +12,7 @@ def add_engine_options(parser: LightningArgumentParser) -> None:
         "--engine",
         type=EngineName,
         default="auto",
-        help="How training steps run on one GPU: eager; graph, which captures them in CUDA graphs, so that the GPU"
+        help="How training steps run on a GPU: eager; graph, which captures them in CUDA graphs, so that the GPU"
         " does not wait for Python; compiled, which compiles the layers before; auto takes graph, or compiled where"
         " the job is long enough to earn back the compiling. On a CPU steps run eager.",
     )
