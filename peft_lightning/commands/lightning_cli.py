@@ -24,7 +24,7 @@ from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import first_one_speaks, sharing_rows
+from peft_lightning.commands.processes import first_one_speaks, only_forward_sigterm, sharing_rows
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.sharded_settings import refuse_engine
@@ -205,6 +205,7 @@ class PeftLightningCLI(LightningCLI):
         if setting:  # after the Trainer's own line about a device that there is not
             raise UserError(f"{setting} is for --trainer.strategy auto or ddp: leave it out, or say one of these")
         refuse_features(trainer, trainer_settings, self.model, word)
+        only_forward_sigterm(trainer)
         return trainer
 
     def _engine_settings(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGKILL
+from types import FrameType
 from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -37,6 +38,26 @@ def launched_processes(trainer: Trainer) -> int | None:
     if isinstance(environment, LightningEnvironment) or environment.world_size() == 1:
         return None
     return environment.world_size()
+
+
+def only_forward_sigterm(trainer: Trainer) -> None:
+    """Has SIGTERM end a run's processes without a word between them.
+
+    Lightning's handler also broadcasts, between whichever collectives the signal has interrupted: two processes that
+    are asked to stop at the same time then wait for each other until the timeout of half an hour.
+
+    Args:
+        trainer: The Trainer, which has not started yet.
+    """
+    connector = trainer._signal_connector
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        launcher = trainer.strategy.launcher
+        if launcher is not None and not connector.received_sigterm:
+            launcher.kill(number)
+        connector.received_sigterm = True
+
+    connector._sigterm_notifier_fn = forward  # type: ignore[method-assign, assignment]
 
 
 @contextmanager

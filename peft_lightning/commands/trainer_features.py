@@ -6,6 +6,7 @@ Each entry names what the feature does behind ``config.yaml``, the record or the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -158,6 +159,13 @@ def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Ref
             f"trainer.num_nodes {trainer.num_nodes}: a run starts processes on its own machine only: start it with"
             " torchrun or srun on each, or say ",
             Setting("trainer.num_nodes", 1),
+        )
+    left_over = os.environ.get("WORLD_SIZE", "") if launched is None and "LOCAL_RANK" in os.environ else ""
+    if left_over.isdigit() and int(left_over) != wanted:
+        yield (
+            f"the environment says LOCAL_RANK and WORLD_SIZE {left_over}, so this is one of a launcher's processes, and"
+            f" trainer.devices asks for {trainer.num_devices}: unset both, or say ",
+            Setting("trainer.devices", int(left_over)),
         )
     if launched is not None and launched != wanted:
         machines = "" if trainer.num_nodes == 1 else f" on each of {trainer.num_nodes} machines"

@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +168,41 @@ def test_each_run_of_a_comparison_has_the_devices_that_it_was_given(tmp_path: Pa
     assert {content["method"] for content in finished} == {"lora", "ia3"}
     assert {content["engine"]["processes"] for content in finished} == {2}
     assert {content["environment"]["device"][:4] for content in finished} == {"2 × "}
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_processes_at_once_ends_them_in_order(tmp_path: Path) -> None:
+    words = [*fit_words(write_reviews(tmp_path / "reviews"), "embedded", tmp_path, 2), "--trainer.max_epochs", "500"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "peft_lightning", *words], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("lightning_logs/*/*/history.csv")):
+            assert started.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGTERM)
+        _, said = started.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    assert started.returncode == 143
+    assert "Traceback" not in said
+    assert record(only_run(tmp_path))["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_variables_that_another_launcher_has_left_end_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = fit_words(write_reviews(tmp_path / "reviews"), "embedded", tmp_path, 2)
+    for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    done = run(words, tmp_path, timeout_s=120)
+    assert done.code == 2
+    assert "WORLD_SIZE 1" in done.err
+    assert "unset both, or say --trainer.devices 1" in done.err
 
 
 @pytest.mark.slow
