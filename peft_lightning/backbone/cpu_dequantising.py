@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _OPERATOR = "bitsandbytes::dequantize_4bit"
 
@@ -49,3 +49,19 @@ def unpack_by_blocks() -> torch.library.Library | None:
         warnings.filterwarnings("ignore", "(?s).*Overriding a previously registered kernel")
         library.impl(_OPERATOR.partition("::")[2], by_blocks, "CPU", with_keyset=True)  # type: ignore[no-untyped-call]
     return library
+
+
+def unpack_as_trained(model: nn.Module) -> None:
+    """Has a CPU unpack four-bit weights in the same way while it trains, evaluates and answers.
+
+    Args:
+        model: The model; its layers are changed in place.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    unpack_by_blocks()
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            # Else evaluation on an AVX512-BF16 CPU repacks the weights: the next training step fails, and answers are
+            # up to 7e-4 from those of the run.
+            module.support_avx512bf16_for_cpu = False

@@ -165,13 +165,10 @@ def packed_as(model: PreTrainedModel) -> dict[str, Any] | None:
 def _prepare_4bit(model: PreTrainedModel, half: bool) -> None:
     from bitsandbytes.nn.modules import Linear4bit
 
-    from peft_lightning.backbone.cpu_dequantising import unpack_by_blocks
+    from peft_lightning.backbone.cpu_dequantising import unpack_as_trained
 
-    unpack_by_blocks()
+    unpack_as_trained(model)
     for module in model.modules():
-        if isinstance(module, Linear4bit):
-            # Else evaluation on an AVX512-BF16 CPU repacks the weights, and the next training step fails.
-            module.support_avx512bf16_for_cpu = False
-            if half:
-                # Else the backward pass unpacks each weight to 32 bits before it narrows it.
-                module.weight.quant_state.dtype = torch.bfloat16  # type: ignore[attr-defined]
+        if half and isinstance(module, Linear4bit):
+            # Else the backward pass unpacks each weight to 32 bits before it narrows it.
+            module.weight.quant_state.dtype = torch.bfloat16  # type: ignore[attr-defined]

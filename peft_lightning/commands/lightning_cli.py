@@ -24,7 +24,7 @@ from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import first_one_speaks, only_forward_sigterm, sharing_rows
+from peft_lightning.commands.processes import first_one_speaks, only_forward_sigterm, sharing_rows, starting_its_own
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.sharded_settings import refuse_engine
@@ -181,6 +181,7 @@ class PeftLightningCLI(LightningCLI):
         # On a CPU, the thread and the copy would use the time and the memory that the run measures.
         on_gpu = len(devices) * nodes == 1 and devices[0].type == "cuda"
         plugins = [*_as_list(trainer_settings["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
+        plugins += starting_its_own(len(devices) if nodes == 1 else 1)
         if word == "predict":
             # How a run was spread over devices for its training is no matter of its answers.
             kwargs |= sharing_rows(trainer_settings)

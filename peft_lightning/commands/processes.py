@@ -29,7 +29,7 @@ SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
 
 
 def launched_processes(trainer: Trainer) -> int | None:
-    """Returns how many processes a launcher has started for a run; None where the run starts its own.
+    """Returns how many processes a launcher has started for a run; None where it is one, or the run starts its own.
 
     Args:
         trainer: The Trainer.
@@ -38,6 +38,18 @@ def launched_processes(trainer: Trainer) -> int | None:
     if isinstance(environment, LightningEnvironment) or environment.world_size() == 1:
         return None
     return environment.world_size()
+
+
+def starting_its_own(processes: int) -> list[LightningEnvironment]:
+    """Returns what has a run start its processes itself inside a job of SLURM's that is one task.
+
+    Lightning would take the task for all of them: a run on two devices trained on one, without a word.
+
+    Args:
+        processes: How many the run wants on this machine.
+    """
+    is_one_task = SLURMEnvironment.detect() and SLURMEnvironment().world_size() == 1
+    return [LightningEnvironment()] if is_one_task and processes > 1 else []
 
 
 def only_forward_sigterm(trainer: Trainer) -> None:

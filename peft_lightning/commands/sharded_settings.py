@@ -39,28 +39,38 @@ def refuse_engine(strategy: object, engine: str, memory_limit_gib: float | None)
         )
 
 
-def refuse_settings(trainer: Trainer, model: TextClassifier, word: str) -> None:
+def refuse_settings(trainer: Trainer, model: TextClassifier, word: str, precision: object) -> None:
     """Refuses settings of a model that cannot be sharded, before it is loaded.
 
     Args:
         trainer: The Trainer.
         model: The module, not built yet.
         word: The command, such as ``fit``: what only training needs is refused there alone.
+        precision: The Trainer's ``precision`` as it was asked for: a CPU takes another in the place of 16 bits.
 
     Raises:
         UserError: The Trainer shards weights, and a setting does not go with that.
     """
     if not is_sharded(trainer.strategy):
         return
+    packed = model.quantization or ("nf4" if model.method.packs_backbone else None)
+    if packed is not None:
+        instead = "leave " if model.quantization else f"choose another method than {model.method.name} with "
+        setting = Setting("model.quantization") if model.quantization else Setting("model.backbone_dtype", "bfloat16")
+        raise _refusal(
+            f"weights in {packed} are packed, and cannot be spread: {instead}",
+            setting,
+            " out, or use " if model.quantization else ", or use ",
+            Setting("trainer.strategy", "ddp"),
+        )
     trains = word == "fit"
     if trains and model.optimizer != "adamw":
         raise _refusal(
             f"{model.optimizer} packs its state and rounds by whole weights: use ", Setting("model.optimizer", "adamw")
         )
-    if str(trainer.precision) not in SHARDED_PRECISIONS:
-        raise _refusal(
-            f"trainer.precision {trainer.precision} is not computed: use ", Setting("trainer.precision", "bf16-mixed")
-        )
+    asked = precision if str(precision) in ("16", "16-mixed", "16-true") else trainer.precision
+    if str(asked) not in SHARDED_PRECISIONS:
+        raise _refusal(f"trainer.precision {asked} is not computed: use ", Setting("trainer.precision", "bf16-mixed"))
     if trains and model.method.batches_to_start_from and not trainer.ckpt_path:
         raise _refusal(
             f"{model.method.name} starts from data, for which one device would hold the whole model: use ",

@@ -86,7 +86,7 @@ def refuse_features(trainer: Trainer, settings: Mapping[str, Any], model: TextCl
     for found in refusals:
         for refusal in found:
             raise UserError(*refusal)
-    refuse_settings(trainer, model, word)
+    refuse_settings(trainer, model, word, settings["precision"])
 
 
 def _of_callbacks(trainer: Trainer) -> Iterator[Refusal]:
@@ -167,12 +167,24 @@ def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Ref
             f" trainer.devices asks for {trainer.num_devices}: unset both, or say ",
             Setting("trainer.devices", int(left_over)),
         )
+    here = os.environ.get("LOCAL_WORLD_SIZE", "")
+    if launched == wanted and here.isdigit() and int(here) != trainer.num_devices:
+        yield (
+            f"torchrun has started {here} processes on this machine, and trainer.devices asks for"
+            f" {trainer.num_devices} on each of {trainer.num_nodes}: say ",
+            Setting("trainer.devices", int(here)),
+            " and ",
+            Setting("trainer.num_nodes", max(wanted // int(here), 1)),
+        )
     if launched is not None and launched != wanted:
         machines = "" if trainer.num_nodes == 1 else f" on each of {trainer.num_nodes} machines"
+        fits = launched == trainer.num_devices and trainer.num_nodes > 1
         yield (
             f"torchrun or srun has started {launched} processes, and trainer.devices asks for {trainer.num_devices}"
             f"{machines}: say ",
-            Setting("trainer.devices", max(launched // trainer.num_nodes, 1)),
+            Setting("trainer.num_nodes", 1)
+            if fits
+            else Setting("trainer.devices", max(launched // trainer.num_nodes, 1)),
             ", or start as many processes",
         )
     if trainer.world_size > 1 and settings["use_distributed_sampler"]:

@@ -33,6 +33,8 @@ class Method(ABC):
 
     needs_whole_weights: bool = False
     """Whether ``extra_loss`` or ``after_step`` computes with weights, which then cannot be sharded over devices."""
+    packs_backbone: bool = False
+    """Whether it quantises the backbone itself, so that its weights cannot be sharded either."""
 
     def __init__(self) -> None:
         """Starts without notes."""

@@ -38,6 +38,7 @@ class QLoRA(LoRA):
     name = "qlora"
     # bitsandbytes casts the biases of 4-bit layers to the compute type, so they cannot be trained.
     decided = frozenset({"bias"})
+    packs_backbone = True
 
     def __init__(
         self,

@@ -118,9 +118,14 @@ def _pretrained(source: Path | str, config: Any, device: torch.device, packed: b
 
     # Packed weights go to the first GPU otherwise, and of those in eight bits the scales would stay there.
     placed = {"device_map": {"": device}} if packed else {}
-    return AutoModelForSequenceClassification.from_pretrained(
+    model = AutoModelForSequenceClassification.from_pretrained(
         source, config=config, use_safetensors=True, trust_remote_code=False, **placed, **more
     )
+    if packed:
+        from peft_lightning.backbone.cpu_dequantising import unpack_as_trained
+
+        unpack_as_trained(model)
+    return model
 
 
 def _adapter(folder: Path, config: Any, report: dict[str, Any], device: torch.device) -> _Network:

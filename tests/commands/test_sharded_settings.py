@@ -30,8 +30,13 @@ from tests.samples import sampled
             ),
             (
                 ["--model.quantization", "nf4"],
-                ["packed numbers", "use --trainer.strategy ddp", "--model.backbone_dtype bfloat16"],
+                ["weights in nf4 are packed", "leave --model.quantization out, or use --trainer.strategy ddp"],
             ),
+            (
+                ["--config", "configs/qlora.yaml"],
+                ["choose another method than qlora with --model.backbone_dtype bfloat16"],
+            ),
+            (["--trainer.precision", "16-mixed"], ["trainer.precision 16-mixed", "--trainer.precision bf16-mixed"]),
             (["--data.truncation", "windows"], ["windows", "use --data.truncation head"]),
             (["--data.eval_batch_size", "1"], ["eval_batch_size 1", "use --data.eval_batch_size 2"]),
         ],

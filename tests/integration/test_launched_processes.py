@@ -127,3 +127,33 @@ def test_another_number_of_processes_is_one_line(tmp_path: Path) -> None:
     assert len(errors) == 1
     assert "has started 2 processes, and trainer.devices asks for 1: say --trainer.devices 2" in errors[0]
     assert not (tmp_path / "lightning_logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--trainer.devices", "2", "--trainer.num_nodes", "2"], "say --trainer.num_nodes 1"),
+        (["--trainer.devices", "1", "--trainer.num_nodes", "2"], "say --trainer.devices 2 and --trainer.num_nodes 1"),
+    ],
+)
+def test_two_processes_of_one_machine_are_not_taken_for_two_machines(
+    words: list[str], expected: str, tmp_path: Path
+) -> None:
+    done = torchrun(tmp_path, *FIT, *words)
+    assert expected in done.err
+    assert "IndexError" not in done.err
+    assert not (tmp_path / "lightning_logs").exists()
+
+
+def test_a_job_of_slurm_that_is_one_task_starts_its_processes_itself(tmp_path: Path) -> None:
+    told = {"JOB_ID": "7", "JOB_NAME": "fit", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    environment = os.environ | {f"SLURM_{name}": value for name, value in told.items()}
+    environment |= {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([*PROGRAM, *FIT, *TWO], cwd=tmp_path, env=environment, check=True, timeout=240)
+    assert record(only_run(tmp_path))["engine"]["processes"] == 2
+
+
+def test_a_comparison_is_not_started_by_torchrun(tmp_path: Path) -> None:
+    done = torchrun(tmp_path, "compare", "configs/lora.yaml", "--seeds", "1")
+    assert "compare starts its runs itself: start it without torchrun" in done.err
+    assert not (tmp_path / "lightning_logs").exists()
