@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch import distributed as dist
 
 from peft_lightning.task import Task, recorded
 from peft_lightning.task.metric import LOSS
@@ -20,7 +21,8 @@ def log_metrics(module: LightningModule, task: Task, metrics: Mapping[str, Tenso
     shown = {metric.key for metric in (LOSS, *task.shown())}
     for in_bar in (True, False):
         some = {name: value for name, value in metrics.items() if (name.partition("/")[2] in shown) == in_bar}
-        if module.trainer.world_size == 1:
+        # A group of one process too: Lightning warns of each figure that is logged beside it without this.
+        if not (dist.is_available() and dist.is_initialized()):
             module.log_dict(some, prog_bar=in_bar, logger=False)
         else:
             # Every process has the figures of all examples: the largest of equals is each of them, to the bit.

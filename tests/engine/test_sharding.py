@@ -67,7 +67,6 @@ def strategy(tmp_path: Path) -> ShardedStrategy:
     return made
 
 
-@pytest.mark.filterwarnings("ignore:It is recommended to use .*sync_dist")
 def test_a_run_computes_what_it_computes_unsharded(
     tiny_fit: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
