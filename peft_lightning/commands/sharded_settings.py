@@ -53,14 +53,19 @@ def refuse_settings(trainer: Trainer, model: TextClassifier, word: str, precisio
     """
     if not is_sharded(trainer.strategy):
         return
-    packed = model.quantization or ("nf4" if model.method.packs_backbone else None)
-    if packed is not None:
-        instead = "leave " if model.quantization else f"choose another method than {model.method.name} with "
-        setting = Setting("model.quantization") if model.quantization else Setting("model.backbone_dtype", "bfloat16")
+    if model.quantization is not None:
         raise _refusal(
-            f"weights in {packed} are packed, and cannot be spread: {instead}",
-            setting,
-            " out, or use " if model.quantization else ", or use ",
+            f"weights in {model.quantization} are packed, and cannot be spread: leave ",
+            Setting("model.quantization"),
+            " out, or use ",
+            Setting("trainer.strategy", "ddp"),
+        )
+    if model.method.packs_backbone:
+        raise _refusal(
+            f"{model.method.name} packs the backbone's weights, which cannot be spread: choose another method than"
+            f" {model.method.name} with ",
+            Setting("model.backbone_dtype", "bfloat16"),
+            ", or use ",
             Setting("trainer.strategy", "ddp"),
         )
     trains = word == "fit"
