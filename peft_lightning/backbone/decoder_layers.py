@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from peft_lightning.backbone.computed_again import with_recipe
+
 # Those of transformers that compute as Llama's do.
 _NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "Phi3RMSNorm", "SmolLM3RMSNorm")
 _GATED = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP", "SmolLM3MLP")
@@ -37,7 +39,10 @@ class HalfWidthRMSNorm(nn.Module):
         """
         with torch.autocast(hidden_states.device.type, enabled=False):
             given, weight = hidden_states.to(torch.bfloat16), self.weight.to(torch.bfloat16)
-            return F.rms_norm(given, weight.shape, weight, self.variance_epsilon)
+            return with_recipe(self._norm(given, weight), self._norm, given, weight)
+
+    def _norm(self, given: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(given, weight.shape, weight, self.variance_epsilon)
 
 
 class ThriftyGatedLayer(nn.Module):
@@ -60,28 +65,36 @@ class ThriftyGatedLayer(nn.Module):
             The result, the same shape.
         """
         gate, up = self.gate_proj(x), self.up_proj(x)
-        # Adapters in 32 bits may widen one of them outside autocast.
-        if gate.dtype != up.dtype:
-            return cast(Tensor, self.down_proj(F.silu(gate) * up))
-        return cast(Tensor, self.down_proj(_SiluProduct.apply(gate, up)))  # type: ignore[no-untyped-call]
+        # Adapters in 32 bits may widen one of them outside autocast. A compiler chooses by itself what to keep.
+        if gate.dtype != up.dtype or torch.compiler.is_compiling():
+            return cast(Tensor, self.down_proj(_silu_product(gate, up)))
+        product = _SiluProduct.apply(gate, up)  # type: ignore[no-untyped-call]
+        return cast(Tensor, self.down_proj(with_recipe(product, _silu_product, gate, up)))
 
 
 class _SiluProduct(torch.autograd.Function):
-    """silu(gate) × up, of one type; its backward pass writes over what it has made, to take no more memory."""
+    """silu(gate) × up, of one type; its backward pass writes over its inputs, which nothing else reads by then.
+
+    Beside them it makes one tensor of their size. A second backward pass ends in torch's error, not in other gradients.
+    """
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
-        return F.silu(gate) * up
+        return _silu_product(gate, up)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         of_up = F.silu(gate).mul_(gradient)
-        of_gate = gradient * up
+        of_gate = up.mul_(gradient)
         torch.ops.aten.silu_backward.grad_input(of_gate, gate, grad_input=of_gate)
         return of_gate, of_up
+
+
+def _silu_product(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
 
 
 def take_narrow_layers(model: nn.Module, width: int) -> None:

@@ -33,6 +33,8 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
     from peft import TaskType, get_peft_model
     from peft.utils import ModulesToSaveWrapper
 
+    from peft_lightning.methods.lean_lora import take_lean_layers
+
     head = head_modules(model)
     config.task_type = TaskType.SEQ_CLS
     config.modules_to_save = list(head)  # type: ignore[attr-defined]
@@ -43,6 +45,7 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False but the target module is `Conv1D`")
         adapted = get_peft_model(model, config)
     widen_trained(adapted)
+    take_lean_layers(adapted)
     if is_held_in_bfloat16(model):
         # PEFT widens the input of LoRA's layers to the type of their weights, and autocast narrows it again.
         for module in adapted.modules():
