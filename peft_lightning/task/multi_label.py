@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.base import Array, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.baselines import Baseline, baseline_of_sets
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_weights import weights_of_labels
 from peft_lightning.task.classification import Classification
@@ -121,15 +122,7 @@ class MultiLabel(Classification):
 
     def baseline(self, targets: Targets) -> Baseline:
         """Computes the best score of giving all texts the same most frequent labels, with two standard errors."""
-        order = np.argsort(-targets.sum(axis=0, dtype=np.int64), kind="stable")
-        best = np.zeros(len(targets))
-        for count in range(len(order) + 1):
-            answers = np.zeros(targets.shape)
-            answers[:, order[:count]] = 1.0
-            scores = self.score(answers, targets)
-            best = scores if count == 0 or scores.mean() > best.mean() else best
-        margin = 2 * float(best.std()) / max(1, len(targets)) ** 0.5
-        return Baseline(float(best.mean()), margin, "that of the same labels for every text")
+        return baseline_of_sets(targets, self.score)
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns the metrics of labels that no example has, and of all labels if none is told apart."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.base import Array, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.baselines import Baseline, baseline_of_classes
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_figures import confusion_counts
 from peft_lightning.task.class_labels import class_numbers
@@ -137,9 +137,7 @@ class SingleLabel(Classification):
 
     def baseline(self, targets: Targets) -> Baseline:
         """Computes the share of the most frequent class, with a margin of two standard errors of the accuracy."""
-        share = float(np.bincount(targets).max() / len(targets))
-        margin = 2 * math.sqrt(share * (1 - share) / max(1, len(targets)))
-        return Baseline(share, margin, "the share of the most frequent class")
+        return baseline_of_classes(targets)
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns AUROC and MCC if all examples are of one class, and what a class without examples has no value of."""
