@@ -142,20 +142,9 @@ class MultiLabel(Classification):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean binary cross entropy over examples and labels, weighted or focal if asked."""
-        import torch
-        from torch.nn import functional as F
+        from peft_lightning.task.losses import loss_of_sets
 
-        from peft_lightning.task.losses import constant, focal_binary_cross_entropy
-
-        wanted = targets.float()
-        if self.focal_gamma:
-            losses = focal_binary_cross_entropy(logits, wanted, self.focal_gamma)
-        else:
-            losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        if self.weights is not None:
-            having, lacking = (constant(side, logits.device) for side in self.weights)
-            losses = losses * torch.where(wanted > 0, having, lacking)
-        return losses.mean()
+        return loss_of_sets(logits, targets, self.weights, self.focal_gamma)
 
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of all metrics, and of the binary cross entropy without weights and focus."""

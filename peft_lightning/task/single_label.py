@@ -153,18 +153,9 @@ class SingleLabel(Classification):
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy over the examples, weighted or focal if asked."""
-        from torch.nn import functional as F
+        from peft_lightning.task.losses import loss_of_classes
 
-        if self.weights is None and not self.focal_gamma:
-            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        from peft_lightning.task.losses import constant, focal_cross_entropy
-
-        weights = None if self.weights is None else constant(self.weights, logits.device)
-        if not self.focal_gamma:
-            smoothing = self.label_smoothing
-            return F.cross_entropy(logits, targets, weights, reduction="none", label_smoothing=smoothing).mean()
-        losses = focal_cross_entropy(logits, targets, self.focal_gamma)
-        return (losses if weights is None else losses * weights[targets]).mean()
+        return loss_of_classes(logits, targets, self.label_smoothing, self.weights, self.focal_gamma)
 
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of all metrics, and of the cross entropy without smoothing, weights and focus."""
