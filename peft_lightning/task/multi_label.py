@@ -24,13 +24,13 @@ from peft_lightning.task.label_metrics import (
     F1_WEIGHTED,
     LOG_LOSS,
     PR_AUC,
-    words_of,
 )
 from peft_lightning.task.label_sets import label_sets, spells_sets
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.numbered_columns import numbered, together
 from peft_lightning.task.temperature import Floats, slope_of_labels
 from peft_lightning.task.thresholds import HALF, refuse_labels, thresholds_of_labels
+from peft_lightning.task.undefined_metrics import undefined_of_sets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,19 +126,7 @@ class MultiLabel(Classification):
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns the metrics of labels that no example has, and of all labels if none is told apart."""
-        having = targets.sum(axis=0)
-        names = words_of(self.class_names)
-        lacking = {
-            f"{key}.{word}"
-            for key in ("recall", "f1", "pr_auc")
-            for word, n in zip(names, having, strict=True)
-            if not n
-        }
-        if not having.any():
-            lacking |= {"f1", "f1_micro", "f1_weighted", "pr_auc"}
-        if not ((having > 0) & (having < len(targets))).any():
-            lacking.add("auroc")
-        return frozenset(lacking)
+        return undefined_of_sets(targets, self.class_names)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean binary cross entropy over examples and labels, weighted or focal if asked."""

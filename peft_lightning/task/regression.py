@@ -14,6 +14,7 @@ from peft_lightning.task.baselines import Baseline, baseline_of_numbers
 from peft_lightning.task.label_numbers import label_numbers, spells_numbers
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.numbered_columns import numbered, together
+from peft_lightning.task.undefined_metrics import undefined_of_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,9 +128,7 @@ class Regression(Task):
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns R² and the correlations if all labels are the same."""
-        flat = targets.reshape(len(targets), -1)
-        constant = (flat == flat[:1]).all(axis=0).any()
-        return frozenset(("r2", "pearson", "spearman") if constant else ())
+        return undefined_of_numbers(targets)
 
     @classmethod
     def compared(cls) -> tuple[Metric, ...]:

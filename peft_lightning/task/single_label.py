@@ -27,15 +27,14 @@ from peft_lightning.task.label_metrics import (
     F1_MICRO,
     F1_WEIGHTED,
     LOG_LOSS,
-    OF_ONE,
     PR_AUC,
-    words_of,
 )
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.numbered_columns import numbered
 from peft_lightning.task.one_label import one_label_each, refuse_columns
 from peft_lightning.task.temperature import Floats, slope_of_classes
 from peft_lightning.task.thresholds import refuse_classes, threshold_of_two_classes
+from peft_lightning.task.undefined_metrics import undefined_of_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,15 +140,7 @@ class SingleLabel(Classification):
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns AUROC and MCC if all examples are of one class, and what a class without examples has no value of."""
-        present = set(np.unique(targets).tolist())
-        lacking = {
-            f"{key}.{word}"
-            for number, word in enumerate(words_of(self.class_names))
-            if number not in present
-            for key in OF_ONE
-            if key != "precision"
-        }
-        return frozenset(lacking | ({"auroc", "mcc"} if len(present) < 2 else set()))
+        return undefined_of_classes(targets, self.class_names)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy over the examples, weighted or focal if asked."""
