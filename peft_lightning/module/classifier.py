@@ -21,7 +21,6 @@ from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
 from peft_lightning.engine.sharding import shard
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
-from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import PEFT as PEFT
 from peft_lightning.methods import FullFineTuning as FullFineTuning
@@ -34,6 +33,7 @@ from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
+from peft_lightning.module.setting_ranges import require_names_apart, require_ranges
 from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.module.trained import read_trained
 from peft_lightning.module.training_start import start_from_batches
@@ -123,17 +123,20 @@ class TextClassifier(LightningModule):
         huber_delta: float | None = None,
     ) -> None:
         super().__init__()
-        _require("learning_rate", learning_rate, learning_rate > 0, "above 0")
-        _require("adam_beta1", adam_beta1, 0 <= adam_beta1 < 1, "at least 0 and below 1")
-        _require("adam_beta2", adam_beta2, 0 <= adam_beta2 < 1, "at least 0 and below 1")
-        _require("adam_epsilon", adam_epsilon, adam_epsilon > 0, "above 0")
-        _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
-        _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
-        _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
-        _require("focal_gamma", focal_gamma, 0 <= focal_gamma < math.inf, "at least 0")
-        _require("huber_delta", huber_delta or 0.0, huber_delta is None or 0 < huber_delta < math.inf, "above 0")
-        if class_names is not None and len(set(class_names)) < len(class_names):
-            raise UserError(f"model.class_names names a class twice: {', '.join(class_names)}")
+        require_ranges(
+            {
+                "learning_rate": learning_rate,
+                "adam_beta1": adam_beta1,
+                "adam_beta2": adam_beta2,
+                "adam_epsilon": adam_epsilon,
+                "weight_decay": weight_decay,
+                "warmup_ratio": warmup_ratio,
+                "label_smoothing": label_smoothing,
+                "focal_gamma": focal_gamma,
+                "huber_delta": huber_delta,
+            }
+        )
+        require_names_apart(class_names)
         self.method = method
         self.model_name_or_path = model_name_or_path
         self.revision = revision
@@ -495,8 +498,3 @@ class TextClassifier(LightningModule):
             "quantization": self.quantization,
             **self._its_task().state(),
         }
-
-
-def _require(name: str, value: float, holds: bool, rule: str) -> None:
-    if not holds:
-        raise UserError(f"model.{name} is {value}: it must be {rule}")

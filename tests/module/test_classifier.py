@@ -145,14 +145,6 @@ def test_names_for_the_classes_must_be_as_many(still_backbone: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"learning_rate": 0.0}, {"weight_decay": -0.1}, {"warmup_ratio": 1.0}, {"label_smoothing": 1.0}]
-)
-def test_a_setting_out_of_its_range_is_named(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=next(iter(wrong))):
-        TextClassifier(LoRA(), **wrong)
-
-
-@pytest.mark.parametrize(
     ("precision", "dtype"),
     [
         ("32-true", torch.float32),
