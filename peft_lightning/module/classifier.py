@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,12 +13,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from peft_lightning.backbone.architectures import longest_input
-from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
 from peft_lightning.engine.sharding import shard
-from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import PEFT as PEFT
@@ -28,11 +25,11 @@ from peft_lightning.methods import IA3LoRA as IA3LoRA
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
-from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
+from peft_lightning.module.model_source import ModelSource
 from peft_lightning.module.setting_ranges import require_names_apart, require_ranges
 from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.module.trained import read_trained
@@ -162,14 +159,12 @@ class TextClassifier(LightningModule):
         # Checkpoints hold only the trained weights; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
         self.model: nn.Module | None = None
-        self._untrained: Callable[[], nn.Module]
+        self._source: ModelSource
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
         self.rehearses = False
         """Whether these are the first steps of a longer run, whose schedule the method's own is taken from."""
         self._precision: str | None = None
-        self._built_for = _CPU
-        self._plain = False
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
         self._restored_plan: int | None = None
@@ -234,7 +229,7 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: The method has no adapter, or PEFT has no form for it.
         """
-        self.method.save_adapter(self._built(), folder, self._untrained)
+        self.method.save_adapter(self._built(), folder, self._source.untrained)
 
     def merged(self) -> PreTrainedModel:
         """Returns the model as plain transformers loads it; the module is of no use afterwards.
@@ -292,19 +287,10 @@ class TextClassifier(LightningModule):
             device=device,
             quantise_on=self.quantize_on,
         )
-        if self.backbone_dtype == "smallest":
-            spare_memory()
-        self._untrained = partial(
-            load_adapted,
-            *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer),
-            head_start=task.head_start,
-            plain=plain,
-        )
-        with backbone.hashed_meanwhile():
-            self.model = self._untrained()
-        name_outputs(self.model, task.problem_type, task.output_names)
+        self._source = ModelSource(backbone, self.method, task, self.gradient_checkpointing, self.optimizer, plain)
+        self.model = self._source.to_train()
         self.backbone_identity = backbone.identity()
-        self._precision, self._built_for, self._plain = precision, device, plain
+        self._precision = precision
         self.task = task
         self.val_metrics = task.metrics()
         self.test_metrics = task.metrics()
@@ -462,7 +448,7 @@ class TextClassifier(LightningModule):
         # Before shapes are compared: EVA's ranks follow from the data, and only the checkpoint knows them.
         if state and self.method.rebuilds_for(state):
             self.model = None
-            self.build(self._its_task(), self._precision, self._built_for, self._plain)
+            self.build(self._its_task(), self._precision, self._source.backbone.device, self._source.plain)
             if self._trainer is not None:
                 shard(self._trainer.strategy, self._built())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
-from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, FullFineTuning, LoRA, Method, QLoRA
@@ -225,20 +224,3 @@ def test_biases_and_norms_do_not_decay_and_frozen_weights_are_no_affair_of_the_o
         for name, value in decay.items():
             assert value == (0.0 if "bias" in name or "LayerNorm" in name else 0.3), name
         assert set(decay.values()) == {0.0, 0.3}
-
-
-@pytest.mark.parametrize(("dtype", "spares"), [("float32", False), ("bfloat16", False), ("smallest", True)])
-def test_memory_is_spared_before_the_smallest_backbone_is_loaded(
-    dtype: str, spares: bool, still_backbone: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-    load = Backbone.load
-    monkeypatch.setattr("peft_lightning.module.classifier.spare_memory", lambda: calls.append("spare"))
-
-    def counted(self: Backbone, *args: Any, **more: Any) -> Any:
-        calls.append("load")
-        return load(self, *args, **more)
-
-    monkeypatch.setattr(Backbone, "load", counted)
-    built(still_backbone, backbone_dtype=dtype)
-    assert calls == (["spare", "load"] if spares else ["load"])
