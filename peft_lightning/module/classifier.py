@@ -26,7 +26,7 @@ from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
+from peft_lightning.module.checkpoint_keys import identity_of, identity_refusal, in_present_words, weights_refusal
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
 from peft_lightning.module.model_source import ModelSource
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
 Batch = dict[str, Tensor]
-CHECKPOINT_SCHEMA = 1
 _CPU = torch.device("cpu")
 
 
@@ -475,12 +474,6 @@ class TextClassifier(LightningModule):
         return self.task
 
     def _identity(self) -> dict[str, Any]:
-        return {
-            "schema": CHECKPOINT_SCHEMA,
-            "method": self.method.name,
-            "method_settings": self.method.settings,
-            "backbone": dict(self.backbone_identity),
-            "backbone_dtype": self.backbone_dtype,
-            "quantization": self.quantization,
-            **self._its_task().state(),
-        }
+        return identity_of(
+            self.method, self.backbone_identity, self.backbone_dtype, self.quantization, self._its_task()
+        )
