@@ -35,7 +35,8 @@ from peft_lightning.engine.casting import cast_together, casts_together
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.compilation import CompiledLayers
 from peft_lightning.engine.step_settings import StepSettings
-from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attention
+from peft_lightning.engine.unpaddable_networks import can_unpad
+from peft_lightning.engine.unpadded_attention import unpadded_attention
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.optim.optimizers import build_optimizer
 from peft_lightning.runs.files import write_atomically

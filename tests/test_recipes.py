@@ -1,5 +1,4 @@
 import contextlib
-import copy
 import io
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,15 @@ from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.compare.stages.forecast import EPOCHS
 from peft_lightning.compare.stages.forecast_runs import BATCHES
-from peft_lightning.errors import UserError
 from peft_lightning.methods import Method
 from peft_lightning.methods.parameters import count_parameters
-from peft_lightning.recipes import (
-    class_flags,
-    find_config,
-    find_recipe,
-    is_packaged,
-    merge,
-    read_config,
-    recipe_name,
-    split_arguments,
-)
+from peft_lightning.recipes import merge, read_config
 from tests.samples import mostly_slow
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OVERLAYS = ("offline.yaml", "lean.yaml")
 RECIPES = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in OVERLAYS)
 OF_PEFT = [path for path in RECIPES if path.parent.name == "peft"]
-LORA = {"model": {"method": {"class_path": "peft_lightning.methods.LoRA", "init_args": {"target_modules": ["query"]}}}}
 
 
 def parsed(*words: str) -> dict[str, Any]:
@@ -141,23 +129,6 @@ def test_a_recipe_of_a_peft_type_names_paper_and_source_and_states_its_layers(pa
     assert arguments.get("target_modules") or arguments["num_virtual_tokens"]
 
 
-def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert find_recipe("vera") == find_recipe("peft/vera") == "configs/peft/vera.yaml"
-    assert find_recipe("lora") == "configs/lora.yaml"
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/vera.yaml").write_text("model: {method: LoRA}")
-    assert find_recipe("vera") == "configs/vera.yaml"
-    with pytest.raises(
-        UserError,
-        match=r"^no recipe is called verra: there are full, .*, vera, adalora, .*, waveft, decoder/7b-qlora,"
-        r" decoder/7b-qlora-lean, decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
-    ):
-        find_recipe("verra")
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_a_recipe_is_complete(path: Path) -> None:
     stated = yaml.safe_load(path.read_text())
@@ -263,109 +234,3 @@ def test_the_study_s_recipes_differ_in_nothing_but_the_method_and_its_optimiser(
     for config in configs:
         del config["model"]["method"], config["model"]["optimizer"]
     assert all(config == configs[0] for config in configs)
-
-
-def test_another_class_starts_without_the_old_one_s_arguments() -> None:
-    merged = merge(LORA, {"model": {"method": {"class_path": "IA3"}}})
-    assert merged["model"]["method"] == {"class_path": "IA3"}
-    flagged = parsed("--config", "configs/lora.yaml", "--model.method=IA3")
-    assert flagged["model"]["method"]["init_args"]["target_modules"] is None
-    filed = parsed("--config", "configs/lora.yaml", "--config", "configs/ia3.yaml")
-    assert filed["model"]["method"]["init_args"]["target_modules"] is None
-
-
-def test_another_type_of_peft_starts_without_the_old_one_s_arguments() -> None:
-    filed = parsed("--config", "configs/peft/vera.yaml", "--config", "configs/peft/miss.yaml")
-    assert filed["model"]["method"]["init_args"]["config"] == {
-        "peft_type": "MISS",
-        "r": 64,
-        "target_modules": ["query", "value"],
-    }
-    vera = {"config": {"peft_type": "VERA", "r": 8, "d_initial": 0.1}}
-    assert merge(vera, {"config": {"peft_type": "vera", "r": 4}}) == {
-        "config": {**vera["config"], "peft_type": "vera", "r": 4}
-    }
-    assert merge(vera, {"config": {"r": 4}}) == {"config": {"peft_type": "VERA", "r": 4, "d_initial": 0.1}}
-
-
-def test_the_same_class_keeps_its_arguments() -> None:
-    merged = merge(LORA, {"model": {"method": {"class_path": "LoRA", "init_args": {"r": 4}}}})
-    assert merged["model"]["method"]["init_args"] == {"target_modules": ["query"], "r": 4}
-    flagged = parsed("--config", "configs/lora.yaml", "--model.method=LoRA", "--model.method.r=4")
-    assert (
-        flagged["model"]["method"]["init_args"] | {"r": 4, "lora_alpha": 32} == flagged["model"]["method"]["init_args"]
-    )
-
-
-def test_merging_leaves_the_recipe_alone() -> None:
-    before = copy.deepcopy(LORA)
-    merge(LORA, {"model": {"method": {"init_args": {"target_modules": ["key"]}}}})
-    assert before == LORA
-
-
-def test_flags_beat_files_wherever_they_stand() -> None:
-    config = parsed("--data.n_train", "7", "--config", "configs/lora.yaml", "--config=configs/offline.yaml")
-    assert config["data"]["n_train"] == 7
-
-
-def test_config_options_are_taken_out() -> None:
-    assert split_arguments(["--config", "a", "--x=1", "-c", "b", "--config=c"]) == (["a", "b", "c"], ["--x=1"])
-    with pytest.raises(UserError, match="names no file"):
-        split_arguments(["--config"])
-
-
-@pytest.mark.parametrize(
-    "words", [["--model.method=IA3"], ["--model.method", "IA3"], ["--model.method.class_path=IA3"]]
-)
-def test_class_flags_are_found(words: list[str]) -> None:
-    assert class_flags(words) == {"model": {"method": {"class_path": "IA3"}}}
-    assert class_flags(["--model.method.r=3"]) == {}
-
-
-def test_a_recipe_that_is_not_there_comes_from_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert find_config("configs/lora.yaml").read_text() == (CONFIGS / "lora.yaml").read_text()
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/lora.yaml").write_text("data: {}")
-    assert read_config(find_config("configs/lora.yaml")) == {"data": {}}
-    with pytest.raises(
-        UserError, match=r"no such file \(did you mean configs/qlora\.yaml\?\); .*configs/study/ia3\.yaml"
-    ):
-        find_config("configs/qloar.yaml")
-
-
-@pytest.mark.parametrize("named", ["configs/tuned/lora.yaml", "./configs/tuned/lora.yaml"])
-def test_a_recipe_whose_folder_was_renamed_is_found_by_its_old_name(named: str) -> None:
-    with pytest.raises(
-        UserError, match=r"tuned/lora\.yaml': no such file \(it is now configs/tuned_on_embedded/lora\.yaml\)"
-    ):
-        find_config(named)
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("configs/lora.yaml", "lora"),
-        ("configs/study/lora.yaml", "study/lora"),
-        ("./configs/../configs/study/lora.yaml", "study/lora"),
-        ("/lib/peft_lightning/configs/tuned_on_embedded/lora.yaml", "tuned_on_embedded/lora"),
-        ("mine/lora.yaml", "lora"),
-        ("../up.yaml", "up"),
-        ("configs/../elsewhere/up.yaml", "up"),
-    ],
-)
-def test_a_recipe_s_name_is_its_path_below_configs_or_its_stem(path: str, name: str) -> None:
-    assert recipe_name(Path(path)) == name
-
-
-def test_every_recipe_of_the_package_is_known_by_its_name() -> None:
-    assert all(is_packaged(recipe_name(path)) for path in RECIPES)
-    assert not is_packaged("study/head")
-
-
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b""])
-def test_a_file_that_is_no_recipe_is_named(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "odd.yaml"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"odd\.yaml"):
-        read_config(path)

@@ -18,7 +18,8 @@ from peft_lightning.commands.skipped_layers import refuse_skipped_layers
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.runs.directory import RunDirectory, checkpoint_of, find_newest
+from peft_lightning.runs.directory import RunDirectory, checkpoint_of
+from peft_lightning.runs.run_search import find_newest
 from peft_lightning.runs.trackers import Tracker
 from peft_lightning.stop_signals import received
 from peft_lightning.task import Task

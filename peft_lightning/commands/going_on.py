@@ -16,8 +16,8 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.continuation import changed_settings, refusal_to_go_on, settings_of, unlike_the_newest
-from peft_lightning.runs.directory import find_newest, find_unfinished
 from peft_lightning.runs.identity import config_sha256
+from peft_lightning.runs.run_search import find_newest, find_unfinished
 
 
 def unfinished_run(runs: Path, former_runs: Sequence[Path], config: dict[str, Any]) -> Path:

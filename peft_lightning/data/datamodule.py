@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, LengthSortedBatchSampler
+from peft_lightning.data.batch_loaders import BatchLoaders, width_multiple
 from peft_lightning.data.batch_shapes import batches_of_the_epoch, one_of_each_shape, widest_batch
 from peft_lightning.data.description import describe, in_words
 from peft_lightning.data.duplicates import duplicates_in_words
@@ -24,14 +24,10 @@ from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
 from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.data.sources.text_pairs import noun_of
 from peft_lightning.data.subsets import choose_subsets
-from peft_lightning.data.text_windows import TextWindows, collate_to_answer
+from peft_lightning.data.text_windows import TextWindows
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import Baseline, Task
-
-# A GPU's libraries choose kernels anew for each new width. roberta-base in bf16, batch 8, on one H200: steps 50
-# to 100 took 123 ms each without rounding of widths, 33 ms with multiples of 32.
-GPU_WIDTH_MULTIPLE = 32
 
 
 class TextDataModule(LightningDataModule):
@@ -213,11 +209,7 @@ class TextDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableDataLoader:
         """Returns training batches, grouped by length; their order depends on torch's seed and the epoch alone."""
-        rank, world_size = self._share()
-        order = LengthGroupedBatchSampler(
-            self.train.lengths, self.batch_size, torch.initial_seed() % 2**64, rank, world_size
-        )
-        return ResumableDataLoader(self.train, order, **self._loading())
+        return self._loaders().to_train(self.train)
 
     def batches_per_epoch(self) -> int:
         """Counts the batches that this process trains on in an epoch."""
@@ -225,7 +217,7 @@ class TextDataModule(LightningDataModule):
 
     def widest_training_batch(self) -> dict[str, torch.Tensor]:
         """Makes the batch that takes the most memory: the longest training texts."""
-        return widest_batch(self.train, self.batch_size, self._loading()["collate_fn"])
+        return widest_batch(self.train, self.batch_size, self._loaders().collate)
 
     def coming_shapes(self) -> list[dict[str, torch.Tensor]]:
         """Makes a batch of each shape that this epoch's batches have; called at the start of a step.
@@ -237,7 +229,7 @@ class TextDataModule(LightningDataModule):
         loader = None if trainer is None else trainer.train_dataloader
         if trainer is None or not isinstance(loader, ResumableDataLoader) or loader.dataset is not self.train:
             return []
-        return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loading()["collate_fn"])
+        return one_of_each_shape(self.train, batches_of_the_epoch(trainer, loader), self._loaders().collate)
 
     def batch_sizes(self) -> list[list[int]] | None:
         """Returns the number of examples in each batch of this epoch, for each process; None without this loader."""
@@ -246,41 +238,31 @@ class TextDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns validation batches, the longest texts first."""
-        return self._evaluation_loader(self.val)
+        return self._loaders().to_evaluate(self.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Returns test batches, the longest texts first."""
-        return self._evaluation_loader(self.test)
+        return self._loaders().to_evaluate(self.test)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Returns batches without labels, in the order of the file."""
-        return DataLoader(
-            self.predict,
-            batch_size=self.eval_batch_size,
-            generator=torch.Generator(),
-            **self._loading(answers=True),
-        )
+        return self._loaders().to_predict(self.predict)
 
-    def _evaluation_loader(self, reviews: TokenisedReviews) -> DataLoader[Any]:
-        return DataLoader(
-            reviews,
-            batch_sampler=LengthSortedBatchSampler(reviews.lengths, self.eval_batch_size, *self._share()),
-            persistent_workers=self.num_workers > 0,
-            # Every iteration draws a seed for the workers. The global generator must not serve: dropout uses it.
-            generator=torch.Generator(),
-            **self._loading(answers=True),
+    def _loaders(self) -> BatchLoaders:
+        trainer = self.trainer
+        on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
+        return BatchLoaders(
+            self.batch_size,
+            self.eval_batch_size,
+            self.num_workers,
+            self.max_length,
+            self._pad_token_id,
+            self._windows,
+            multiple=width_multiple(self.pad_to_multiple_of, on_gpu),
+            on_gpu=on_gpu,
+            rank=0 if trainer is None else trainer.global_rank,
+            world_size=1 if trainer is None else trainer.world_size,
         )
-
-    def _loading(self, answers: bool = False) -> dict[str, Any]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        windows, multiple = self._windows if answers else None, self._width_multiple(on_gpu)
-        return {
-            "collate_fn": collate_to_answer(
-                windows, self.eval_batch_size, self._pad_token_id, multiple, self.max_length
-            ),
-            "num_workers": self.num_workers,
-            "pin_memory": on_gpu,
-        }
 
     def _read_subsets(self) -> None:
         tokeniser = self._tokeniser()
@@ -333,11 +315,8 @@ class TextDataModule(LightningDataModule):
             UserError: The tokenizer cannot be used.
         """
         tokeniser = self._tokeniser()
-        collate = tokeniser.collate(self._width_multiple(on_gpu), self.eval_batch_size)
+        collate = tokeniser.collate(width_multiple(self.pad_to_multiple_of, on_gpu), self.eval_batch_size)
         return PredictionBatches(windows, tokeniser, collate, self.eval_batch_size, self.max_length, share)
-
-    def _width_multiple(self, on_gpu: bool) -> int:
-        return self.pad_to_multiple_of or (GPU_WIDTH_MULTIPLE if on_gpu else 1)
 
     def _predict_columns(self) -> tuple[str, Quoting, str | None]:
         pair = SECOND_COLUMN if self.source == PAIRS else self.text_pair_column
@@ -355,10 +334,6 @@ class TextDataModule(LightningDataModule):
         )
         self._pad_token_id, self._windows = tokeniser.pad_token_id, tokeniser.windows
         return tokeniser
-
-    def _share(self) -> tuple[int, int]:
-        """Returns the number of this process, and how many there are."""
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @rank_zero_only
     def _announce(self, description: dict[str, Any], notes: Sequence[str], noun: str) -> None:

@@ -9,7 +9,8 @@ import torch
 from peft_lightning.engine.attention import planned_attention, planning_pays
 from peft_lightning.engine.job_size import JobSize
 from peft_lightning.engine.strategy_view import StrategyView
-from peft_lightning.engine.unpadded_attention import can_unpad, unpadded_attention
+from peft_lightning.engine.unpaddable_networks import can_unpad
+from peft_lightning.engine.unpadded_attention import unpadded_attention
 
 
 class AttentionKernels:

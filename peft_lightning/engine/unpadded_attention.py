@@ -7,98 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from peft_lightning.engine.unpaddable_networks import DECODERS, DTYPES, pretrained_in
 
 _NAME = "unpadded"
-# Encoders that pass the padding mask on to their attention unchanged.
-MODEL_TYPES = frozenset(
-    {
-        "albert",
-        "bert",
-        "camembert",
-        "data2vec-text",
-        "distilbert",
-        "electra",
-        "ernie",
-        "roberta",
-        "roberta-prelayernorm",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-    }
-)
-# Decoders that pass on the mask that transformers makes of padding and of what lies ahead.
-DECODERS = frozenset(
-    {
-        "arcee",
-        "exaone4",
-        "gemma",
-        "gemma3_text",
-        "glm",
-        "glm4",
-        "gpt2",
-        "gpt_bigcode",
-        "gpt_neox",
-        "helium",
-        "llama",
-        "ministral3",
-        "mistral",
-        "mixtral",
-        "olmo",
-        "olmo2",
-        "olmo3",
-        "opt",
-        "persimmon",
-        "phi",
-        "phi3",
-        "qwen2",
-        "qwen3",
-        "qwen3_moe",
-        "seed_oss",
-        "smollm3",
-        "stablelm",
-        "starcoder2",
-    }
-)
-_WIDEST_HEAD = 128
-_DTYPES = (torch.float16, torch.bfloat16)
-
-
-def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
-    """Tells whether attention can skip padding.
-
-    Args:
-        network: The network that contains the backbone, adapted or not.
-        device: The device that it runs on. FlashAttention-2 (https://arxiv.org/abs/2307.08691), which torch includes,
-            needs an NVIDIA GPU of the Ampere generation or newer.
-        dtype: The type that attention is computed in.
-    """
-    if device.type != "cuda" or dtype not in _DTYPES:
-        return False
-    available = torch.backends.cuda.is_flash_attention_available()
-    allowed = torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
-    return available and allowed and torch.cuda.get_device_capability(device) >= (8, 0) and knows_its_padding(network)
-
-
-def knows_its_padding(network: nn.Module) -> bool:
-    """Tells whether a network's attention can work with the ends of texts, and the kernel takes heads of its width.
-
-    Args:
-        network: The network that contains the encoder, adapted or not.
-    """
-    encoder = _encoder(network)
-    if encoder is None:
-        return False
-    config = encoder.config
-    if config.model_type not in MODEL_TYPES | DECODERS or config._attn_implementation != "sdpa":
-        return False
-    width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return width % 8 == 0 and width <= _WIDEST_HEAD
 
 
 @contextmanager
@@ -112,7 +28,7 @@ def unpadded_attention(network: nn.Module) -> Iterator[None]:
 
     AttentionInterface.register(_NAME, _attend)
     AttentionMaskInterface.register(_NAME, _ends)
-    encoder = _encoder(network)
+    encoder = pretrained_in(network)
     assert encoder is not None
     before = encoder.config._attn_implementation
     encoder.set_attn_implementation(_NAME)
@@ -120,12 +36,6 @@ def unpadded_attention(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         encoder.set_attn_implementation(before)
-
-
-def _encoder(network: nn.Module) -> PreTrainedModel | None:
-    from transformers import PreTrainedModel
-
-    return next((module for module in network.modules() if isinstance(module, PreTrainedModel)), None)
 
 
 def _ends(
@@ -189,7 +99,7 @@ def _attend(
     kind = query.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
     has_ends = attention_mask is not None and attention_mask.dim() <= 2
-    if attention_mask is not None and has_ends and dtype not in _DTYPES:
+    if attention_mask is not None and has_ends and dtype not in DTYPES:
         # The kernel takes no such type, which comes for example from a callback that runs the network outside autocast.
         attention_mask, has_ends = _as_mask(attention_mask, rows, width), False
     if attention_mask is None or not has_ends:

@@ -1,4 +1,4 @@
-"""Checks that a checkpoint fits a model: the same backbone, the same method, exactly the weights that are trained."""
+"""What a checkpoint says of its model, and whether it fits another: its backbone, its method, the trained weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,34 @@ from peft_lightning.task import problem_type_in
 
 if TYPE_CHECKING:
     from peft_lightning.methods import Method
+    from peft_lightning.task import Task
 
+SCHEMA = 1
 # Entries with a comparison and a message of their own; all other entries are the method's and the task's.
 SAID_OTHERWISE = {"schema", "backbone", "backbone_dtype"}
+
+
+def identity_of(
+    method: Method, backbone: Mapping[str, str | None], backbone_dtype: str, quantization: str | None, task: Task
+) -> dict[str, Any]:
+    """Returns what tells a model from any other, as its checkpoints keep it in a section of their own.
+
+    Args:
+        method: The method that adapts the backbone.
+        backbone: What ``Backbone.identity`` returned.
+        backbone_dtype: How the weights below the head are held.
+        quantization: What the encoder's linear layers are held in; None where the settings name nothing.
+        task: The task with the model's settings.
+    """
+    return {
+        "schema": SCHEMA,
+        "method": method.name,
+        "method_settings": method.settings,
+        "backbone": dict(backbone),
+        "backbone_dtype": backbone_dtype,
+        "quantization": quantization,
+        **task.state(),
+    }
 
 
 def in_present_words(saved: Mapping[str, Any], method: Method) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,14 +13,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from peft_lightning.backbone.architectures import longest_input
-from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
 from peft_lightning.engine.sharding import shard
-from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
-from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import PEFT as PEFT
 from peft_lightning.methods import FullFineTuning as FullFineTuning
@@ -29,11 +25,12 @@ from peft_lightning.methods import IA3LoRA as IA3LoRA
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
-from peft_lightning.methods.adaptation import load_adapted
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.module.checkpoint_keys import identity_refusal, in_present_words, weights_refusal
+from peft_lightning.module.checkpoint_keys import identity_of, identity_refusal, in_present_words, weights_refusal
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
+from peft_lightning.module.model_source import ModelSource
+from peft_lightning.module.setting_ranges import require_names_apart, require_ranges
 from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.module.trained import read_trained
 from peft_lightning.module.training_start import start_from_batches
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
     from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
 Batch = dict[str, Tensor]
-CHECKPOINT_SCHEMA = 1
 _CPU = torch.device("cpu")
 
 
@@ -123,17 +119,20 @@ class TextClassifier(LightningModule):
         huber_delta: float | None = None,
     ) -> None:
         super().__init__()
-        _require("learning_rate", learning_rate, learning_rate > 0, "above 0")
-        _require("adam_beta1", adam_beta1, 0 <= adam_beta1 < 1, "at least 0 and below 1")
-        _require("adam_beta2", adam_beta2, 0 <= adam_beta2 < 1, "at least 0 and below 1")
-        _require("adam_epsilon", adam_epsilon, adam_epsilon > 0, "above 0")
-        _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
-        _require("warmup_ratio", warmup_ratio, 0 <= warmup_ratio < 1, "at least 0 and below 1")
-        _require("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and below 1")
-        _require("focal_gamma", focal_gamma, 0 <= focal_gamma < math.inf, "at least 0")
-        _require("huber_delta", huber_delta or 0.0, huber_delta is None or 0 < huber_delta < math.inf, "above 0")
-        if class_names is not None and len(set(class_names)) < len(class_names):
-            raise UserError(f"model.class_names names a class twice: {', '.join(class_names)}")
+        require_ranges(
+            {
+                "learning_rate": learning_rate,
+                "adam_beta1": adam_beta1,
+                "adam_beta2": adam_beta2,
+                "adam_epsilon": adam_epsilon,
+                "weight_decay": weight_decay,
+                "warmup_ratio": warmup_ratio,
+                "label_smoothing": label_smoothing,
+                "focal_gamma": focal_gamma,
+                "huber_delta": huber_delta,
+            }
+        )
+        require_names_apart(class_names)
         self.method = method
         self.model_name_or_path = model_name_or_path
         self.revision = revision
@@ -159,14 +158,12 @@ class TextClassifier(LightningModule):
         # Checkpoints hold only the trained weights; `on_load_checkpoint` compares the keys instead.
         self.strict_loading = False
         self.model: nn.Module | None = None
-        self._untrained: Callable[[], nn.Module]
+        self._source: ModelSource
         self.backbone_identity: dict[str, str | None] = {}
         self.text_settings: TextSettings | None = None
         self.rehearses = False
         """Whether these are the first steps of a longer run, whose schedule the method's own is taken from."""
         self._precision: str | None = None
-        self._built_for = _CPU
-        self._plain = False
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
         self._restored_plan: int | None = None
@@ -231,7 +228,7 @@ class TextClassifier(LightningModule):
         Raises:
             UserError: The method has no adapter, or PEFT has no form for it.
         """
-        self.method.save_adapter(self._built(), folder, self._untrained)
+        self.method.save_adapter(self._built(), folder, self._source.untrained)
 
     def merged(self) -> PreTrainedModel:
         """Returns the model as plain transformers loads it; the module is of no use afterwards.
@@ -289,19 +286,10 @@ class TextClassifier(LightningModule):
             device=device,
             quantise_on=self.quantize_on,
         )
-        if self.backbone_dtype == "smallest":
-            spare_memory()
-        self._untrained = partial(
-            load_adapted,
-            *(self.method, backbone, task.num_outputs, self.gradient_checkpointing, self.optimizer),
-            head_start=task.head_start,
-            plain=plain,
-        )
-        with backbone.hashed_meanwhile():
-            self.model = self._untrained()
-        name_outputs(self.model, task.problem_type, task.output_names)
+        self._source = ModelSource(backbone, self.method, task, self.gradient_checkpointing, self.optimizer, plain)
+        self.model = self._source.to_train()
         self.backbone_identity = backbone.identity()
-        self._precision, self._built_for, self._plain = precision, device, plain
+        self._precision = precision
         self.task = task
         self.val_metrics = task.metrics()
         self.test_metrics = task.metrics()
@@ -459,7 +447,7 @@ class TextClassifier(LightningModule):
         # Before shapes are compared: EVA's ranks follow from the data, and only the checkpoint knows them.
         if state and self.method.rebuilds_for(state):
             self.model = None
-            self.build(self._its_task(), self._precision, self._built_for, self._plain)
+            self.build(self._its_task(), self._precision, self._source.backbone.device, self._source.plain)
             if self._trainer is not None:
                 shard(self._trainer.strategy, self._built())
         shapes = {name: tuple(parameter.shape) for name, parameter in self.named_parameters()}
@@ -486,17 +474,6 @@ class TextClassifier(LightningModule):
         return self.task
 
     def _identity(self) -> dict[str, Any]:
-        return {
-            "schema": CHECKPOINT_SCHEMA,
-            "method": self.method.name,
-            "method_settings": self.method.settings,
-            "backbone": dict(self.backbone_identity),
-            "backbone_dtype": self.backbone_dtype,
-            "quantization": self.quantization,
-            **self._its_task().state(),
-        }
-
-
-def _require(name: str, value: float, holds: bool, rule: str) -> None:
-    if not holds:
-        raise UserError(f"model.{name} is {value}: it must be {rule}")
+        return identity_of(
+            self.method, self.backbone_identity, self.backbone_dtype, self.quantization, self._its_task()
+        )

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from peft_lightning.errors import Part, Setting, UserError
-from peft_lightning.runs.directory import newest_unfinished
 from peft_lightning.runs.identity import ALLOWED, WATCHING
+from peft_lightning.runs.run_search import newest_unfinished
 
 # Settings that a run may have its own values of, because they do not change what a step computes. How long it trains is
 # among them: the record says where it went on and what the schedule was until there.

@@ -1,4 +1,4 @@
-"""A run's directory, ``<root>/lightning_logs/<method>/version_N``: creates, locks and finds it."""
+"""A run's directory, ``<root>/lightning_logs/<method>/version_N``: creates it, locks it, and names its files."""
 
 import errno
 import os
@@ -7,9 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from peft_lightning.errors import Setting, UserError
+from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite
-from peft_lightning.runs.record import RunRecord
 
 CHECKPOINTS = "checkpoints"
 # The loader workers of a killed run hold its lock, which they inherited, until they notice within 5 s that their
@@ -90,7 +89,7 @@ class RunDirectory:
         """
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            version = max((number for number, _ in _versions(self.runs)), default=-1) + 1
+            version = max((number for number, _ in versions_in(self.runs)), default=-1) + 1
             while self._path is None:
                 candidate = self.runs / f"version_{version}"
                 try:
@@ -166,84 +165,18 @@ def checkpoint_of(run: Path, name: str) -> Path:
     return run / CHECKPOINTS / f"{name}.ckpt"
 
 
-def find_unfinished(runs: Path, config_sha256: str) -> Path:
-    """Finds the newest run of a configuration that has not finished.
+def versions_in(runs: Path) -> list[tuple[int, Path]]:
+    """Lists the directories of a method's runs.
 
     Args:
-        runs: The folder of a method's runs.
-        config_sha256: The configuration's hash.
+        runs: The folder of the method's runs.
 
     Returns:
-        The run's directory.
-
-    Raises:
-        UserError: If there is no such run.
+        Numbers and directories, the newest first.
     """
-    finished: Path | None = None
-    for path, record in _runs_of(runs, config_sha256):
-        if record.status != "finished":
-            return path
-        finished = finished or path
-    if finished is not None:
-        raise UserError(
-            Setting("ckpt_path", "last"),
-            f": the newest run of this configuration, {finished}, has finished: nothing to go on with (leave ",
-            Setting("ckpt_path"),
-            " out to train anew)",
-        )
-    raise UserError(
-        Setting("ckpt_path", "last"),
-        f": no unfinished run of this very configuration in {runs}: leave ",
-        Setting("ckpt_path"),
-        " out to start one",
-    )
-
-
-def newest_unfinished(runs: Path) -> Path | None:
-    """Finds the newest run of any configuration that has not finished.
-
-    Args:
-        runs: The folder of a method's runs.
-
-    Returns:
-        The run's directory; None if there is none.
-    """
-    return next((path for path, record in _records(runs) if record.status != "finished"), None)
-
-
-def find_newest(runs: Path, config_sha256: str) -> Path | None:
-    """Finds the newest run of a configuration, finished or not.
-
-    Args:
-        runs: The folder of a method's runs.
-        config_sha256: The configuration's hash.
-
-    Returns:
-        The run's directory; None if there is no run.
-    """
-    return next((path for path, _ in _runs_of(runs, config_sha256)), None)
-
-
-def _versions(runs: Path) -> list[tuple[int, Path]]:
     found = []
     for path in runs.glob("version_*"):
         number = path.name.removeprefix("version_")
         if number.isdecimal():
             found.append((int(number), path))
     return sorted(found, reverse=True)
-
-
-def _runs_of(runs: Path, config_sha256: str) -> Iterator[tuple[Path, RunRecord]]:
-    return ((path, record) for path, record in _records(runs) if record.config_sha256 == config_sha256)
-
-
-def _records(runs: Path) -> Iterator[tuple[Path, RunRecord]]:
-    for _, path in _versions(runs):
-        results = path / "results.json"
-        if not results.is_file():
-            continue
-        try:
-            record = RunRecord.read(results)
-        except UserError:  # of another version of the program, so not of this configuration
-            continue
-        yield path, record

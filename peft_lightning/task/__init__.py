@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.base import Baseline, LabelledRows, Targets, Task
+from peft_lightning.task.base import LabelledRows, Targets, Task
+from peft_lightning.task.baselines import Baseline
 from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.label_metrics import ECE, OF_ONE
 from peft_lightning.task.metric import Metric, recorded

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.task.baselines import Baseline
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, Fitted
 from peft_lightning.task.class_weights import ClassWeights
 from peft_lightning.task.label_counts import LabelCounts
@@ -32,21 +33,6 @@ __all__ = ["Array", "Baseline", "HeadStart", "LabelledRows", "Targets", "Task", 
 
 Array = npt.NDArray[Any]
 Targets = Array
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The score of a model that has learned nothing.
-
-    Args:
-        value: Its headline metric.
-        margin: How much better a model must be: the metric's sampling error on so few examples.
-        words: What the value is, such as ``the share of the most frequent class``.
-    """
-
-    value: float
-    margin: float
-    words: str
 
 
 @dataclass(frozen=True)

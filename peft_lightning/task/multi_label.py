@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.base import Array, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.baselines import Baseline, baseline_of_sets
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_weights import weights_of_labels
 from peft_lightning.task.classification import Classification
@@ -23,13 +24,13 @@ from peft_lightning.task.label_metrics import (
     F1_WEIGHTED,
     LOG_LOSS,
     PR_AUC,
-    words_of,
 )
 from peft_lightning.task.label_sets import label_sets, spells_sets
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.numbered_columns import numbered, together
 from peft_lightning.task.temperature import Floats, slope_of_labels
 from peft_lightning.task.thresholds import HALF, refuse_labels, thresholds_of_labels
+from peft_lightning.task.undefined_metrics import undefined_of_sets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,48 +122,17 @@ class MultiLabel(Classification):
 
     def baseline(self, targets: Targets) -> Baseline:
         """Computes the best score of giving all texts the same most frequent labels, with two standard errors."""
-        order = np.argsort(-targets.sum(axis=0, dtype=np.int64), kind="stable")
-        best = np.zeros(len(targets))
-        for count in range(len(order) + 1):
-            answers = np.zeros(targets.shape)
-            answers[:, order[:count]] = 1.0
-            scores = self.score(answers, targets)
-            best = scores if count == 0 or scores.mean() > best.mean() else best
-        margin = 2 * float(best.std()) / max(1, len(targets)) ** 0.5
-        return Baseline(float(best.mean()), margin, "that of the same labels for every text")
+        return baseline_of_sets(targets, self.score)
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns the metrics of labels that no example has, and of all labels if none is told apart."""
-        having = targets.sum(axis=0)
-        names = words_of(self.class_names)
-        lacking = {
-            f"{key}.{word}"
-            for key in ("recall", "f1", "pr_auc")
-            for word, n in zip(names, having, strict=True)
-            if not n
-        }
-        if not having.any():
-            lacking |= {"f1", "f1_micro", "f1_weighted", "pr_auc"}
-        if not ((having > 0) & (having < len(targets))).any():
-            lacking.add("auroc")
-        return frozenset(lacking)
+        return undefined_of_sets(targets, self.class_names)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean binary cross entropy over examples and labels, weighted or focal if asked."""
-        import torch
-        from torch.nn import functional as F
+        from peft_lightning.task.losses import loss_of_sets
 
-        from peft_lightning.task.losses import constant, focal_binary_cross_entropy
-
-        wanted = targets.float()
-        if self.focal_gamma:
-            losses = focal_binary_cross_entropy(logits, wanted, self.focal_gamma)
-        else:
-            losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        if self.weights is not None:
-            having, lacking = (constant(side, logits.device) for side in self.weights)
-            losses = losses * torch.where(wanted > 0, having, lacking)
-        return losses.mean()
+        return loss_of_sets(logits, targets, self.weights, self.focal_gamma)
 
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of all metrics, and of the binary cross entropy without weights and focus."""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, HeadStart, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.base import Array, HeadStart, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.baselines import Baseline, baseline_of_numbers
 from peft_lightning.task.label_numbers import label_numbers, spells_numbers
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.numbered_columns import numbered, together
+from peft_lightning.task.undefined_metrics import undefined_of_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,16 +124,11 @@ class Regression(Task):
 
     def baseline(self, targets: Targets) -> Baseline:
         """Computes the error of answering the median, with two standard errors."""
-        flat = targets.reshape(len(targets), -1).astype(np.float64)
-        errors = np.abs(flat - np.median(flat, axis=0)).mean(axis=1)
-        margin = 2 * float(errors.std()) / len(errors) ** 0.5
-        return Baseline(float(errors.mean()), margin, "that of answering the median")
+        return baseline_of_numbers(targets)
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns R² and the correlations if all labels are the same."""
-        flat = targets.reshape(len(targets), -1)
-        constant = (flat == flat[:1]).all(axis=0).any()
-        return frozenset(("r2", "pearson", "spearman") if constant else ())
+        return undefined_of_numbers(targets)
 
     @classmethod
     def compared(cls) -> tuple[Metric, ...]:

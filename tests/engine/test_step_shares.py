@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import peft_lightning.data.datamodule
+import peft_lightning.data.batch_loaders
 import peft_lightning.engine.step_engine
 from peft_lightning.data.batch_sampler import LengthGroupedBatchSampler, Positions
 from peft_lightning.engine import lightning_engine
@@ -40,7 +40,7 @@ def undivided(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             return 3
 
     with monkeypatch.context() as scene:
-        scene.setattr(peft_lightning.data.datamodule, "LengthGroupedBatchSampler", Joined)
+        scene.setattr(peft_lightning.data.batch_loaders, "LengthGroupedBatchSampler", Joined)
         return trained([*words, *DIVIDED, *MORE], tmp_path / "undivided", "--trainer.accumulate_grad_batches", "1")
 
 

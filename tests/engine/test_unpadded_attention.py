@@ -11,13 +11,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from peft_lightning.backbone.last_token import score_last_token
 from peft_lightning.engine import unpadded_attention as module
-from peft_lightning.engine.unpadded_attention import (
-    DECODERS,
-    MODEL_TYPES,
-    can_unpad,
-    knows_its_padding,
-    unpadded_attention,
-)
+from peft_lightning.engine.unpaddable_networks import DECODERS, MODEL_TYPES, can_unpad, knows_its_padding
+from peft_lightning.engine.unpadded_attention import unpadded_attention
 from tests.methods.tiny_decoders import tiny_config
 from tests.samples import mostly_slow
 
@@ -59,7 +54,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         return torch.cat(parts)
 
     monkeypatch.setattr(module, "flash", plainly)
-    monkeypatch.setattr(module, "_DTYPES", (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(module, "DTYPES", (torch.float32, torch.bfloat16))
     return seen
 
 
@@ -235,38 +230,6 @@ def test_without_a_mask_every_token_is_seen(kernel: list[list[int]]) -> None:
     scores = model(input_ids=tokens).logits
     with unpadded_attention(model):
         assert torch.allclose(model(input_ids=tokens).logits, scores, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("model_type", "settings"),
-    [
-        ("modernbert", {}),  # some of its layers see their neighbourhood only
-        ("esm", {}),
-        ("roberta", {"attn_implementation": "eager"}),
-        ("roberta", {"num_attention_heads": 8}),  # heads of 4
-        ("roberta", {"hidden_size": 288, "num_attention_heads": 2}),  # of 144
-    ],
-)
-def test_what_it_does_not_know_is_left_alone(model_type: str, settings: dict[str, Any]) -> None:
-    attention = settings.pop("attn_implementation", "sdpa")
-    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1, "vocab_size": 50, "pad_token_id": 1}
-    config = AutoConfig.for_model(model_type, **(sizes | settings))
-    with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
-    assert not knows_its_padding(model)
-    assert not knows_its_padding(nn.Linear(1, 1))
-
-
-def test_it_takes_a_gpu_and_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, gpu = encoder(), torch.device("cuda")
-    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
-    assert can_unpad(model, gpu, torch.bfloat16)
-    assert can_unpad(model, gpu, torch.float16)
-    assert not can_unpad(model, gpu, torch.float32)
-    assert not can_unpad(model, torch.device("cpu"), torch.bfloat16)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert not can_unpad(model, gpu, torch.bfloat16)
 
 
 @CUDA

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
-from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, FullFineTuning, LoRA, Method, QLoRA
@@ -145,14 +144,6 @@ def test_names_for_the_classes_must_be_as_many(still_backbone: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"learning_rate": 0.0}, {"weight_decay": -0.1}, {"warmup_ratio": 1.0}, {"label_smoothing": 1.0}]
-)
-def test_a_setting_out_of_its_range_is_named(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=next(iter(wrong))):
-        TextClassifier(LoRA(), **wrong)
-
-
-@pytest.mark.parametrize(
     ("precision", "dtype"),
     [
         ("32-true", torch.float32),
@@ -233,20 +224,3 @@ def test_biases_and_norms_do_not_decay_and_frozen_weights_are_no_affair_of_the_o
         for name, value in decay.items():
             assert value == (0.0 if "bias" in name or "LayerNorm" in name else 0.3), name
         assert set(decay.values()) == {0.0, 0.3}
-
-
-@pytest.mark.parametrize(("dtype", "spares"), [("float32", False), ("bfloat16", False), ("smallest", True)])
-def test_memory_is_spared_before_the_smallest_backbone_is_loaded(
-    dtype: str, spares: bool, still_backbone: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-    load = Backbone.load
-    monkeypatch.setattr("peft_lightning.module.classifier.spare_memory", lambda: calls.append("spare"))
-
-    def counted(self: Backbone, *args: Any, **more: Any) -> Any:
-        calls.append("load")
-        return load(self, *args, **more)
-
-    monkeypatch.setattr(Backbone, "load", counted)
-    built(still_backbone, backbone_dtype=dtype)
-    assert calls == (["spare", "load"] if spares else ["load"])

@@ -7,11 +7,11 @@ import pytest
 
 from peft_lightning.errors import UserError
 from peft_lightning.runs import directory
-from peft_lightning.runs.directory import RunDirectory, find_newest, find_unfinished
+from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.record import RunRecord, Status
 from tests.integration.offline_run import SOURCES
 
-OURS, THEIRS = "a" * 64, "b" * 64
+OURS = "a" * 64
 
 
 def leave_run(root: Path, version: int, status: Status, sha256: str = OURS) -> Path:
@@ -93,30 +93,3 @@ def test_nothing_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         _ = run.path
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_newest_unfinished_run_of_the_configuration_is_found(tmp_path: Path) -> None:
-    runs = tmp_path / "lightning_logs/lora"
-    leave_run(tmp_path, 2, "interrupted")
-    newest = leave_run(tmp_path, 10, "failed")
-    leave_run(tmp_path, 11, "interrupted", THEIRS)
-    finished = leave_run(tmp_path, 12, "finished")
-    (runs / "version_13").mkdir()
-    assert find_unfinished(runs, OURS) == newest
-    assert find_newest(runs, OURS) == finished
-    assert find_newest(runs, "c" * 64) is None
-
-
-@pytest.mark.parametrize("status", ["running", "interrupted", "failed", "out_of_memory"])
-def test_every_status_but_finished_can_go_on(status: Status, tmp_path: Path) -> None:
-    run = leave_run(tmp_path, 0, status)
-    assert find_unfinished(run.parent, OURS) == run
-
-
-def test_no_unfinished_run_is_one_line(tmp_path: Path) -> None:
-    runs = tmp_path / "lightning_logs/lora"
-    with pytest.raises(UserError, match=r"^ckpt_path='last': no unfinished run .*: leave ckpt_path out"):
-        find_unfinished(runs, OURS)
-    run = leave_run(tmp_path, 0, "finished")
-    with pytest.raises(UserError, match=f"{run}.* has finished"):
-        find_unfinished(runs, OURS)

@@ -153,9 +153,3 @@ def test_answers_come_back_from_their_columns_and_are_told_in_words() -> None:
         MultiLabel.from_columns(columns, {"class_names": ["a"]})
     with pytest.raises(KeyError):
         MultiLabel.from_state({})
-
-
-def test_the_baseline_is_the_best_of_the_same_labels_for_all() -> None:
-    targets = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], np.int8)
-    # Always the first label: 1, 1, 2/3 and 0.
-    assert MultiLabel(("a", "b")).baseline(targets).value == pytest.approx((1 + 1 + 2 / 3) / 4)

@@ -60,12 +60,6 @@ def test_classes_are_renamed_one_by_one() -> None:
         TWO.configured(["a", "b", "c"], 0.0)
 
 
-def test_the_baseline_is_the_most_frequent_class() -> None:
-    baseline = TWO.baseline(np.array([0, 0, 0, 1]))
-    assert baseline.value == 0.75
-    assert baseline.margin == pytest.approx(2 * math.sqrt(0.75 * 0.25 / 4))
-
-
 def test_answers_come_back_from_their_columns_as_they_were() -> None:
     answers = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]], np.float32)
     targets = np.array([1, 0, 1])

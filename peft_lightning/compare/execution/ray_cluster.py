@@ -1,4 +1,4 @@
-"""A Ray cluster: the connection, the resources of its nodes, and the task that runs an attempt on one of them."""
+"""A Ray cluster: the connection, the resources of its nodes, and the programs that it runs on them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from peft_lightning.compare.execution import launcher
+from peft_lightning.compare.execution.node_task import Files, node_task
 from peft_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class RayCluster:
             What stands for the program's exit code.
         """
         # Ray starts a task that lost its node again; here an attempt has to be prepared anew before.
-        task = self._ray.remote(max_retries=0, max_calls=1)(_task())
+        task = self._ray.remote(max_retries=0, max_calls=1)(node_task())
         options = {"num_gpus": demand.gpus, "num_cpus": demand.cpus, "resources": dict(demand.resources)}
         source = Path(launcher.__file__).read_text(encoding="utf-8")
         return task.options(**options).remote(
@@ -136,23 +137,6 @@ class RayCluster:
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of an attempt, on a file system that the nodes share.
-
-    Args:
-        directory: The working directory.
-        log: The file that the program's output is appended to.
-        start: The file in which the node writes its own name before anything else.
-        lock: A file that the program holds locked as long as it runs.
-    """
-
-    directory: Path
-    log: Path
-    start: Path
-    lock: Path
-
-
-@dataclass(frozen=True)
 class Lost:
     """The end of a task whose node or worker is gone.
 
@@ -174,57 +158,6 @@ class Failed:
 
     status: Literal["failed", "out_of_memory"]
     why: str
-
-
-def _task() -> Callable[[str, list[str], dict[str, str], dict[str, str]], int]:
-    """Returns the task. A function within a function travels whole: the nodes' workers need not know this package."""
-
-    def run(source: str, words: list[str], files: dict[str, str], environment: dict[str, str]) -> int:
-        import fcntl
-        import os
-        import signal
-        import socket
-        import subprocess
-        import time
-        from contextlib import suppress
-
-        look_every_s = 0.1
-
-        with open(files["lock"], "ab") as held, open(files["log"], "ab") as out:
-            # The program of an earlier attempt may still be ending: its comparison was killed a moment ago.
-            # In short sleeps: what Ray raises in a task to stop it breaks no system call off.
-            waits = True
-            while waits:
-                try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    waits = False
-                except BlockingIOError:
-                    time.sleep(look_every_s)
-                except OSError:  # a file system without locks
-                    waits = False
-            with open(files["start"], "w", encoding="utf-8") as file:
-                file.write(socket.gethostname() + "\n")
-            # The launcher asks the kernel to end the program with this worker.
-            process = subprocess.Popen(
-                [words[0], "-I", "-S", "-c", source, str(os.getpid()), *words[1:]],
-                cwd=files["directory"],
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                pass_fds=(held.fileno(),),
-                process_group=0,
-            )
-            while (code := process.poll()) is None:
-                try:
-                    time.sleep(look_every_s)
-                except KeyboardInterrupt:
-                    process.send_signal(signal.SIGINT)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return code
-
-    return run
 
 
 def _check_answers(address: str) -> None:

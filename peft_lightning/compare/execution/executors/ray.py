@@ -17,8 +17,9 @@ from peft_lightning.compare.execution.cluster_job import ClusterJob
 from peft_lightning.compare.execution.cluster_settings import read_settings
 from peft_lightning.compare.execution.executor import PATIENCE_S, ExecutorOptions, require_gpus, require_one
 from peft_lightning.compare.execution.job import Attempt, Job
+from peft_lightning.compare.execution.node_task import Files
 from peft_lightning.compare.execution.outcomes import Outcome, keep_failure
-from peft_lightning.compare.execution.ray_cluster import Demand, Failed, Files, Lost, RayCluster
+from peft_lightning.compare.execution.ray_cluster import Demand, Failed, Lost, RayCluster
 from peft_lightning.compare.execution.ray_settings import RaySettings
 from peft_lightning.compare.execution.shared_folder import MOST_IN_VAIN, check_renames
 from peft_lightning.errors import UserError
