@@ -121,6 +121,9 @@ def prepare_quantised(model: PreTrainedModel, quantisation: Quantisation, dtype:
         note = quantise_word_embeddings(model, quantisation.bits)
         if note:
             add_loading_note(model, note)
+        from peft_lightning.backbone.linear_4bit import unpack_in_pieces
+
+        unpack_in_pieces(model)
     from peft_lightning.backbone.scales_4bit import MOST_BYTES, MOST_OF_SMALLEST, unpack_scales
 
     unpack_scales(model, MOST_OF_SMALLEST if dtype == "smallest" else MOST_BYTES)

@@ -1,4 +1,7 @@
-"""LoRA's layers, which compute their update with fewer kernels than PEFT's own, and keep less."""
+"""LoRA's layers, which compute their update with fewer kernels than PEFT's own, and keep less.
+
+``makes_inputs_again`` tells whoever computes their inputs that they are not kept where they say how they were made.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from peft_lightning.methods.low_rank_update import forward_lean
 class LeanLoRA(Linear):
     """A LoRA layer beside a linear layer."""
 
+    makes_inputs_again = True
+
     def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
         """Returns the layer's outputs with the update, (…, outputs)."""
         return forward_lean(self, super().forward, x, *args, **named)
@@ -27,12 +32,16 @@ if is_bnb_available() and is_bnb_4bit_available():
     class LeanLoRA4bit(Linear4bit):
         """A LoRA layer beside a linear layer in four bits."""
 
+        makes_inputs_again = True
+
         def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
             """Returns the layer's outputs with the update, (…, outputs)."""
             return forward_lean(self, super().forward, x, *args, **named)
 
     class LeanLoRA8bit(Linear8bitLt):
         """A LoRA layer beside a linear layer in eight bits."""
+
+        makes_inputs_again = True
 
         def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
             """Returns the layer's outputs with the update, (…, outputs)."""

@@ -47,8 +47,10 @@ def forward_lean(layer: Any, own: Callable[..., Tensor], x: Tensor, *args: Any, 
         return own(x, *args, **named)
     outputs = layer.base_layer(x, *args)
     narrowed = x.to(dtype)
-    update = _Update.apply  # type: ignore[no-untyped-call]
-    return cast(Tensor, update(outputs, narrowed, down.weight, up.weight, layer.scaling[name], probability))
+    updated = _Update.apply(  # type: ignore[no-untyped-call]
+        outputs, narrowed, down.weight, up.weight, layer.scaling[name], probability
+    )
+    return cast(Tensor, updated)
 
 
 class _Update(Function):

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PretrainedConfig, Qwen3Config
 from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from peft_lightning.backbone import decoder_layers
+from peft_lightning.backbone.computed_again import recipe_of
 from peft_lightning.backbone.decoder_layers import (
     HalfWidthRMSNorm,
     ThriftyGatedLayer,
@@ -60,6 +62,37 @@ def test_a_thrifty_gated_layer_keeps_two_of_three_tensors() -> None:
     gate, up = (torch.randn(3, 5, requires_grad=True) for _ in range(2))
     product = decoder_layers._SiluProduct.apply(gate, up)
     assert [tensor.data_ptr() for tensor in kept(product)] == [gate.data_ptr(), up.data_ptr()]
+
+
+def test_a_second_backward_pass_of_a_gate_is_an_error_and_not_another_gradient() -> None:
+    gate, up = (torch.randn(3, 5, requires_grad=True) * 2 for _ in range(2))
+    product = decoder_layers._SiluProduct.apply(gate, up)
+    product.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
+def test_what_follows_a_gate_is_told_how_to_make_it_again_only_where_it_asks() -> None:
+    told: list[Any] = []
+
+    class Down(nn.Linear):
+        makes_inputs_again = True
+
+        def forward(self, input: Tensor) -> Tensor:
+            told.append(recipe_of(input))
+            return super().forward(input)
+
+    layer: Any = LlamaMLP(LlamaConfig(**SHAPE))
+    layer.down_proj = Down(24, 16)
+    model = nn.Sequential(layer)
+    take_narrow_layers(model, 2048)
+    x = torch.randn(3, 5, 16)
+    model(x)
+    (recipe,) = told
+    assert torch.equal(recipe.function(*recipe.inputs), F.silu(layer.gate_proj(x)) * layer.up_proj(x))
+    Down.makes_inputs_again = False
+    model(x)
+    assert told[1] is None
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear, LoraLayer
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ def base(kind: str) -> nn.Module:
     return nn.Linear(INPUTS, OUTPUTS).to(torch.bfloat16 if kind == "bf16" else torch.float32)
 
 
-def adapted(kind: str, device: str, **settings: Any) -> nn.Module:
+def adapted(kind: str, device: str, **settings: Any) -> nn.Sequential:
     """A layer with PEFT's own LoRA layer around it, both of its weights at random."""
     from peft import inject_adapter_in_model
 
@@ -40,7 +40,8 @@ def adapted(kind: str, device: str, **settings: Any) -> nn.Module:
     model = nn.Sequential(base(kind).requires_grad_(False)).to(device)
     model.is_loaded_in_4bit, model.is_loaded_in_8bit = kind == "nf4", kind == "int8"  # type: ignore[assignment]
     torch.manual_seed(1)
-    model = inject_adapter_in_model(config, model).to(device)
+    inject_adapter_in_model(config, model)
+    model.to(device)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
@@ -203,7 +204,7 @@ def test_layers_stay_pefts_for_whom_merges_and_saves_them() -> None:
     assert isinstance(layer, Linear)
     x = torch.randn(7, INPUTS)
     before = plain.eval()(x)
-    layer.merge()  # type: ignore[no-untyped-call]
+    layer.merge()
     torch.testing.assert_close(plain(x), before)
-    layer.unmerge()  # type: ignore[no-untyped-call]
+    layer.unmerge()
     torch.testing.assert_close(plain(x), before)
