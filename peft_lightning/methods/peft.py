@@ -135,6 +135,7 @@ class PEFT(Method):
         from peft_lightning.methods.capturable_layers import make_capturable
 
         make_capturable(adapted)
+        self._own.settle(adapted)
         return adapted
 
     @property
