@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -204,7 +205,10 @@ class PEFT(Method):
         PEFT computes what such a start took out of the backbone anew at every loading, and PiSSA's fast form
         (`pissa_niter_N`) draws it: under another seed the reloaded model is silently another one.
         """
-        super().save_adapter(model, folder, untrained)
+        with warnings.catch_warnings():
+            # A layer that AdaLoRA has left no rank. PEFT takes it for one whose weights were not gathered.
+            warnings.filterwarnings("ignore", message=r"Adapter .* LoRA tensor\(s\) have invalid shape")
+            super().save_adapter(model, folder, untrained)
         start = start_in_backbone(self.arguments)
         if start is None:
             return
