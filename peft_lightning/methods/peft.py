@@ -20,6 +20,7 @@ from peft_lightning.methods.adalora import AdaLoRA
 from peft_lightning.methods.adapter_start import AdapterStart
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.data_start import TrainingSample
+from peft_lightning.methods.ia3 import keep_narrow
 from peft_lightning.methods.own_part import OwnPart
 from peft_lightning.methods.peft_arguments import BOOKKEEPING, check_arguments, read_words
 from peft_lightning.methods.peft_combinations import refuse_model, refuse_quantised
@@ -136,6 +137,7 @@ class PEFT(Method):
         from peft_lightning.methods.capturable_layers import make_capturable
 
         make_capturable(adapted)
+        keep_narrow(adapted)
         self._own.settle(adapted)
         return adapted
 
