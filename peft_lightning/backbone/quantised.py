@@ -135,10 +135,19 @@ def dequantise_where_packed(model: PreTrainedModel) -> None:
     Args:
         model: A model just loaded, before adapters are added; it is changed in place.
     """
-    if getattr(model.config, "quantization_config", None) is not None:
+    if is_packed(model):
         from peft_lightning.backbone.dequantised import dequantise
 
         dequantise(model)
+
+
+def is_packed(model: nn.Module) -> bool:
+    """Tells whether a backbone's linear layers are held in four or eight bits.
+
+    Args:
+        model: A model that was loaded by ``Backbone.load``, adapted or not.
+    """
+    return getattr(getattr(model, "config", None), "quantization_config", None) is not None
 
 
 def packed_as(model: PreTrainedModel) -> dict[str, Any] | None:

@@ -40,6 +40,18 @@ class AdaLoRA(OwnPart):
         """Returns one step more than those before and after the reallocation."""
         return int(arguments.get("tinit") or 0) + int(arguments.get("tfinal") or 0) + 1
 
+    def settle(self, model: nn.Module) -> None:
+        """Freezes what each layer divides its update by, the rank that it started with, in 32 bits.
+
+        PEFT 0.21 casts it to the type of a backbone in bf16 or four bits, which makes it a new weight that is trained;
+        and its files leave it out, so that what they hold would answer otherwise than what was trained.
+        """
+        for layer in model.modules():
+            if isinstance(divisors := getattr(layer, "ranknum", None), nn.ParameterDict):
+                for name, divisor in divisors.items():
+                    divisor.data = torch.full_like(divisor, float(layer.r[name]), dtype=torch.float32)  # type: ignore[index]
+                    divisor.requires_grad = False
+
     def begin(self, model: nn.Module, total_steps: int) -> None:
         """Sets the schedule's length."""
         config = _config(model)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
+from peft_lightning.backbone.quantised import is_packed
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
@@ -125,4 +126,9 @@ class LoRA(Method):
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
         )
-        return inject_adapters(model, config)
+        adapted = inject_adapters(model, config)
+        if self.use_dora and is_packed(adapted):
+            from peft_lightning.methods.capturable_layers import make_capturable
+
+            make_capturable(adapted)
+        return adapted

@@ -26,6 +26,13 @@ class OwnPart:
         """
         return 1
 
+    def settle(self, model: nn.Module) -> None:
+        """Sets right what the type's layers are built with.
+
+        Args:
+            model: The PEFT model, just built.
+        """
+
     def begin(self, model: nn.Module, total_steps: int) -> None:
         """Sets the length of the schedule.
 

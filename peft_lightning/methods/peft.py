@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from peft_lightning.methods.adalora import AdaLoRA
 from peft_lightning.methods.adapter_start import AdapterStart
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.data_start import TrainingSample
+from peft_lightning.methods.ia3 import keep_narrow
 from peft_lightning.methods.own_part import OwnPart
 from peft_lightning.methods.peft_arguments import BOOKKEEPING, check_arguments, read_words
 from peft_lightning.methods.peft_combinations import refuse_model, refuse_quantised
@@ -135,6 +137,8 @@ class PEFT(Method):
         from peft_lightning.methods.capturable_layers import make_capturable
 
         make_capturable(adapted)
+        keep_narrow(adapted)
+        self._own.settle(adapted)
         return adapted
 
     @property
@@ -203,7 +207,10 @@ class PEFT(Method):
         PEFT computes what such a start took out of the backbone anew at every loading, and PiSSA's fast form
         (`pissa_niter_N`) draws it: under another seed the reloaded model is silently another one.
         """
-        super().save_adapter(model, folder, untrained)
+        with warnings.catch_warnings():
+            # A layer that AdaLoRA has left no rank. PEFT takes it for one whose weights were not gathered.
+            warnings.filterwarnings("ignore", message=r"Adapter .* LoRA tensor\(s\) have invalid shape")
+            super().save_adapter(model, folder, untrained)
         start = start_in_backbone(self.arguments)
         if start is None:
             return

@@ -5,6 +5,7 @@ Each computes what PEFT's own layer computes, to the rounding of its sums, and k
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -24,17 +25,33 @@ class LeanRoAd(RoAdLinear):
 
     def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
         """Returns the layer's outputs with their pairs rotated and scaled, (…, outputs)."""
-        adapters = [name for name in self.active_adapters if name in self._available_adapters]
-        plain = len(adapters) == 1 and named.get("adapter_names") is None
-        # A compiler fuses PEFT's own kernels, and cannot trace through these.
-        if self.disable_adapters or self.merged or not plain or torch.compiler.is_compiling():
-            return super().forward(x, *args, **named)
-        named.pop("adapter_names", None)
-        (name,) = adapters
-        outputs = self.base_layer(x, *args, **named)
-        weights = self.road_theta[name], self.road_alpha[name]
-        rotated = _RotatedPairs.apply(outputs, *weights, self.variant[name], self.group_size[name])  # type: ignore[no-untyped-call]
-        return cast("Tensor", rotated)
+        return rotated_outputs(self, super().forward, x, *args, **named)
+
+
+def rotated_outputs(layer: Any, own: Callable[..., Tensor], x: Tensor, *args: Any, **named: Any) -> Tensor:
+    """Computes what a RoAd layer does, whatever holds its weight.
+
+    Args:
+        layer: The layer.
+        own: PEFT's own forward pass, for the states that are not trained in.
+        x: The inputs, (…, inputs).
+        args: Further arguments of the forward pass.
+        named: Further arguments by name.
+
+    Returns:
+        The outputs with their pairs rotated and scaled, (…, outputs).
+    """
+    adapters = [name for name in layer.active_adapters if name in layer.road_theta]
+    plain = len(adapters) == 1 and named.get("adapter_names") is None
+    # A compiler fuses PEFT's own kernels, and cannot trace through these.
+    if layer.disable_adapters or layer.merged or not plain or torch.compiler.is_compiling():
+        return own(x, *args, **named)
+    named.pop("adapter_names", None)
+    (name,) = adapters
+    outputs = layer.base_layer(x, *args, **named)
+    weights = layer.road_theta[name], layer.road_alpha[name]
+    rotated = _RotatedPairs.apply(outputs, *weights, layer.variant[name], layer.group_size[name])  # type: ignore[no-untyped-call]
+    return cast("Tensor", rotated)
 
 
 class LeanHRA(HRALinear):

@@ -9,6 +9,8 @@ import torch
 from peft.tuners.ia3.layer import Linear
 from torch import Tensor, nn
 
+from peft_lightning.backbone.quantised import is_packed
+
 
 class NarrowScaling(Linear):
     """PEFT's IA3 layer without a 32-bit copy of its widest activation.
@@ -28,13 +30,31 @@ class NarrowScaling(Linear):
         Returns:
             The layer's output, in its own type.
         """
-        (adapter,) = self.active_adapters
-        scale = self.ia3_l[adapter].flatten()
-        scaled: Callable[[Tensor, Tensor], Tensor] = _Scaled.apply
-        if self.is_feedforward:
-            result: Tensor = self.base_layer(scaled(x, scale), *args, **kwargs)
-            return result
-        return scaled(self.base_layer(x, *args, **kwargs), scale)
+        return narrowly_scaled(self, super().forward, x, *args, **kwargs)
+
+
+def narrowly_scaled(layer: Any, own: Callable[..., Tensor], x: Tensor, *args: Any, **named: Any) -> Tensor:
+    """Computes what an IA3 layer does, whatever holds its weight.
+
+    Args:
+        layer: The layer.
+        own: PEFT's own forward pass, for the states that are not trained in.
+        x: The inputs, (…, inputs).
+        args: Further arguments of the forward pass.
+        named: Further arguments by name.
+
+    Returns:
+        The outputs in their own type, (…, outputs).
+    """
+    adapters = [name for name in layer.active_adapters if name in layer.ia3_l]
+    if layer.disable_adapters or layer.merged or len(adapters) != 1:
+        return own(x, *args, **named)
+    scale = layer.ia3_l[adapters[0]].flatten()
+    scaled: Callable[[Tensor, Tensor], Tensor] = _Scaled.apply
+    if layer.is_feedforward:
+        result: Tensor = layer.base_layer(scaled(x, scale), *args, **named)
+        return result
+    return scaled(layer.base_layer(x, *args, **named), scale)
 
 
 class _Scaled(torch.autograd.Function):
@@ -63,6 +83,10 @@ def narrow_scaling(model: nn.Module) -> None:
     Args:
         model: The PEFT model, not merged; it is changed in place.
     """
+    places: dict[type[nn.Module], type[nn.Module]] = {Linear: NarrowScaling}
+    if is_packed(model):
+        from peft_lightning.methods.packed_layers import NARROW
+
+        places |= NARROW
     for module in model.modules():
-        if type(module) is Linear:
-            module.__class__ = NarrowScaling
+        module.__class__ = places.get(type(module), type(module))

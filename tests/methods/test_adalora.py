@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from peft import PeftModel
 from torch import nn
 
 from peft_lightning.backbone.loading import Backbone
+from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.errors import UserError
 from peft_lightning.methods import PEFT
-from tests.methods.test_contract import LABELS, WIDTH, GetBackbone
+from peft_lightning.methods.parameters import count_parameters, trainable_names
+from tests.methods.test_contract import LABELS, WIDTH, GetBackbone, logits
 from tests.methods.tiny_backbones import batch
 
 STEPS = 9
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "peft_type": "ADALORA",
     "init_r": 6,
     "target_r": 2,
@@ -100,3 +107,34 @@ def test_a_schedule_says_how_many_steps_it_needs(backbone: Backbone) -> None:
     with pytest.raises(UserError, match="this run has 4"):
         method.before_training(model, method.least_steps - 1)
     assert PEFT({"peft_type": "VERA"}).least_steps == 1
+
+
+@pytest.mark.parametrize("bits", [None, "nf4", "int8"])
+def test_what_updates_are_divided_by_stays_the_first_rank(bits: Any, tiny_backbone: GetBackbone) -> None:
+    """PEFT's files leave it out: had it been trained, an export would answer otherwise than the run."""
+    narrow = tiny_backbone(width=WIDTH, dtype="bfloat16")
+    _, model = made(replace(narrow, quantisation=bits and Quantisation(bits)))
+    divisors = {name: value for name, value in model.named_parameters() if ".ranknum." in name}
+    assert len(divisors) == 2 * len(CONFIG["target_modules"])
+    assert not {*divisors} & {*trainable_names(model)}
+    assert all(torch.equal(value, torch.tensor([6.0])) for value in divisors.values())
+    assert count_parameters(model).adapter == 2 * (2 * 6 * (2 * WIDTH + 1) + 6 * (WIDTH + 48 + 1))
+
+
+def test_a_layer_without_a_rank_is_saved_without_a_word_and_loads(backbone: Backbone, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = PEFT({**CONFIG, "target_r": 1})
+    model: Any = method.adapt(method.load_backbone(backbone, num_labels=3))
+    method.before_training(model, STEPS)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(1, STEPS + 1):
+        step_of(method, model, optimizer)
+        method.after_step(model, step)
+        optimizer.zero_grad()
+    (ranks,) = method.findings(model)
+    assert re.search(r" 0\b", ranks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        method.save_adapter(model, tmp_path, lambda: model)
+    loaded = PeftModel.from_pretrained(backbone.load(num_labels=3), str(tmp_path))
+    torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=1e-6)
