@@ -32,7 +32,7 @@ from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.source_settings import FillingParser, fill_in
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
 from peft_lightning.commands.trainer_features import refuse_features
-from peft_lightning.commands.trainer_settings import require_least, wording_misfits
+from peft_lightning.commands.trainer_settings import refuse_places, require_least, wording_misfits
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.devices import devices_of
 from peft_lightning.engine.strategies import hosting_strategy
@@ -161,6 +161,7 @@ class PeftLightningCLI(LightningCLI):
         word = str(self.subcommand)
         trainer_settings = self._get(self.config_init, "trainer")
         require_least(trainer_settings)
+        refuse_places(trainer_settings)
         self.command = self._kind(
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )
