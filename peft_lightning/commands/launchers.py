@@ -61,6 +61,16 @@ def refuse_several(word: str, does: str, instead: str = "") -> None:
     )
 
 
+def left_over() -> int | None:
+    """Returns the number of processes of which a launcher has told this one; None if it has told none."""
+    return (_number("WORLD_SIZE", 0) or None) if "LOCAL_RANK" in os.environ else None
+
+
+def processes_here() -> int | None:
+    """Returns how many processes torchrun has started on this machine; None if it has started none."""
+    return _number("LOCAL_WORLD_SIZE", 0) or None
+
+
 def _number(name: str, otherwise: int) -> int:
     value = os.environ.get(name, "")
     return int(value) if value.isdigit() else otherwise

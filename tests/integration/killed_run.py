@@ -16,7 +16,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands import lightning_cli
+from peft_lightning.commands import trainer_parts
 from peft_lightning.commands.fit import Fit
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
@@ -105,5 +105,5 @@ if PLACE == "while_saving":
 if "SHORT_RANK" in os.environ:
     run_out_of_memory(int(os.environ["SHORT_RANK"]))
 if "IN_BACKGROUND" in os.environ:
-    lightning_cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
+    trainer_parts.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
 main(sys.argv[1:])
