@@ -213,11 +213,11 @@ class TextDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableDataLoader:
         """Returns training batches, grouped by length; their order depends on torch's seed and the epoch alone."""
-        rank, world_size = self._share()
-        order = LengthGroupedBatchSampler(
-            self.train.lengths, self.batch_size, torch.initial_seed() % 2**64, rank, world_size
-        )
-        return ResumableDataLoader(self.train, order, **self._loading())
+        return self._training_loader(self.batch_size, *self._share())
+
+    def undivided_batches(self) -> ResumableDataLoader:
+        """Returns the training batches of all processes: those of one process that takes the same steps."""
+        return self._training_loader(self.batch_size * self._share()[1])
 
     def batches_per_epoch(self) -> int:
         """Counts the batches that this process trains on in an epoch."""
@@ -260,6 +260,11 @@ class TextDataModule(LightningDataModule):
             generator=torch.Generator(),
             **self._loading(answers=True),
         )
+
+    def _training_loader(self, batch_size: int, rank: int = 0, world_size: int = 1) -> ResumableDataLoader:
+        seed = torch.initial_seed() % 2**64
+        order = LengthGroupedBatchSampler(self.train.lengths, batch_size, seed, rank, world_size)
+        return ResumableDataLoader(self.train, order, **self._loading())
 
     def _evaluation_loader(self, reviews: TokenisedReviews) -> DataLoader[Any]:
         return DataLoader(

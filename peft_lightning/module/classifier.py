@@ -316,7 +316,9 @@ class TextClassifier(LightningModule):
         if trainer.state.fn == TrainerFn.FITTING and not trainer.ckpt_path and self.method.batches_to_start_from:
             # Lightning makes the GPU the default device here, and a loader draws its order on the CPU.
             with torch.device("cpu"):
-                self.start_from_data(datamodule.train_dataloader(), trainer.strategy.root_device)
+                # A data module of the user's own may know its process's batches alone.
+                batches = getattr(datamodule, "undivided_batches", datamodule.train_dataloader)()
+                self.start_from_data(batches, trainer.strategy.root_device)
         shard(trainer.strategy, self._built())
 
     def start_from_data(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> None:
@@ -325,7 +327,7 @@ class TextClassifier(LightningModule):
         ``fit`` does so by itself. Of several processes the first one computes.
 
         Args:
-            batches: Training batches in a fixed order; the method takes the first ones.
+            batches: Training batches in a fixed order, undivided; the method takes the first ones.
             device: Where to compute.
         """
         precision = str(self._precision)
