@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,9 @@ def in_processes(count: int, work: Callable[..., T], *arguments: object) -> list
     with TemporaryDirectory() as folder, ProcessPoolExecutor(count, context) as pool:
         meeting = Path(folder) / "meeting"
         calls = [pool.submit(_join, rank, count, meeting, work, arguments) for rank in range(count)]
+        # Of a failure the first one: the others fail because of it.
+        for call in wait(calls, return_when=FIRST_EXCEPTION).done:
+            call.result()
         return [call.result() for call in calls]
 
 

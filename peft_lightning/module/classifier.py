@@ -18,7 +18,7 @@ from peft_lightning.backbone.heads import name_outputs
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
-from peft_lightning.engine.sharding import shard
+from peft_lightning.engine.sharding import building_device, shard
 from peft_lightning.engine.spare_memory import spare_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
@@ -266,7 +266,7 @@ class TextClassifier(LightningModule):
         Args:
             task: The task that the data's labels belong to.
             precision: The Trainer's precision; None for the one that ``backbone_dtype`` needs.
-            device: The device that the model will run on.
+            device: The device that the model will run on; the meta device where the weights are another process's.
             plain: Whether packed and narrow weights become 32-bit floats of the same values, for a merge.
 
         Raises:
@@ -311,7 +311,7 @@ class TextClassifier(LightningModule):
         trainer = self.trainer
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if self.model is None:
-            self.build(datamodule.task, str(trainer.precision), trainer.strategy.root_device)
+            self.build(datamodule.task, str(trainer.precision), building_device(trainer.strategy))
         # A run that goes on has its start from the checkpoint.
         if trainer.state.fn == TrainerFn.FITTING and not trainer.ckpt_path and self.method.batches_to_start_from:
             # Lightning makes the GPU the default device here, and a loader draws its order on the CPU.
