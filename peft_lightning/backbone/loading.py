@@ -49,7 +49,8 @@ class Backbone:
         dtype: The form of the weights below the head: ``float32``, ``bfloat16``, or ``smallest``, which means bf16 and
             lets the method choose what it can train with in fewer bits. The head stays in 32-bit floats.
         quantisation: How the linear layers of the encoder are quantised; None for not at all.
-        device: The device that the model will run on. It is loaded to the CPU, or quantised on this one.
+        device: The device that the model will run on. It is loaded to the CPU, or quantised on this one. The meta
+            device has no values: the weights are another process's.
         quantise_on: Where weights are quantised: ``cpu``, ``gpu``, or ``auto``, which is the GPU for many weights.
     """
 
@@ -69,15 +70,15 @@ class Backbone:
             num_labels: Number of classes.
 
         Returns:
-            The model on the CPU, or on the GPU where it was quantised there; ``head_modules`` names its new modules,
-            ``loading_notes`` what was done differently.
+            The model on the CPU, on the GPU where it was quantised there, or on the meta device; ``head_modules`` names
+            its new modules, ``loading_notes`` what was done differently.
 
         Raises:
             UserError: There is no such model, it cannot classify texts, or bitsandbytes is missing.
         """
         if self.quantisation is not None:
             return self._load_quantised(num_labels, self.quantisation)
-        model = self._load(num_labels)
+        model = self._load(num_labels, meta=self.device.type == "meta")
         if self.dtype != "float32":
             hold_in_bfloat16(model)
         return model

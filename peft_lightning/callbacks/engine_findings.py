@@ -1,14 +1,19 @@
 """Records how the engine ran the steps, and saves in checkpoints what it found out about the run."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peft_lightning.engine.engine import Engine
+from peft_lightning.engine.notes import notes_by_rank
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.engine.training_data import training_data
+from peft_lightning.task.gathering import gathered
+
+# The most careful first.
+ENGINES = ("eager", "graph", "compiled")
 
 
 class EngineFindings(Callback):
@@ -50,9 +55,12 @@ class EngineFindings(Callback):
         self._processes, self._accumulated = trainer.world_size, trainer.accumulate_grad_batches
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Passes the findings of a checkpoint to the engine."""
-        if self._engine is not None and self._earlier:
-            self._engine.load_state_dict(self._earlier)
+        """Passes to the engine what this process found, of a checkpoint of as many processes."""
+        if self._engine is None or not self._earlier:
+            return
+        each = self._earlier.get("processes", [self._earlier])
+        same_number = len(each) == trainer.world_size
+        self._engine.load_state_dict(each[trainer.global_rank] if same_number else _most_careful(each))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tries the widest batch where memory is limited, so that no step has to be done twice."""
@@ -60,17 +68,18 @@ class EngineFindings(Callback):
             self._engine.try_out(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the engine's findings."""
-        found = self._engine.state_dict() if self._engine is not None else {}
+        """Returns the engine's findings: the first process's, and of several processes a list beside them."""
+        found = gathered(self._engine.state_dict() if self._engine is not None else {})
         # The findings of an earlier engine are kept if another engine runs this time.
-        return found or dict(self._earlier)
+        own = found[0] or dict(self._earlier)
+        return own if len(found) == 1 or not found[0] else own | {"processes": found}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the findings of a checkpoint until the fit starts.
 
         Args:
             state_dict: What ``state_dict`` returned. Older checkpoints call the micro-batch size ``rows``, and may lack
-                the engine.
+                the engine and the other processes.
         """
         size = state_dict["rows"] if "rows" in state_dict else state_dict["micro_batch_size"]
         self._earlier = {
@@ -78,3 +87,15 @@ class EngineFindings(Callback):
             "notes": list(state_dict["notes"]),
             "engine": state_dict.get("engine"),
         }
+        if "processes" in state_dict:
+            self._earlier["processes"] = list(state_dict["processes"])
+
+
+def _most_careful(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what holds in every process of another number: what any of the earlier ones had to fall back to."""
+    sizes = [found["micro_batch_size"] for found in each if found["micro_batch_size"] is not None]
+    return {
+        "micro_batch_size": min(sizes, default=None),
+        "notes": notes_by_rank([found["notes"] for found in each]),
+        "engine": min((found["engine"] for found in each if found["engine"]), key=ENGINES.index, default=None),
+    }

@@ -7,8 +7,10 @@ from lightning.pytorch import Trainer
 
 from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
+from peft_lightning.engine.notes import notes_by_rank
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.optim.steps import steps_in_all
+from peft_lightning.task.gathering import gathered, process_number
 
 
 class RunNotes:
@@ -18,6 +20,7 @@ class RunNotes:
         self._origins: list[str] = []
         self._remarks: list[str] = []
         self._ended_early: list[str] = []
+        self._of_engines: list[list[str]] = []
 
     @property
     def own(self) -> list[str]:
@@ -46,6 +49,14 @@ class RunNotes:
         if steps is not None and trainer.global_step < steps:
             self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]
 
+    def see_engines(self, trainer: Trainer) -> None:
+        """Learns the notes of all processes' engines; every process calls it, at the same place.
+
+        Args:
+            trainer: The Trainer.
+        """
+        self._of_engines = gathered(list(engine_of(trainer).notes))
+
     def of_all(self, trainer: Trainer) -> list[str]:
         """Returns the notes of run, model, engine, limits and checkpoints.
 
@@ -62,8 +73,14 @@ class RunNotes:
         return [
             *self.own,
             *model.notes,
-            *engine_of(trainer).notes,
+            *self._notes_of_engines(trainer),
             *limit_notes(trainer),
             *chosen,
             *self._ended_early,
         ]
+
+    def _notes_of_engines(self, trainer: Trainer) -> list[str]:
+        """Returns the notes of this process's engine as they are now, and the others' as they last were seen."""
+        here, own = process_number(), list(engine_of(trainer).notes)
+        others = enumerate(self._of_engines or [own])
+        return notes_by_rank([own if number == here else notes for number, notes in others])

@@ -72,9 +72,14 @@ class RunRecorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints how the run differs from its settings."""
+        self._notes.see_engines(trainer)
         if trainer.is_global_zero:
             for note in self._notes.of_all(trainer):
                 print(f"note: {note}", flush=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Learns what the engines of all processes have noted since the last validation."""
+        self._notes.see_engines(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes that training ended before its last step, as a time limit or an early stopping has it.
@@ -88,6 +93,7 @@ class RunRecorder(Callback):
         """Records the validation metrics of the best checkpoint."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
+        self._notes.see_engines(trainer)
         metrics = _measured(trainer, "val/")
         monitor, metric = self._monitored(trainer, pl_module)
         best = self.record.metrics.get(monitor)

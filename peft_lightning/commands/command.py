@@ -16,6 +16,7 @@ from peft_lightning.commands.given_classes import explained
 from peft_lightning.commands.sharded_settings import refuse_model
 from peft_lightning.commands.skipped_layers import refuse_skipped_layers
 from peft_lightning.data.datamodule import TextDataModule
+from peft_lightning.engine.sharding import building_device
 from peft_lightning.errors import UserError
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.directory import RunDirectory, checkpoint_of
@@ -145,7 +146,7 @@ class Command(ABC):
             trainer: The Trainer, for its precision and its device.
             task: The task of the labels.
         """
-        self.model.build(task, str(trainer.precision), trainer.strategy.root_device)
+        self.model.build(task, str(trainer.precision), building_device(trainer.strategy))
         limit = self.model.max_tokens
         if limit is not None and self.data.max_length > limit:
             raise UserError(

@@ -5,13 +5,13 @@ compare --resume lightning_logs/compare/NAME       go on with one that was stopp
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from peft_lightning.commands.compare_options import compare_parser, split_overrides
+from peft_lightning.commands.launchers import refuse_several
 from peft_lightning.commands.mends import COMPARISON, mending
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import SECTIONS
@@ -39,7 +39,9 @@ def run(words: Sequence[str]) -> None:
     Raises:
         UserError: If the user can put right what went wrong.
     """
-    _refuse_launcher()
+    refuse_several(
+        "compare", "starts its runs itself, from one process", ", with --devices_per_run for several devices"
+    )
     own_words, overrides = split_overrides(expand(words, RUN_SETTINGS))
     arguments = compare_parser().parse_intermixed_args(own_words)
     starting = ExecutorOptions(
@@ -114,12 +116,6 @@ def _planned(
         plans = (build_plan(*words),)
     tune: int | None = arguments.tune
     return sweep, plans, [plan_tuning(plan, tune) if tune is not None else None for plan in plans]
-
-
-def _refuse_launcher() -> None:
-    """Refuses to be one of several processes that torchrun has started: each would run the whole comparison."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("compare starts its runs itself: start it without torchrun, with --devices_per_run for several")
 
 
 def _given_besides_resume(arguments: argparse.Namespace, overrides: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from peft_lightning.commands.launchers import refuse_several
 from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import Setting, UserError
@@ -24,6 +25,7 @@ def run(words: Sequence[str]) -> None:
         UserError: If the user can put right what went wrong.
     """
     asked = _parser().parse_args(list(words))
+    refuse_several("export", "writes its files from one process")
     if asked.public and asked.push is None:
         raise UserError(
             Setting("public"), " is for an upload: name its repository with ", Setting("push", "owner/name")

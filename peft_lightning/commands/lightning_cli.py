@@ -8,39 +8,31 @@ from typing import Any
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from peft_lightning.callbacks.prediction_progress import PredictionProgress
-from peft_lightning.callbacks.progress_bar import progress_shown
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.calibration_options import add_calibration_options
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.command_settings import Settings
-from peft_lightning.commands.engine_options import add_engine_options
+from peft_lightning.commands.engine_options import add_engine_options, refuse_engine
 from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import first_one_speaks, only_forward_sigterm, sharing_rows, starting_its_own
+from peft_lightning.commands.processes import first_one_speaks, only_forward_sigterm
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
-from peft_lightning.commands.sharded_settings import refuse_engine
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.source_settings import FillingParser, fill_in
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
 from peft_lightning.commands.trainer_features import refuse_features
-from peft_lightning.commands.trainer_settings import require_least, wording_misfits
+from peft_lightning.commands.trainer_parts import trainer_parts
+from peft_lightning.commands.trainer_settings import refuse_places, require_least, wording_misfits
 from peft_lightning.data.datamodule import TextDataModule
-from peft_lightning.engine.devices import devices_of
-from peft_lightning.engine.strategies import hosting_strategy
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.library_messages import quieten
 from peft_lightning.module.classifier import TextClassifier
-from peft_lightning.runs.background_io import BackgroundCheckpointIO
-from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO
 from peft_lightning.runs.files import CannotWrite
 from peft_lightning.startup import import_bitsandbytes_without_compiler
 from peft_lightning.stop_signals import may_raise
@@ -161,60 +153,21 @@ class PeftLightningCLI(LightningCLI):
         word = str(self.subcommand)
         trainer_settings = self._get(self.config_init, "trainer")
         require_least(trainer_settings)
+        refuse_places(trainer_settings)
         self.command = self._kind(
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )
-        callbacks = [*_as_list(trainer_settings["callbacks"]), *self.command.callbacks()]
-        stopping = early_stopping(self._get(self.config_init, EARLY_STOPPING))
-        if word == "fit":
-            callbacks = [*stopping, *callbacks]
-        if word == "fit" and trainer_settings["enable_progress_bar"] is not False:
-            callbacks += progress_shown(callbacks)
-        if word == "predict" and trainer_settings["enable_progress_bar"] is not False:
-            callbacks += [] if any(isinstance(given, ProgressBar) for given in callbacks) else [PredictionProgress()]
-        own = [logger for logger in _as_list(trainer_settings["logger"]) if isinstance(logger, Logger)]
         self.command.trackers = self._given.trackers
-        # Lightning's ModelCheckpoint writes where the first logger does: in the run's directory.
-        loggers = [*self.command.loggers(), *(own if word != "predict" else [])]
-        devices = devices_of(trainer_settings["accelerator"], trainer_settings["devices"])
-        nodes = trainer_settings["num_nodes"]
-        # On a CPU, the thread and the copy would use the time and the memory that the run measures.
-        on_gpu = len(devices) * nodes == 1 and devices[0].type == "cuda"
-        plugins = [*_as_list(trainer_settings["plugins"]), BackgroundCheckpointIO() if on_gpu else AtomicCheckpointIO()]
-        plugins += starting_its_own(len(devices) if nodes == 1 else 1)
-        if word == "predict":
-            # How a run was spread over devices for its training is no matter of its answers.
-            kwargs |= sharing_rows(trainer_settings)
-            devices = devices_of(trainer_settings["accelerator"], kwargs["devices"])
-            nodes = kwargs["num_nodes"]
-        if word == "fit":
-            engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
-            refuse_engine(trainer_settings["strategy"], engine, limit)
-        hosting = hosting_strategy(
-            kwargs.get("strategy", trainer_settings["strategy"]),
-            devices,
-            self._get(self.config_init, "engine"),
-            nodes,
-        )
-        if hosting is not None:
-            kwargs["strategy"] = hosting
-        setting = self._engine_settings() if word == "fit" and hosting is None else ""
+        stopping = early_stopping(self._get(self.config_init, EARLY_STOPPING))
+        engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
+        parts = trainer_parts(self.command, trainer_settings, stopping, engine)
         with wording_misfits(trainer_settings):
-            trainer = super().instantiate_trainer(
-                callbacks=callbacks, plugins=plugins, logger=loggers or False, **kwargs
-            )
-        if setting:  # after the Trainer's own line about a device that there is not
-            raise UserError(f"{setting} is for --trainer.strategy auto or ddp: leave it out, or say one of these")
+            trainer = super().instantiate_trainer(**kwargs, **parts)
+        if word == "fit":
+            refuse_engine(trainer, engine, limit)
         refuse_features(trainer, trainer_settings, self.model, word)
         only_forward_sigterm(trainer)
         return trainer
-
-    def _engine_settings(self) -> str:
-        """Returns the setting, as a flag, that only an engine of ours can follow; empty if there is none."""
-        engine, limit = (self._get(self.config_init, name) for name in ("engine", "memory_limit_gib"))
-        if engine in ("graph", "compiled"):
-            return f"--engine {engine}"
-        return f"--memory_limit_gib {limit:g}" if limit else ""
 
     def _settings(self, word: str) -> Settings:
         config = self.config[word]
@@ -255,9 +208,3 @@ def run_lightning(kind: type[Command], words: list[str]) -> None:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
                 raise CannotWrite.because(error, Path(str(error.filename or "the run directory"))) from error
             raise
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

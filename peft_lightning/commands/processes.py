@@ -14,15 +14,13 @@ from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
+from peft_lightning.commands.launchers import PATIENCE_S, launch
 from peft_lightning.engine.sharding import is_sharded
 from peft_lightning.errors import Setting, UserError
 
-# Shorter than the five seconds in which Lightning looks after its processes.
-PATIENCE_S = 2.0
 # The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
 # environment, so they join its run.
 SHARED_RUN = "PEFT_LIGHTNING_RUN_DIR"
@@ -82,7 +80,7 @@ def first_one_speaks() -> Iterator[None]:
     try:
         yield
     except UserError:
-        if any(kind.detect() and kind().global_rank() > 0 for kind in (TorchElasticEnvironment, SLURMEnvironment)):
+        if (found := launch()) is not None and found.rank > 0:
             time.sleep(PATIENCE_S)
         raise
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from peft_lightning.commands.launchers import refuse_several
 from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
@@ -72,6 +73,7 @@ def run(words: Sequence[str]) -> None:
         help="the number that those files have for what was not measured, such as -1: PEFT's application reads no null",
     )
     arguments = parser.parse_args(list(words))
+    refuse_several("report", "writes its files from one process")
     if arguments.in_place_of_null is not None and arguments.method_comparison is None:
         raise UserError(
             "--in_place_of_null is for the files of --method_comparison: name their folder, or leave it out"

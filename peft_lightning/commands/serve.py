@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from peft_lightning.commands.launchers import refuse_several
 from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import UserError
@@ -29,6 +30,7 @@ def run(words: Sequence[str]) -> None:
         UserError: If the user can put right what went wrong.
     """
     asked = _parser().parse_args(list(words))
+    refuse_several("serve", "answers from one process")
     lacking = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if lacking:
         raise UserError(f"serve needs {' and '.join(lacking)}: pip install 'peft-lightning[serve]'")

@@ -15,30 +15,6 @@ from peft_lightning.module.classifier import TextClassifier
 SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 
 
-def refuse_engine(strategy: object, engine: str, memory_limit_gib: float | None) -> None:
-    """Refuses an engine that sharded weights do not have, and a memory limit, which cuts batches.
-
-    Args:
-        strategy: The Trainer's ``strategy`` setting.
-        engine: The engine that the user asked for.
-        memory_limit_gib: The limit in GiB, if there is one.
-
-    Raises:
-        UserError: Weights are sharded, and one of both is asked for.
-    """
-    if not is_sharded(strategy):
-        return
-    if engine in ("graph", "compiled"):
-        raise _refusal("steps with sharded weights are not captured: leave ", Setting("engine", engine), " out")
-    if memory_limit_gib:
-        raise _refusal(
-            "a process that cut its batches would leave the others waiting: leave ",
-            Setting("memory_limit_gib"),
-            " out and lower ",
-            Setting("data.batch_size"),
-        )
-
-
 def refuse_settings(trainer: Trainer, model: TextClassifier, word: str, precision: object) -> None:
     """Refuses settings of a model that cannot be sharded, before it is loaded.
 

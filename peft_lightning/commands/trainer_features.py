@@ -6,7 +6,6 @@ Each entry names what the feature does behind ``config.yaml``, the record or the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from peft_lightning.commands.processes import launched_processes
+from peft_lightning.commands.launch_settings import launch_misfits
 from peft_lightning.commands.sharded_settings import refuse_settings
 from peft_lightning.engine.sharding import FSDP2, ShardedStrategy
 from peft_lightning.errors import Part, Setting, UserError
@@ -153,40 +152,7 @@ def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Ref
             " leave it out of ",
             Setting("trainer.strategy"),
         )
-    launched, wanted = launched_processes(trainer), trainer.num_devices * trainer.num_nodes
-    if launched is None and trainer.num_nodes > 1:
-        yield (
-            f"trainer.num_nodes {trainer.num_nodes}: a run starts processes on its own machine only: start it with"
-            " torchrun or srun on each, or say ",
-            Setting("trainer.num_nodes", 1),
-        )
-    left_over = os.environ.get("WORLD_SIZE", "") if launched is None and "LOCAL_RANK" in os.environ else ""
-    if left_over.isdigit() and int(left_over) != wanted:
-        yield (
-            f"the environment says LOCAL_RANK and WORLD_SIZE {left_over}, so this is one of a launcher's processes, and"
-            f" trainer.devices asks for {trainer.num_devices}: unset both, or say ",
-            Setting("trainer.devices", int(left_over)),
-        )
-    here = os.environ.get("LOCAL_WORLD_SIZE", "")
-    if launched == wanted and here.isdigit() and int(here) != trainer.num_devices:
-        yield (
-            f"torchrun has started {here} processes on this machine, and trainer.devices asks for"
-            f" {trainer.num_devices} on each of {trainer.num_nodes}: say ",
-            Setting("trainer.devices", int(here)),
-            " and ",
-            Setting("trainer.num_nodes", max(wanted // int(here), 1)),
-        )
-    if launched is not None and launched != wanted:
-        machines = "" if trainer.num_nodes == 1 else f" on each of {trainer.num_nodes} machines"
-        fits = launched == trainer.num_devices and trainer.num_nodes > 1
-        yield (
-            f"torchrun or srun has started {launched} processes, and trainer.devices asks for {trainer.num_devices}"
-            f"{machines}: say ",
-            Setting("trainer.num_nodes", 1)
-            if fits
-            else Setting("trainer.devices", max(launched // trainer.num_nodes, 1)),
-            ", or start as many processes",
-        )
+    yield from launch_misfits(trainer)
     if trainer.world_size > 1 and settings["use_distributed_sampler"]:
         yield (
             "trainer.use_distributed_sampler repeats rows until the shares are even, and they would count twice: leave"

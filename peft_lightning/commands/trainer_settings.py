@@ -4,12 +4,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from peft_lightning.errors import UserError
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from lightning.pytorch.strategies import StrategyRegistry
+
+from peft_lightning.engine.sharding import FSDP2
+from peft_lightning.errors import Setting, UserError
 
 # What Lightning takes and then divides by, or takes for something else.
-LEAST = {"accumulate_grad_batches": 1, "log_every_n_steps": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0}
+LEAST = {
+    "accumulate_grad_batches": 1,
+    "log_every_n_steps": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "num_nodes": 1,
+}
 # Settings of where and how a Trainer runs, which depend on the machine and on each other.
 PLACING = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+# Lightning's names for strategies that keep weights elsewhere than a run's checkpoints look for them.
+OTHER_STRATEGIES = ("fsdp", "deepspeed", "xla", "single_xla", "single_tpu")
 
 
 def require_least(settings: Mapping[str, Any]) -> None:
@@ -24,6 +36,65 @@ def require_least(settings: Mapping[str, Any]) -> None:
     for name, least in LEAST.items():
         if settings[name] is not None and settings[name] < least:
             raise UserError(f"trainer.{name} is {settings[name]}: it must be at least {least}")
+
+
+def refuse_places(settings: Mapping[str, Any]) -> None:
+    """Refuses devices that this machine lacks and strategies that no run has, for which Lightning names no mend.
+
+    Args:
+        settings: The ``trainer`` section of the configuration.
+
+    Raises:
+        UserError: If there is one.
+    """
+    accelerator, devices, strategy = (settings[name] for name in ("accelerator", "devices", "strategy"))
+    if isinstance(strategy, str) and _is_foreign(strategy):
+        raise UserError(
+            f"trainer.strategy {strategy} is none that a run has: for several devices use ",
+            Setting("trainer.strategy", "ddp"),
+            ", a whole model on each, or ",
+            Setting("trainer.strategy", FSDP2),
+            ", which spreads it over them",
+        )
+    gpus = CUDAAccelerator.auto_device_count() if CUDAAccelerator.is_available() else 0
+    if accelerator in ("gpu", "cuda") and not gpus and not (accelerator == "gpu" and MPSAccelerator.is_available()):
+        raise UserError(
+            f"trainer.accelerator {accelerator}: torch finds no GPU on this machine: use ",
+            Setting("trainer.accelerator", "cpu"),
+            ", or see that nvidia-smi shows one and that torch is built for CUDA",
+        )
+    if not _are_devices(devices):
+        raise UserError(
+            f"trainer.devices {devices or repr(devices)} is no number of devices: say how many, as in ",
+            Setting("trainer.devices", 1),
+            ", or which GPUs, as in ",
+            Setting("trainer.devices", "0,1"),
+        )
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpus and not MPSAccelerator.is_available())
+    if on_cpu and devices != "auto" and not str(devices).isdigit():
+        raise UserError(
+            f"trainer.devices {devices} names GPUs, and this run is on the CPU: say how many processes, as in ",
+            Setting("trainer.devices", 1),
+        )
+    if accelerator in ("auto", "gpu", "cuda") and gpus and str(devices).isdigit() and int(devices) > gpus:
+        raise UserError(
+            f"trainer.devices {devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}: say ",
+            Setting("trainer.devices", gpus),
+        )
+
+
+def _is_foreign(strategy: str) -> bool:
+    known = ("auto", FSDP2, *StrategyRegistry.available_strategies())
+    return strategy not in known or (strategy != FSDP2 and strategy.startswith(OTHER_STRATEGIES))
+
+
+def _are_devices(devices: object) -> bool:
+    """Tells whether Lightning can read a number of devices, or their numbers; -1 is all."""
+    if isinstance(devices, str) and "," in devices:
+        devices = [part for part in devices.split(",") if part.strip()]
+    if isinstance(devices, list):
+        return bool(devices) and all(str(number).strip().isdigit() for number in devices)
+    return str(devices) in ("auto", "-1") or (str(devices).isdigit() and int(str(devices)) > 0)
 
 
 @contextmanager

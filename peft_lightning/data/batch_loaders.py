@@ -1,6 +1,8 @@
 """The loaders of batches to train on, to evaluate and to predict: their order, their width, their processes."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -58,6 +60,10 @@ class BatchLoaders:
     def collate(self) -> PadToLongest:
         """What makes a training batch of examples."""
         return self._collate(None)
+
+    def undivided(self) -> BatchLoaders:
+        """Returns the loaders of one process that takes the steps of all of them."""
+        return replace(self, batch_size=self.batch_size * self.world_size, rank=0, world_size=1)
 
     def to_train(self, reviews: TokenisedReviews) -> ResumableDataLoader:
         """Returns batches grouped by length; their order depends on torch's seed and the epoch alone.

@@ -211,6 +211,10 @@ class TextDataModule(LightningDataModule):
         """Returns training batches, grouped by length; their order depends on torch's seed and the epoch alone."""
         return self._loaders().to_train(self.train)
 
+    def undivided_batches(self) -> ResumableDataLoader:
+        """Returns the training batches of all processes: those of one process that takes the same steps."""
+        return self._loaders().undivided().to_train(self.train)
+
     def batches_per_epoch(self) -> int:
         """Counts the batches that this process trains on in an epoch."""
         return len(self.train_dataloader())

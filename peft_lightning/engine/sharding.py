@@ -17,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.optim import Optimizer
 
 from peft_lightning.backbone.precision import compute_dtype
+from peft_lightning.engine.first_values import FirstValues
 from peft_lightning.engine.sharded_engine import ShardedEngine
 from peft_lightning.engine.sharded_tensors import gathered_moments, gathered_weights, spread_moments, spread_weights
 from peft_lightning.errors import Part, Setting, UserError
@@ -45,7 +46,9 @@ class ShardedStrategy(ModelParallelStrategy):
         )
 
     def shard(self, network: nn.Module) -> None:
-        """Shards a network, which every process holds whole on the host; a second call does nothing.
+        """Shards a network that the first process holds whole on the host; a second call does nothing.
+
+        The others get its values one layer at a time, so that a host holds them once and not once a process.
 
         Weights that are trained and frozen ones may be in one layer. Where all are trained, a precision of 16 bits
         gathers and computes a layer in these. Gradients are averaged in 32 bits.
@@ -64,7 +67,9 @@ class ShardedStrategy(ModelParallelStrategy):
             reduce_dtype=torch.float32,
             cast_forward_inputs=False,
         )
+        values = FirstValues(self.root_device)
         for part in (*layers_of(network), network):
+            values.give(part)
             # The outermost part too: left whole after an evaluation, its weights would be others than the optimiser's.
             fully_shard(part, mesh=self.device_mesh, reshard_after_forward=True, mp_policy=policy)
 
@@ -129,10 +134,20 @@ def shard(strategy: Strategy, network: nn.Module) -> None:
 
     Args:
         strategy: The Trainer's strategy; its processes have started.
-        network: The network, on the host.
+        network: The network, on the host; on the meta device in other processes than the first.
     """
     if isinstance(strategy, ShardedStrategy):
         strategy.shard(network)
+
+
+def building_device(strategy: Strategy) -> torch.device:
+    """Returns the device that a process builds its network for: meta where it gets the first one's values.
+
+    Args:
+        strategy: The Trainer's strategy.
+    """
+    gets_values = isinstance(strategy, ShardedStrategy) and not strategy.is_global_zero
+    return torch.device("meta") if gets_values else strategy.root_device
 
 
 def is_sharded(strategy: object) -> bool:

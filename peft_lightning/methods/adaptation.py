@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,12 +45,34 @@ def load_adapted(
             into without loss.
 
     Returns:
-        The network on the CPU, in training mode; exactly the weights to be trained require gradients.
+        The network on the CPU, or on the meta device where the backbone is for that one, in training mode; exactly the
+        weights to be trained require gradients.
 
     Raises:
         UserError: The backbone cannot be loaded, or does not go with the method, the optimiser or gradient
             checkpointing.
     """
+    adapted = partial(_adapted, method, num_labels, gradient_checkpointing, optimizer, head_start, plain)
+    return _without_values(adapted, backbone) if backbone.device.type == "meta" else adapted(backbone)
+
+
+def _without_values(adapted: Callable[[Backbone], nn.Module], backbone: Backbone) -> nn.Module:
+    """Adapts a backbone on the meta device, or on the CPU where a method computes with its weights."""
+    try:
+        return adapted(backbone)
+    except (NotImplementedError, RuntimeError, UserError):  # PiSSA, OLoRA and SHiRA; other mistakes are made again
+        return adapted(replace(backbone, device=torch.device("cpu")))
+
+
+def _adapted(
+    method: Method,
+    num_labels: int,
+    gradient_checkpointing: bool,
+    optimizer: OptimizerName,
+    head_start: HeadStart | None,
+    plain: bool,
+    backbone: Backbone,
+) -> nn.Module:
     pretrained = method.load_backbone(backbone, num_labels)
     if head_start is not None:
         start_head(pretrained, head_start.means, head_start.scales)

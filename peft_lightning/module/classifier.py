@@ -16,7 +16,7 @@ from peft_lightning.backbone.architectures import longest_input
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.precision import compute_dtype, require_autocast
 from peft_lightning.backbone.quantised import Quantisation, QuantiseOn
-from peft_lightning.engine.sharding import shard
+from peft_lightning.engine.sharding import building_device, shard
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.methods import IA3 as IA3
 from peft_lightning.methods import PEFT as PEFT
@@ -263,7 +263,7 @@ class TextClassifier(LightningModule):
         Args:
             task: The task that the data's labels belong to.
             precision: The Trainer's precision; None for the one that ``backbone_dtype`` needs.
-            device: The device that the model will run on.
+            device: The device that the model will run on; the meta device where the weights are another process's.
             plain: Whether packed and narrow weights become 32-bit floats of the same values, for a merge.
 
         Raises:
@@ -299,12 +299,14 @@ class TextClassifier(LightningModule):
         trainer = self.trainer
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if self.model is None:
-            self.build(datamodule.task, str(trainer.precision), trainer.strategy.root_device)
+            self.build(datamodule.task, str(trainer.precision), building_device(trainer.strategy))
         # A run that goes on has its start from the checkpoint.
         if trainer.state.fn == TrainerFn.FITTING and not trainer.ckpt_path and self.method.batches_to_start_from:
             # Lightning makes the GPU the default device here, and a loader draws its order on the CPU.
             with torch.device("cpu"):
-                self.start_from_data(datamodule.train_dataloader(), trainer.strategy.root_device)
+                # A data module of the user's own may know its process's batches alone.
+                batches = getattr(datamodule, "undivided_batches", datamodule.train_dataloader)()
+                self.start_from_data(batches, trainer.strategy.root_device)
         shard(trainer.strategy, self._built())
 
     def start_from_data(self, batches: Iterable[Batch], device: torch.device | str = "cpu") -> None:
@@ -313,7 +315,7 @@ class TextClassifier(LightningModule):
         ``fit`` does so by itself. Of several processes the first one computes.
 
         Args:
-            batches: Training batches in a fixed order; the method takes the first ones.
+            batches: Training batches in a fixed order, undivided; the method takes the first ones.
             device: Where to compute.
         """
         precision = str(self._precision)

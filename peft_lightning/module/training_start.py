@@ -27,7 +27,7 @@ def start_from_batches(
     Args:
         method: The method; it takes the first batches.
         model: The adapted model.
-        batches: Training batches in a fixed order.
+        batches: Training batches in a fixed order, the same in all processes: the first one computes the start.
         task: What the loss is of.
         device: Where to compute.
         precision: Lightning's name, such as ``bf16-mixed``.

@@ -8,7 +8,7 @@ Imported only where it is used: it needs bitsandbytes, which takes a second to i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from peft_lightning.optim.batched_update import BatchedUpdate, Member
 from peft_lightning.optim.eight_bit_state import MOMENTS, SCALES, stand_in
-from peft_lightning.optim.weight_pieces import Cut, Part, part_of, pieces_of
+from peft_lightning.optim.weight_pieces import Cut, Part, pieces_of
 
 # Weights that are widened at a time, in whole blocks: a whole table of embeddings in 32 bits would take more memory
 # than bf16 saves. At most 13 bytes of each are held at once, 26 MiB.
@@ -70,14 +70,8 @@ class StochasticRounding(BatchedUpdate):
         if p.dtype != torch.bfloat16 or p.grad is None:
             super().update_step(group, p, gindex, pindex)  # type: ignore[no-untyped-call]
             return
-        weights, gradient, state = p.data.view(-1), p.grad.reshape(-1), self.state[p]
-        for start in range(0, weights.numel(), _PIECE):
-            part = slice(start, min(start + _PIECE, weights.numel()))
-            with stand_in(self, weights[part].float(), gradient[part].float(), part_of(state, part)) as piece:
-                super().update_step(group, piece, gindex, pindex)  # type: ignore[no-untyped-call]
-            piece.grad = None
-            weights[part] = self._rounded(piece.data, state["step"])
-        state["step"] += 1
+        self._update_pieces(group, gindex, pieces_of(self, [(pindex, p)], _PIECE))
+        self.state[p]["step"] += 1
 
     def update_alone(self, group: dict[str, Any], gindex: int, members: Sequence[Member]) -> None:
         """Updates large weights; those in bf16 are widened, updated and rounded in pieces, which several may share.
@@ -96,8 +90,7 @@ class StochasticRounding(BatchedUpdate):
                 continue
             for _, p in some:
                 self.prefetch_state(p)  # type: ignore[no-untyped-call]
-            for piece in self._cut(gindex, some):
-                self._update_piece(group, gindex, piece)
+            self._update_pieces(group, gindex, self._cut(gindex, some))
             for _, p in some:
                 self.state[p]["step"] += 1
 
@@ -118,23 +111,28 @@ class StochasticRounding(BatchedUpdate):
             cut = self._cuts[key] = Cut(states, list(pieces_of(self, members, _PIECE)))
         return cut.pieces
 
-    def _update_piece(self, group: dict[str, Any], gindex: int, piece: Sequence[Part]) -> None:
-        parts = [part.member[1].data.view(-1)[part.place] for part in piece]
-        sizes = [part.size for part in piece]
-        values = parts[0].new_empty(sum(sizes), dtype=torch.float32)
-        gradient = torch.empty_like(values)
-        wide, slopes = values.split_with_sizes(sizes), gradient.split_with_sizes(sizes)
-        _copy(wide, parts)
-        _copy(slopes, [_gradient(part.member[1])[part.place] for part in piece])
-        for part, value, slope in zip(piece, wide, slopes, strict=True):
-            self._update_part(group, gindex, part, value, slope)
-        del gradient, slopes, slope  # the loop's name held the last part's memory
-        _copy(parts, self._rounded(values, self.state[piece[0].member[1]]["step"]).split_with_sizes(sizes))
+    def _update_pieces(self, group: dict[str, Any], gindex: int, pieces: Iterable[Sequence[Part]]) -> None:
+        for piece in pieces:
+            parts = [part.member[1].data.view(-1)[part.place] for part in piece]
+            sizes = [part.size for part in piece]
+            values = parts[0].new_empty(sum(sizes), dtype=torch.float32)
+            gradient = torch.empty_like(values)
+            wide, slopes = values.split_with_sizes(sizes), gradient.split_with_sizes(sizes)
+            _copy(wide, parts)
+            _copy(slopes, [_gradient(part.member[1])[part.place] for part in piece])
+            for part, value, slope in zip(piece, wide, slopes, strict=True):
+                self._update_part(group, gindex, part, value, slope)
+            del gradient, slopes, slope  # the loop's name held the last part's memory
+            _copy(parts, self._rounded(values, self.state[piece[0].member[1]]["step"]).split_with_sizes(sizes))
 
     def _update_part(self, group: dict[str, Any], gindex: int, part: Part, value: Tensor, slope: Tensor) -> None:
         """Calls bitsandbytes' update as its own ``update_step`` does, without what that does for each weight anew."""
         pindex, p = part.member
         state = self.state[p]
+        if state["state1"].dtype != torch.uint8:  # a weight of fewer than 4,096 values
+            with stand_in(self, value, slope, part.state) as whole:
+                super().update_step(group, whole, gindex, pindex)  # type: ignore[no-untyped-call]
+            return
         config = self.get_config(gindex, pindex, group)  # type: ignore[no-untyped-call]
         beta1, beta2 = config["betas"]
         functional.optimizer_update_8bit_blockwise(

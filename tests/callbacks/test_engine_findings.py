@@ -1,12 +1,19 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch import distributed as dist
+from torch.utils.data import DataLoader
 
 from peft_lightning.callbacks.engine_findings import EngineFindings
-from peft_lightning.engine.strategies import SingleDeviceSteps, engine_of
+from peft_lightning.callbacks.run_notes import RunNotes
+from peft_lightning.engine.strategies import DDPSteps, SingleDeviceSteps, engine_of
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 from tests.integration.offline_run import same
+from tests.processes import in_processes
 
 
 def checkpoint_of(folder: Path, found: dict[str, object]) -> Path:
@@ -48,3 +55,69 @@ def test_what_was_found_outlives_a_run_under_another_strategy(tmp_path: Path) ->
 
 def test_before_a_run_nothing_is_measured() -> None:
     assert EngineFindings().figures() == {}
+
+
+class WithRoom(ScriptedModule):
+    """Every batch has a loss."""
+
+    notes: tuple[str, ...] = ()
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.weight.sum()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self.loss(batch)
+
+
+class WithoutRoom(WithRoom):
+    """The second process has no room for batches of more than two examples."""
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        if self.trainer.global_rank == 1 and len(batch["labels"]) > 2:
+            raise torch.OutOfMemoryError
+        return super().loss(batch)
+
+
+class FourRows(ScriptedData):
+    """Batches of four examples."""
+
+    @staticmethod
+    def _loader(count: int) -> DataLoader[Any]:
+        return DataLoader([{"labels": torch.tensor(n % 2)} for n in range(4 * count)], batch_size=4)  # type: ignore[arg-type]
+
+
+Saved = tuple[int | None, list[str], dict[str, Any]]
+
+
+def run_of_several(folder: Path, module: LightningModule, ckpt_path: Path | None = None) -> Saved:
+    """Trains, and returns this process's micro-batch size, the run's notes and the findings that a checkpoint gets."""
+    count = dist.get_world_size()
+    notes, findings, strategy = RunNotes(), EngineFindings(), DDPSteps([torch.device("cpu")] * count)
+    running = trainer(
+        folder,
+        findings,
+        strategy=strategy,
+        devices=count,
+        use_distributed_sampler=False,
+        max_epochs=2 if ckpt_path else 1,
+    )
+    running.fit(module, datamodule=FourRows(), ckpt_path=ckpt_path, weights_only=True)
+    notes.see_engines(running)
+    running.save_checkpoint(folder / "last.ckpt")
+    return strategy.engine.micro_batch_size, notes.of_all(running), findings.state_dict()
+
+
+def test_what_one_of_two_processes_found_is_noted_and_it_alone_goes_on_with_it(tmp_path: Path) -> None:
+    first, second = in_processes(2, run_of_several, tmp_path, WithoutRoom())
+    assert (first[0], second[0]) == (None, 2)
+    noted = "rank 1: not enough memory at step 1: batches go through in micro-batches of 2 from here on"
+    assert noted in first[1]
+    # With room for all, so that only the checkpoint tells.
+    first, second = in_processes(2, run_of_several, tmp_path, WithRoom(), tmp_path / "last.ckpt")
+    assert (first[0], second[0]) == (None, 2)
+    assert noted in first[1]
+    assert [found["micro_batch_size"] for found in first[2]["processes"]] == [None, 2]
+    # One process has no share of its own in what two found: it takes what the most careful one did.
+    (alone,) = in_processes(1, run_of_several, tmp_path, WithRoom(), tmp_path / "last.ckpt")
+    assert alone[0] == 2
+    assert noted in alone[1]

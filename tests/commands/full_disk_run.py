@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands import lightning_cli
+from peft_lightning.commands import trainer_parts
 from peft_lightning.commands.fit import Fit
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 
@@ -33,5 +33,5 @@ class FullDisk(Callback):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 original = Fit.callbacks
 Fit.callbacks = lambda self: [FullDisk(), *original(self)]  # type: ignore[method-assign]
-lightning_cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
+trainer_parts.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
 main(sys.argv[1:])

@@ -91,8 +91,8 @@ def runs() -> list[Path]:
             (["--trainer.log_every_n_steps", "0"], ["log_every_n_steps", "at least 1"]),
             (["--trainer.gradient_clip_val", "-1"], ["gradient_clip_val", "-1"]),
             (["--trainer.check_val_every_n_epoch", "0"], ["check_val_every_n_epoch", "0", "at least 1"]),
-            (["--trainer.accelerator", "gpu"], ["--trainer.accelerator gpu", "--trainer.devices 1", "backend"]),
-            (["--trainer.strategy", "deepspeed"], ["--trainer", "pip install -U deepspeed"]),
+            (["--trainer.accelerator", "gpu"], ["trainer.accelerator gpu", "use --trainer.accelerator cpu"]),
+            (["--trainer.strategy", "deepspeed"], ["trainer.strategy deepspeed", "--trainer.strategy fsdp2"]),
             (["--trainer.profiler", "nonsense"], ["`profiler`", "simple"]),
             (
                 ["--trainer.callbacks", "EarlyStoping"],

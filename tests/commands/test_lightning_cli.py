@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.cli import LightningCLI
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands import lightning_cli
+from peft_lightning.commands import lightning_cli, trainer_parts
 from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.setting_names import SECTIONS, TOP_LEVEL
 from peft_lightning.engine import strategies
@@ -38,7 +38,7 @@ def test_checkpoints_are_written_in_the_background_on_one_gpu_only(
         raise Stop
 
     monkeypatch.setattr(LightningCLI, "instantiate_trainer", instantiate)
-    monkeypatch.setattr(lightning_cli, "devices_of", lambda *settings: [torch.device(name) for name in devices])
+    monkeypatch.setattr(trainer_parts, "devices_of", lambda *settings: [torch.device(name) for name in devices])
     # Which device a strategy can have is a matter of the machine.
     for name in ("SingleDeviceSteps", "DDPSteps"):
         monkeypatch.setattr(strategies, name, lambda *settings: "auto")

@@ -60,7 +60,7 @@ def ending(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
                 ["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"],
                 ["model.schedule", "nothing limits them", "--trainer.max_epochs"],
             ),
-            (["--trainer.strategy", "fsdp"], ["--trainer"]),
+            (["--trainer.strategy", "fsdp"], ["--trainer.strategy fsdp2"]),
             (["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2"], ["DDPStrategy", "--trainer.strategy ddp"]),
             (["--trainer.num_nodes", "2"], ["torchrun or srun on each", "--trainer.num_nodes 1"]),
             (

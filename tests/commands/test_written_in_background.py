@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands import lightning_cli
+from peft_lightning.commands import trainer_parts
 from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 from peft_lightning.runs.directory import RunDirectory
@@ -40,7 +40,7 @@ class Late(BackgroundCheckpointIO):
 @pytest.fixture(autouse=True)
 def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     allowed, handler = torch.backends.cuda.cudnn_sdp_enabled(), signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(lightning_cli, "AtomicCheckpointIO", Late)
+    monkeypatch.setattr(trainer_parts, "AtomicCheckpointIO", Late)
     yield
     # A Trainer that fails while it ends leaves the kernels and the handler of its run behind.
     torch.backends.cuda.enable_cudnn_sdp(allowed)
@@ -154,7 +154,7 @@ def test_a_last_checkpoint_that_could_not_be_written_ends_a_tested_run_in_one_li
                 path.with_name(f"{path.name}.partial").mkdir()
             super()._put(checkpoint, path)
 
-    monkeypatch.setattr(lightning_cli, "AtomicCheckpointIO", Blocked)
+    monkeypatch.setattr(trainer_parts, "AtomicCheckpointIO", Blocked)
     with pytest.raises(SystemExit) as ended:
         main(tiny_fit)
     assert ended.value.code == 2

@@ -2,10 +2,12 @@ import os
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.errors import UserError
@@ -296,3 +298,20 @@ def test_real_imdb(make: Make) -> None:
     data.setup("fit")
     assert torch.stack([data.train.labels.bincount(), data.test.labels.bincount()]).tolist() == [[150] * 2, [100] * 2]  # type: ignore[union-attr]
     assert 0.9 < data.description()["truncated_share"] <= 1
+
+
+def test_any_of_several_processes_can_have_the_batches_that_all_of_them_share(make: Make) -> None:
+    data = make(n_train=40, batch_size=4)
+    data.setup("fit")
+    shares = []
+    for rank in range(3):
+        data.trainer = cast("Any", SimpleNamespace(global_rank=rank, world_size=3, strategy=SingleDeviceStrategy()))
+        undivided, share = indices(data.undivided_batches()), indices(data.train_dataloader())
+        assert [len(batch) for batch in undivided].count(12) == 3
+        shares.append(share)
+    # A process that gets none of a batch's examples has its first one in its place.
+    together = [sorted({row for share in shares for row in share[number]}) for number in range(4)]
+    assert together == [sorted(batch) for batch in undivided]
+    # One process with batches as large has the very same ones.
+    data.trainer, data.batch_size = None, 12
+    assert indices(data.train_dataloader()) == undivided

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.plugins import MixedPrecision
 from torch import distributed as dist
 from torch import nn
@@ -13,10 +14,11 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from peft_lightning.__main__ import main
 from peft_lightning.engine.sharded_tensors import all_finite, own_part, whole
-from peft_lightning.engine.sharding import ShardedStrategy, layers_of, refuse_unshardable
+from peft_lightning.engine.sharding import ShardedStrategy, building_device, layers_of, refuse_unshardable
 from peft_lightning.errors import UserError
 from tests.commands.test_fit import without_dropout
 from tests.integration.offline_run import checkpoint, only_run, record, same
+from tests.processes import in_processes
 
 
 class Layer(nn.Module):
@@ -64,6 +66,7 @@ def strategy(tmp_path: Path) -> ShardedStrategy:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
     made = ShardedStrategy()
     made._device_mesh = init_device_mesh("cpu", (1,), mesh_dim_names=("data_parallel",))
+    made.parallel_devices = [torch.device("cpu")]
     return made
 
 
@@ -86,6 +89,47 @@ def test_a_run_computes_what_it_computes_unsharded(
     assert ["run eager" in note for note in sharded["notes"]] == [True]
     assert plain["notes"] == []
     assert "run eager" in capfd.readouterr().out
+
+
+class Sharing(Network):
+    """Layers share a buffer that is in no checkpoint, and two modules beside them a weight."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        steps = torch.arange(3) + first
+        for layer in self.layers:
+            layer.register_buffer("steps", steps, persistent=False)
+        self.tied = nn.Embedding(8, 4)
+        self.tied.weight = self.embedding.weight
+
+
+def share_out(folder: Path) -> tuple[str, dict[str, torch.Tensor], list[bool]]:
+    """What a process builds its network for, and of the sharded network the whole values and what is trained."""
+    strategy, environment = ShardedStrategy(), LightningEnvironment()
+    environment.set_global_rank(dist.get_rank())
+    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * 2
+    strategy._device_mesh = init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=("data_parallel",))
+    device = building_device(strategy)
+    torch.manual_seed(dist.get_rank())
+    with device:
+        network = Sharing(first=dist.get_rank())
+    if dist.get_rank() == 0:
+        torch.save(network.state_dict(), folder / "first.pt")
+    strategy.shard(network)
+    assert network.layers[0].steps is network.layers[2].steps
+    assert network.tied.weight is network.embedding.weight
+    values = {name: whole(value.detach()) for name, value in network.state_dict().items()}
+    trained = [value.requires_grad for value in network.parameters()]
+    return device.type, values | {"steps": network.layers[1].steps}, trained
+
+
+def test_only_the_first_process_needs_the_weights(tmp_path: Path) -> None:
+    first, second = in_processes(2, share_out, tmp_path)
+    assert (first[0], second[0]) == ("cpu", "meta")
+    assert same(first[1:], second[1:])
+    assert first[1].pop("steps").tolist() == [0, 1, 2]
+    assert same(first[1], dict(torch.load(tmp_path / "first.pt")))
+    assert first[2].count(False) == 6
 
 
 def test_layers_are_sharded_one_by_one_and_the_rest_together(strategy: ShardedStrategy) -> None:

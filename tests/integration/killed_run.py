@@ -1,7 +1,8 @@
 """The program, with one more callback: at the place that DIE_AT names, if any, it sends its processes SIGKILL.
 
 Nothing can run after that: no handler, no `finally`, no flush; just as when the machine takes a process away. Under
-IN_BACKGROUND checkpoints are written in a thread, as on a GPU. DIE_RANK names which of torchrun's processes dies.
+IN_BACKGROUND checkpoints are written in a thread, as on a GPU. DIE_RANK names which of torchrun's processes dies, and
+SHORT_RANK one that has no room for batches of more than two examples.
 """
 
 import os
@@ -15,8 +16,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands import lightning_cli
+from peft_lightning.commands import trainer_parts
 from peft_lightning.commands.fit import Fit
+from peft_lightning.module.classifier import TextClassifier
 from peft_lightning.runs.background_io import BackgroundCheckpointIO
 
 PLACE, _, NUMBER = os.environ.get("DIE_AT", "nowhere").partition(":")
@@ -82,12 +84,26 @@ def die_while_saving(path: Path, number: int) -> None:
     torch.save = save  # type: ignore[assignment]
 
 
+def run_out_of_memory(rank: int) -> None:
+    """Lets a process train on no more than two examples at a time."""
+    real = TextClassifier.loss
+
+    def loss(module: TextClassifier, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if module.trainer.global_rank == rank and torch.is_grad_enabled() and len(batch["labels"]) > 2:
+            raise torch.OutOfMemoryError
+        return real(module, batch)
+
+    TextClassifier.loss = loss  # type: ignore[method-assign, assignment]
+
+
 if os.getpgrp() != os.getpid():  # torchrun has given its processes groups of their own
     os.setpgrp()
 original = Fit.callbacks
 Fit.callbacks = lambda self: [DieInTime(), *original(self), DieLate()]  # type: ignore[method-assign]
 if PLACE == "while_saving":
     die_while_saving(Path("last.ckpt"), int(NUMBER))
+if "SHORT_RANK" in os.environ:
+    run_out_of_memory(int(os.environ["SHORT_RANK"]))
 if "IN_BACKGROUND" in os.environ:
-    lightning_cli.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
+    trainer_parts.AtomicCheckpointIO = BackgroundCheckpointIO  # type: ignore[attr-defined]
 main(sys.argv[1:])

@@ -45,6 +45,7 @@ def srun(cwd: Path, *words: str) -> list[Outcome]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told = {"JOB_ID": "7", "JOB_NAME": "fit", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NNODES": "1", "NODEID": "0"}
+    told |= {"STEP_NUM_TASKS": "2"}
     environment = os.environ | {f"SLURM_{name}": value for name, value in told.items()}
     environment |= {"SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_JOB_NODELIST": "127.0.0.1", "MASTER_PORT": str(port)}
     environment |= {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache"), "MASTER_ADDR": "127.0.0.1"}
@@ -153,7 +154,12 @@ def test_a_job_of_slurm_that_is_one_task_starts_its_processes_itself(tmp_path: P
     assert record(only_run(tmp_path))["engine"]["processes"] == 2
 
 
-def test_a_comparison_is_not_started_by_torchrun(tmp_path: Path) -> None:
-    done = torchrun(tmp_path, "compare", "configs/lora.yaml", "--seeds", "1")
-    assert "compare starts its runs itself: start it without torchrun" in done.err
+def test_what_one_process_does_is_not_done_by_each_of_two(tmp_path: Path) -> None:
+    words = ["compare", "configs/lora.yaml", "--seeds", "1"]
+    errors = [line for line in torchrun(tmp_path, *words).err.splitlines() if "peft_lightning: error:" in line]
+    assert len(errors) == 1
+    assert "torchrun has started 2: start it without torchrun, with --devices_per_run" in errors[0]
     assert not (tmp_path / "lightning_logs").exists()
+    one, other = srun(tmp_path, "serve", "lightning_logs/lora/version_0", "--port", "0")
+    assert (one.code, other.code, one.out, other.out) == (2, 2, "", "")
+    assert "serve answers from one process, and srun has started 2: start it with srun --ntasks=1" in one.err

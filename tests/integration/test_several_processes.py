@@ -206,17 +206,27 @@ def test_variables_that_another_launcher_has_left_end_in_one_line(
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_resume_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("short_rank", [None, 1], ids=["with room", "one without room"])
+def test_two_processes_that_are_killed_resume_to_the_same_weights(
+    short_rank: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # With dropout: each process goes on with the generator that it had.
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     alone.mkdir()
     killed.mkdir()
     two = ("--trainer.devices", "2", "--data.batch_size", "4", "--model.learning_rate", "1e-3")
-    assert fit("lora", alone, *two).code == 0
-    assert fit("lora", killed, *two, die_at="in_step:3").code == -9
+    with monkeypatch.context() as scarce:
+        if short_rank is not None:
+            scarce.setenv("SHORT_RANK", str(short_rank))
+        assert fit("lora", alone, *two, die_at="nowhere").code == 0
+        assert fit("lora", killed, *two, die_at="in_step:3").code == -9
+    # With room for both: only the checkpoint tells that one of them cut its batches.
     resumed = fit("lora", killed, *two, resume=True)
     assert resumed.code == 0, resumed.err
     states = [checkpoint(only_run(root) / "checkpoints/last.ckpt") for root in (alone, killed)]
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert same(*(state[part] for state in states)), part
     assert history(only_run(alone)) == history(only_run(killed))
+    cut = [note.split(" at step")[0] for note in record(only_run(killed))["notes"] if "memory" in note]
+    assert cut == ([] if short_rank is None else ["rank 1: not enough memory"])
+    assert record(only_run(alone))["notes"] == record(only_run(killed))["notes"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from tests.commands.test_fit import without_dropout
 from tests.integration.offline_run import checkpoint, fit, history, only_run, record, run, same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -36,13 +37,24 @@ def test_a_killed_run_resumes_to_the_same_bits_and_computes_its_start_once(recip
         assert f"{left.parent.name} started from 4 training batches" in record(left)["notes"]
 
 
-def test_two_processes_have_one_start(tmp_path: Path) -> None:
-    # A few directions, which come to rest in these few short batches.
-    words = (*SHORT, "--data.batch_size", "4", "--trainer.devices", "2", "--model.method.config.r", "4")
-    outcome = fit("peft/eva", tmp_path, *words)
-    assert outcome.code == 0, outcome.err
-    done = only_run(tmp_path)
-    assert "eva started from 4 training batches" in record(done)["notes"]
+@pytest.mark.parametrize("recipe", ["peft/eva", "peft/lora_ga", "peft/corda"])
+def test_two_processes_have_the_start_of_one_that_takes_the_same_steps(recipe: str, tmp_path: Path) -> None:
+    # A few directions, which come to rest in these few short batches. Without dropout, whose masks follow the batches.
+    still = without_dropout(tmp_path / "still")
+    words = (*SHORT, "--model.model_name_or_path", still, "--model.method.config.r", "4")
+    starts = []
+    for processes in ("1", "2"):
+        folder = tmp_path / processes
+        folder.mkdir()
+        sized = ("--data.batch_size", str(8 // int(processes)), "--trainer.devices", processes)
+        outcome = fit(recipe, folder, *words, *sized)
+        assert outcome.code == 0, outcome.err
+        done = only_run(folder)
+        name = done.parent.name
+        assert f"{name} started from 4 training batches" in record(done)["notes"]
+        state = checkpoint(done / "checkpoints/last.ckpt")["peft_lightning"]["method_state"]
+        starts.append(state["start"] if "start" in state else state[name]["start"])
+    assert same(*starts)
     tested = run(
         ["test", "--config", str(done / "config.yaml"), "--ckpt_path", "best", "--trainer.devices=1"], tmp_path
     )
