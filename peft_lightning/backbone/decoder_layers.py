@@ -71,6 +71,7 @@ class ThriftyGatedLayer(nn.Module):
         # Adapters in 32 bits may widen one of them outside autocast. A compiler chooses by itself what to keep.
         if gate.dtype != up.dtype or torch.compiler.is_compiling():
             return cast(Tensor, self.down_proj(_silu_product(gate, up)))
+        gate, up = _Kept.apply(gate, up)  # type: ignore[no-untyped-call]
         product = _SiluProduct.apply(gate, up)  # type: ignore[no-untyped-call]
         if getattr(self.down_proj, "makes_inputs_again", False):
             product = with_recipe(product, _silu_product, gate, up)
@@ -79,20 +80,23 @@ class ThriftyGatedLayer(nn.Module):
         return cast(Tensor, self.down_proj(product))
 
 
-class _SiluProduct(torch.autograd.Function):
-    """silu(gate) × up, of one type; its backward pass writes over its inputs, which nothing else reads by then.
+class _Kept(torch.autograd.Function):
+    """Keeps gate and up, both of one type, and computes their gradients of that of silu(gate) × up.
 
-    Beside them it needs a piece of their size. A second backward pass ends in torch's error, not in other gradients.
+    It is apart from the product, so that where activations are computed again that ends before the product, if what
+    follows keeps nothing. Its backward pass writes over what it has kept, which nothing else reads by then, and needs a
+    piece of their size beside them. A second backward pass ends in torch's error, not in other gradients.
     """
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(gate, up)
-        return _silu_product(gate, up)
+        ctx.set_materialize_grads(False)
+        return gate.view_as(gate), up.view_as(up)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor, Tensor]:
         given = [tensor.contiguous().flatten(0, -2) for tensor in (*ctx.saved_tensors, gradient)]
         for gate, up, by_product in zip(*(tensor.tensor_split(_PIECES) for tensor in given), strict=True):
             by_up = F.silu(gate).mul_(by_product)
@@ -100,6 +104,19 @@ class _SiluProduct(torch.autograd.Function):
             up.copy_(by_up)
         by_gate, by_up, _ = (tensor.view(gradient.shape) for tensor in given)
         return by_gate, by_up
+
+
+class _SiluProduct(torch.autograd.Function):
+    """silu(gate) × up of what ``_Kept`` returned; it hands on its own gradient in the place of that of gate."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        return _silu_product(gate, up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 def _silu_product(gate: Tensor, up: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PretrainedConfig, Qwen3Config
 from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
@@ -34,11 +35,6 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def kept(output: Tensor) -> list[Tensor]:
-    """The tensors that a layer's function itself keeps for its backward pass."""
-    return list(output.grad_fn.saved_tensors)  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_thrifty_gated_layer_has_the_bits_of_transformers(dtype: torch.dtype, device: str) -> None:
@@ -60,13 +56,39 @@ def test_a_thrifty_gated_layer_has_the_bits_of_transformers(dtype: torch.dtype, 
 
 def test_a_thrifty_gated_layer_keeps_two_of_three_tensors() -> None:
     gate, up = (torch.randn(3, 5, requires_grad=True) for _ in range(2))
-    product = decoder_layers._SiluProduct.apply(gate, up)
-    assert [tensor.data_ptr() for tensor in kept(product)] == [gate.data_ptr(), up.data_ptr()]
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        product = decoder_layers._SiluProduct.apply(*decoder_layers._Kept.apply(gate, up))
+    assert sizes == {gate.data_ptr(): gate.nbytes, up.data_ptr(): up.nbytes}
+    assert torch.equal(product, F.silu(gate) * up)
+
+
+def test_activations_that_are_computed_again_end_before_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def product(gate: Tensor, up: Tensor) -> Tensor:
+        made.append(gate.shape)
+        return F.silu(gate) * up
+
+    monkeypatch.setattr(decoder_layers, "_silu_product", product)
+    layer: Any = LlamaMLP(LlamaConfig(**SHAPE))
+    layer.down_proj = nn.Flatten(-1)  # like a layer in four bits it keeps no tensor
+    model = nn.Sequential(layer)
+    take_narrow_layers(model, 2048)
+    x = torch.randn(3, 5, 16, requires_grad=True)
+    checkpoint(model, x, use_reentrant=False).sum().backward()
+    assert len(made) == 1
+    assert x.grad is not None
 
 
 def test_a_second_backward_pass_of_a_gate_is_an_error_and_not_another_gradient() -> None:
     gate, up = (torch.randn(3, 5, requires_grad=True) * 2 for _ in range(2))
-    product = decoder_layers._SiluProduct.apply(gate, up)
+    product = decoder_layers._SiluProduct.apply(*decoder_layers._Kept.apply(gate, up))
     product.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         product.sum().backward()
