@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 import torch
 from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora.layer import Linear, LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from peft_lightning.backbone.computed_again import with_recipe
+from peft_lightning.backbone.decoder_layers import take_narrow_layers
+from peft_lightning.engine.graph_recorder import GraphRecorder
 from peft_lightning.methods import low_rank_update
 from peft_lightning.methods.lean_lora import LeanLoRA, LeanLoRA4bit, take_lean_layers
 from peft_lightning.methods.low_rank_update import _Update
@@ -34,8 +39,6 @@ def base(kind: str) -> nn.Module:
 
 def adapted(kind: str, device: str, **settings: Any) -> nn.Sequential:
     """A layer with PEFT's own LoRA layer around it, both of its weights at random."""
-    from peft import inject_adapter_in_model
-
     config = LoraConfig(r=RANK, lora_alpha=8, target_modules=["0"], init_lora_weights=False, **settings)
     model = nn.Sequential(base(kind).requires_grad_(False)).to(device)
     model.is_loaded_in_4bit, model.is_loaded_in_8bit = kind == "nf4", kind == "int8"  # type: ignore[assignment]
@@ -208,3 +211,43 @@ def test_layers_stay_pefts_for_whom_merges_and_saves_them() -> None:
     torch.testing.assert_close(plain(x), before)
     layer.unmerge()
     torch.testing.assert_close(plain(x), before)
+
+
+@CUDA
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_a_captured_step_of_wide_layers_has_the_bits_of_an_eager_one(
+    recomputed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0)
+    torch.manual_seed(0)
+    config = LlamaConfig(hidden_size=64, intermediate_size=96, mlp_bias=False)
+    model: Any = nn.Sequential(*(LlamaMLP(config) for _ in range(2))).requires_grad_(False).to("cuda", torch.bfloat16)
+    take_narrow_layers(model, 2048)
+    inject_adapter_in_model(
+        LoraConfig(r=4, lora_dropout=0.3, target_modules="all-linear", init_lora_weights=False), model
+    )
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for weight in weights:
+        weight.data = weight.data.float().cuda()
+    take_lean_layers(model)
+    x = torch.randn(4, 9, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    found: list[tuple[Tensor, ...]] = [()]
+
+    def step() -> None:
+        hidden = x
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            for layer in model:
+                hidden = hidden + (checkpoint(layer, hidden, use_reentrant=False) if recomputed else layer(hidden))
+        found[0] = torch.autograd.grad(hidden.float().square().sum(), [x, *weights])
+
+    step()
+    torch.manual_seed(5)
+    step()
+    eager = [gradient.clone() for gradient in found[0]]
+    replay = GraphRecorder()(step)
+    torch.manual_seed(5)
+    replay()
+    for captured, run in zip(found[0], eager, strict=True):
+        assert torch.equal(captured, run)
+    replay()
+    assert not torch.equal(found[0][0], eager[0])  # other masks
