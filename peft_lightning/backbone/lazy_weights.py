@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,13 +51,16 @@ class LazyTensor:
         offset: Where the tensor begins, in bytes.
         shape: Its shape.
         dtype: Its type.
+        mapped: Whether what is read is the file's own pages, for whoever copies it to a GPU at once: no memory is filled
+            in between, and the pages are let go of with the tensor. A tensor that stays would change with its file.
     """
 
-    def __init__(self, file: Path, offset: int, shape: list[int], dtype: torch.dtype) -> None:
+    def __init__(self, file: Path, offset: int, shape: list[int], dtype: torch.dtype, mapped: bool = False) -> None:
         self._file = file
         self._offset = offset
         self.shape = torch.Size(shape)
         self.dtype = dtype
+        self._mapped = mapped
 
     def get_shape(self) -> list[int]:
         """Returns the shape, as safetensors' own slices do."""
@@ -68,12 +72,25 @@ class LazyTensor:
         """Reads the tensor and returns a part of it, all of it for ``[...]``; on the CPU."""
         count = math.prod(self.shape)
         size = count * self.dtype.itemsize
+        if count == 0:
+            return torch.empty(self.shape, dtype=self.dtype)[index]
+        content = self._map(size) if self._mapped else self._read(size)
+        return content.view(self.dtype).view(self.shape)[index]
+
+    def _map(self, size: int) -> Tensor:
+        start = self._offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        before = self._offset - start
+        with self._file.open("rb") as stream:
+            # Read and copied on in pieces, 2.9 GiB/s of weights of 7 billion's shapes on one core; through memory of the
+            # process 0.8. Copied on write, for torch takes no memory that it may not write to.
+            pages = mmap.mmap(stream.fileno(), before + size, access=mmap.ACCESS_COPY, offset=start)
+        return torch.frombuffer(pages, dtype=torch.uint8, count=size, offset=before)
+
+    def _read(self, size: int) -> Tensor:
         LazyTensor._read_since_trim += size if size < _GIVEN_BACK else 0
         if LazyTensor._read_since_trim >= _TRIM_AFTER:
             LazyTensor._read_since_trim = 0
             _return_free_memory()
-        if count == 0:
-            return torch.empty(self.shape, dtype=self.dtype)[index]
         content = torch.empty(size, dtype=torch.uint8)
         with self._file.open("rb", buffering=0) as stream:
             stream.seek(self._offset)
@@ -84,14 +101,15 @@ class LazyTensor:
                 if not got:
                     raise OSError(f"{self._file.name} ends within a tensor")
                 rest = rest[got:]
-        return content.view(self.dtype).view(self.shape)[index]
+        return content
 
 
-def lazy_weights(files: list[Path]) -> dict[str, LazyTensor] | None:
+def lazy_weights(files: list[Path], mapped: bool = False) -> dict[str, LazyTensor] | None:
     """Lists the tensors of a model's files without reading any.
 
     Args:
         files: What ``weight_files`` returned.
+        mapped: Whether each tensor is copied to a GPU as soon as it is read.
 
     Returns:
         The tensors by name; None where a file is not in safetensors' format, or holds a type that is not known here.
@@ -111,7 +129,7 @@ def lazy_weights(files: list[Path]) -> dict[str, LazyTensor] | None:
             if entry["dtype"] not in _DTYPES:
                 return None
             offset = 8 + length + entry["data_offsets"][0]
-            tensors[name] = LazyTensor(file, offset, entry["shape"], _DTYPES[entry["dtype"]])
+            tensors[name] = LazyTensor(file, offset, entry["shape"], _DTYPES[entry["dtype"]], mapped)
     return tensors
 
 

@@ -154,7 +154,8 @@ def read_quantised(
 
     placed: dict[str, Any] = {"quantization_config": quantising.config, "device_map": {"": quantising.device}}
     try:
-        weights = lazy_weights(weight_files(model_folder(name_or_path, revision)))
+        files = weight_files(model_folder(name_or_path, revision))
+        weights = lazy_weights(files, mapped=quantising.device.type == "cuda")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise loading_error(name_or_path, revision, error) from error
     if weights is None:  # a pickle is read whole

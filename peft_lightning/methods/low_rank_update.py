@@ -104,9 +104,9 @@ class _Update(Function):
         del dropped, inputs
         by_input = None
         if ctx.needs_input_grad[1]:
-            by_input = (by_hidden @ down).view(shape)
+            by_input = _scaled_product(by_hidden, down, 1 / (1 - ctx.probability)).view(shape)
             if mask is not None:
-                by_input = torch.ops.aten.native_dropout_backward(by_input, mask, 1 / (1 - ctx.probability))
+                by_input.mul_(mask)
         return gradient, by_input, by_down, by_up, None, None
 
 

@@ -21,7 +21,8 @@ from tests.methods.tiny_decoders import save_decoder, tiny_config
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 
-def test_every_type_and_shape_is_read_to_the_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+def test_every_type_and_shape_is_read_to_the_bit(mapped: bool, tmp_path: Path) -> None:
     kinds = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     tensors = {
         **{str(kind): torch.randn(3, 5).to(kind) for kind in kinds},
@@ -30,7 +31,7 @@ def test_every_type_and_shape_is_read_to_the_bit(tmp_path: Path) -> None:
         "none": torch.empty(0, 4),
     }
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    found = lazy_weights([tmp_path / "model.safetensors"])
+    found = lazy_weights([tmp_path / "model.safetensors"], mapped)
     assert found is not None
     assert found.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -38,6 +39,34 @@ def test_every_type_and_shape_is_read_to_the_bit(tmp_path: Path) -> None:
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name][...], tensor)
     assert torch.equal(found["whole"][2:4], tensors["whole"][2:4])
+
+
+def test_what_is_read_for_a_gpu_is_let_go_of_with_the_tensor(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({"first": torch.ones(2**20), "second": torch.full((2**20,), 2.0)}, file)
+    found = lazy_weights([file], mapped=True)
+    assert found is not None
+
+    def pages() -> int:
+        return Path("/proc/self/maps").read_text().count(str(file))
+
+    second = found["second"][...]
+    assert pages() == 1
+    assert second.sum() == 2 * 2**20
+    second.zero_()  # a copy of this process: the file stays as it is
+    assert found["second"][...].sum() == 2 * 2**20
+    del second
+    assert pages() == 0
+
+
+def test_a_file_that_was_cut_since_is_an_error_where_its_pages_are_mapped(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({"only": torch.ones(2**20)}, file)
+    found = lazy_weights([file], mapped=True)
+    assert found is not None
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(ValueError, match="greater than file size"):
+        _ = found["only"][...]
 
 
 def test_other_formats_are_left_to_transformers(tmp_path: Path) -> None:
@@ -71,7 +100,7 @@ def test_shards_give_the_bits_of_one_file_and_of_transformers_own_reading(
         return {key: value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
 
     lazily, in_shards = state("whole"), state("sharded")
-    monkeypatch.setattr("peft_lightning.backbone.reading.lazy_weights", lambda files: None)
+    monkeypatch.setattr("peft_lightning.backbone.reading.lazy_weights", lambda files, mapped: None)
     by_transformers = state("whole")
     assert lazily.keys() == in_shards.keys() == by_transformers.keys()
     for key, value in lazily.items():
