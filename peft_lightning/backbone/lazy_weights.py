@@ -51,8 +51,9 @@ class LazyTensor:
         offset: Where the tensor begins, in bytes.
         shape: Its shape.
         dtype: Its type.
-        mapped: Whether what is read is the file's own pages, for whoever copies it to a GPU at once: no memory is filled
-            in between, and the pages are let go of with the tensor. A tensor that stays would change with its file.
+        mapped: Whether what is read is the file's own pages, for whoever copies it to a GPU at once: no memory is
+            filled in between, and the pages are let go of with the tensor. A tensor that stays would change with its
+            file.
     """
 
     def __init__(self, file: Path, offset: int, shape: list[int], dtype: torch.dtype, mapped: bool = False) -> None:
@@ -81,7 +82,7 @@ class LazyTensor:
         start = self._offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         before = self._offset - start
         with self._file.open("rb") as stream:
-            # Read and copied on in pieces, 2.9 GiB/s of weights of 7 billion's shapes on one core; through memory of the
+            # Read and copied on in pieces, 2.9 GiB/s of weights of 7 billion's shapes on a core; through memory of the
             # process 0.8. Copied on write, for torch takes no memory that it may not write to.
             pages = mmap.mmap(stream.fileno(), before + size, access=mmap.ACCESS_COPY, offset=start)
         return torch.frombuffer(pages, dtype=torch.uint8, count=size, offset=before)
