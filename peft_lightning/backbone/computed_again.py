@@ -33,7 +33,8 @@ def with_recipe(activation: Tensor, function: Callable[..., Tensor], *inputs: Te
     Returns:
         The activation itself.
     """
-    if not torch.compiler.is_compiling():  # a compiler chooses by itself what to keep
+    # A compiler chooses by itself what to keep. Where there is no backward pass, the inputs need not be held.
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         activation.recipe = Recipe(function, inputs)  # type: ignore[attr-defined]
     return activation
 
