@@ -40,9 +40,10 @@ def forward_lean(layer: Any, own: Callable[..., Tensor], x: Tensor, *args: Any, 
     if not trains or not plain or dtype is None or dtype.itemsize != 2:
         return own(x, *args, **named)
     (name,) = adapters
-    down, up, probability = layer.lora_A[name], layer.lora_B[name], getattr(layer.lora_dropout[name], "p", 0.0)
-    # On a CPU masks are drawn otherwise, four values at a time.
-    drawn = probability > 0 and x.device.type == "cpu"
+    down, up, dropout = layer.lora_A[name], layer.lora_B[name], layer.lora_dropout[name]
+    probability = getattr(dropout, "p", 0.0) if dropout.training else 0.0
+    # On a CPU masks are drawn otherwise, four values at a time; elsewhere they cannot be drawn again.
+    drawn = probability > 0 and x.device.type != "cuda"
     if drawn or name in layer.lora_variant or up.bias is not None:
         return own(x, *args, **named)
     outputs = layer.base_layer(x, *args)
@@ -68,7 +69,7 @@ class _Update(Function):
         narrow_down, narrow_up = down.to(x.dtype), up.to(x.dtype)
         ctx.drawn_from = _random_state(x.device) if ctx.wide and probability else None
         dropped, mask = _drop(x, probability)
-        hidden = dropped.flatten(0, -2) @ narrow_down.mT
+        hidden = dropped.reshape(-1, x.shape[-1]) @ narrow_down.mT
         if outputs.dtype == x.dtype:
             rows = outputs.reshape(-1, outputs.shape[-1])
             result = torch.addmm(rows, hidden, narrow_up.mT, alpha=scaling).view(outputs.shape)
@@ -94,20 +95,30 @@ class _Update(Function):
         by_hidden = _scaled_product(by_row, up, ctx.scaling)
         del by_row
         if ctx.wide:
-            x = inputs[0] if ctx.recipe is None else ctx.recipe(*inputs)
+            x = inputs[0] if ctx.recipe is None else _made_again(ctx.recipe, inputs)
             dropped, mask = _drop(x, ctx.probability, ctx.drawn_from)
             del x
         else:
             dropped, mask = inputs
-        by_down = (by_hidden.mT @ dropped.flatten(0, -2)).to(ctx.down_dtype)
+        by_down = (by_hidden.mT @ dropped.reshape(-1, dropped.shape[-1])).to(ctx.down_dtype)
         shape = dropped.shape
         del dropped, inputs
         by_input = None
         if ctx.needs_input_grad[1]:
-            by_input = _scaled_product(by_hidden, down, 1 / (1 - ctx.probability)).view(shape)
+            scale = 1 / (1 - ctx.probability) if ctx.probability < 1 else 0.0
+            by_input = _scaled_product(by_hidden, down, scale).view(shape)
             if mask is not None:
                 by_input.mul_(mask)
         return gradient, by_input, by_down, by_up, None, None
+
+
+def _made_again(recipe: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
+    """Makes inputs again, to the same bits in a backward pass within autocast too.
+
+    On a GPU autocast has norms in 32 bits, of which another mask may be drawn.
+    """
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return recipe(*inputs)
 
 
 def _scaled_product(first: Tensor, second: Tensor, scaling: float) -> Tensor:
@@ -120,7 +131,7 @@ def _drop(x: Tensor, probability: float, state: Tensor | None = None) -> tuple[T
 
     Args:
         x: The values.
-        probability: How many are zeroed, in [0, 1).
+        probability: How many are zeroed, in [0, 1].
         state: The state of the device's generator that the mask is drawn from; None goes on with the present one.
 
     Returns:

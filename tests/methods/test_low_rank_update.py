@@ -157,6 +157,35 @@ def test_inputs_that_are_made_again_give_the_gradients_of_those_that_are_kept() 
         assert torch.equal(again, held)
 
 
+def test_inputs_are_made_again_outside_autocast_where_the_backward_pass_is_within(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0)
+    widened: list[bool] = []
+
+    def made(source: Tensor) -> Tensor:
+        widened.append(torch.is_autocast_enabled("cpu"))
+        return F.silu(source)
+
+    source = torch.randn(5, INPUTS).bfloat16()
+    down, up = torch.randn(RANK, INPUTS, requires_grad=True), torch.randn(OUTPUTS, RANK, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        x = with_recipe(F.silu(source), made, source)
+        result = _Update.apply(torch.zeros(5, OUTPUTS).bfloat16(), x, down, up, 2.0, 0.0)
+        torch.autograd.grad(result.sum(), down)
+    assert widened == [False]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_where_all_inputs_are_dropped_nothing_is_learned(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0 if wide else 10**9)
+    x, outputs = torch.randn(5, INPUTS).bfloat16().requires_grad_(), torch.randn(5, OUTPUTS).bfloat16()
+    down, up = torch.randn(RANK, INPUTS, requires_grad=True), torch.randn(OUTPUTS, RANK, requires_grad=True)
+    result = _Update.apply(outputs, x, down, up, 2.0, 1.0)
+    assert torch.equal(result, outputs)
+    assert not any(bool(gradient.any()) for gradient in torch.autograd.grad(result.sum(), [x, down, up]))
+
+
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_bias": True}], ids=str)
 def test_variants_are_pefts_own(settings: dict[str, Any]) -> None:
     theirs = adapted("bf16", "cpu", **settings)
