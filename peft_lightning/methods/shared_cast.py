@@ -13,7 +13,10 @@ def autocast_dtype(inputs: Tensor) -> torch.dtype | None:
         inputs: The inputs.
     """
     device = inputs.device.type
-    if not torch.is_autocast_enabled(device) or inputs.dtype == torch.float64:
+    # Of a device that has no autocast, as `meta` has none, torch cannot be asked whether it is on.
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    if inputs.dtype == torch.float64:
         return None
     return torch.get_autocast_dtype(device)
 
