@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from peft_lightning.methods import low_rank_update
 from peft_lightning.methods.lean_lora import take_lean_layers
@@ -58,3 +63,30 @@ def test_shapes_are_found_on_a_device_without_autocast(trains: bool) -> None:
     model = adapted("fp32", "cpu").to("meta").train(trains)
     take_lean_layers(model)
     assert model(torch.empty(3, 7, INPUTS, device="meta")).shape == (3, 7, OUTPUTS)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_weights_that_are_freed_until_the_backward_pass_get_the_same_gradients(
+    wide: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSDP2 frees a layer's weights after its forward pass, those too that the layer keeps for its backward pass."""
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0 if wide else 10**9)
+    whole = adapted("fp32", "cpu")
+    take_lean_layers(whole)
+    sharded: Any = copy.deepcopy(whole)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        fully_shard(sharded[0], mesh=init_device_mesh("cpu", (1,)), reshard_after_forward=True)
+        x = torch.randn(3, 7, INPUTS)
+        expected = [gradient for _, *gradients in [results(whole, x)] for gradient in gradients]
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.manual_seed(2)
+            output = sharded(x.requires_grad_())
+        assert isinstance(sharded[0].lora_A["default"].weight, DTensor)
+        torch.manual_seed(3)
+        (output.float() * torch.randn(output.shape)).sum().backward()
+        found = [x.grad, *(p.grad.full_tensor() for name, p in sharded.named_parameters() if "lora_" in name)]
+    finally:
+        dist.destroy_process_group()
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)

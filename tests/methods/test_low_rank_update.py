@@ -112,6 +112,46 @@ def test_what_is_drawn_again_is_what_was_drawn(device: str) -> None:
     assert (found[0][2] == 0).float().mean() > 0.2  # of the inputs some were dropped
 
 
+@pytest.mark.parametrize("wide", [True, False])
+def test_gradients_are_the_slopes(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0 if wide else 10**9)
+    torch.manual_seed(0)
+    shapes = (2, 3, 7), (2, 3, 8), (RANK, 8), (7, RANK)
+    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+    def dropped(*leaves: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        result: Tensor = _Update.apply(*leaves, 1.7, 0.4)
+        return result
+
+    assert torch.autograd.gradcheck(dropped, given)
+
+
+def test_activations_that_are_computed_again_have_the_masks_of_those_that_are_kept() -> None:
+    """Checkpointing runs the forward pass again, with its masks, and a wide layer draws them once more after it."""
+    found = []
+    before = low_rank_update._WIDE
+    try:
+        for low_rank_update._WIDE, again in ((10**9, False), (0, True)):
+            torch.manual_seed(0)
+            x = torch.randn(5, 6, INPUTS).bfloat16().requires_grad_()
+            down, up = torch.randn(RANK, INPUTS, requires_grad=True), torch.randn(INPUTS, RANK, requires_grad=True)
+
+            def layer(given: Tensor, down: Tensor = down, up: Tensor = up) -> Tensor:
+                made = with_recipe(F.silu(given), F.silu, given)
+                return F.dropout(given + _Update.apply(made, made, down, up, 1.5, 0.3), 0.1)
+
+            states = x
+            for _ in range(2):
+                states = checkpoint(layer, states, use_reentrant=False) if again else layer(states)
+            gradients = torch.autograd.grad(states.float().square().sum(), [x, down, up])
+            found.append([states, *gradients, torch.get_rng_state()])
+    finally:
+        low_rank_update._WIDE = before
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def kept_bytes(x: Tensor, wide: int, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(low_rank_update, "_WIDE", wide)
     outputs, down, up = torch.zeros(512, OUTPUTS, dtype=x.dtype), torch.randn(RANK, INPUTS), torch.randn(OUTPUTS, RANK)
