@@ -1,4 +1,4 @@
-"""LoRA's lean layers take the inputs and run on the devices that PEFT's own do."""
+"""LoRA's lean layers compute what PEFT's own do, from the same inputs and on the same devices."""
 
 from __future__ import annotations
 
@@ -8,14 +8,138 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora.layer import Linear, LoraLayer
+from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaMLP
 
+from peft_lightning.backbone.decoder_layers import take_narrow_layers
+from peft_lightning.engine.graph_recorder import GraphRecorder
 from peft_lightning.methods import low_rank_update
-from peft_lightning.methods.lean_lora import take_lean_layers
-from tests.methods.test_low_rank_update import DEVICES, INPUTS, OUTPUTS, adapted, results
+from peft_lightning.methods.lean_lora import LeanLoRA, LeanLoRA4bit, take_lean_layers
+from tests.engine.captured_runs import CUDA
+from tests.methods.lora_layers import DEVICES, INPUTS, OUTPUTS, adapted, distance, results
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["fp32", "bf16", "nf4", "int8"])
+def test_a_training_step_is_pefts_to_the_rounding_of_16_bits(
+    kind: str, given: torch.dtype, wide: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "int8" and device == "cpu" and given == torch.float32:
+        given = torch.bfloat16
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0 if wide else 10**9)
+    theirs = adapted(kind, device)
+    ours = copy.deepcopy(theirs)
+    take_lean_layers(ours)
+    x = torch.randn(3, 7, INPUTS, device=device, dtype=given)
+    for mine, pefts in zip(results(ours, x), results(theirs, x), strict=True):
+        assert mine.dtype == pefts.dtype
+        assert distance(mine, pefts) < 0.01
+
+
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_bias": True}], ids=str)
+def test_variants_are_pefts_own(settings: dict[str, Any]) -> None:
+    theirs = adapted("bf16", "cpu", **settings)
+    ours = copy.deepcopy(theirs)
+    take_lean_layers(ours)
+    x = torch.randn(3, 7, INPUTS)
+    for mine, pefts in zip(results(ours, x), results(theirs, x), strict=True):
+        assert torch.equal(mine, pefts)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_answers_are_pefts_to_the_bit(precision: torch.dtype) -> None:
+    theirs = adapted("fp32", "cpu").eval()
+    ours = copy.deepcopy(theirs)
+    take_lean_layers(ours)
+    x = torch.randn(3, 7, INPUTS)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        assert torch.equal(ours(x), theirs(x))
+
+
+def test_training_in_32_bits_is_pefts_to_the_bit() -> None:
+    theirs = adapted("fp32", "cpu")
+    ours = copy.deepcopy(theirs)
+    take_lean_layers(ours)
+    x = torch.randn(3, 7, INPUTS)
+    for mine, pefts in zip(ours(x), theirs(x), strict=True):
+        assert torch.equal(mine, pefts)
+
+
+def test_a_compiled_layer_is_one_graph_and_computes_the_same() -> None:
+    model = adapted("bf16", "cpu")
+    take_lean_layers(model)
+    x = torch.randn(7, INPUTS)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(compiled(x), model(x), rtol=0.02, atol=0.02)
+
+
+def test_layers_stay_pefts_for_whom_merges_and_saves_them() -> None:
+    model = adapted("nf4", "cpu")
+    take_lean_layers(model)
+    assert isinstance(model[0], LeanLoRA4bit)
+    assert isinstance(model[0], LoraLayer)
+    plain = adapted("fp32", "cpu")
+    take_lean_layers(plain)
+    layer = plain[0]
+    assert isinstance(layer, LeanLoRA)
+    assert isinstance(layer, Linear)
+    x = torch.randn(7, INPUTS)
+    before = plain.eval()(x)
+    layer.merge()
+    torch.testing.assert_close(plain(x), before)
+    layer.unmerge()
+    torch.testing.assert_close(plain(x), before)
+
+
+@CUDA
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_a_captured_step_of_wide_layers_has_the_bits_of_an_eager_one(
+    recomputed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(low_rank_update, "_WIDE", 0)
+    torch.manual_seed(0)
+    config = LlamaConfig(hidden_size=64, intermediate_size=96, mlp_bias=False)
+    model: Any = nn.Sequential(*(LlamaMLP(config) for _ in range(2))).requires_grad_(False).to("cuda", torch.bfloat16)
+    take_narrow_layers(model, 2048)
+    inject_adapter_in_model(
+        LoraConfig(r=4, lora_dropout=0.3, target_modules="all-linear", init_lora_weights=False), model
+    )
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for weight in weights:
+        weight.data = weight.data.float().cuda()
+    take_lean_layers(model)
+    x = torch.randn(4, 9, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    found: list[tuple[Tensor, ...]] = [()]
+
+    def step() -> None:
+        hidden = x
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            for layer in model:
+                hidden = hidden + (checkpoint(layer, hidden, use_reentrant=False) if recomputed else layer(hidden))
+        found[0] = torch.autograd.grad(hidden.float().square().sum(), [x, *weights])
+
+    step()
+    torch.manual_seed(5)
+    step()
+    eager = [gradient.clone() for gradient in found[0]]
+    replay = GraphRecorder()(step)
+    torch.manual_seed(5)
+    replay()
+    for captured, run in zip(found[0], eager, strict=True):
+        assert torch.equal(captured, run)
+    replay()
+    assert not torch.equal(found[0][0], eager[0])  # other masks
 
 
 @pytest.mark.parametrize("wide", [True, False])
