@@ -103,6 +103,6 @@ def keep_narrow(adapted: nn.Module) -> None:
         adapted: The PEFT model with its scales; it is changed in place.
     """
     if is_held_in_bfloat16(adapted):
-        from peft_lightning.methods.scaling import narrow_scaling
+        from peft_lightning.methods.lean_ia3 import narrow_scaling
 
         narrow_scaling(adapted)

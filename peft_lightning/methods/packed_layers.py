@@ -13,16 +13,39 @@ from peft.tuners.hira.bnb import Linear4bit as HiRA4bit
 from peft.tuners.hira.bnb import Linear8bitLt as HiRA8bit
 from peft.tuners.ia3.bnb import Linear4bit as IA3On4bit
 from peft.tuners.ia3.bnb import Linear8bitLt as IA3On8bit
+from peft.tuners.lora.bnb import Linear4bit as LoRA4bit
+from peft.tuners.lora.bnb import Linear8bitLt as LoRA8bit
 from peft.tuners.lora.dora import DoraLinearLayer
 from peft.tuners.road.bnb import Linear4bit as RoAd4bit
 from peft.tuners.road.bnb import Linear8bitLt as RoAd8bit
 from torch import Tensor, nn
 
+from peft_lightning.methods.low_rank_update import forward_lean
 from peft_lightning.methods.rotations import rotated_outputs
 from peft_lightning.methods.scaling import narrowly_scaled
 from peft_lightning.methods.shared_cast import cast_once
 from peft_lightning.methods.singular_triplets import with_triplets
 from peft_lightning.methods.unpacked_again import UnpackingDoRA, modulated
+
+
+class LeanLoRA4bit(LoRA4bit):
+    """LoRA's layer beside four bits."""
+
+    makes_inputs_again = True
+
+    def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
+        """Returns the layer's outputs with the update, (…, outputs)."""
+        return forward_lean(self, super().forward, x, *args, **named)
+
+
+class LeanLoRA8bit(LoRA8bit):
+    """LoRA's layer beside eight bits."""
+
+    makes_inputs_again = True
+
+    def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
+        """Returns the layer's outputs with the update, (…, outputs)."""
+        return forward_lean(self, super().forward, x, *args, **named)
 
 
 class LeanSVD4bit(SVDLinear4bit):
@@ -103,3 +126,4 @@ LEAN: dict[type[nn.Module], type[nn.Module]] = {
     SVDLinear8bitLt: LeanSVD8bit,
 }
 NARROW: dict[type[nn.Module], type[nn.Module]] = {IA3On4bit: NarrowScaling4bit, IA3On8bit: NarrowScaling8bit}
+LOW_RANK: dict[type[nn.Module], type[nn.Module]] = {LoRA4bit: LeanLoRA4bit, LoRA8bit: LeanLoRA8bit}

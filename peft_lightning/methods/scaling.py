@@ -6,31 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft.tuners.ia3.layer import Linear
-from torch import Tensor, nn
-
-from peft_lightning.backbone.quantised import is_packed
-
-
-class NarrowScaling(Linear):
-    """PEFT's IA3 layer without a 32-bit copy of its widest activation.
-
-    PEFT widens the feed-forward layer's input before it multiplies. Autograd keeps the widened copy, the largest tensor
-    that it keeps of a layer.
-    """
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Scales the layer's input where it is a feed-forward layer, else its output.
-
-        Args:
-            x: The input, shape (batch, length, width), in bf16 under autocast.
-            args: The layer's further arguments.
-            kwargs: The layer's further arguments by name.
-
-        Returns:
-            The layer's output, in its own type.
-        """
-        return narrowly_scaled(self, super().forward, x, *args, **kwargs)
+from torch import Tensor
 
 
 def narrowly_scaled(layer: Any, own: Callable[..., Tensor], x: Tensor, *args: Any, **named: Any) -> Tensor:
@@ -75,18 +51,3 @@ class _Scaled(torch.autograd.Function):
         x, scale = ctx.saved_tensors
         of_scale = (x * gradient).flatten(0, -2).sum(0, dtype=scale.dtype)
         return torch.addcmul(gradient, gradient, (scale - 1).to(gradient.dtype)), of_scale
-
-
-def narrow_scaling(model: nn.Module) -> None:
-    """Lets every IA3 layer of a model keep its activations in their own type.
-
-    Args:
-        model: The PEFT model, not merged; it is changed in place.
-    """
-    places: dict[type[nn.Module], type[nn.Module]] = {Linear: NarrowScaling}
-    if is_packed(model):
-        from peft_lightning.methods.packed_layers import NARROW
-
-        places |= NARROW
-    for module in model.modules():
-        module.__class__ = places.get(type(module), type(module))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ def adapted(kind: str, device: str, **settings: Any) -> nn.Sequential:
     """A layer with PEFT's own LoRA layer around it, both of its weights at random."""
     config = LoraConfig(r=RANK, lora_alpha=8, target_modules=["0"], init_lora_weights=False, **settings)
     model = nn.Sequential(base(kind).requires_grad_(False)).to(device)
+    if kind in ("nf4", "int8"):
+        model.config = SimpleNamespace(quantization_config=kind)  # type: ignore[assignment]
     model.is_loaded_in_4bit, model.is_loaded_in_8bit = kind == "nf4", kind == "int8"  # type: ignore[assignment]
     torch.manual_seed(1)
     inject_adapter_in_model(config, model)

@@ -5,7 +5,7 @@ import torch
 from peft import IA3Config, inject_adapter_in_model
 from torch import nn
 
-from peft_lightning.methods.scaling import NarrowScaling, narrow_scaling
+from peft_lightning.methods.lean_ia3 import NarrowScaling, narrow_scaling
 
 
 @pytest.mark.parametrize("feedforward", [[], ["dense"]], ids=["output", "input"])
