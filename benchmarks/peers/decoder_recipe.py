@@ -104,7 +104,7 @@ def build_decoder(job: PeerJob) -> Any:
     model.config.pad_token_id = load_tokenizer(job.backbone).pad_token_id
     model.config.use_cache = False
     if recipe.four_bits is not None:
-        from peers.hf_models import keep_4bit_trainable
+        from peers.four_bits import keep_4bit_trainable
 
         keep_4bit_trainable(model)
     if recipe.adapters is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from peers.decoder_recipe import build_decoder
+from peers.four_bits import keep_4bit_trainable
 from side_by_side.peer_job import PeerJob
 
 
@@ -75,12 +76,3 @@ def load_classifier(job: PeerJob, compute_dtype: torch.dtype) -> Any:
 def count_trained(model: nn.Module) -> int:
     """Counts the weights that are trained, which shows that peers train the same."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def keep_4bit_trainable(model: nn.Module) -> None:
-    """Keeps an AVX512-BF16 CPU from repacking 4-bit weights in evaluation, after which no training step runs."""
-    from bitsandbytes.nn.modules import Linear4bit
-
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
