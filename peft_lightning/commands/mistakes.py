@@ -20,6 +20,7 @@ _LITERAL = re.compile(r"Expected a typing\.Literal(\[[^\]]*\])")
 _CLASS = re.compile(r"Expected a <class '(\w+)'>")
 _UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>[\w.]+)' is not accepted")
 _UNACCEPTED = re.compile(r"(?:Subcommand '\w+'|Group '(?P<group>[\w.]+)') does not accept option '(?P<name>[\w.]+)'")
+_NAMED_CLASS = re.compile(r"import path(?: string:)? (\S+)", re.IGNORECASE)
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -56,10 +57,10 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     explanation = explain_class(setting, lines, _taken) if setting.startswith("trainer.") and unknown is None else None
     if explanation is not None:
         return f"{explanation}{where}"
-    if "model.method" in message and "import path" in message.lower():
-        return f"{message}; the methods are {_methods()}{where}"
-    if "model.method" in message and "Not a valid subclass" in message:
-        return f"--model.method takes a method by its class: the methods are {_methods()}{where}"
+    if "model.method" in message and ("import path" in message.lower() or "Not a valid subclass" in message):
+        given = _NAMED_CLASS.search(message)
+        name = f"--model.method {given[1]}" if given is not None else "--model.method"
+        return f"{name}: it takes a method by its class, one of {_methods()}; a recipe goes with --method{where}"
     if unknown is not None:
         return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
     if (unaccepted := _UNACCEPTED.search(message)) is not None:

@@ -60,7 +60,11 @@ def runs() -> list[Path]:
             (["--engine", "fast"], ["--engine fast: it takes one of auto, eager, graph, compiled"]),
             (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
             (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),
-            (["--model.method=LoRa"], ["LoRa", "QLoRA"]),
+            (
+                ["--model.method=LoRa"],
+                ["--model.method LoRa: it takes a method by its class", "QLoRA", "a recipe goes with --method"],
+            ),
+            (["--model.method", "torch.nn.Linear"], ["--model.method torch.nn.Linear: it takes a method", "IA3"]),
             (["--model.method.r", "many"], ["--model.method.r many: it takes a whole number"]),
             (["--data.n_train", "few"], ["--data.n_train few: it takes a whole number or null"]),
             (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
