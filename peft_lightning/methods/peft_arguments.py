@@ -44,6 +44,8 @@ def read_words(config: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
         UserError: If the file cannot be read, or names no type.
     """
     words = dict(config) if isinstance(config, Mapping) else _read_file(Path(config).expanduser())
+    # The parser (jsonargparse 4.53) makes a text of the null in `--model.method.config.NAME null`.
+    words = {name: None if value == "None" else value for name, value in words.items()}
     peft_type = words.pop("peft_type", None)
     if not isinstance(peft_type, str):
         raise UserError("the method has no type: name it with ", Setting("model.method.config.peft_type", "VERA"))
