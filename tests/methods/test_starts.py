@@ -222,5 +222,7 @@ def test_a_start_that_was_never_computed_is_refused_and_not_trained(backbone: Ba
 def test_eva_s_batches_that_are_too_small_end_in_a_line(backbone: Backbone) -> None:
     method, model = at_usual_start("eva", backbone, r=32)
     short = TrainingSample(batches(1, rows=2), cast("Any", loss), torch.device("cpu"), nullcontext)
-    with pytest.raises(UserError, match="EVA's directions have not come to rest in 20 passes over 1 training batches"):
+    with pytest.raises(UserError, match="not come to rest in 20 passes over 1 training batches: use more with start_b"):
         method.compute_start(model, short)
+    with pytest.raises(UserError, match="train on more texts with n_train"):
+        method.compute_start(model, dataclasses.replace(short, asked=32))
