@@ -48,7 +48,8 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     """
     lines = message
     message = " ".join(message.split())
-    if not files and "model.method" in message and "required" in message:
+    is_lacking = message.startswith("the following arguments are required:") or (not files and "required" in message)
+    if is_lacking and "model.method" in message:
         return "no method: name a recipe, such as --method lora or --config configs/lora.yaml"
     if message.startswith("unrecognized arguments: "):
         return _explain_unknown(message.removeprefix("unrecognized arguments: "), known)
@@ -65,7 +66,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     if explanation is not None:
         return f"{explanation}{where}"
     if "model.method" in message and "import path" in message.lower():
-        return f"{message}; the methods are {_methods()}{where}"
+        return f"--model.method {message.rpartition(': ')[2]}: the methods are {_methods()}{where}"
     if "model.method" in message and "Not a valid subclass" in message:
         return f"--model.method takes a method by its class: the methods are {_methods()}{where}"
     if unknown is not None:

@@ -60,7 +60,7 @@ def runs() -> list[Path]:
             (["--engine", "fast"], ["--engine fast: it takes one of auto, eager, graph, compiled"]),
             (["--model.method.rank", "4"], ["LoRA has no rank: it takes r, lora_alpha"]),
             (["configs/offline.yaml"], ["belongs to no option", "--config configs/offline.yaml"]),
-            (["--model.method=LoRa"], ["LoRa", "QLoRA"]),
+            (["--model.method=LoRa"], ["--model.method LoRa: the methods are", "QLoRA"]),
             (["--model.method.r", "many"], ["--model.method.r many: it takes a whole number"]),
             (["--early_stopping.patience", "0"], ["--early_stopping.patience 0: it takes a whole number above 0"]),
             (["--memory_limit_gib", "-4"], ["--memory_limit_gib -4: it takes a number above 0 or null"]),
@@ -161,6 +161,10 @@ def test_a_mistake_in_a_file_names_the_file(tiny_fit: list[str], capfd: pytest.C
     line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
     assert "--data.truncation middle: it takes one of head, tail, head_tail, windows (in " in line
     assert "mine.yaml" in line
+
+
+def test_an_overlay_alone_names_the_recipes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert refusal(["fit", "--config", "configs/offline.yaml"], capfd).startswith("no method: name a recipe")
 
 
 def test_another_python_than_the_environment_s_is_said() -> None:
