@@ -108,6 +108,11 @@ def loading_error(name_or_path: str, revision: str | None, error: Exception) -> 
 
         why = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else "the hub cannot be reached"
         return UserError(f"{name_or_path} is neither a local folder nor in the hub's cache, and {why}; ", *_OFFLINE_WAY)
+    if "SafetensorError" in causes:
+        return UserError(
+            f"{name_or_path} cannot be loaded ({first_line(error)}): a file of its weights is cut short or damaged,"
+            " fetch it again (hf download, git lfs pull)"
+        )
     if "trust_remote_code" in str(error):
         return UserError(f"{name_or_path} comes with Python code of its own, which is never run; choose another model")
     if "above report" in str(error):  # a table that transformers has logged, which nobody sees

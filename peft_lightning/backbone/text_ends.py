@@ -26,6 +26,10 @@ _UNUSED = (
     "<unused_0>",
     "[unused0]",
 )
+# How vocabularies of byte-level BPE and of SentencePiece write the space before a word. Maltese has a letter Ġ, and
+# short words with it, which a text may hold.
+_SPACES = ("Ġ", "▁")
+_SHORT = 5
 
 
 def choose_pad_token(tokenizer: PreTrainedTokenizerBase, embeddings: int | None) -> str | None:
@@ -69,27 +73,35 @@ def pad_apart_from_end(tokenizer: PreTrainedTokenizerBase, embeddings: int | Non
     """Gives a tokenizer whose texts end with its pad token another one.
 
     transformers' own classes score a decoder's last token that is not the pad token, so a text's end would be skipped.
+    A text that holds the new pad token is scored as before, since another token ends it. GPT-2's tokenizer and Phi-2's
+    have no other special token: a word with the mark of its space pads there, which no text has in these letters.
 
     Args:
         tokenizer: The tokenizer, with a pad token; it is changed in place.
         embeddings: The number of tokens that the model has embeddings for; None if it is not known.
 
     Raises:
-        UserError: No other special token of the tokenizer can pad.
+        UserError: No other token of the tokenizer can pad.
     """
     if tokenizer.pad_token_id != tokenizer.eos_token_id or not _ends_texts(tokenizer):
         return
     vocabulary = tokenizer.get_vocab()
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     around = {*tokenizer("a film")["input_ids"], tokenizer.eos_token_id}
-    for token in (*_UNUSED, tokenizer.unk_token, *special):
+    words = sorted(
+        (token for token in vocabulary if token.startswith(_SPACES) and token[1:].isalpha() and len(token) > _SHORT),
+        key=lambda token: -vocabulary[token],
+    )
+    for token in (*_UNUSED, tokenizer.unk_token, *special, *words):
         number = vocabulary.get(token) if isinstance(token, str) else None
         if number is not None and number not in around and (embeddings is None or number < embeddings):
             tokenizer.pad_token = token
             return
     raise UserError(
         f"{tokenizer.eos_token!r} of the tokenizer of {tokenizer.name_or_path} both ends texts and pads them, and no"
-        " other special token could pad: transformers would score another token than the run did"
+        " other token could pad, so that transformers would score another token than the run did: give the tokenizer a"
+        " pad token of its own before training, or train with ",
+        Setting("data.add_eos_token", False),
     )
 
 

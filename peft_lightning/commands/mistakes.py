@@ -18,6 +18,8 @@ _KEY = re.compile(r'Parser key "([^"]+)"')
 _VALUE = re.compile(r"(?P<expected>.*)(?:Got value|Given value): (?P<value>.*)$")
 _LITERAL = re.compile(r"Expected a typing\.Literal(\[[^\]]*\])")
 _CLASS = re.compile(r"Expected a <class '(\w+)'>")
+_RESTRICTED = re.compile(r"Not of type (\w+)")
+_OUT_OF_RANGE = re.compile(r'(?P<expected>Parser key "[^"]+": Not of type \w+): (?P<value>\S+) does not conform')
 _UNKNOWN_ARGUMENT = re.compile(r"class_path '(?P<path>[\w.]+)': Option '(?P<name>[\w.]+)' is not accepted")
 _UNACCEPTED = re.compile(r"(?:Subcommand '\w+'|Group '(?P<group>[\w.]+)') does not accept option '(?P<name>[\w.]+)'")
 _NAMED_CLASS = re.compile(r"import path(?: string:)? (\S+)", re.IGNORECASE)
@@ -27,6 +29,12 @@ _TYPES = {
     "bool": "true or false",
     "str": "text",
     "NoneType": "null",
+}
+_RANGES = {
+    "NonNegativeFloat": "a number of at least 0",
+    "NonNegativeInt": "a whole number of at least 0",
+    "PositiveFloat": "a number above 0",
+    "PositiveInt": "a whole number above 0",
 }
 
 
@@ -41,12 +49,13 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     """
     lines = message
     message = " ".join(message.split())
-    if not files and "model.method" in message and "required" in message:
+    is_lacking = message.startswith("the following arguments are required:") or (not files and "required" in message)
+    if is_lacking and "model.method" in message:
         return "no method: name a recipe, such as --method lora or --config configs/lora.yaml"
     if message.startswith("unrecognized arguments: "):
         return _explain_unknown(message.removeprefix("unrecognized arguments: "), known)
     key = ".".join(_KEY.findall(message))
-    value = _VALUE.match(message)
+    value = _VALUE.match(message) or _OUT_OF_RANGE.search(message)
     unknown = _UNKNOWN_ARGUMENT.search(message)
     setting = (_KEY.findall(message) or [""])[0]
     suspects = {
@@ -98,5 +107,6 @@ def _taken(expected: str) -> str:
     values = [value for found in _LITERAL.findall(expected) for value in ast.literal_eval(found)]
     choices = list(dict.fromkeys(str(value) for value in values))
     types = [_TYPES[name] for name in dict.fromkeys(_CLASS.findall(expected)) if name in _TYPES]
+    ranges = [_RANGES[name] for name in dict.fromkeys(_RESTRICTED.findall(expected)) if name in _RANGES]
     one_of = [f"one of {', '.join(choices)}"] if choices else []
-    return " or ".join([*one_of, *types])
+    return " or ".join([*one_of, *ranges, *types])

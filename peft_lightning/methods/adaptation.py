@@ -79,9 +79,8 @@ def _adapted(
     if gradient_checkpointing:
         if not pretrained.supports_gradient_checkpointing:
             raise UserError(
-                f"{backbone.name_or_path} cannot recompute its activations: leave ",
-                Setting("model.gradient_checkpointing"),
-                " out",
+                f"{backbone.name_or_path} cannot recompute its activations: use ",
+                Setting("model.gradient_checkpointing", False),
             )
         recompute_activations(pretrained)
     if plain:

@@ -32,12 +32,14 @@ class TrainingSample:
         loss: Computes the training loss from the model and a batch on the device.
         device: Where the model computes.
         context: Makes the context that the model computes in, such as autocast.
+        asked: The number of batches asked for; training may have fewer.
     """
 
     batches: Sequence[Batch]
     loss: Callable[[nn.Module, Batch], Tensor]
     device: torch.device
     context: Callable[[], AbstractContextManager[Any]]
+    asked: int = 0
 
     def on_device(self) -> Iterator[dict[str, Tensor]]:
         """Yields the batches on the device, each within the context."""

@@ -40,11 +40,16 @@ class EVA(DataStart):
             nonlocal passes
             passes += 1
             if passes > _MOST_ROUNDS * len(sample.batches):
+                more = (
+                    ("train on more texts with ", Setting("data.n_train"))
+                    if sample.asked > len(sample.batches)
+                    else ("use more with ", Setting("model.method.start_batches", 2 * len(sample.batches)))
+                )
                 raise UserError(
                     f"EVA's directions have not come to rest in {_MOST_ROUNDS} passes over {len(sample.batches)} "
-                    "training batches: use more with ",
-                    Setting("model.method.start_batches", 2 * len(sample.batches)),
-                    ", larger batches, a smaller r, or a lower tau in eva_config",
+                    "training batches: ",
+                    *more,
+                    ", or try larger batches, a smaller r, or a lower tau in eva_config",
                 )
             with sample.context():
                 network(**inputs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.data_start import Computed, DataStart, TrainingSample, lora_layers, require_all
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class _FactorStart(DataStart):
     """A start with both factors set, whose product is taken off the weight: the model computes the same at first."""
 
     name: ClassVar[str]
+    components: ClassVar[int]
+    """The components of a layer's matrix that a rank takes: PEFT fails where the matrix has fewer."""
 
     @abstractmethod
     def _prepare(self, model: PeftModel, config: LoraConfig, sample: TrainingSample) -> None:
@@ -34,6 +36,8 @@ class _FactorStart(DataStart):
     def compute(self, model: PeftModel, sample: TrainingSample) -> Computed:
         """Computes the factors of every layer by PEFT's own functions."""
         layers = lora_layers(model)
+        for name, layer in layers.items():
+            self._require_components(name, layer)
         # PEFT looks for the layers by name, here in a model that has its adapters already.
         config = _renamed(model.peft_config["default"], layers)
         self._prepare(model, config, sample)
@@ -49,6 +53,16 @@ class _FactorStart(DataStart):
             if not bool(factors[name]["B"].any()):
                 raise UserError(f"{self.name} found no start for {name} in {len(sample.batches)} training batches")
         return {"factors": factors}
+
+    def _require_components(self, name: str, layer: LoraLayer) -> None:
+        rank, there = layer.r["default"], min(cast("nn.Linear", layer.get_base_layer()).weight.shape)
+        if self.components * rank > there:
+            raise UserError(
+                f"{self.name} with r {rank} takes {self.components * rank} components of a layer's matrix, and that of"
+                f" {name.removeprefix('base_model.model.')} has {there}: use ",
+                Setting("model.method.config.r", max(there // self.components, 1)),
+                " or less, or other target_modules",
+            )
 
     def apply(self, model: PeftModel, computed: Computed) -> None:
         """Sets both factors, and takes their product off the weight.
@@ -82,6 +96,7 @@ class CorDA(_FactorStart):
     """
 
     name = "CorDA"
+    components = 1
     argument = "corda_config"
 
     def _prepare(self, model: PeftModel, config: LoraConfig, sample: TrainingSample) -> None:
@@ -106,6 +121,7 @@ class LoRAGA(_FactorStart):
     """Both factors start at the gradient's, so that a step goes where full fine-tuning's would (arXiv:2407.05000)."""
 
     name = "LoRA-GA"
+    components = 2
     argument = "lora_ga_config"
 
     def _prepare(self, model: PeftModel, config: LoraConfig, sample: TrainingSample) -> None:

@@ -24,7 +24,7 @@ from peft_lightning.methods.ia3 import keep_narrow
 from peft_lightning.methods.own_part import OwnPart
 from peft_lightning.methods.peft_arguments import BOOKKEEPING, check_arguments, read_words
 from peft_lightning.methods.peft_combinations import refuse_model, refuse_quantised
-from peft_lightning.methods.peft_types import SEEDS, configuration_class, default_targets, variant_of
+from peft_lightning.methods.peft_types import SEEDS, configuration_class, layers_to_adapt, variant_of
 from peft_lightning.methods.plain_lora import as_plain_lora, start_in_backbone
 
 if TYPE_CHECKING:
@@ -231,8 +231,8 @@ class PEFT(Method):
         fields = {field.name for field in dataclasses.fields(cls)}
         # PEFT changes the lists that it is given.
         arguments = copy.deepcopy(self.arguments)
-        if "target_modules" in fields and arguments.get("target_modules") is None:
-            targets, note = default_targets(model, self.peft_type)
+        if "target_modules" in fields:
+            targets, note = layers_to_adapt(model, self.peft_type, arguments.pop("target_modules", None))
             if targets is not None:
                 arguments["target_modules"] = targets
             self.notes += [note] if note and note not in self.notes else []

@@ -7,7 +7,7 @@ import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods.peft_types import PROMPTS, did_you_mean
@@ -44,6 +44,8 @@ def read_words(config: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
         UserError: If the file cannot be read, or names no type.
     """
     words = dict(config) if isinstance(config, Mapping) else _read_file(Path(config).expanduser())
+    # The parser (jsonargparse 4.53) makes a text of the null in `--model.method.config.NAME null`.
+    words = {name: None if value == "None" else value for name, value in words.items()}
     peft_type = words.pop("peft_type", None)
     if not isinstance(peft_type, str):
         raise UserError("the method has no type: name it with ", Setting("model.method.config.peft_type", "VERA"))
@@ -80,6 +82,8 @@ def check_arguments(cls: type[PeftConfig], peft_type: str, arguments: Mapping[st
     if peft_type == "ADAMSS" and arguments.get("use_asa"):
         raise UserError("ADAMSS with use_asa cannot be resumed, so it is refused: leave use_asa out")
     _check_types(cls, arguments)
+    if peft_type == "ADALORA":
+        _check_ranks(cls, arguments)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -94,6 +98,18 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no PEFT configuration: it has to be one JSON object")
     return content
+
+
+def _check_ranks(cls: type[PeftConfig], arguments: Mapping[str, object]) -> None:
+    """Refuses a mean rank that AdaLoRA cannot come down to, since layers begin with less: it would never reallocate."""
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    first, last = (cast("int", arguments.get(name, defaults[name])) for name in ("init_r", "target_r"))
+    if last > first:
+        raise UserError(
+            f"AdaLoRA's target_r {last} is above its init_r {first}, the rank that layers begin with: use ",
+            Setting("model.method.config.init_r", last + last // 2),
+            " or a smaller target_r",
+        )
 
 
 def _check_start(arguments: Mapping[str, object]) -> None:

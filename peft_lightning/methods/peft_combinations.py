@@ -70,7 +70,6 @@ def refuse_model(peft_type: str, whole: Collection[str], model: PreTrainedModel)
         )
     if peft_type in PROMPTS and recomputes_activations(model):
         raise UserError(
-            f"{peft_type} gets no gradient where activations are computed again: leave ",
-            Setting("model.gradient_checkpointing"),
-            " out",
+            f"{peft_type} gets no gradient where activations are computed again: use ",
+            Setting("model.gradient_checkpointing", False),
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from peft_lightning.backbone.loading import head_modules
 from peft_lightning.errors import UserError
-from peft_lightning.methods.targets import encoder_linear_layers
+from peft_lightning.methods.targets import check_targets, encoder_linear_layers
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -98,6 +98,36 @@ def variant_of(peft_type: str, arguments: Mapping[str, object]) -> str | None:
     return "dora" if arguments.get("use_dora") else "rslora" if arguments.get("use_rslora") else None
 
 
+def layers_to_adapt(
+    model: PreTrainedModel, peft_type: str, asked: Sequence[str] | str | None
+) -> tuple[list[str] | str | None, str | None]:
+    """Finds the layers that a type adapts.
+
+    Args:
+        model: The model to adapt.
+        peft_type: The type.
+        asked: The configuration's ``target_modules``; a text, such as a regular expression, is PEFT's affair.
+
+    Returns:
+        The layers, None for PEFT's own choice for this architecture, and a note where they are not the ones asked for.
+
+    Raises:
+        UserError: The model lacks a layer that the user names.
+    """
+    if isinstance(asked, str):
+        return asked, None
+    if asked is None:
+        return default_targets(model, peft_type)
+    there, lacking = check_targets(model, asked)
+    if lacking is None:
+        return there, None
+    if there:
+        return there, f"{lacking}: {', '.join(there)} of those asked for are adapted"
+    chosen, why = default_targets(model, peft_type)
+    choice = ", ".join(_choices(peft_type).get(model.config.model_type, ()))
+    return chosen, f"{lacking}: {why or f'PEFT has a choice for it, {choice}, which is adapted'}"
+
+
 def default_targets(model: PreTrainedModel, peft_type: str) -> tuple[list[str] | str | None, str | None]:
     """Finds the layers that a type adapts where the user names none.
 
@@ -108,16 +138,24 @@ def default_targets(model: PreTrainedModel, peft_type: str) -> tuple[list[str] |
     Returns:
         None for PEFT's own choice for this architecture; else the layers, and a note that says so.
     """
-    from peft.utils import constants
-
     kind = model.config.model_type
-    name = "LNTUNING" if peft_type == "LN_TUNING" else peft_type
-    if kind in getattr(constants, f"TRANSFORMERS_MODELS_TO_{name}_TARGET_MODULES_MAPPING", {}):
+    if kind in _choices(peft_type):
         return None, None
     if peft_type == "LN_TUNING":
         return norm_layers(model), f"PEFT has no choice of layers for LN_TUNING in {kind}: all norms are adapted"
     note = f"PEFT has no choice of layers for {peft_type} in {kind}: all linear layers of the encoder are adapted"
     return encoder_linear_layers(model), note
+
+
+def _choices(peft_type: str) -> Mapping[str, Sequence[str]]:
+    """Returns PEFT's choice of layers for a type, by model type."""
+    from peft.utils import constants
+
+    name = "LNTUNING" if peft_type == "LN_TUNING" else peft_type
+    choices: Mapping[str, Sequence[str]] = getattr(
+        constants, f"TRANSFORMERS_MODELS_TO_{name}_TARGET_MODULES_MAPPING", {}
+    )
+    return choices
 
 
 def norm_layers(model: PreTrainedModel) -> list[str]:

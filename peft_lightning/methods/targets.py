@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 ALL_LINEAR = "all-linear"
 # Most decoders name their layers as Llama does.
 _RELATIVE = "llama"
+# The layers of BERT and RoBERTa, which recipes for encoders name. Another architecture may lack them.
+_OF_RECIPES = frozenset(
+    ("query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense", "LayerNorm")
+)
 
 
 def resolve_targets(
@@ -68,6 +72,31 @@ def resolve_targets(
     return list(chosen), f"{kind} lacks layers {', '.join(asked)}: PEFT's choice {instead} is adapted"
 
 
+def check_targets(model: PreTrainedModel, asked: Sequence[str]) -> tuple[list[str], str | None]:
+    """Checks suffixes that a configuration of PEFT's names: PEFT passes over those that match no layer.
+
+    Args:
+        model: The model to adapt.
+        asked: Suffixes of layer names.
+
+    Returns:
+        The suffixes that the model has, and a note where a recipe for encoders names others; none if it lacks all.
+
+    Raises:
+        UserError: The model lacks a layer that no recipe names.
+    """
+    named = [name for name, _ in model.named_modules()]
+    lacking = [target for target in asked if not _matches(target, named)]
+    kind = model.config.model_type
+    for target in lacking:
+        if target not in _OF_RECIPES:
+            offer = _offer(encoder_linear_layers(model), "model.method.config.target_modules")
+            raise UserError(f"{kind} has no layer {target!r}; ", *offer)
+    return [target for target in asked if target not in lacking], (
+        f"{kind} lacks layers {', '.join(lacking)}" if lacking else None
+    )
+
+
 def kind_in(mapping: Mapping[str, Sequence[str] | str], model: PreTrainedModel) -> str | None:
     """Returns the architecture whose choice of layers a model takes: its own, or Llama's where its layers are named so.
 
@@ -102,11 +131,11 @@ def _matches(target: str, layers: Sequence[str]) -> bool:
     return any(layer == target or layer.endswith(f".{target}") for layer in layers)
 
 
-def _offer(layers: Sequence[str]) -> tuple[Part, ...]:
+def _offer(layers: Sequence[str], setting: str = "model.method.target_modules") -> tuple[Part, ...]:
     tails = list(dict.fromkeys(_tail(layer) for layer in layers))
     last = [tail.rpartition(".")[2] for tail in tails]
     shortest = [name if last.count(name) == 1 else tail for tail, name in zip(tails, last, strict=True)]
-    return "use ", Setting("model.method.target_modules", Placeholder("[...]")), f" with some of: {', '.join(shortest)}"
+    return "use ", Setting(setting, Placeholder("[...]")), f" with some of: {', '.join(shortest)}"
 
 
 def _tail(layer: str) -> str:

@@ -76,9 +76,10 @@ def identity_refusal(checkpoint: Mapping[str, Any], identity: Mapping[str, Any])
     saved = {"problem_type": problem_type_in(saved), "quantization": None, **saved}
     for name in [name for name in identity if name not in SAID_OTHERWISE]:
         if saved.get(name) != identity[name]:
+            before, here = _differing(saved.get(name), identity[name])
             return UserError(
-                f"the checkpoint was trained with {name} {saved.get(name)} and this configuration says"
-                f" {identity[name]}: use the config.yaml of its run"
+                f"the checkpoint was trained with {name} {before} and this configuration says {here}: use the"
+                " config.yaml of its run"
             )
     # Checkpoints from before there was a choice have encoders in 32 bits.
     held, asked = saved.get("backbone_dtype", "float32"), identity.get("backbone_dtype", "float32")
@@ -115,3 +116,11 @@ def weights_refusal(checkpoint: Mapping[str, Any], shapes: Mapping[str, tuple[in
             f" the first is {different[0]}: use the config.yaml of its run"
         )
     return None
+
+
+def _differing(before: object, here: object) -> tuple[object, object]:
+    """Returns two values without what they share, if they are mappings."""
+    if not (isinstance(before, Mapping) and isinstance(here, Mapping)):
+        return before, here
+    names = [name for name in {**before, **here} if before.get(name) != here.get(name)]
+    return {name: before.get(name) for name in names}, {name: here.get(name) for name in names}

@@ -33,7 +33,8 @@ def start_from_batches(
         precision: Lightning's name, such as ``bf16-mixed``.
     """
     # Taken before anything draws: the loader's order follows from torch's seed.
-    taken = list(islice(batches, method.batches_to_start_from))
+    asked = method.batches_to_start_from
+    taken = list(islice(batches, asked))
     if not taken:
         return
     dtype, mixed = compute_dtype(precision), precision.endswith("-mixed")
@@ -42,6 +43,7 @@ def start_from_batches(
         lambda network, batch: task.loss(logits_of(network, batch).float(), batch["labels"]),
         device,
         lambda: torch.autocast(device.type, dtype, enabled=mixed),
+        asked=asked,
     )
     computed = gathered(method.compute_start(model, sample) if process_number() == 0 else None)[0]
     method.start_from(model, computed or {})

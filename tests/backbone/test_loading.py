@@ -148,7 +148,7 @@ class TestErrors:
     def test_damaged_weights(self, roberta: Path) -> None:
         weights = roberta / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:1000])
-        assert "cannot be loaded" in one_line(roberta)
+        assert "is cut short or damaged, fetch it again" in one_line(roberta)
 
     def test_damaged_config(self, roberta: Path) -> None:
         (roberta / "config.json").write_text("{")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from peft_lightning.backbone.text_ends import choose_pad_token, end_texts
+from peft_lightning.backbone.text_ends import choose_pad_token, end_texts, pad_apart_from_end
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.sources.text_pairs import TextPairs
 from peft_lightning.data.tokenisation import tokenise
@@ -193,3 +193,34 @@ class TestEndOfText:
             for ends in (False, True, False)
         ]
         assert lengths == [[5, 1], [6, 2], [5, 1]]
+
+
+def with_one_special_token(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer as GPT-2's: byte-level, and its end-of-text token is the only special one."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=["<|endoftext|>"])
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+
+
+def test_a_tokenizer_with_one_special_token_ends_and_pads_texts_with_two() -> None:
+    texts = ["a wonderful film", "a film so dreadful", "wonderful, wonderful"] * 4
+    tokenizer = with_one_special_token(texts)
+    end_texts(tokenizer)
+    before = tokenizer(texts)["input_ids"]
+    pad_apart_from_end(tokenizer, None)
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert tokenizer(texts)["input_ids"] == before
+    padded = np.array(tokenizer(texts, padding=True)["input_ids"])
+    last = [row[row != tokenizer.pad_token_id][-1] for row in padded]
+    assert set(last) == {tokenizer.eos_token_id}
+
+
+def test_a_vocabulary_without_a_word_names_the_mend() -> None:
+    tokenizer = with_one_special_token([])
+    end_texts(tokenizer)
+    with pytest.raises(UserError, match="no other token could pad") as raised:
+        pad_apart_from_end(tokenizer, None)
+    assert raised.value.worded(Setting.as_flag).endswith("train with --data.add_eos_token false")

@@ -66,6 +66,9 @@ def runs() -> list[Path]:
             ),
             (["--model.method", "torch.nn.Linear"], ["--model.method torch.nn.Linear: it takes a method", "IA3"]),
             (["--model.method.r", "many"], ["--model.method.r many: it takes a whole number"]),
+            (["--early_stopping.patience", "0"], ["--early_stopping.patience 0: it takes a whole number above 0"]),
+            (["--memory_limit_gib", "-4"], ["--memory_limit_gib -4: it takes a number above 0 or null"]),
+            (["--early_stopping.min_delta", "-1"], ["--early_stopping.min_delta -1: it takes a number of at least 0"]),
             (["--data.n_train", "few"], ["--data.n_train few: it takes a whole number or null"]),
             (["--model.learning_rate", "-1"], ["learning_rate", "above 0"]),
             (["--data.n_train", "60"], ["n_train", "60", "64"]),
@@ -162,6 +165,10 @@ def test_a_mistake_in_a_file_names_the_file(tiny_fit: list[str], capfd: pytest.C
     line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
     assert "--data.truncation middle: it takes one of head, tail, head_tail, windows (in " in line
     assert "mine.yaml" in line
+
+
+def test_an_overlay_alone_names_the_recipes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert refusal(["fit", "--config", "configs/offline.yaml"], capfd).startswith("no method: name a recipe")
 
 
 def test_another_python_than_the_environment_s_is_said() -> None:

@@ -138,3 +138,9 @@ def test_a_layer_without_a_rank_is_saved_without_a_word_and_loads(backbone: Back
         method.save_adapter(model, tmp_path, lambda: model)
     loaded = PeftModel.from_pretrained(backbone.load(num_labels=3), str(tmp_path))
     torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=1e-6)
+
+
+def test_a_mean_rank_above_the_one_that_layers_begin_with_is_refused() -> None:
+    with pytest.raises(UserError, match="target_r 8 is above its init_r 6"):
+        PEFT({**CONFIG, "target_r": 8})
+    PEFT({**CONFIG, "target_r": 6})

@@ -26,7 +26,7 @@ def test_an_encoder_that_cannot_recompute_is_refused(still_backbone: str, monkey
     from transformers import RobertaForSequenceClassification
 
     monkeypatch.setattr(RobertaForSequenceClassification, "supports_gradient_checkpointing", False)
-    with pytest.raises(UserError, match=r"cannot recompute .*: leave gradient_checkpointing out"):
+    with pytest.raises(UserError, match=r"cannot recompute .*: use gradient_checkpointing=False"):
         recomputing(still_backbone)
 
 

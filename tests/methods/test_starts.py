@@ -222,5 +222,16 @@ def test_a_start_that_was_never_computed_is_refused_and_not_trained(backbone: Ba
 def test_eva_s_batches_that_are_too_small_end_in_a_line(backbone: Backbone) -> None:
     method, model = at_usual_start("eva", backbone, r=32)
     short = TrainingSample(batches(1, rows=2), cast("Any", loss), torch.device("cpu"), nullcontext)
-    with pytest.raises(UserError, match="EVA's directions have not come to rest in 20 passes over 1 training batches"):
+    with pytest.raises(UserError, match="not come to rest in 20 passes over 1 training batches: use more with start_b"):
         method.compute_start(model, short)
+    with pytest.raises(UserError, match="train on more texts with n_train"):
+        method.compute_start(model, dataclasses.replace(short, asked=32))
+
+
+@pytest.mark.parametrize(("start", "rank", "mend"), [("lora_ga", 33, 32), ("corda", 65, 64)])
+def test_a_rank_that_a_layer_has_no_components_for_ends_in_a_line(
+    start: str, rank: int, mend: int, backbone: Backbone
+) -> None:
+    method, model = at_usual_start(start, backbone, r=rank)
+    with pytest.raises(UserError, match=rf"has 64: use r={mend} or less"):
+        method.compute_start(model, sample(1))

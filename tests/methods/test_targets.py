@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from peft_lightning.backbone.loading import Backbone
-from peft_lightning.errors import UserError
-from peft_lightning.methods import IA3, LoRA, Method, QLoRA
+from peft_lightning.errors import Setting, UserError
+from peft_lightning.methods import IA3, PEFT, LoRA, Method, QLoRA
 from peft_lightning.methods.parameters import trainable_names
+from tests.methods.tiny_decoders import save_decoder
 
 GetBackbone = Callable[..., Backbone]
 
@@ -41,6 +43,36 @@ def test_what_the_user_asked_for_is_never_replaced(tiny_backbone: GetBackbone) -
         method.adapt(method.load_backbone(tiny_backbone("roberta"), num_labels=2))
     assert "attention.output.dense" in str(raised.value)
     assert "classifier" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["DELORA", "VERA"])
+def test_a_recipe_of_another_type_finds_the_layers_of_a_decoder(kind: str, tmp_path: Path) -> None:
+    method = PEFT({"peft_type": kind, "r": 2, "target_modules": ["query", "value"]})
+    model = method.adapt(method.load_backbone(Backbone(str(save_decoder("qwen2", tmp_path))), num_labels=2))
+    assert {name.split(".")[-3] for name in trainable_names(model) if kind.lower() in name} == {"q_proj", "v_proj"}
+    assert method.notes == [
+        "qwen2 lacks layers query, value: PEFT has a choice for it, q_proj, v_proj, which is adapted"
+    ]
+
+
+def test_a_type_adapts_the_layers_that_there_are_and_says_which_are_lacking(tiny_backbone: GetBackbone) -> None:
+    method = PEFT({"peft_type": "MISS", "r": 2, "target_modules": ["query", "value", "intermediate.dense"]})
+    model = method.adapt(method.load_backbone(tiny_backbone("deberta-v2"), num_labels=2))
+    assert {name.split(".")[-3] for name in trainable_names(model) if "miss" in name} == {"dense"}
+    assert "deberta-v2 lacks layers query, value: intermediate.dense of those asked for are adapted" in method.notes
+
+
+def test_layers_of_a_type_that_the_user_misspells_are_not_passed_over(tiny_backbone: GetBackbone) -> None:
+    method = PEFT({"peft_type": "MISS", "target_modules": ["query", "volue"]})
+    with pytest.raises(UserError, match=r"no layer 'volue'; .*: query, key, value") as raised:
+        method.adapt(method.load_backbone(tiny_backbone("roberta"), num_labels=2))
+    assert "--model.method.config.target_modules '[...]'" in raised.value.worded(Setting.as_flag)
+
+
+def test_null_leaves_the_layers_of_a_type_to_peft_as_the_parser_words_it(tiny_backbone: GetBackbone) -> None:
+    method = PEFT({"peft_type": "MISS", "r": 2, "target_modules": "None"})
+    model = method.adapt(method.load_backbone(tiny_backbone("roberta"), num_labels=2))
+    assert any("query" in name for name in trainable_names(model))
 
 
 def test_the_head_is_no_target(tiny_backbone: GetBackbone) -> None:

@@ -32,6 +32,15 @@ def test_its_own_is_taken() -> None:
     assert weights_refusal(CHECKPOINT, SHAPES) is None
 
 
+def test_of_a_method_s_settings_only_those_that_differ_are_named() -> None:
+    named = refusal(method_settings={"r": 16, "bias": "none"})
+    assert "method_settings {'r': 16, 'bias': 'none'} and this configuration says {'r': 8, 'bias': None}" in named
+    same = IDENTITY | {"method_settings": {"r": 8, "bias": "none"}}
+    assert "bias" not in str(
+        identity_refusal({"peft_lightning": same | {"method_settings": {"r": 16, "bias": "none"}}}, same)
+    )
+
+
 def test_the_same_weights_from_another_place_are_the_same_backbone() -> None:
     checkpoint = copy.deepcopy(CHECKPOINT)
     checkpoint["peft_lightning"]["backbone"] |= {"name": "/models/roberta-base", "revision": "main"}
