@@ -3,6 +3,9 @@
 import logging
 import os
 import warnings
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
 
 
 def quieten() -> None:
@@ -25,10 +28,22 @@ def quieten() -> None:
     # SLURM's commands are installed, and this is none of its jobs: a login node, or a workstation.
     if "SLURM_JOB_ID" not in os.environ:
         warnings.filterwarnings("ignore", message=".*The `srun` command is available on your system but is not used.*")
+    warnings.formatwarning = _format_warning
     # Eight-bit layers compute in 16 bits, and say so at every one of their calls.
     logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_about_casts)
     # Logged at import if an optional package has kernels for the processor, even if nothing is quantised.
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Writes a warning of this program without the place in its code, any other as Lightning does."""
+    if Path(filename).is_relative_to(_PACKAGE):
+        return f"warning: {message}\n"
+    from lightning.fabric.utilities.warnings import _custom_format_warning
+
+    return _custom_format_warning(message, category, filename, lineno, line)
 
 
 def _not_about_optional_kernels(record: logging.LogRecord) -> bool:

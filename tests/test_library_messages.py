@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
+from peft_lightning import library_messages
 from peft_lightning.library_messages import quieten
 
 
@@ -40,3 +41,11 @@ def test_only_an_interactive_job_of_slurm_is_advised_to_use_srun(
         quieten()
         SLURMEnvironment.detect()
     assert any("`srun`" in str(warning.message) for warning in caught) == in_a_job
+
+
+def test_warnings_of_this_program_have_no_place_in_its_code_and_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    quieten()
+    ours = str(Path(library_messages.__file__).parent / "callbacks/majority_class.py")
+    assert warnings.formatwarning("it has hardly learned", UserWarning, ours, 54) == "warning: it has hardly learned\n"
+    assert "/elsewhere/module.py:7: " in warnings.formatwarning("odd", UserWarning, "/elsewhere/module.py", 7)

@@ -52,7 +52,7 @@ class MajorityClassWarning(Callback):
         metric = task_of(pl_module).headline
         if metric.oriented(self._best) <= metric.oriented(baseline.value) + baseline.margin:
             rank_zero_warn(
-                f"the best validation {metric.name}, {self._best:.3f}, is near {baseline.words},"
+                f"the best validation {metric.name}, {self._best:.3f}, is no more than chance from {baseline.words},"
                 f" {baseline.value:.3f}: the method has hardly learned; {self._mend}"
             )
 

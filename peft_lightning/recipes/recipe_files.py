@@ -92,7 +92,9 @@ def find_recipe(name: str) -> str:
     of_peft = {known.removeprefix("peft/") for known in names if known.startswith("peft/")} - direct
     others = {known for known in names if "/" in known and known.removeprefix("peft/") not in of_peft}
     offer = [*sorted(direct), *sorted(of_peft), *sorted(others)]
-    raise UserError(f"no recipe is called {name}: there are {', '.join(offer)}")
+    near = difflib.get_close_matches(name, offer, 1)
+    question = f"did you mean {near[0]}? " if near else ""
+    raise UserError(f"no recipe is called {name}: {question}there are {', '.join(offer)}")
 
 
 def recipe_of_method(method: str) -> str | None:

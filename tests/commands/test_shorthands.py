@@ -74,10 +74,10 @@ def test_a_recipe_of_the_user_s_own_has_a_name_too() -> None:
     [
         (
             ["--method", "lorra"],
-            r"^no recipe is called lorra: there are .*full, head, ia3, ia3_lora, lora, mine, qlora",
+            r"^no recipe is called lorra: did you mean lora\? there are .*full, head, ia3, ia3_lora, lora, mine, qlora",
         ),
         (["--method", "offline"], "^no recipe is called offline:"),
-        (["--method", "broken"], "^no recipe is called broken: there are .*mine"),
+        (["--method", "broken"], "^no recipe is called broken: .*there are .*mine"),
         (["--method", "lora", "--method", "ia3"], "^--method lora and --method ia3: .* name one$"),
         (
             ["--method", "lora", "--config", "configs/ia3.yaml"],
