@@ -20,8 +20,8 @@ def test_a_recipe_is_found_by_its_word_and_one_directly_in_configs_comes_first(
     assert find_recipe("vera") == "configs/vera.yaml"
     with pytest.raises(
         UserError,
-        match=r"^no recipe is called verra: did you mean vera\? there are full, .*, vera, adalora, .*, waveft, decoder/7b-qlora,"
-        r" decoder/7b-qlora-lean, decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
+        match=r"^no recipe is called verra: did you mean vera\? there are full, .*, vera, adalora, .*, waveft,"
+        r" decoder/7b-qlora, decoder/7b-qlora-lean, decoder/dora, decoder/full, decoder/lora, decoder/qlora, peft/vera",
     ):
         find_recipe("verra")
 
