@@ -81,6 +81,8 @@ class Backbone:
         model = self._load(num_labels, meta=self.device.type == "meta")
         if self.dtype != "float32":
             hold_in_bfloat16(model)
+        if self.quantise_on == "gpu":
+            add_loading_note(model, "nothing is quantised, so model.quantize_on gpu changes nothing")
         return model
 
     def outline(self, num_labels: int) -> PreTrainedModel:

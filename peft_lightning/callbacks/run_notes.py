@@ -40,13 +40,15 @@ class RunNotes:
         self._origins = list(origins)
 
     def see_end(self, trainer: Trainer) -> None:
-        """Notes that training ended before its last step, if it did.
+        """Notes that training ended before its last step, if it did, or that there was none.
 
         Args:
             trainer: The Trainer after its training.
         """
         steps = steps_in_all(trainer)
-        if steps is not None and trainer.global_step < steps:
+        if trainer.global_step == 0:
+            self._ended_early = ["nothing was trained: the metrics are those of the weights that training starts from"]
+        elif steps is not None and trainer.global_step < steps:
             self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]
 
     def see_engines(self, trainer: Trainer) -> None:
@@ -56,6 +58,11 @@ class RunNotes:
             trainer: The Trainer.
         """
         self._of_engines = gathered(list(engine_of(trainer).notes))
+
+    @property
+    def on_end(self) -> list[str]:
+        """How the training ended, where it was not at its last step."""
+        return self._ended_early
 
     def of_all(self, trainer: Trainer) -> list[str]:
         """Returns the notes of run, model, engine, limits and checkpoints.

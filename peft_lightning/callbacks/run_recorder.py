@@ -88,6 +88,9 @@ class RunRecorder(Callback):
         ``on_train_end`` then.
         """
         self._notes.see_end(trainer)
+        if trainer.global_step == 0 and trainer.is_global_zero:
+            for note in self._notes.on_end:
+                print(f"note: {note}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the validation metrics of the best checkpoint."""

@@ -251,6 +251,18 @@ def test_limits_and_an_early_end_are_noted(tiny_fit: list[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("more", [["--trainer.max_epochs", "0"], ["--trainer.limit_train_batches", "0"]])
+def test_a_run_that_trains_nothing_says_so(
+    more: list[str], tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*tiny_fit, *more, "--model.quantize_on", "gpu"])
+    nothing = "nothing was trained: the metrics are those of the weights that training starts from"
+    notes = record(only_run(Path()))["notes"]
+    assert notes[-1] == nothing
+    assert "nothing is quantised, so model.quantize_on gpu changes nothing" in notes
+    assert f"note: {nothing}" in capsys.readouterr().out
+
+
 def test_another_monitor_chooses_the_checkpoint_and_its_figures(tiny_fit: list[str], tmp_path: Path) -> None:
     # Which rate lets the area see what the accuracy does not is the backbone's affair: the first one that does.
     for rate in ("1e-5", "3e-5", "1e-4", "3e-4"):
