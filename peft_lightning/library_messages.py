@@ -21,6 +21,9 @@ def quieten() -> None:
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is smaller than the logging interval.*",
+        # BOFT in PEFT: one factor needs no extension, and more without it are refused in a line of this program.
+        ".*Failed to load the CUDA extension: .*",
+        ".*Setting boft_n_butterfly_factor to 1 to speed up.*",
         # A process that has no example of a split: the metrics are of all processes.
         ".*The ``compute`` method of metric .* was called before the ``update`` method.*",
     ):

@@ -31,6 +31,7 @@ class AdaLoRA(OwnPart):
     name = "adalora"
     follows_from_run: Mapping[str, Any] = {"total_step": UNKNOWN_LENGTH}
     reads_gradients = True
+    needs_whole_weights = True
 
     def __init__(self) -> None:
         self._importance: RankImportance | None = None

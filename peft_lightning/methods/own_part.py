@@ -17,6 +17,8 @@ class OwnPart:
     """Arguments of the configuration that the run sets, whatever a file says, and their values until it does."""
     reads_gradients = False
     """Whether ``after_step`` reads the gradients."""
+    needs_whole_weights = False
+    """Whether it reads or changes weights, so that they cannot be spread over processes."""
 
     def least_steps(self, arguments: Mapping[str, Any]) -> int:
         """Returns the optimiser steps that the type's schedule needs at least.
@@ -31,6 +33,9 @@ class OwnPart:
 
         Args:
             model: The PEFT model, just built.
+
+        Raises:
+            UserError: If it cannot be set right.
         """
 
     def begin(self, model: nn.Module, total_steps: int) -> None:

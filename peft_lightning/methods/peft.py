@@ -19,6 +19,7 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.adalora import AdaLoRA
 from peft_lightning.methods.adapter_start import AdapterStart
 from peft_lightning.methods.base import Method
+from peft_lightning.methods.butterfly_factors import BOFT
 from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.ia3 import keep_narrow
 from peft_lightning.methods.own_part import OwnPart
@@ -38,7 +39,7 @@ _SEED_RANGE = 2**31
 # With batches of 8, the 256 texts of which CorDA's authors take the covariance; LoRA-GA's take 128.
 START_BATCHES = 32
 # What types do beside their layers; those that are not here do nothing.
-_OWN_PARTS: dict[str, type[OwnPart]] = {"ADALORA": AdaLoRA}
+_OWN_PARTS: dict[str, type[OwnPart]] = {"ADALORA": AdaLoRA, "BOFT": BOFT}
 
 
 class PEFT(Method):
@@ -76,7 +77,7 @@ class PEFT(Method):
         self.config = {"peft_type": self.peft_type, **self.arguments}
         self.adapter_seed = adapter_seed
         self.reads_gradients = self._own.reads_gradients
-        self.needs_whole_weights = type(self._own) is not OwnPart
+        self.needs_whole_weights = self._own.needs_whole_weights
         self.start_batches = start_batches
         self._start = AdapterStart(self.peft_type, self.arguments, start_batches)
         self._drawn_with: int | None = None
