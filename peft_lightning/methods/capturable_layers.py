@@ -26,7 +26,6 @@ from peft.tuners.waveft.waverec2d import _construct_2d_filt, _get_filter_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
-from peft_lightning.backbone.quantised import is_packed
 from peft_lightning.methods.circular_convolution import LeanC3A
 from peft_lightning.methods.rotations import LeanHRA, LeanRoAd
 from peft_lightning.methods.singular_triplets import LeanSVD
@@ -172,15 +171,10 @@ def make_capturable(model: nn.Module) -> None:
     Args:
         model: The PEFT model; it is changed in place.
     """
-    places = dict(_PLACES)
-    if is_packed(model):
-        from peft_lightning.methods.packed_layers import LEAN
-
-        places |= LEAN
     for module in model.modules():
         if isinstance(module, FRoDLinear) and any(module.runtime_offload_base_weight.values()):
             continue  # the user wants weights that go to the host in every forward
-        module.__class__ = places.get(type(module), type(module))
+        module.__class__ = _PLACES.get(type(module), type(module))
     if isinstance(model, PeftModelForSequenceClassification) and model.active_peft_config.is_prompt_learning:
         model.__class__ = CapturablePrompts
 

@@ -33,7 +33,7 @@ def inject_adapters(model: PreTrainedModel, config: PeftConfig) -> nn.Module:
     from peft import TaskType, get_peft_model
     from peft.utils import ModulesToSaveWrapper
 
-    from peft_lightning.methods.lean_lora import take_lean_layers
+    from peft_lightning.methods.lean_layers import take_lean_layers
 
     head = head_modules(model)
     config.task_type = TaskType.SEQ_CLS

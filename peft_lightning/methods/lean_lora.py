@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from peft.tuners.lora.layer import Linear
-from torch import Tensor, nn
+from torch import Tensor
 
-from peft_lightning.backbone.quantised import is_packed
 from peft_lightning.methods.low_rank_update import forward_lean
 
 
@@ -22,18 +21,3 @@ class LeanLoRA(Linear):
     def forward(self, x: Tensor, *args: Any, **named: Any) -> Tensor:
         """Returns the layer's outputs with the update, (…, outputs)."""
         return forward_lean(self, super().forward, x, *args, **named)
-
-
-def take_lean_layers(model: nn.Module) -> None:
-    """Replaces PEFT's LoRA layers beside linear layers, also those in four or eight bits.
-
-    Args:
-        model: The PEFT model; it is changed in place.
-    """
-    places: dict[type[nn.Module], type[nn.Module]] = {Linear: LeanLoRA}
-    if is_packed(model):
-        from peft_lightning.methods.packed_layers import LOW_RANK
-
-        places |= LOW_RANK
-    for module in model.modules():
-        module.__class__ = places.get(type(module), type(module))

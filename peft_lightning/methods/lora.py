@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from peft_lightning.backbone.quantised import is_packed
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.base import Method
 from peft_lightning.methods.injection import inject_adapters
@@ -126,9 +125,4 @@ class LoRA(Method):
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
         )
-        adapted = inject_adapters(model, config)
-        if self.use_dora and is_packed(adapted):
-            from peft_lightning.methods.capturable_layers import make_capturable
-
-            make_capturable(adapted)
-        return adapted
+        return inject_adapters(model, config)

@@ -22,7 +22,8 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from peft_lightning.backbone.decoder_layers import take_narrow_layers
 from peft_lightning.engine.graph_recorder import GraphRecorder
 from peft_lightning.methods import low_rank_update
-from peft_lightning.methods.lean_lora import LeanLoRA, take_lean_layers
+from peft_lightning.methods.lean_layers import take_lean_layers
+from peft_lightning.methods.lean_lora import LeanLoRA
 from peft_lightning.methods.packed_layers import LeanLoRA4bit
 from tests.engine.captured_runs import CUDA
 from tests.methods.lora_layers import DEVICES, INPUTS, OUTPUTS, adapted, distance, results
