@@ -1,19 +1,16 @@
 """Records how the engine ran the steps, and saves in checkpoints what it found out about the run."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from peft_lightning.engine.earlier_findings import most_careful
 from peft_lightning.engine.engine import Engine
-from peft_lightning.engine.notes import notes_by_rank
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.engine.training_data import training_data
 from peft_lightning.task.gathering import gathered
-
-# The most careful first.
-ENGINES = ("eager", "graph", "compiled")
 
 
 class EngineFindings(Callback):
@@ -60,7 +57,7 @@ class EngineFindings(Callback):
             return
         each = self._earlier.get("processes", [self._earlier])
         same_number = len(each) == trainer.world_size
-        self._engine.load_state_dict(each[trainer.global_rank] if same_number else _most_careful(each))
+        self._engine.load_state_dict(each[trainer.global_rank] if same_number else most_careful(each))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tries the widest batch where memory is limited, so that no step has to be done twice."""
@@ -89,13 +86,3 @@ class EngineFindings(Callback):
         }
         if "processes" in state_dict:
             self._earlier["processes"] = list(state_dict["processes"])
-
-
-def _most_careful(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns what holds in every process of another number: what any of the earlier ones had to fall back to."""
-    sizes = [found["micro_batch_size"] for found in each if found["micro_batch_size"] is not None]
-    return {
-        "micro_batch_size": min(sizes, default=None),
-        "notes": notes_by_rank([found["notes"] for found in each]),
-        "engine": min((found["engine"] for found in each if found["engine"]), key=ENGINES.index, default=None),
-    }

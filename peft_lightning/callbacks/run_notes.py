@@ -39,17 +39,22 @@ class RunNotes:
         """
         self._origins = list(origins)
 
-    def see_end(self, trainer: Trainer) -> None:
+    def see_end(self, trainer: Trainer) -> list[str]:
         """Notes that training ended before its last step, if it did, or that there was none.
 
         Args:
             trainer: The Trainer after its training.
+
+        Returns:
+            What has to be said at once: that there was none.
         """
         steps = steps_in_all(trainer)
         if trainer.global_step == 0:
             self._ended_early = ["nothing was trained: the metrics are those of the weights that training starts from"]
-        elif steps is not None and trainer.global_step < steps:
+            return self._ended_early
+        if steps is not None and trainer.global_step < steps:
             self._ended_early = [f"training ended at step {trainer.global_step:,} of {steps:,}"]
+        return []
 
     def see_engines(self, trainer: Trainer) -> None:
         """Learns the notes of all processes' engines; every process calls it, at the same place.
@@ -58,11 +63,6 @@ class RunNotes:
             trainer: The Trainer.
         """
         self._of_engines = gathered(list(engine_of(trainer).notes))
-
-    @property
-    def on_end(self) -> list[str]:
-        """How the training ended, where it was not at its last step."""
-        return self._ended_early
 
     def of_all(self, trainer: Trainer) -> list[str]:
         """Returns the notes of run, model, engine, limits and checkpoints.

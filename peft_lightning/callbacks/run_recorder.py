@@ -87,9 +87,9 @@ class RunRecorder(Callback):
         A run that was killed after its training has no step left when it goes on, and Lightning calls no
         ``on_train_end`` then.
         """
-        self._notes.see_end(trainer)
-        if trainer.global_step == 0 and trainer.is_global_zero:
-            for note in self._notes.on_end:
+        said_at_once = self._notes.see_end(trainer)
+        if trainer.is_global_zero:
+            for note in said_at_once:
                 print(f"note: {note}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
