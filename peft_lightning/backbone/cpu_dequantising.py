@@ -47,7 +47,7 @@ def unpack_by_blocks() -> torch.library.Library | None:
     library = torch.library.Library("bitsandbytes", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*Overriding a previously registered kernel")
-        library.impl(_OPERATOR.partition("::")[2], by_blocks, "CPU", with_keyset=True)  # type: ignore[no-untyped-call]
+        library.impl(_OPERATOR.partition("::")[2], by_blocks, "CPU", with_keyset=True, allow_override=True)  # type: ignore[no-untyped-call]
     return library
 
 
