@@ -1,14 +1,16 @@
-"""Puts lean layers in the place of PEFT's: LoRA's beside any weights, and those of all types beside packed ones.
+"""Puts lean layers in the place of PEFT's: LoRA's and DoRA's beside any weights, those of all types beside packed ones.
 
 ``capturable_layers`` has the places of other types' layers beside weights in floats.
 """
 
 from __future__ import annotations
 
+from peft.tuners.lora.dora import DoraLinearLayer
 from peft.tuners.lora.layer import Linear
 from torch import nn
 
 from peft_lightning.backbone.quantised import is_packed
+from peft_lightning.methods.lean_dora import LeanDoRA
 from peft_lightning.methods.lean_lora import LeanLoRA
 
 
@@ -18,7 +20,7 @@ def take_lean_layers(model: nn.Module) -> None:
     Args:
         model: The PEFT model; it is changed in place.
     """
-    places: dict[type[nn.Module], type[nn.Module]] = {Linear: LeanLoRA}
+    places: dict[type[nn.Module], type[nn.Module]] = {Linear: LeanLoRA, DoraLinearLayer: LeanDoRA}
     if is_packed(model):
         from peft_lightning.methods.packed_layers import LEAN, LOW_RANK
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
-from peft.tuners.lora.dora import DoraLinearLayer
 from peft.utils.integrations import dequantize_bnb_weight
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
+from peft_lightning.methods.lean_dora import LeanDoRA
 from peft_lightning.methods.shared_cast import autocast_dtype, cast_once
 
 
@@ -48,52 +48,32 @@ def modulated(layer: Any, own: Callable[..., Tensor], x: Tensor, *args: Any, **n
     return outputs
 
 
-class UnpackingDoRA(DoraLinearLayer):
+class UnpackingDoRA(LeanDoRA):
     """DoRA's part of a layer; with dropout its product with a packed weight keeps the packed weight alone."""
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        lora_A: nn.Module,
-        lora_B: nn.Module,
-        scaling: float,
-        base_layer: nn.Module,
-        base_result: Tensor | None = None,
-        adapter_name: str = "default",
-    ) -> Tensor:
-        """Returns what is added to the outputs of the frozen layer, (…, outputs).
+    def weight_of(self, layer: nn.Module, result: Tensor | None) -> Tensor | None:
+        """Returns the weight of the frozen layer, (outputs, inputs); None where PEFT's own pass is the one to take.
 
         Args:
-            x: The layer's inputs after dropout, (…, inputs).
-            lora_A: The update's first factor.
-            lora_B: The update's second factor.
-            scaling: What the update is multiplied by.
-            base_layer: The frozen layer.
-            base_result: Its outputs, where there is no dropout.
-            adapter_name: The adapter.
+            layer: The frozen layer.
+            result: Its outputs, where there is no dropout.
         """
-        added: Tensor
-        if base_result is not None or not isinstance(base_layer, Linear4bit | Linear8bitLt):
-            added = super().forward(  # type: ignore[no-untyped-call]
-                x,
-                lora_A=lora_A,
-                lora_B=lora_B,
-                scaling=scaling,
-                base_layer=base_layer,
-                base_result=base_result,
-                adapter_name=adapter_name,
-            )
-            return added
-        update = self.get_lora_weight(lora_A=lora_A, lora_B=lora_B, adapter_name=adapter_name).to(x.dtype)
-        weight = _unpacked(base_layer).to(x.dtype)
-        norm = self.get_weight_norm(
-            weight=weight, lora_weight=update.detach(), scaling=scaling, adapter_name=adapter_name
-        ).detach()
-        scale = (self.weight / norm).view(1, -1)
-        product = _Product.apply(cast_once(x), weight, base_layer)  # type: ignore[no-untyped-call]
-        added = (scale - 1) * product + scale * lora_B(lora_A(x)) * scaling
-        return added
+        if not isinstance(layer, Linear4bit | Linear8bitLt):
+            return super().weight_of(layer, result)
+        return _unpacked(layer) if result is None else None
+
+    def product(self, x: Tensor, weight: Tensor, layer: nn.Module) -> Tensor:
+        """Returns the inputs times the weight, (…, outputs).
+
+        Args:
+            x: The inputs, (…, inputs).
+            weight: The weight, in the type of the inputs, (outputs, inputs).
+            layer: The frozen layer.
+        """
+        if not isinstance(layer, Linear4bit | Linear8bitLt):
+            return super().product(x, weight, layer)
+        product: Tensor = _Product.apply(cast_once(x), weight, layer)  # type: ignore[no-untyped-call]
+        return product
 
 
 def _unpacked(layer: Any) -> Tensor:
