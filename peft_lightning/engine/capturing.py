@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -168,10 +168,12 @@ class Capturing:
         batches = [self._strategy.to_device(batch) for batch in (data.coming_shapes() if data is not None else ())]
         steps.capture([(batch, self._accumulation.size_for(batch)) for batch in batches])
 
-    def _lent_layers(self, micro_batch_size: int) -> AbstractContextManager[None]:
+    @contextmanager
+    def _lent_layers(self, micro_batch_size: int) -> Iterator[None]:
         # The compiler specialises on a batch of one example: not worth the time.
         if self.name != "compiled" or micro_batch_size == 1:
-            return nullcontext()
+            yield
+            return
         if self._layers is None:
             self._layers = CompiledLayers(self._strategy.module)
             # The compiler makes its kernels for the shape that it sees first: a run and its resumption start with the
@@ -181,7 +183,11 @@ class Capturing:
                 widest = data.widest_training_batch()
                 with self._layers.lent():
                     self._captured().warm_up(self._strategy.to_device(widest), self._accumulation.size_for(widest))
-        return self._layers.lent()
+        with self._layers.lent():
+            yield
+        if self._layers.split_by is not None:
+            why = f"the compiler cannot follow all that a layer does ({self._layers.split_by})"
+            self._notes.add(f"{why}: it compiles the parts, which saves little: --engine graph may be as fast")
 
     def _cast_weights(self) -> AbstractContextManager[None]:
         strategy = self._strategy

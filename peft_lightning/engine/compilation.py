@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,12 +27,21 @@ class CompiledLayers:
     """Compiles the layers of a network once, for all layers and all shapes, and runs them within ``lent``.
 
     Outside ``lent`` the layers run uncompiled, so evaluations are not compiled.
+
+    Args:
+        network: The network.
+
+    Attributes:
+        layers: The layers.
+        split_by: What the compiler could not follow within a layer, in its own words; None for nothing. It compiles
+            what is before and what is behind.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.layers = repeated_layers(network)
         self._compiled: list[Callable[..., Any]] = []
         self._used = False
+        self.split_by: str | None = None
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -48,6 +58,7 @@ class CompiledLayers:
             raise CompileError(_in_a_line(error)) from error
         for layer, compiled in zip(self.layers, self._compiled, strict=True):
             layer.forward = compiled
+        before = _told()
         try:
             # deterministic: choosing kernels by their measured speed would make the rounding a matter of luck.
             # specialize_float: else a layer's numbers, such as LoRA's scaling, are arguments as lengths are. Each needs
@@ -56,9 +67,13 @@ class CompiledLayers:
                 yield
             if not self._used:
                 raise CompileError("no layer hands gradients on")
-        except torch._dynamo.exc.TorchDynamoException as error:
+        # RecursionError: the compiler loses itself in what is done with the class of a packed weight.
+        except (torch._dynamo.exc.TorchDynamoException, RecursionError) as error:
             raise CompileError(_in_a_line(error)) from error
         finally:
+            resumed, reasons = (now - then for now, then in zip(_told(), before, strict=True))
+            if resumed:
+                self.split_by = next((reason.partition("\n")[0] for reason in reasons), "it does not say why")
             for layer in self.layers:
                 del layer.forward
 
@@ -93,6 +108,12 @@ def compiling_pays(batches: int, activations: int) -> bool:
         activations: Layers x width x tokens of its widest batch.
     """
     return batches * activations * SAVED_S_PER_ACTIVATION > COMPILE_S
+
+
+def _told() -> tuple[Counter[str], Counter[str]]:
+    """Returns how often the compiler took up a function in its middle, and what it could not follow."""
+    counters = torch._dynamo.utils.counters  # imported here, as it takes seconds
+    return Counter(counters["resumes"]), Counter(counters["graph_break"]) + Counter(counters["unimplemented"])
 
 
 def _in_a_line(error: Exception) -> str:

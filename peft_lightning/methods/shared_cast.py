@@ -13,8 +13,11 @@ def autocast_dtype(inputs: Tensor) -> torch.dtype | None:
         inputs: The inputs.
     """
     device = inputs.device.type
-    # Of a device that has no autocast, as `meta` has none, torch cannot be asked whether it is on.
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    # Of a device that has no autocast, as `meta` has none, torch cannot be asked whether it is on. Nothing is compiled
+    # for one, and the question would split a compiled layer in two (torch 2.11).
+    if not torch.compiler.is_compiling() and not torch.amp.is_autocast_available(device):
+        return None
+    if not torch.is_autocast_enabled(device):
         return None
     if inputs.dtype == torch.float64:
         return None

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -117,6 +118,36 @@ def test_what_cannot_be_compiled_says_so_and_the_layers_are_put_back() -> None:
     network = Network()
     with pytest.raises(CompileError, match="no compiler"), CompiledLayers(network).lent():
         raise torch._dynamo.exc.TorchDynamoException("no compiler\nhere")
+    assert all("forward" not in vars(layer) for layer in network.layers)
+
+
+class Loud(nn.Linear):
+    """A layer that the compiler cannot follow all through, as LoHa's, which asks a random number what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return super().forward(given) if torch.rand(1) >= 0 else given
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(Loud, "Data-dependent branching"), (lambda: nn.Linear(4, 4), None)])
+def test_what_splits_a_layer_is_told(
+    kind: Callable[[], nn.Module], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend="eager", **settings))
+    network = nn.ModuleList([kind(), kind()])
+    layers = CompiledLayers(network)
+    with layers.lent():
+        network[1](network[0](torch.ones(5, 4, requires_grad=True)))
+    assert layers.split_by == expected
+
+
+def test_a_compiler_that_loses_itself_has_not_compiled() -> None:
+    network = Network()
+    with pytest.raises(CompileError, match="recursion"), CompiledLayers(network).lent():
+        raise RecursionError("maximum recursion depth exceeded")
     assert all("forward" not in vars(layer) for layer in network.layers)
 
 
