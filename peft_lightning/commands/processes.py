@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, Signals
 from types import FrameType
 from typing import Any
 
@@ -164,11 +164,7 @@ def ending_its_processes(trainer: Trainer) -> Iterator[None]:
         failed = _failed(launcher)
         _end(launcher)
         if failed is not None:
-            raise UserError(
-                f"process {failed[0]} of the run ended with exit code {failed[1]}, and said why: mend that and go on"
-                " with ",
-                Setting("ckpt_path", "last"),
-            ) from error
+            raise UserError(_end_of(*failed), Setting("ckpt_path", "last")) from error
         raise
     except BaseException:
         _end(launcher)
@@ -178,6 +174,16 @@ def ending_its_processes(trainer: Trainer) -> Iterator[None]:
 def _end(launcher: object) -> None:
     if isinstance(launcher, _SubprocessScriptLauncher):
         launcher.kill(SIGKILL)
+
+
+def _end_of(number: int, exit_code: int) -> str:
+    """Words how a process ended, and what to do before the run goes on; a negative exit code is a signal's."""
+    if exit_code > 0:
+        return f"process {number} of the run ended with exit code {exit_code}, and said why: mend that and go on with "
+    killed = f"process {number} of the run was killed by {Signals(-exit_code).name}"
+    if -exit_code == SIGKILL:
+        return f"{killed}, most often because the machine's memory ran out: free some, then go on with "
+    return f"{killed}, without a word of this program: go on with "
 
 
 def _failed(launcher: object) -> tuple[int, int] | None:

@@ -1,0 +1,39 @@
+"""What a run says of its other processes; tests/integration/test_several_processes.py has real runs of several."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from peft_lightning.commands.processes import ending_its_processes
+from peft_lightning.errors import Setting, UserError
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("sys.exit(2)", "ended with exit code 2, and said why: mend that and go on with --ckpt_path last"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "was killed by SIGKILL, most often because the machine's memory ran out: free some, then go on with"
+            " --ckpt_path last",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGSEGV)",
+            "was killed by SIGSEGV, without a word of this program: go on with --ckpt_path last",
+        ),
+    ],
+    ids=["exit code", "SIGKILL", "another signal"],
+)
+def test_a_run_says_how_another_of_its_processes_ended(end: str, said: str) -> None:
+    launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
+    launcher.procs = [subprocess.Popen([sys.executable, "-c", f"import os, signal, sys; {end}"])]
+    trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher), is_global_zero=True)
+    with pytest.raises(UserError) as raised, ending_its_processes(cast(Trainer, trainer)):
+        raise RuntimeError("Connection closed by peer")
+    assert raised.value.worded(Setting.as_flag) == f"process 1 of the run {said}"
