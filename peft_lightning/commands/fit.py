@@ -29,6 +29,7 @@ from peft_lightning.commands.mends import in_words_of_a_run
 from peft_lightning.commands.monitors import check_monitors
 from peft_lightning.commands.out_of_memory import wording_out_of_memory
 from peft_lightning.commands.processes import ending_its_processes, share_run, shared_run
+from peft_lightning.commands.trainer_settings import refuse_long_interval
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
@@ -102,7 +103,7 @@ class Fit(Command):
         self.set_up_data("fit")
         if started_from is not None:
             started_from.check(self.settings.config, self.data, trainer)
-        self._check_validation_interval(trainer)
+        refuse_long_interval(trainer, self.data.batches_per_epoch())
         self.require_rows(trainer)
         check_monitors(trainer, self.data.task, self.data.val.labels)
         check_calibration(trainer, self.watching.calibrator.asked, self.data.task, self.data.val.labels)
@@ -159,12 +160,6 @@ class Fit(Command):
         self.checkpoints.write_to(self.directory)
         self.watching.predictions.write_to(self.directory.path / "predictions.parquet")
         return self.directory.last if self.directory.last.exists() else None
-
-    def _check_validation_interval(self, trainer: Trainer) -> None:
-        """Refuses an interval longer than an epoch; Lightning does so only after the directory is made."""
-        interval, batches = trainer.val_check_interval, self.data.batches_per_epoch()
-        if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > batches:
-            raise UserError(f"trainer.val_check_interval is {interval} batches: an epoch has {batches}")
 
     def _reopen(self, trainer: Trainer, path: Path) -> None:
         self.directory.open(path)

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.strategies import StrategyRegistry
 
 from peft_lightning.engine.sharding import FSDP2
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.optim.steps import limited_batches
 
 # What Lightning takes and then divides by, or takes for something else.
 LEAST = {
@@ -36,6 +38,35 @@ def require_least(settings: Mapping[str, Any]) -> None:
     for name, least in LEAST.items():
         if settings[name] is not None and settings[name] < least:
             raise UserError(f"trainer.{name} is {settings[name]}: it must be at least {least}")
+    interval = settings["val_check_interval"]
+    if isinstance(interval, int) and interval < 1:  # a fraction is a share of an epoch, and 0.0 each of its batches
+        raise UserError(
+            f"trainer.val_check_interval is {interval} batches: say at least 1, or ",
+            Setting("trainer.val_check_interval", 1.0),
+            " to validate after each epoch",
+        )
+
+
+def refuse_long_interval(trainer: Trainer, batches: int) -> None:
+    """Refuses to validate less often than each epoch; Lightning does so only after the run's directory is made.
+
+    Args:
+        trainer: The Trainer.
+        batches: The number of batches that the training loader yields in an epoch.
+
+    Raises:
+        UserError: If the interval is longer than what an epoch trains on.
+    """
+    interval, batches = trainer.val_check_interval, limited_batches(batches, trainer.limit_train_batches)
+    is_for_an_epoch = trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches > 0
+    if isinstance(interval, int) and is_for_an_epoch and 0 < batches < interval:
+        raise UserError(
+            f"trainer.val_check_interval is {interval} batches, and an epoch has {batches}: say at most that, or ",
+            Setting("trainer.val_check_interval", 1.0),
+            " to validate after each epoch, or ",
+            Setting("trainer.check_val_every_n_epoch", None),
+            " to count batches from epoch to epoch",
+        )
 
 
 def refuse_places(settings: Mapping[str, Any]) -> None:

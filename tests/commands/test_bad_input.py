@@ -137,7 +137,7 @@ def runs() -> list[Path]:
                 ["--trainer.logger", "CometLogger"],
                 ["--trainer.logger: CometLogger needs what is not installed", "comet"],
             ),
-            (["--trainer.val_check_interval", "100"], ["val_check_interval", "100", "4"]),
+            (["--trainer.val_check_interval", "100"], ["val_check_interval is 100 batches, and an epoch has 4"]),
             (["--model.adam_beta1", "2"], ["adam_beta1", "below 1"]),
             (["--model.adam_epsilon", "-1"], ["adam_epsilon", "above 0"]),
             (["--model.class_names", "[a, a]"], ["class_names", "twice"]),

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
 from peft_lightning.__main__ import main
-from peft_lightning.commands.trainer_settings import refuse_places
+from peft_lightning.commands.trainer_settings import refuse_long_interval, refuse_places
 from peft_lightning.errors import Setting, UserError
 
 
@@ -73,6 +75,7 @@ def test_what_lightning_takes_is_taken(gpus: int, settings: dict[str, object], m
         (["--trainer.devices", "0"], "trainer.devices 0 is no number of devices: say how many"),
         (["--trainer.strategy", "fsdp", "--trainer.devices", "2"], "trainer.strategy fsdp is none that a run has"),
         (["--trainer.num_nodes", "0"], "trainer.num_nodes is 0: it must be at least 1"),
+        (["--trainer.val_check_interval", "0"], "trainer.val_check_interval is 0 batches: say at least 1, or"),
     ],
 )
 def test_a_command_ends_with_that_line(
@@ -85,3 +88,22 @@ def test_a_command_ends_with_that_line(
     assert f"peft_lightning: error: {said}" in error
     assert error.count("\n") == 1
     assert not Path("lightning_logs").exists()
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(1.0, 4), (2, 2), (0.5, 2)])
+def test_an_interval_longer_than_an_epoch_names_what_is_possible(limit: float, batches: int) -> None:
+    def refused(**settings: Any) -> str:
+        trainer = Trainer(limit_train_batches=limit, logger=False, enable_model_summary=False, **settings)
+        try:
+            refuse_long_interval(trainer, 4)
+        except UserError as error:
+            return error.worded(Setting.as_flag)
+        return ""
+
+    line = refused(val_check_interval=batches + 1)
+    assert f"is {batches + 1} batches, and an epoch has {batches}: say at most that, or --trainer.val_check_" in line
+    assert line.endswith("or --trainer.check_val_every_n_epoch null to count batches from epoch to epoch")
+    assert not refused(val_check_interval=batches)
+    assert not refused(val_check_interval=1.0)
+    assert not refused(val_check_interval=batches + 1, check_val_every_n_epoch=None)
+    assert not refused(val_check_interval=batches + 1, limit_val_batches=0)
