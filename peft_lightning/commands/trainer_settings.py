@@ -112,6 +112,25 @@ def refuse_places(settings: Mapping[str, Any]) -> None:
             f"trainer.devices {devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}: say ",
             Setting("trainer.devices", gpus),
         )
+    if accelerator in ("auto", "gpu", "cuda") and gpus:
+        _refuse_numbers(devices, gpus)
+
+
+def _refuse_numbers(devices: object, gpus: int) -> None:
+    """Refuses numbers of GPUs that there are not, or that are there twice."""
+    numbers = [int(number) for number in _named(devices) or ()]
+    shown = ",".join(map(str, numbers))
+    if any(number >= gpus for number in numbers):
+        raise UserError(
+            f"trainer.devices {shown}: torch sees {gpus} GPU{'s' if gpus > 1 else ''} here, numbered from 0: name"
+            " those, or say how many, as in ",
+            Setting("trainer.devices", min(len(numbers), gpus)),
+        )
+    if len(set(numbers)) < len(numbers):
+        raise UserError(
+            f"trainer.devices {shown} names a GPU twice: name each once, or say how many, as in ",
+            Setting("trainer.devices", len(set(numbers))),
+        )
 
 
 def _is_foreign(strategy: str) -> bool:
@@ -121,11 +140,16 @@ def _is_foreign(strategy: str) -> bool:
 
 def _are_devices(devices: object) -> bool:
     """Tells whether Lightning can read a number of devices, or their numbers; -1 is all."""
-    if isinstance(devices, str) and "," in devices:
-        devices = [part for part in devices.split(",") if part.strip()]
-    if isinstance(devices, list):
-        return bool(devices) and all(str(number).strip().isdigit() for number in devices)
+    if (named := _named(devices)) is not None:
+        return bool(named) and all(str(number).strip().isdigit() for number in named)
     return str(devices) in ("auto", "-1") or (str(devices).isdigit() and int(str(devices)) > 0)
+
+
+def _named(devices: object) -> list[Any] | None:
+    """Returns the numbers by which devices are named; None if it is said how many."""
+    if isinstance(devices, str) and "," in devices:
+        return [part for part in devices.split(",") if part.strip()]
+    return devices if isinstance(devices, list) else None
 
 
 @contextmanager
