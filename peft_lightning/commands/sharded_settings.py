@@ -15,14 +15,13 @@ from peft_lightning.module.classifier import TextClassifier
 SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 
 
-def refuse_settings(trainer: Trainer, model: TextClassifier, word: str, precision: object) -> None:
+def refuse_settings(trainer: Trainer, model: TextClassifier, word: str) -> None:
     """Refuses settings of a model that cannot be sharded, before it is loaded.
 
     Args:
         trainer: The Trainer.
         model: The module, not built yet.
         word: The command, such as ``fit``: what only training needs is refused there alone.
-        precision: The Trainer's ``precision`` as it was asked for: a CPU takes another in the place of 16 bits.
 
     Raises:
         UserError: The Trainer shards weights, and a setting does not go with that.
@@ -49,9 +48,10 @@ def refuse_settings(trainer: Trainer, model: TextClassifier, word: str, precisio
         raise _refusal(
             f"{model.optimizer} packs its state and rounds by whole weights: use ", Setting("model.optimizer", "adamw")
         )
-    asked = precision if str(precision) in ("16", "16-mixed", "16-true") else trainer.precision
-    if str(asked) not in SHARDED_PRECISIONS:
-        raise _refusal(f"trainer.precision {asked} is not computed: use ", Setting("trainer.precision", "bf16-mixed"))
+    if str(trainer.precision) not in SHARDED_PRECISIONS:
+        raise _refusal(
+            f"trainer.precision {trainer.precision} is not computed: use ", Setting("trainer.precision", "bf16-mixed")
+        )
     if trains and model.method.batches_to_start_from and not trainer.ckpt_path:
         raise _refusal(
             f"{model.method.name} starts from data, for which one device would hold the whole model: use ",

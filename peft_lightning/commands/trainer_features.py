@@ -85,7 +85,7 @@ def refuse_features(trainer: Trainer, settings: Mapping[str, Any], model: TextCl
     for found in refusals:
         for refusal in found:
             raise UserError(*refusal)
-    refuse_settings(trainer, model, word, settings["precision"])
+    refuse_settings(trainer, model, word)
 
 
 def _of_callbacks(trainer: Trainer) -> Iterator[Refusal]:

@@ -70,7 +70,9 @@ def refuse_long_interval(trainer: Trainer, batches: int) -> None:
 
 
 def refuse_places(settings: Mapping[str, Any]) -> None:
-    """Refuses devices that this machine lacks and strategies that no run has, for which Lightning names no mend.
+    """Refuses devices that this machine lacks, strategies that no run has and a precision that a CPU does not compute.
+
+    Lightning names no mend for the first two, and computes in another precision than the run's configuration says.
 
     Args:
         settings: The ``trainer`` section of the configuration.
@@ -106,6 +108,12 @@ def refuse_places(settings: Mapping[str, Any]) -> None:
         raise UserError(
             f"trainer.devices {devices} names GPUs, and this run is on the CPU: say how many processes, as in ",
             Setting("trainer.devices", 1),
+        )
+    if on_cpu and str(settings["precision"]) in ("16", "16-mixed"):
+        raise UserError(
+            f"trainer.precision {settings['precision']} is not computed on a CPU, where Lightning takes bf16 in its"
+            " place: use ",
+            Setting("trainer.precision", "bf16-mixed"),
         )
     if accelerator in ("auto", "gpu", "cuda") and gpus and str(devices).isdigit() and int(devices) > gpus:
         raise UserError(

@@ -36,7 +36,7 @@ from tests.samples import sampled
                 ["--config", "configs/qlora.yaml"],
                 ["choose another method than qlora with --model.backbone_dtype bfloat16"],
             ),
-            (["--trainer.precision", "16-mixed"], ["trainer.precision 16-mixed", "--trainer.precision bf16-mixed"]),
+            (["--trainer.precision", "16-true"], ["trainer.precision 16-true", "--trainer.precision bf16-mixed"]),
             (["--data.truncation", "windows"], ["windows", "use --data.truncation head"]),
             (["--data.eval_batch_size", "1"], ["eval_batch_size 1", "use --data.eval_batch_size 2"]),
         ],

@@ -16,7 +16,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, gpus: int, **settings: object) -> s
     monkeypatch.setattr(CUDAAccelerator, "auto_device_count", staticmethod(lambda: gpus))
     monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: False))
     try:
-        refuse_places({"accelerator": "auto", "devices": 1, "strategy": "auto", **settings})
+        refuse_places({"accelerator": "auto", "devices": 1, "strategy": "auto", "precision": None, **settings})
     except UserError as error:
         return error.worded(Setting.as_flag)
     return ""
@@ -39,6 +39,8 @@ def refusal(monkeypatch: pytest.MonkeyPatch, gpus: int, **settings: object) -> s
         (2, "devices", "1, 1,", "trainer.devices 1,1 names a GPU twice: name each once", "--trainer.devices 1"),
         (0, "accelerator", "gpu", "trainer.accelerator gpu: torch finds no GPU", "use --trainer.accelerator cpu"),
         (0, "accelerator", "cuda", "trainer.accelerator cuda: torch finds no GPU", "use --trainer.accelerator cpu"),
+        (0, "precision", "16-mixed", "trainer.precision 16-mixed is not computed on a CPU", "precision bf16-mixed"),
+        (0, "precision", 16, "trainer.precision 16 is not computed on a CPU", "use --trainer.precision bf16-mixed"),
         (2, "strategy", "fsdp", "trainer.strategy fsdp is none that a run has", "--trainer.strategy fsdp2"),
         (2, "strategy", "deepspeed_stage_3", "trainer.strategy deepspeed_stage_3 is none", "--trainer.strategy ddp,"),
         (0, "strategy", "dpp", "trainer.strategy dpp is none that a run has", "--trainer.strategy ddp,"),
@@ -63,6 +65,7 @@ def test_what_is_refused_is_named_with_its_mend(
         (2, {"devices": [1]}),
         (2, {"devices": "0,1", "accelerator": "gpu"}),
         (2, {"devices": "1,"}),
+        (1, {"precision": "16-mixed"}),
         (1, {"strategy": "fsdp2"}),
         (1, {"strategy": "ddp_find_unused_parameters_true"}),
         (1, {"strategy": object()}),
@@ -78,6 +81,7 @@ def test_what_lightning_takes_is_taken(gpus: int, settings: dict[str, object], m
         (["--trainer.devices", "0"], "trainer.devices 0 is no number of devices: say how many"),
         (["--trainer.strategy", "fsdp", "--trainer.devices", "2"], "trainer.strategy fsdp is none that a run has"),
         (["--trainer.num_nodes", "0"], "trainer.num_nodes is 0: it must be at least 1"),
+        (["--trainer.precision", "16-mixed"], "trainer.precision 16-mixed is not computed on a CPU"),
         (["--trainer.val_check_interval", "0"], "trainer.val_check_interval is 0 batches: say at least 1, or"),
     ],
 )
