@@ -21,7 +21,7 @@ from peft_lightning.backbone.quantised import (
     prepare_quantised,
     quantisation_config,
     quantising_device,
-    require_bitsandbytes,
+    require_quantising,
 )
 from peft_lightning.backbone.reading import Quantising, model_folder, read_config, read_model, read_quantised
 from peft_lightning.backbone.tokenizers import load_tokenizer
@@ -151,8 +151,17 @@ class Backbone:
         config = self._config_beside_tokenizer()
         return int(getattr(config, "type_vocab_size", 0) or 0)
 
+    def require_means(self) -> None:
+        """Refuses to load a model in fewer bits where the means for it are missing; nothing is read.
+
+        Raises:
+            UserError: bitsandbytes, or the GPU to quantise on, is missing.
+        """
+        if self.quantisation is not None:
+            require_quantising(self.quantisation, self.quantise_on, self.device)
+
     def _load_quantised(self, num_labels: int, quantisation: Quantisation) -> PreTrainedModel:
-        require_bitsandbytes(quantisation)
+        self.require_means()
         outline = self.outline(num_labels)
         head = head_modules(outline)
         device = quantising_device(self.quantise_on, self.device, outline)

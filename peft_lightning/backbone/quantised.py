@@ -39,18 +39,24 @@ class Quantisation:
     double: bool = True
 
 
-def require_bitsandbytes(quantisation: Quantisation) -> None:
-    """Refuses to quantise where bitsandbytes is not installed.
+def require_quantising(quantisation: Quantisation, asked: QuantiseOn, device: torch.device) -> None:
+    """Refuses to quantise where bitsandbytes, or the GPU that is asked for, is missing.
 
     Args:
-        quantisation: What it is needed for.
+        quantisation: How the linear layers are quantised.
+        asked: Where they are to be quantised.
+        device: The device that the model will run on.
 
     Raises:
-        UserError: It is not installed.
+        UserError: bitsandbytes is not installed, or the GPU is asked for and the model will not run on one.
     """
     if find_spec("bitsandbytes") is None:
         raise UserError(
             f"a backbone in {quantisation.bits} needs bitsandbytes, which is not installed: pip install bitsandbytes"
+        )
+    if asked == "gpu" and device.type != "cuda":
+        raise UserError(
+            "there is no CUDA GPU to quantise on: use ", Setting("model.quantize_on", "cpu"), ", or leave it out"
         )
 
 
@@ -65,14 +71,7 @@ def quantising_device(asked: QuantiseOn, device: torch.device, outline: nn.Modul
 
     Returns:
         The CPU, or ``device``.
-
-    Raises:
-        UserError: The GPU is asked for, and the model will not run on one.
     """
-    if asked == "gpu" and device.type != "cuda":
-        raise UserError(
-            "there is no CUDA GPU to quantise on: use ", Setting("model.quantize_on", "cpu"), ", or leave it out"
-        )
     many = sum(weight.numel() for weight in outline.parameters()) >= MANY_WEIGHTS
     on_gpu = device.type == "cuda" and (asked == "gpu" or (asked == "auto" and many))
     return device if on_gpu else torch.device("cpu")

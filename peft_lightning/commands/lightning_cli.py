@@ -30,6 +30,7 @@ from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.commands.trainer_parts import trainer_parts
 from peft_lightning.commands.trainer_settings import refuse_places, require_least, wording_misfits
 from peft_lightning.data.datamodule import TextDataModule
+from peft_lightning.engine.sharding import building_device
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.library_messages import quieten
 from peft_lightning.module.classifier import TextClassifier
@@ -166,6 +167,7 @@ class PeftLightningCLI(LightningCLI):
         if word == "fit":
             refuse_engine(trainer, engine, limit)
         refuse_features(trainer, trainer_settings, self.model, word)
+        self.model.check(str(trainer.precision), building_device(trainer.strategy))
         only_forward_sigterm(trainer)
         return trainer
 

@@ -60,6 +60,17 @@ class Method(ABC):
         """The values of arguments that the user need not give, as plain values."""
         return {name: value for name, value in defaults_of(type(self)).items() if name in self.settings}
 
+    def form_of(self, backbone: Backbone) -> Backbone:
+        """Returns the encoder in the form that this method needs; asked before data are read, so nothing is loaded.
+
+        Args:
+            backbone: The encoder in the form that the settings ask for.
+
+        Raises:
+            UserError: The method cannot train beside weights in that form.
+        """
+        return backbone
+
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the pretrained encoder in the form that this method needs.
 
@@ -71,9 +82,9 @@ class Method(ABC):
             The model on the CPU, with a head for ``num_labels`` classes.
 
         Raises:
-            UserError: The encoder cannot be loaded.
+            UserError: The encoder cannot be loaded, or not in a form that the method can train.
         """
-        model = backbone.load(num_labels)
+        model = self.form_of(backbone).load(num_labels)
         self.notes += loading_notes(model)
         return model
 

@@ -20,15 +20,15 @@ class FullFineTuning(Method):
 
     name = "full"
 
-    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Loads the encoder; quantised weights are refused, since they cannot be trained."""
+    def form_of(self, backbone: Backbone) -> Backbone:
+        """Refuses quantised weights, which cannot be trained."""
         if backbone.quantisation is not None:
             raise UserError(
                 f"full fine-tuning cannot train weights in {backbone.quantisation.bits}: leave ",
                 Setting("model.quantization"),
                 " out, or choose a method that freezes the encoder",
             )
-        return super().load_backbone(backbone, num_labels)
+        return backbone
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Lets every weight require gradients, and returns the same model."""

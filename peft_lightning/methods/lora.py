@@ -85,15 +85,15 @@ class LoRA(Method):
         """Returns LoRA+'s ratio for B and for vectors, 1 for the other weights."""
         return self.loraplus_lr_ratio if "lora_B" in name or parameter.ndim == 1 else 1.0
 
-    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Loads the encoder; quantised layers are refused where their biases are to be trained."""
+    def form_of(self, backbone: Backbone) -> Backbone:
+        """Refuses quantised layers where their biases are to be trained."""
         if backbone.quantisation is not None and self.bias != "none":
             # bitsandbytes casts them to the compute type.
             raise UserError(
                 f"biases of layers in {backbone.quantisation.bits} cannot be trained: use ",
                 Setting("model.method.bias", "none"),
             )
-        return super().load_backbone(backbone, num_labels)
+        return backbone
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Freezes the encoder and puts the low-rank updates beside its target layers.

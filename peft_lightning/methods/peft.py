@@ -97,12 +97,11 @@ class PEFT(Method):
         """The optimiser steps that the type's own schedule needs at least."""
         return self._own.least_steps(self.arguments)
 
-    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Loads the encoder; quantised layers are refused where the type cannot be put beside them."""
-        bits = None if backbone.quantisation is None else backbone.quantisation.bits
-        if bits is not None:
-            refuse_quantised(self.peft_type, self.arguments, bits)
-        return super().load_backbone(backbone, num_labels)
+    def form_of(self, backbone: Backbone) -> Backbone:
+        """Refuses quantised layers where the type cannot be put beside them."""
+        if backbone.quantisation is not None:
+            refuse_quantised(self.peft_type, self.arguments, backbone.quantisation.bits)
+        return backbone
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Freezes the encoder and adds the type's adapters.

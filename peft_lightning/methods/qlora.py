@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.backbone.quantised import Quantisation
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.methods.lora import LoRA
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class QLoRA(LoRA):
@@ -53,19 +50,15 @@ class QLoRA(LoRA):
         self.quant_type = quant_type
         self.use_double_quant = use_double_quant
 
-    def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
-        """Loads the encoder with its linear layers in four bits; embeddings and norms are in ``backbone.dtype``.
+    def form_of(self, backbone: Backbone) -> Backbone:
+        """Returns the encoder with its linear layers in four bits; embeddings and norms are in ``backbone.dtype``.
 
         Args:
             backbone: The encoder. Its ``compute_dtype`` is the type that the 4-bit weights are dequantised to. Where
                 its ``dtype`` is ``smallest``, the word embeddings are in four bits too.
-            num_labels: Number of classes.
-
-        Returns:
-            The frozen model on the CPU; it is quantised there, so that every machine gets the same bits.
 
         Raises:
-            UserError: bitsandbytes is missing, the encoder cannot be loaded, or it is to be quantised in another way.
+            UserError: It is to be quantised in another way.
         """
         if backbone.quantisation is not None:
             raise UserError(
@@ -73,5 +66,4 @@ class QLoRA(LoRA):
                 Setting("model.quantization"),
                 " out, or use LoRA with it",
             )
-        quantisation = Quantisation(self.quant_type, self.use_double_quant)
-        return super().load_backbone(replace(backbone, quantisation=quantisation), num_labels)
+        return replace(backbone, quantisation=Quantisation(self.quant_type, self.use_double_quant))

@@ -272,11 +272,33 @@ class TextClassifier(LightningModule):
         if self.model is not None:
             return
         precision = precision or ("32-true" if self.backbone_dtype == "float32" else "bf16-mixed")
-        require_autocast(self.backbone_dtype, precision)
+        backbone = self._backbone(precision, device)
         task = task.configured(
             self.class_names, self.label_smoothing, self.class_weights, self.focal_gamma, self.huber_delta
         )
-        backbone = Backbone(
+        self._source = ModelSource(backbone, self.method, task, self.gradient_checkpointing, self.optimizer, plain)
+        self.model = self._source.to_train()
+        self.backbone_identity = backbone.identity()
+        self._precision = precision
+        self.task = task
+        self.val_metrics = task.metrics()
+        self.test_metrics = task.metrics()
+
+    def check(self, precision: str, device: torch.device = _CPU) -> None:
+        """Refuses settings of the backbone that do not go together, before anything is read.
+
+        Args:
+            precision: The Trainer's precision.
+            device: The device that the model will run on.
+
+        Raises:
+            UserError: The method cannot train beside weights of this form, or they cannot be had here.
+        """
+        self.method.form_of(self._backbone(precision, device)).require_means()
+
+    def _backbone(self, precision: str, device: torch.device) -> Backbone:
+        require_autocast(self.backbone_dtype, precision)
+        return Backbone(
             self.model_name_or_path,
             self.revision,
             self.attn_implementation,
@@ -286,13 +308,6 @@ class TextClassifier(LightningModule):
             device=device,
             quantise_on=self.quantize_on,
         )
-        self._source = ModelSource(backbone, self.method, task, self.gradient_checkpointing, self.optimizer, plain)
-        self.model = self._source.to_train()
-        self.backbone_identity = backbone.identity()
-        self._precision = precision
-        self.task = task
-        self.val_metrics = task.metrics()
-        self.test_metrics = task.metrics()
 
     def configure_model(self) -> None:
         """Builds the model for the Trainer's data, unless it is built already, gives it its start, and shards it."""

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from peft_lightning.backbone.lazy_weights import lazy_weights
 from peft_lightning.backbone.loading import Backbone
-from peft_lightning.backbone.quantised import MANY_WEIGHTS, Quantisation, quantising_device
+from peft_lightning.backbone.quantised import MANY_WEIGHTS, Quantisation, quantising_device, require_quantising
 from peft_lightning.errors import Setting, UserError
 from tests.methods.tiny_decoders import save_decoder, tiny_config
 
@@ -117,7 +117,7 @@ def test_the_gpu_quantises_many_weights_or_what_it_is_asked_to() -> None:
     assert quantising_device("cpu", GPU, many) == CPU
     assert quantising_device("gpu", GPU, few) == GPU
     with pytest.raises(UserError, match="no CUDA GPU to quantise on") as refused:
-        quantising_device("gpu", CPU, few)
+        require_quantising(Quantisation("nf4"), "gpu", CPU)
     assert refused.value.worded(Setting.as_flag).endswith("use --model.quantize_on cpu, or leave it out")
 
 

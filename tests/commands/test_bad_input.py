@@ -160,6 +160,34 @@ def test_a_mistake_in_the_settings(
     assert runs() == []
 
 
+LOHA = "{peft_type: LOHA, r: 4}"
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    sampled(
+        [
+            (
+                ["--model.method", "PEFT", "--model.method.config", LOHA, "--model.quantization", "nf4"],
+                ["LOHA cannot be put beside layers in nf4 (", "LORA"],
+            ),
+            (["--model.method=FullFineTuning", "--model.quantization=int8"], ["cannot train weights in int8"]),
+            (["--model.method=QLoRA", "--model.quantization=nf4"], ["qlora quantises the backbone itself"]),
+            (["--model.method.bias=all", "--model.quantization=nf4"], ["use --model.method.bias none"]),
+            (["--model.method=QLoRA", "--model.quantize_on=gpu"], ["use --model.quantize_on cpu"]),
+            (["--model.backbone_dtype", "bfloat16"], ["use --trainer.precision bf16-mixed"]),
+        ],
+        every=3,
+    ),
+)
+def test_what_a_method_cannot_train_is_said_before_data_are_read(
+    extra: list[str], words: list[str], tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal([*tiny_fit, "--data.source", "nowhere/at/all", *extra], capfd)
+    for word in words:
+        assert word in line
+
+
 def test_a_mistake_in_a_file_names_the_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("data: {truncation: middle}\n")
     line = refusal([*tiny_fit, "--config", "mine.yaml"], capfd)
