@@ -10,7 +10,8 @@ from peft_lightning.engine.earlier_findings import most_careful
 from peft_lightning.engine.engine import Engine
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.engine.training_data import training_data
-from peft_lightning.task.gathering import gathered
+from peft_lightning.runs.record import StepFigures
+from peft_lightning.task.gathering import gathered, process_number
 
 
 class EngineFindings(Callback):
@@ -29,6 +30,7 @@ class EngineFindings(Callback):
         self._engine: Engine | None = None
         self._batch_size: int | None = None
         self._processes = self._accumulated = 1
+        self._by_process: list[StepFigures] = []
 
     @property
     def state_key(self) -> str:
@@ -42,7 +44,9 @@ class EngineFindings(Callback):
         sizes = {"processes": self._processes, "batch_size": self._batch_size}
         if self._batch_size is not None:
             sizes["global_batch_size"] = self._batch_size * self._processes * self._accumulated
-        return dataclasses.asdict(self._engine.figures(self._batch_size)) | sizes
+        own = self._engine.figures(self._batch_size)
+        each = [own if number == process_number() else other for number, other in enumerate(self._by_process)]
+        return dataclasses.asdict(own) | sizes | {"by_process": each if len(each) > 1 else None}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gets the engine and the batch size early, so that the record of a failed run has them."""
@@ -53,16 +57,30 @@ class EngineFindings(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Passes to the engine what this process found, of a checkpoint of as many processes."""
-        if self._engine is None or not self._earlier:
-            return
-        each = self._earlier.get("processes", [self._earlier])
-        same_number = len(each) == trainer.world_size
-        self._engine.load_state_dict(each[trainer.global_rank] if same_number else most_careful(each))
+        if self._engine is not None and self._earlier:
+            each = self._earlier.get("processes", [self._earlier])
+            same_number = len(each) == trainer.world_size
+            self._engine.load_state_dict(each[trainer.global_rank] if same_number else most_careful(each))
+        # A run that was killed after its training has no step left, and calls none of the hooks below.
+        self._see_processes()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tries the widest batch where memory is limited, so that no step has to be done twice."""
         if self._engine is not None and self._limited:
             self._engine.try_out(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Learns how the steps of all processes run."""
+        self._see_processes()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Learns how the steps of all processes ran."""
+        self._see_processes()
+
+    def _see_processes(self) -> None:
+        """Learns the figures of all processes; every process calls it, at the same place."""
+        if self._engine is not None:
+            self._by_process = gathered(self._engine.figures(self._batch_size))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the engine's findings: the first process's, and of several processes a list beside them."""

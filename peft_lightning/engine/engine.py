@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from peft_lightning.engine.micro_batches import Batch
-from peft_lightning.runs.record import EngineFigures
+from peft_lightning.runs.record import StepFigures
 
 EngineName = Literal["auto", "eager", "graph", "compiled"]
 
@@ -33,8 +33,8 @@ class Engine(Protocol):
         """Whether a validation batch is being evaluated, or was being evaluated when the run broke off."""
         ...
 
-    def figures(self, batch_size: int | None) -> EngineFigures:
-        """Returns the record's ``engine`` section.
+    def figures(self, batch_size: int | None) -> StepFigures:
+        """Returns what the record's ``engine`` section says of this process's steps.
 
         Args:
             batch_size: Examples in a batch; None where the data module does not say.

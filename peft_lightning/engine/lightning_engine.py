@@ -13,7 +13,7 @@ from peft_lightning.engine.clipping import norm_of_gradients
 from peft_lightning.engine.micro_batches import Batch
 from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.step_shares import share_of_step
-from peft_lightning.runs.record import EngineFigures
+from peft_lightning.runs.record import StepFigures
 
 
 class LightningEngine:
@@ -34,13 +34,13 @@ class LightningEngine:
         """Always False: this engine does not record it."""
         return False
 
-    def figures(self, batch_size: int | None) -> EngineFigures:
-        """Returns the record's ``engine`` section.
+    def figures(self, batch_size: int | None) -> StepFigures:
+        """Returns what the record's ``engine`` section says of this process's steps.
 
         Args:
             batch_size: Examples in a batch; None where the data module does not say.
         """
-        return EngineFigures(name="eager", micro_batch_size=batch_size)
+        return StepFigures(name="eager", micro_batch_size=batch_size)
 
     def gradient_norm(self, optimizer: Optimizer) -> Tensor:
         """Returns the norm of the gradients, a scalar."""

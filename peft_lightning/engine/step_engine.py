@@ -23,7 +23,7 @@ from peft_lightning.engine.micro_batching import MicroBatching
 from peft_lightning.engine.notes import Notes
 from peft_lightning.engine.strategy_view import StrategyView
 from peft_lightning.engine.training_data import training_data
-from peft_lightning.runs.record import EngineFigures
+from peft_lightning.runs.record import StepFigures
 
 
 class StepEngine:
@@ -61,14 +61,14 @@ class StepEngine:
         """Whether a validation batch is being evaluated, or was being evaluated when the run broke off."""
         return self.evaluation.under_way
 
-    def figures(self, batch_size: int | None) -> EngineFigures:
-        """Returns the record's ``engine`` section.
+    def figures(self, batch_size: int | None) -> StepFigures:
+        """Returns what the record's ``engine`` section says of this process's steps.
 
         Args:
             batch_size: Examples in a batch; None where the data module does not say.
         """
         name = self.capturing.name
-        return EngineFigures(
+        return StepFigures(
             name=name if name != "auto" else None,
             micro_batch_size=self.micro_batch_size or batch_size,
             unpadded_attention=self.kernels.unpads,

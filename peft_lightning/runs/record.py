@@ -18,6 +18,7 @@ from peft_lightning.runs.record_sections import EngineFigures as EngineFigures
 from peft_lightning.runs.record_sections import EnvironmentFigures as EnvironmentFigures
 from peft_lightning.runs.record_sections import MemoryFigures as MemoryFigures
 from peft_lightning.runs.record_sections import ParameterFigures as ParameterFigures
+from peft_lightning.runs.record_sections import StepFigures as StepFigures
 from peft_lightning.runs.record_sections import TimeFigures as TimeFigures
 from peft_lightning.task import FIRST, task_named
 

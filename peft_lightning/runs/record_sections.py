@@ -101,23 +101,34 @@ class TimeFigures:
 
 
 @dataclass
-class EngineFigures:
-    """How training steps ran, at the end of the run.
+class StepFigures:
+    """How training steps ran in one process, at the end of the run.
 
     ``micro_batch_size`` is the number of examples that went through the model together. ``unpadded_attention`` says
     whether attention left padding out. ``cudnn_attention`` says whether training might otherwise use cuDNN's attention,
     which is planned for every width of a batch. Null if the choice was left to torch, as on a CPU.
-    ``batch_size`` is the number of examples in a batch of one process, ``global_batch_size`` that of an optimiser step,
-    in all processes and all batches whose gradients add up.
     """
 
     name: str | None = None
     micro_batch_size: int | None = None
     unpadded_attention: bool | None = None
     cudnn_attention: bool | None = None
+
+
+@dataclass
+class EngineFigures(StepFigures):
+    """How training steps ran: of several processes those of the first.
+
+    ``batch_size`` is the number of examples in a batch of one process, ``global_batch_size`` that of an optimiser step,
+    in all processes and all batches whose gradients add up. ``by_process`` has the steps of each process, in the order
+    of their numbers: each cuts its batches and falls back by itself. Null where one process trains, and in older
+    records.
+    """
+
     processes: int | None = None
     batch_size: int | None = None
     global_batch_size: int | None = None
+    by_process: list[StepFigures] | None = None
 
 
 @dataclass

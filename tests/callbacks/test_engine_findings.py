@@ -86,11 +86,11 @@ class FourRows(ScriptedData):
         return DataLoader([{"labels": torch.tensor(n % 2)} for n in range(4 * count)], batch_size=4)  # type: ignore[arg-type]
 
 
-Saved = tuple[int | None, list[str], dict[str, Any]]
+Saved = tuple[int | None, list[str], dict[str, Any], list[int | None] | None]
 
 
 def run_of_several(folder: Path, module: LightningModule, ckpt_path: Path | None = None) -> Saved:
-    """Trains, and returns this process's micro-batch size, the run's notes and the findings that a checkpoint gets."""
+    """Trains, and returns this process's micro-batch size, the run's notes, a checkpoint's findings and all sizes."""
     count = dist.get_world_size()
     notes, findings, strategy = RunNotes(), EngineFindings(), DDPSteps([torch.device("cpu")] * count)
     running = trainer(
@@ -104,7 +104,9 @@ def run_of_several(folder: Path, module: LightningModule, ckpt_path: Path | None
     running.fit(module, datamodule=FourRows(), ckpt_path=ckpt_path, weights_only=True)
     notes.see_engines(running)
     running.save_checkpoint(folder / "last.ckpt")
-    return strategy.engine.micro_batch_size, notes.of_all(running), findings.state_dict()
+    each = findings.figures()["by_process"]
+    sizes = each and [steps.micro_batch_size for steps in each]
+    return strategy.engine.micro_batch_size, notes.of_all(running), findings.state_dict(), sizes
 
 
 def test_what_one_of_two_processes_found_is_noted_and_it_alone_goes_on_with_it(tmp_path: Path) -> None:
@@ -112,6 +114,7 @@ def test_what_one_of_two_processes_found_is_noted_and_it_alone_goes_on_with_it(t
     assert (first[0], second[0]) == (None, 2)
     noted = "rank 1: not enough memory at step 1: batches go through in micro-batches of 2 from here on"
     assert noted in first[1]
+    assert first[3] == [None, 2]
     # With room for all, so that only the checkpoint tells.
     first, second = in_processes(2, run_of_several, tmp_path, WithRoom(), tmp_path / "last.ckpt")
     assert (first[0], second[0]) == (None, 2)
@@ -120,4 +123,5 @@ def test_what_one_of_two_processes_found_is_noted_and_it_alone_goes_on_with_it(t
     # One process has no share of its own in what two found: it takes what the most careful one did.
     (alone,) = in_processes(1, run_of_several, tmp_path, WithRoom(), tmp_path / "last.ckpt")
     assert alone[0] == 2
+    assert alone[3] is None
     assert noted in alone[1]

@@ -31,7 +31,8 @@ RECORD = {
     "memory": "weights_gib gradients_gib optimizer_gib activations_gib train_peak_allocated_gib"
     " train_peak_reserved_gib eval_peak_allocated_gib eval_peak_reserved_gib train_peak_rss_gib by_process",
     "time": "startup_s start train_s epoch_s eval_s eval_rows steps samples_per_s train_s_by_process",
-    "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size",
+    "engine": "name micro_batch_size unpadded_attention cudnn_attention processes batch_size global_batch_size"
+    " by_process",
     "environment": "python torch lightning transformers peft bitsandbytes device precision deterministic git",
 }
 NULL_ON_A_CPU = {

@@ -83,7 +83,7 @@ def test_a_run_under_another_strategy_records_its_engine(strategy: str, tiny_fit
     run = record(only_run(Path()))
     assert run["engine"] == {
         "name": "eager", "micro_batch_size": 8, "unpadded_attention": None, "cudnn_attention": None,
-        "processes": 1, "batch_size": 8, "global_batch_size": 8,
+        "processes": 1, "batch_size": 8, "global_batch_size": 8, "by_process": None,
     }  # fmt: skip
     assert run["notes"] == []
     # Nothing of an engine that did not run is carried on.

@@ -87,6 +87,8 @@ def test_metrics_losses_and_counts_are_those_of_one_process(runs: dict[int, Path
     assert sizes == [[1, 16, 16], [2, 8, 16]]
     assert two["environment"]["device"].startswith("2 × ")
     assert (one["memory"]["by_process"], one["time"]["train_s_by_process"]) == (None, None)
+    assert one["engine"]["by_process"] is None
+    assert [steps["micro_batch_size"] for steps in two["engine"]["by_process"]] == [8, 8]
     peaks = [peaks["train_peak_rss_gib"] for peaks in two["memory"]["by_process"]]
     assert len(peaks) == len(two["time"]["train_s_by_process"]) == 2
     assert max(peaks) == two["memory"]["train_peak_rss_gib"]
@@ -230,3 +232,6 @@ def test_two_processes_that_are_killed_resume_to_the_same_weights(
     cut = [note.split(" at step")[0] for note in record(only_run(killed))["notes"] if "memory" in note]
     assert cut == ([] if short_rank is None else ["rank 1: not enough memory"])
     assert record(only_run(alone))["notes"] == record(only_run(killed))["notes"]
+    for root in (alone, killed):
+        each = record(only_run(root))["engine"]["by_process"]
+        assert [steps["micro_batch_size"] for steps in each] == [4, 4 if short_rank is None else 2]

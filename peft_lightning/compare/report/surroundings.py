@@ -51,11 +51,11 @@ def describe_surroundings(study: Study, hide: Hiding = NOTHING) -> tuple[Surroun
         "backbone": lambda record: _backbone(record, hide),
         "backbone weights (SHA-256)": lambda record: record.backbone.sha256[:12] if record.backbone else None,
         "texts cut": _texts_cut,
-        "engine": lambda record: record.engine.name,
+        "engine": _of_steps("name"),
         "process start": lambda record: record.time.start,
         "unpadded attention": _unpadded_attention,
         "cuDNN attention": lambda record: record.engine.cudnn_attention,
-        "micro-batch size": lambda record: record.engine.micro_batch_size,
+        "micro-batch size": _of_steps("micro_batch_size"),
         "reviews (SHA-256)": lambda record: record.dataset.fingerprint[:12] if record.dataset else None,
     }
     found = [_surrounding(study, name, read) for name, read in readers.items()]
@@ -79,6 +79,17 @@ def surroundings_in_words(surroundings: tuple[Surrounding, ...], metric: Metric)
 
 def _of_environment(name: str) -> Callable[[RunRecord], object]:
     return lambda record: getattr(record.environment, name, None)
+
+
+def _of_steps(name: str) -> Callable[[RunRecord], object]:
+    """Reads a figure of a run's steps; where its processes differ, those of all, such as ``8 and 2``."""
+
+    def read(record: RunRecord) -> object:
+        own = getattr(record.engine, name)
+        each = dict.fromkeys(getattr(steps, name) for steps in record.engine.by_process or ())
+        return own if len(each) < 2 else " and ".join(map(str, each))
+
+    return read
 
 
 def _backbone(record: RunRecord, hide: Hiding) -> str | None:

@@ -9,7 +9,7 @@ from peft_lightning.compare.report.reading import read_study
 from peft_lightning.compare.report.sections.conditions import describe_fairness, describe_tuning
 from peft_lightning.compare.report.surroundings import describe_surroundings
 from peft_lightning.compare.stages.tuning import Try, Tuning
-from peft_lightning.runs.record import EngineFigures, RunRecord
+from peft_lightning.runs.record import EngineFigures, RunRecord, StepFigures
 from tests.compare.report.records import FOUR, IA3, LORA, comparison, plan, tune, write_run
 
 
@@ -52,6 +52,17 @@ def test_a_run_whose_batches_did_not_fit_is_said(tmp_path: Path) -> None:
     study = read_study(folder)
     (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
     assert sentence.startswith("Not all runs had the same micro-batch size: 8 in lora; 2 in ia3. So memory and time")
+
+
+def test_a_run_of_which_one_process_cut_its_batches_is_said(tmp_path: Path) -> None:
+    folder = comparison(tmp_path, {"lora": LORA, "ia3": IA3}, (1,), 40)
+    for run in read_plan(folder).runs(folder):
+        path = next(run.folder.rglob("results.json"))
+        each = [StepFigures("eager", 8), StepFigures("eager", 2 if run.label == "ia3" else 8)]
+        replace(RunRecord.read(path), engine=EngineFigures("eager", 8, by_process=each)).write(path)
+    study = read_study(folder)
+    (sentence,) = describe_fairness(study, describe_surroundings(study), NOTHING)["surroundings"]
+    assert sentence.startswith("Not all runs had the same micro-batch size: 8 in lora; 8 and 2 in ia3. So memory and")
 
 
 def test_runs_that_started_in_another_way_are_said(tmp_path: Path) -> None:
