@@ -17,6 +17,7 @@ from peft_lightning.commands.command import Command
 from peft_lightning.commands.command_settings import Settings
 from peft_lightning.commands.engine_options import add_engine_options, refuse_engine
 from peft_lightning.commands.given_classes import GivenClasses, Refused
+from peft_lightning.commands.meeting_port import listen_for_processes
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
@@ -169,6 +170,7 @@ class PeftLightningCLI(LightningCLI):
         refuse_features(trainer, trainer_settings, self.model, word)
         self.model.check(str(trainer.precision), building_device(trainer.strategy))
         only_forward_sigterm(trainer)
+        listen_for_processes(trainer)
         return trainer
 
     def _settings(self, word: str) -> Settings:
