@@ -54,7 +54,9 @@ def only_forward_sigterm(trainer: Trainer) -> None:
     """Has SIGTERM end a run's processes without a word between them.
 
     Lightning's handler also broadcasts, between whichever collectives the signal has interrupted: two processes that
-    are asked to stop at the same time then wait for each other until the timeout of half an hour.
+    are asked to stop at the same time then wait for each other until the timeout of half an hour. And before each batch
+    Lightning has the first process say whether it was asked, and reads that back: a processor that waits for the GPU at
+    every step cannot prepare the next one meanwhile. Whoever sends the signal, or this handler, sends it to all.
 
     Args:
         trainer: The Trainer, which has not started yet.
@@ -68,6 +70,9 @@ def only_forward_sigterm(trainer: Trainer) -> None:
         connector.received_sigterm = True
 
     connector._sigterm_notifier_fn = forward  # type: ignore[method-assign, assignment]
+    epochs: Any = trainer.fit_loop.epoch_loop
+    if hasattr(epochs, "_broadcast_sigterm_tensor"):  # since Lightning 2.6
+        epochs._broadcast_sigterm_tensor = lambda: None
 
 
 @contextmanager
