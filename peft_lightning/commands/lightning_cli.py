@@ -30,6 +30,7 @@ from peft_lightning.commands.stopping_options import add_stopping_options, early
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.commands.trainer_parts import trainer_parts
 from peft_lightning.commands.trainer_settings import refuse_places, require_least, wording_misfits
+from peft_lightning.commands.whole_numbers import try_whole_numbers_first
 from peft_lightning.data.datamodule import TextDataModule
 from peft_lightning.engine.sharding import building_device
 from peft_lightning.errors import Setting, UserError
@@ -60,6 +61,7 @@ class PeftLightningCLI(LightningCLI):
         self._word = kind.word
         self._launching = {"config", "ckpt_path"}
         strict = {"exit_on_error": False, "allow_abbrev": False}
+        try_whole_numbers_first(Trainer.__init__)
         super().__init__(
             TextClassifier,
             TextDataModule,

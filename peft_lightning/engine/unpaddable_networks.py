@@ -73,11 +73,11 @@ def can_unpad(network: nn.Module, device: torch.device, dtype: torch.dtype) -> b
             needs an NVIDIA GPU of the Ampere generation or newer.
         dtype: The type that attention is computed in.
     """
-    if device.type != "cuda" or dtype not in DTYPES:
+    if device.type != "cuda" or dtype not in DTYPES or not knows_its_padding(network):
         return False
     available = torch.backends.cuda.is_flash_attention_available()
     allowed = torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
-    return available and allowed and torch.cuda.get_device_capability(device) >= (8, 0) and knows_its_padding(network)
+    return available and allowed and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def knows_its_padding(network: nn.Module) -> bool:
