@@ -74,6 +74,8 @@ class StopSignals:
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
         self._raises_again = False
+        self.quiet = False
+        """Whether a signal ends the process without a word as long as it has begun nothing."""
 
     def listen(self) -> None:
         """Installs the handlers; a signal that the process was started to ignore, as by ``nohup``, stays ignored."""
@@ -116,7 +118,8 @@ class StopSignals:
             self.received, self._received_s = stop, now
             if self._raises:
                 raise stop
-            _write_line(f"peft_lightning: {stop} before anything was begun")
+            if not self.quiet:
+                _write_line(f"peft_lightning: {stop} before anything was begun")
             os._exit(stop.exit_code)
         if now - self._received_s < SAME_REQUEST_S:
             return
@@ -156,6 +159,16 @@ def may_raise() -> None:
         _current.may_raise()
 
 
+def end_quietly(quietly: bool) -> None:
+    """Sets whether a signal ends the process without a word while it has begun nothing: another one speaks for it.
+
+    Args:
+        quietly: Whether it does.
+    """
+    if _current is not None:
+        _current.quiet = quietly
+
+
 def raising_again() -> AbstractContextManager[None]:
     """Makes a second signal raise ``Stopped`` too, for work that has to end others before it ends itself."""
     return _current.raising_again() if _current is not None else nullcontext()
@@ -175,6 +188,11 @@ def delaying_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def stop_delaying() -> None:
+    """Lets the signals of the table through in this thread, which was started while they were delayed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def received() -> Stopped | None:

@@ -26,6 +26,7 @@ from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.source_settings import FillingParser, fill_in
+from peft_lightning.commands.started_ahead import hand_over
 from peft_lightning.commands.stopping_options import add_stopping_options, early_stopping
 from peft_lightning.commands.trainer_features import refuse_features
 from peft_lightning.commands.trainer_parts import trainer_parts
@@ -173,6 +174,7 @@ class PeftLightningCLI(LightningCLI):
         self.model.check(str(trainer.precision), building_device(trainer.strategy))
         only_forward_sigterm(trainer)
         listen_for_processes(trainer)
+        hand_over(trainer)
         return trainer
 
     def _settings(self, word: str) -> Settings:
