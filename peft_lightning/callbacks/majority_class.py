@@ -13,6 +13,7 @@ class MajorityClassWarning(Callback):
     """Warns when no validation was better than the task's baseline, and names a recipe for the backbone.
 
     For classes, the baseline predicts the most frequent class. Better means by more than the baseline's margin.
+    Where no value could be, it says that instead.
 
     Args:
         method: The method's name, which is its recipe's.
@@ -50,11 +51,18 @@ class MajorityClassWarning(Callback):
         if self._best is None or baseline is None:
             return
         metric = task_of(pl_module).headline
-        if metric.oriented(self._best) <= metric.oriented(baseline.value) + baseline.margin:
+        beyond_chance = metric.oriented(baseline.value) + baseline.margin
+        if metric.oriented(self._best) > beyond_chance:
+            return
+        best, chance = f"the best validation {metric.name}, {self._best:.3f}", f"{baseline.words}, {baseline.value:.3f}"
+        if metric.oriented(metric.best((metric.lowest, metric.highest))) <= beyond_chance:
+            # Of five texts, three of them of one class, not even five right answers are.
             rank_zero_warn(
-                f"the best validation {metric.name}, {self._best:.3f}, is no more than chance from {baseline.words},"
-                f" {baseline.value:.3f}: the method has hardly learned; {self._mend}"
+                f"{best}, does not say whether the method has learned: so few texts put no value beyond chance of"
+                f" {chance}; validate on more, with data.n_val"
             )
+        else:
+            rank_zero_warn(f"{best}, is no more than chance from {chance}: the method has hardly learned; {self._mend}")
 
     def state_dict(self) -> dict[str, float | None]:
         """Returns the best value so far."""

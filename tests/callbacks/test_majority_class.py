@@ -56,6 +56,14 @@ def test_says_nothing_of_one_that_did(scores: list[float], share: float, tmp_pat
     assert not [one for one in caught if "hardly learned" in str(one.message)]
 
 
+# Two standard errors of 100 answers are 0.028 at 0.98, so that not even 1 is beyond them.
+@pytest.mark.parametrize("score", [1.0, 0.98, 0.3])
+def test_texts_that_tell_nothing_are_said_to_be_too_few(score: float, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"does not say whether .* validate on more, with data\.n_val") as caught:
+        fit(tmp_path, [score], share=0.98)
+    assert not [one for one in caught if "hardly learned" in str(one.message)]
+
+
 def test_a_sanity_check_of_a_few_batches_is_no_validation(tmp_path: Path) -> None:
     # The scripted module scores 1.0 there.
     with pytest.warns(UserWarning, match="hardly learned"):
