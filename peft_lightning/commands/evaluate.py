@@ -1,6 +1,9 @@
 """The base class of ``test`` and ``validate``: measures a checkpoint without changing the run's record."""
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
@@ -48,7 +51,7 @@ class Evaluate(Command):
             self.predictions.write_to(folder / "predictions.parquet")
             self.place_trackers(trainer, folder)
         entry = getattr(trainer, self.word)
-        with ending_its_processes(trainer), self.looping(trainer):
+        with ending_its_processes(trainer), self.looping(trainer), _without_what_trained():
             entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
@@ -88,3 +91,11 @@ class Evaluate(Command):
                     return folder
         except OSError as error:
             raise CannotWrite.because(error, parent) from error
+
+
+@contextmanager
+def _without_what_trained() -> Iterator[None]:
+    """Leaves out Lightning's advice to add the callbacks that ``last.ckpt`` has the states of: none of them measures."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
+        yield
