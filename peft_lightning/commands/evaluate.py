@@ -95,7 +95,7 @@ class Evaluate(Command):
 
 @contextmanager
 def _without_what_trained() -> Iterator[None]:
-    """Leaves out Lightning's advice to add the callbacks that ``last.ckpt`` has the states of: none of them measures."""
+    """Leaves out Lightning's advice to add the callbacks whose states ``last.ckpt`` has: none of them measures."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -200,6 +201,12 @@ class MultiLabel(Classification):
         """Returns whether each label is answered, and its probability."""
         chosen = self.decided(answers).astype(np.int8)
         return numbered("prediction", chosen) | numbered("probability", answers)
+
+    def answer_columns(self, answers: Array) -> dict[str, Array]:
+        """Returns the names of the answered labels, a JSON list, before the columns that number them."""
+        names, chosen = np.asarray(self.class_names, dtype=object), self.decided(answers)
+        labels = [json.dumps(names[row].tolist(), ensure_ascii=False) for row in chosen]
+        return {"labels": np.asarray(labels, dtype=np.str_), **self.columns(answers)}
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Array], state: Mapping[str, Any]) -> tuple[Task, Targets, Array]:

@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from peft_lightning.errors import UserError
 from peft_lightning.runs import answer_formats
 from peft_lightning.runs.answer_formats import format_for
-from peft_lightning.task import SingleLabel
+from peft_lightning.task import MultiLabel, SingleLabel
+from peft_lightning.task.labelled_rows import PlainRows
 
 TASK = SingleLabel(("a, quoted", "großartig"))
 ANSWERS = np.array([[0.25, 0.75], [0.9, 0.1], [0.5, 0.5], [0.0, 1.0], [0.125, 0.875]], np.float32)
@@ -42,6 +44,21 @@ def test_parquet_has_the_tasks_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.column("label").to_pylist() == [TASK.line(answer)["label"] for answer in ANSWERS.tolist()]
     assert table.column("probability_1").to_pylist() == ANSWERS[:, 1].tolist()
     assert table.column("prediction").to_pylist() == [1, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_table_of_several_labels_names_them_and_is_read_as_labels(name: str, tmp_path: Path) -> None:
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    answers = np.array([[0.9, 0.6], [0.1, 0.75], [0.2, 0.3]], np.float32)
+    (tmp_path / name).write_bytes(b"".join(format_for(name, MultiLabel(("a, quoted", "großartig"))).parts([answers])))
+    table = (pq.read_table if name.endswith("parquet") else pa_csv.read_csv)(tmp_path / name)
+    labels = table.column("labels").to_pylist()
+    assert labels == ['["a, quoted", "großartig"]', '["großartig"]', "[]"]
+    assert table.column("prediction_1").to_pylist() == [1, 1, 0]
+    task, targets, _ = MultiLabel.find(PlainRows("train.csv", labels), None)
+    assert (task.class_names, targets.tolist()) == (("a, quoted", "großartig"), [[1, 1], [0, 1], [0, 0]])
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv", "a.parquet"])
