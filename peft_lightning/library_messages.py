@@ -3,6 +3,8 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -36,6 +38,14 @@ def quieten() -> None:
     logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_about_casts)
     # Logged at import if an optional package has kernels for the processor, even if nothing is quantised.
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_not_about_optional_kernels)
+
+
+@contextmanager
+def without_what_trained() -> Iterator[None]:
+    """Leaves out Lightning's advice to add the callbacks whose states ``last.ckpt`` has: none measures or predicts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
+        yield
 
 
 def _format_warning(

@@ -1,9 +1,6 @@
 """The base class of ``test`` and ``validate``: measures a checkpoint without changing the run's record."""
 
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
@@ -13,6 +10,7 @@ from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.processes import ending_its_processes
+from peft_lightning.library_messages import without_what_trained
 from peft_lightning.module.trained import calibration_in
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import check_can_be_made
@@ -51,7 +49,7 @@ class Evaluate(Command):
             self.predictions.write_to(folder / "predictions.parquet")
             self.place_trackers(trainer, folder)
         entry = getattr(trainer, self.word)
-        with ending_its_processes(trainer), self.looping(trainer), _without_what_trained():
+        with ending_its_processes(trainer), self.looping(trainer), without_what_trained():
             entry(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
         # The Trainer's return value omits metrics that are logged without a logger, which here are all.
         metrics = {name: recorded(float(value)) for name, value in trainer.callback_metrics.items()}
@@ -91,11 +89,3 @@ class Evaluate(Command):
                     return folder
         except OSError as error:
             raise CannotWrite.because(error, parent) from error
-
-
-@contextmanager
-def _without_what_trained() -> Iterator[None]:
-    """Leaves out Lightning's advice to add the callbacks whose states ``last.ckpt`` has: none of them measures."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
-        yield

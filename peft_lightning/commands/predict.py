@@ -20,6 +20,7 @@ from peft_lightning.commands.processes import ending_its_processes
 from peft_lightning.data.prediction_batches import Share, Windows
 from peft_lightning.data.sources import Texts
 from peft_lightning.errors import UserError
+from peft_lightning.library_messages import without_what_trained
 from peft_lightning.module.trained import task_in_checkpoint
 from peft_lightning.runs.answer_file import AnswerFile, sha256_of
 from peft_lightning.runs.answer_formats import format_for
@@ -122,7 +123,7 @@ class Predict(Command):
         batches = self.data.prediction_batches(windows, _on_gpu(trainer), share)
         # Before the user's callbacks, so that what one of them fails in costs no answer.
         trainer.callbacks.insert(0, AnswerCollector(keep))  # type: ignore[attr-defined]
-        with ending_its_processes(trainer), self.looping(trainer):
+        with ending_its_processes(trainer), self.looping(trainer), without_what_trained():
             trainer.predict(
                 self.model,
                 dataloaders=batches,

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,10 @@ def test_class_names_come_from_the_checkpoint(tiny_fit: list[str], capsys: pytes
     run = only_run(Path())
     Path("reviews.txt").write_text("a joy\n")
     capsys.readouterr()
-    main(["predict", "--config", f"{run}/config.yaml", "--ckpt_path", "last", "--data.predict_file", "reviews.txt"])
+    with warnings.catch_warnings(record=True) as caught:
+        main(["predict", "--config", f"{run}/config.yaml", "--ckpt_path", "last", "--data.predict_file", "reviews.txt"])
+    # Nobody can add the callbacks that trained.
+    assert not [one for one in caught if "callbacks" in str(one.message)]
     (prediction,) = lines_of(capsys.readouterr().out)
     assert list(prediction["probabilities"]) == ["schlecht", "großartig"]
 
