@@ -227,6 +227,9 @@ def values_of(values: "Sequence[object] | pa.ChunkedArray") -> list[object]:
 
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if pa.types.is_decimal(values.type):
+        # What databases export of NUMERIC; Python's Decimal is no number to any task.
+        values = values.cast(pa.float64())
     found: list[object] = []
     for chunk in values.chunks:
         try:

@@ -1,3 +1,4 @@
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,12 @@ def test_labels_of_a_column_are_those_of_a_list(labels: list[Any]) -> None:
         assert list(map(type, read)) == list(map(type, labels))
     split = checked_split("a.csv", pa.chunked_array([TEXTS[:4]]), halves)
     assert (split.texts, split.labels) == (TEXTS[:4], labels)
+
+
+def test_decimals_of_a_database_are_numbers() -> None:
+    rating = pa.chunked_array([pa.array([Decimal("3.50"), None], pa.decimal128(5, 2)), [Decimal("-1.00")]])
+    assert values_of(rating) == [3.5, None, -1.0]
+    assert values_of(rating.cast(pa.decimal256(40, 2))) == [3.5, None, -1.0]
 
 
 def test_equal_labels_of_a_column_share_an_object() -> None:
