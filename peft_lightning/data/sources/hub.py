@@ -166,7 +166,8 @@ def download(source: str, configuration: str | None = None) -> Any:
     except Exception as error:
         _refuse_configuration(f"{name} on the hub", configuration, error)
         raise UserError(
-            f"cannot load {name} from the Hugging Face hub ({_reason(error)}): without a network add ",
+            f"{source} is no local path, and cannot be loaded from the Hugging Face hub ({_reason(error)}): without a"
+            " network add ",
             Setting("data.source", "embedded", overlay="configs/offline.yaml"),
             " or name a local folder with ",
             Setting("data.source", Placeholder("DIR")),
