@@ -303,8 +303,10 @@ class TextDataModule(LightningDataModule):
         if self.predict_file is None:
             raise UserError("predict needs texts: name their file with ", Setting("data.predict_file", "texts.txt"))
         path = Path(self.predict_file).expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
+        if not path.is_file():
+            raise UserError(f"predict_file {self.predict_file} is no plain file: name a text file or a table")
         return read_texts(path, *self._predict_columns())
 
     def prediction_batches(self, windows: Windows, on_gpu: bool, share: Callable[[], Share]) -> PredictionBatches:
