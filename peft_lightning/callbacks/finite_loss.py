@@ -20,6 +20,7 @@ class FiniteLoss(Callback):
     def __init__(self) -> None:
         self._all_finite: torch.Tensor | None = None
         self._checked_step = 0
+        self._saved = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -46,6 +47,11 @@ class FiniteLoss(Callback):
         """Raises an error instead of saving broken weights."""
         self.check(trainer)
         self.check_weights(trainer, pl_module)
+        self._saved = True
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Knows that there is a good checkpoint: the one that training goes on from."""
+        self._saved = True
 
     def check(self, trainer: Trainer) -> None:
         """Reads from the device whether all losses were finite.
@@ -69,12 +75,14 @@ class FiniteLoss(Callback):
             raise self._error("a weight", trainer)
 
     def _error(self, what: str, trainer: Trainer) -> UserError:
-        return UserError(
-            f"{what} {DIVERGED} between steps {self._checked_step} and {trainer.global_step}: lower ",
-            Setting("model.learning_rate"),
-            ", clip with ",
-            Setting("trainer.gradient_clip_val", 1.0),
-            " or use ",
-            Setting("trainer.precision", "32-true"),
-            "; the last good checkpoint is kept",
-        )
+        mends = [("lower ", Setting("model.learning_rate"))]
+        # What the run has already is no mend.
+        if not trainer.gradient_clip_val:
+            mends.append(("clip with ", Setting("trainer.gradient_clip_val", 1.0)))
+        if trainer.precision != "32-true":
+            mends.append(("use ", Setting("trainer.precision", "32-true")))
+        between = [": ", *[", "] * (len(mends) - 2), " or "]
+        parts = [part for before, mend in zip(between, mends, strict=False) for part in (before, *mend)]
+        steps = f"between steps {self._checked_step} and {trainer.global_step}"
+        kept = "; the last good checkpoint is kept" if self._saved else ""
+        return UserError(f"{what} {DIVERGED} {steps}", *parts, kept)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ NAN, INF = float("nan"), float("inf")
 def test_a_broken_loss_stops_the_run_at_the_next_point(broken: float, tmp_path: Path) -> None:
     module = ScriptedModule(losses=[1, 1, 1, broken, 1, 1, 1, 1])
     with pytest.raises(
-        UserError, match=r"loss became infinite or NaN between steps 2 and 4: lower learning_rate, clip with"
+        UserError, match=r"loss became infinite or NaN between steps 2 and 4: lower learning_rate or clip with"
     ) as stop:
         trainer(tmp_path, FiniteLoss(), log_every_n_steps=2).fit(module, datamodule=ScriptedData(train=8))
     assert module.batches == 4
@@ -36,6 +37,32 @@ def test_a_loss_between_points_is_seen_before_anything_is_saved(tmp_path: Path, 
     kept = torch.load(run.last, weights_only=True)
     assert kept["global_step"] == 2
     assert not run.best.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "mends"),
+    [
+        ({}, "lower learning_rate or clip with gradient_clip_val=1.0"),
+        ({"gradient_clip_val": 1.0}, "lower learning_rate"),
+        ({"gradient_clip_val": 1.0, "precision": "bf16-mixed"}, "lower learning_rate or use precision='32-true'"),
+        (
+            {"precision": "bf16-mixed"},
+            "lower learning_rate, clip with gradient_clip_val=1.0 or use precision='32-true'",
+        ),
+    ],
+)
+def test_only_what_the_run_has_not_is_a_mend_and_only_what_is_there_is_kept(
+    settings: dict[str, Any], mends: str, tmp_path: Path, run: RunDirectory
+) -> None:
+    checkpoints = RunCheckpoints(every_n_steps=2, max_time_share=1)
+    checkpoints.write_to(run)
+    for good, kept in ((0, ""), (3, "; the last good checkpoint is kept")):
+        module = ScriptedModule(losses=[1] * good + [NAN] * (8 - good), scores=[0.5])
+        with pytest.raises(UserError) as stop:
+            trainer(tmp_path, FiniteLoss(), checkpoints, log_every_n_steps=2, **settings).fit(
+                module, datamodule=ScriptedData(train=8)
+            )
+        assert str(stop.value).partition(": ")[2] == mends + kept
 
 
 class Breaking(ScriptedModule):
