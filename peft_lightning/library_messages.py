@@ -26,6 +26,8 @@ def quieten() -> None:
         # BOFT in PEFT: one factor needs no extension, and more without it are refused in a line of this program.
         ".*Failed to load the CUDA extension: .*",
         ".*Setting boft_n_butterfly_factor to 1 to speed up.*",
+        # PEFT reads a property that transformers has renamed, of every model that gets or loads an adapter.
+        ".*`is_gradient_checkpointing` is deprecated.*",
         # A process that has no example of a split: the metrics are of all processes.
         ".*The ``compute`` method of metric .* was called before the ``update`` method.*",
     ):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import BertConfig, BertForSequenceClassification
 
 from peft_lightning import library_messages
 from peft_lightning.library_messages import quieten
@@ -41,6 +43,22 @@ def test_only_an_interactive_job_of_slurm_is_advised_to_use_srun(
         quieten()
         SLURMEnvironment.detect()
     assert any("`srun`" in str(warning.message) for warning in caught) == in_a_job
+
+
+def test_an_adapter_is_loaded_without_a_word_about_a_property_that_only_peft_reads(tmp_path: Path) -> None:
+    config = BertConfig(vocab_size=20, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = get_peft_model(BertForSequenceClassification(config), LoraConfig(r=1, target_modules=["query"]))
+        model.save_pretrained(str(tmp_path))
+    for quiet in (False, True):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if quiet:
+                quieten()
+            PeftModel.from_pretrained(BertForSequenceClassification(config), str(tmp_path))
+        # Once PEFT has followed, the filter can go.
+        assert any("is_gradient_checkpointing" in str(warning.message) for warning in caught) != quiet
 
 
 def test_warnings_of_this_program_have_no_place_in_its_code_and_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
