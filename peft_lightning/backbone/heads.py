@@ -152,15 +152,38 @@ def divide_head(model: nn.Module, outputs: int, temperature: float) -> None:
     Raises:
         UserError: The head does not end in a linear layer of its own.
     """
+    last: Any = last_trained_layer(model, outputs)
+    if last is None:
+        from transformers import PreTrainedModel
+
+        network = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+        raise UserError(
+            f"the head of {network.config.model_type} does not end in a linear layer that was trained, so the"
+            " temperature has no place in it: answer with the run itself, by predict or serve"
+        )
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.div_(temperature)
+
+
+def last_trained_layer(model: nn.Module, outputs: int) -> nn.Linear | None:
+    """Finds the linear layer that a head ends in; None if the head ends in none of its own that is trained.
+
+    Args:
+        model: The loaded model, adapted or not.
+        outputs: Number of outputs.
+    """
     from peft.tuners.tuners_utils import BaseTunerLayer
     from transformers import PreTrainedModel
 
-    network = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+    network = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
+    if network is None:
+        return None
     modules = dict(network.named_modules())
     inside = [name for name, module in modules.items() if isinstance(module, BaseTunerLayer)]
     # Beside what was trained PEFT keeps a frozen copy of the head.
     layers = [
-        name
+        layer
         for name, layer in modules.items()
         if isinstance(layer, nn.Linear)
         and layer.out_features == outputs
@@ -168,15 +191,7 @@ def divide_head(model: nn.Module, outputs: int, temperature: float) -> None:
         and any(name == head or _belongs(name, [head]) for head in _head(network))
         and not any(_belongs(name, [adapted]) for adapted in inside)
     ]
-    if not layers:
-        raise UserError(
-            f"the head of {network.config.model_type} does not end in a linear layer that was trained, so the"
-            " temperature has no place in it: answer with the run itself, by predict or serve"
-        )
-    last: Any = modules[layers[-1]]
-    with torch.no_grad():
-        for parameter in last.parameters():
-            parameter.div_(temperature)
+    return layers[-1] if layers else None
 
 
 def add_loading_note(model: nn.Module, note: str) -> None:

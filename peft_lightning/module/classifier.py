@@ -26,7 +26,14 @@ from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.module.checkpoint_keys import identity_of, identity_refusal, in_present_words, weights_refusal
+from peft_lightning.module.checkpoint_keys import (
+    groups_refusal,
+    identity_of,
+    identity_refusal,
+    in_present_words,
+    weights_refusal,
+)
+from peft_lightning.module.head_rate import rate_in_unit
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
 from peft_lightning.module.model_source import ModelSource
@@ -167,6 +174,7 @@ class TextClassifier(LightningModule):
         self._optimizer_notes: list[str] = []
         self._planned_steps: int | None = None
         self._restored_plan: int | None = None
+        self._restored_groups: int | None = None
 
     @classmethod
     def load_trained(cls, run: str | Path, checkpoint: str = "best", plain: bool = False) -> TextClassifier:
@@ -393,6 +401,7 @@ class TextClassifier(LightningModule):
         """Builds the optimiser and its schedule over all steps of the run."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         steps = planned_steps(self.trainer, len(datamodule.train_dataloader()))
+        in_unit = rate_in_unit(self._built(), self._its_task())
         optimizer, note = build_optimizer(
             self.optimizer,
             [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad],
@@ -401,8 +410,12 @@ class TextClassifier(LightningModule):
             betas=self.betas,
             eps=self.adam_epsilon,
             device=self.device,
-            rate_factor=lambda name, parameter: self.method.rate_factor(name.removeprefix("model."), parameter),
+            rate_factor=lambda name, parameter: (
+                self.method.rate_factor(name.removeprefix("model."), parameter) * in_unit(parameter)
+            ),
         )
+        if refusal := groups_refusal(self._restored_groups, len(optimizer.param_groups)):
+            raise refusal
         self._optimizer_notes = [note] if note else []
         length = max(steps, self.method.least_steps) if self.rehearses else steps
         self.method.before_training(self._built(), length)
@@ -474,6 +487,9 @@ class TextClassifier(LightningModule):
         if state:
             self.method.restore(self._built(), state)
         self._restored_plan = checkpoint["peft_lightning"].get("planned_steps")
+        # Where training goes on, the weights come before the optimiser that takes its state up.
+        states = checkpoint.get("optimizer_states")
+        self._restored_groups = len(states[0]["param_groups"]) if states else None
 
     def _evaluate(self, batch: Batch, metrics: EvaluationMetrics) -> Batch:
         logits = self(batch).float()
