@@ -149,7 +149,7 @@ def size_groups(values: Floats) -> list[tuple[str, npt.NDArray[np.bool_]]]:
 
 def signed(value: float) -> str:
     """Words a difference from the label with its sign, a true minus."""
-    return f"{value:+.{ERROR.decimals}f}".replace("-", "−")
+    return f"{'−' if value < 0 else '+'}{ERROR.words(abs(value))}"
 
 
 def _error_in_words(answered: Floats, truth: Floats) -> str:

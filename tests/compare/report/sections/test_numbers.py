@@ -81,3 +81,9 @@ def test_groups_hold_every_label_once_and_one_value_is_one_group() -> None:
 
 def test_classes_are_no_numbers(tmp_path: Path) -> None:
     assert numbers(made(tmp_path, "three classes", {"lora": LORA})) is None
+
+
+def test_a_mean_error_of_a_small_unit_is_no_zero() -> None:
+    assert [signed(value) for value in (0.25, -0.25, 2.4e-05, -0.00123456, 0.0)] == [
+        "+0.250", "−0.250", "+2.4e-05", "−0.00123", "+0.000"
+    ]  # fmt: skip
