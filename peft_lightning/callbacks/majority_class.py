@@ -54,7 +54,10 @@ class MajorityClassWarning(Callback):
         beyond_chance = metric.oriented(baseline.value) + baseline.margin
         if metric.oriented(self._best) > beyond_chance:
             return
-        best, chance = f"the best validation {metric.name}, {self._best:.3f}", f"{baseline.words}, {baseline.value:.3f}"
+        best, chance = (
+            f"the best validation {metric.name}, {metric.plain(self._best)}",
+            f"{baseline.words}, {metric.plain(baseline.value)}",
+        )
         if metric.oriented(metric.best((metric.lowest, metric.highest))) <= beyond_chance:
             # Of five texts, three of them of one class, not even five right answers are.
             rank_zero_warn(

@@ -124,7 +124,7 @@ class Metric:
         """Formats a value; a dash if it was not measured, or is undefined: None or NaN."""
         if value is None or math.isnan(value):
             return DASH
-        return f"{100 * value:.1f} %" if self.percent else self._plain(value)
+        return f"{100 * value:.1f} %" if self.percent else self.plain(value)
 
     def roughly(self, value: float) -> str:
         """Formats a value in round numbers."""
@@ -138,7 +138,7 @@ class Metric:
         """Formats an interval."""
         if self.percent:
             return f"{100 * low:.1f} – {100 * high:.1f}"
-        return f"{self._plain(low)} – {self._plain(high)}"
+        return f"{self.plain(low)} – {self.plain(high)}"
 
     def difference(self, value: float, signed: bool = False) -> str:
         """Formats a difference, of shares in percentage points, with a true minus sign.
@@ -158,8 +158,8 @@ class Metric:
             return "0.0"
         return (text if signed else text.removeprefix("+")).replace("-", "−")
 
-    def _plain(self, value: float) -> str:
-        # An error has the unit of its labels, which may be small: 0.00123, not 0.001.
+    def plain(self, value: float) -> str:
+        """Formats a value as it is, a share too; an error has the unit of its labels: 0.00123, not 0.001."""
         kind = "g" if self.highest == math.inf and 0 < abs(value) < 0.01 else "f"
         return f"{value:.{self.decimals}{kind}}"
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from peft_lightning.callbacks.majority_class import MajorityClassWarning
+from peft_lightning.task import Baseline, Regression
 from tests.callbacks.scripted import ScriptedData, ScriptedModule, trainer
 
 
@@ -62,6 +63,14 @@ def test_texts_that_tell_nothing_are_said_to_be_too_few(score: float, tmp_path: 
     with pytest.warns(UserWarning, match=r"does not say whether .* validate on more, with data\.n_val") as caught:
         fit(tmp_path, [score], share=0.98)
     assert not [one for one in caught if "hardly learned" in str(one.message)]
+
+
+def test_an_error_in_a_small_unit_is_no_zero(tmp_path: Path) -> None:
+    watcher, data = MajorityClassWarning("lora"), ScriptedData()
+    watcher.load_state_dict({"best": 0.00051})
+    data.baseline = Baseline(0.0005, 0.0001, "that of answering the median")
+    with pytest.warns(UserWarning, match=r"error, 0\.00051, is no more than chance from .* median, 0\.0005: "):
+        trainer(tmp_path, watcher).fit(ScriptedModule(task=Regression()), datamodule=data)
 
 
 def test_a_sanity_check_of_a_few_batches_is_no_validation(tmp_path: Path) -> None:
