@@ -154,7 +154,8 @@ class Metric:
             text = f"{value:+.{self.decimals}g}"
         else:
             text = f"{points:+.1f}" if abs(points) >= 0.095 else f"{points:+.2f}"
-        if float(text) == 0:
+        # Where nothing varies, intervals are 1e-50 wide, since a variance is a divisor.
+        if float(text) == 0 or abs(value) < 1e-30:
             return "0.0"
         return (text if signed else text.removeprefix("+")).replace("-", "−")
 

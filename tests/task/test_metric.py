@@ -32,7 +32,7 @@ def test_shares_are_shown_in_per_cent_and_other_figures_as_they_are() -> None:
     assert (ACCURACY.roughly(0.6), ERROR.roughly(0.6)) == ("60 %", "0.6")
     assert (ACCURACY.gap(0.004), ERROR.gap(0.0041)) == ("0.4 points", "0.0041")
     assert (ERROR.difference(-0.25, signed=True), ERROR.difference(0.25, signed=True)) == ("−0.25", "+0.25")
-    assert ERROR.difference(0.0) == "0.0"
+    assert [ERROR.difference(value) for value in (0.0, -2e-50, 2e-9)] == ["0.0", "0.0", "2e−09"]
 
 
 def test_a_metric_without_an_adjective_still_makes_sentences() -> None:

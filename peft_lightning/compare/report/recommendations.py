@@ -131,7 +131,9 @@ def _best(rows: Sequence[Figures], statistics: Statistics | None, metric: Metric
     question = metric.most
     measured = {row.label: row.headline for row in rows if row.headline is not None}
     if not measured:
-        return Recommendation(question, "", "", f"{no_run} was tested.")
+        # A metric may be undefined on the reviews that runs were tested on.
+        lacks = f"has a value of {metric.name}" if any(row.finished for row in rows) else "was tested"
+        return Recommendation(question, "", "", f"{no_run} {lacks}.")
     if len(measured) == 1:
         (label, value), *_ = measured.items()
         return alone(question, label, metric.words(value))

@@ -42,6 +42,15 @@ def test_the_most_accurate_names_what_is_not_told_apart_from_it(four: tuple[tupl
     assert reason == "Not told apart from it: lora. Worse beyond chance: qlora and ia3."
 
 
+def test_runs_that_were_tested_where_the_metric_is_undefined_are_not_said_to_be_untested(
+    four: tuple[tuple[Figures, ...], Findings],
+) -> None:
+    rows = tuple(replace(row, headline=None) for row in four[0])
+    assert recommend(rows, None, FIRST.headline)[2].reason == "No run has a value of accuracy."
+    untested = tuple(replace(row, finished=0) for row in rows)
+    assert recommend(untested, None, FIRST.headline)[2].reason == "No run was tested."
+
+
 def test_the_smallest_says_what_it_costs_in_accuracy(four: tuple[tuple[Figures, ...], Findings]) -> None:
     assert "points less accurate than full" in asked(*four)["Smallest GPU"].reason
 
