@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -24,6 +25,14 @@ def fill_in(config: Namespace) -> dict[str, Any]:
     for name, value in filled.items():
         config[name] = value
     return filled
+
+
+def _as_word(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_str(str.__str__(value))
+
+
+# The default of Lightning's Timer is a member of an enumeration, a kind of text that YAML knows no word for.
+yaml.SafeDumper.add_multi_representer(str, _as_word)
 
 
 class FillingParser(LightningArgumentParser):

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
     GradientAccumulationScheduler,
     LearningRateFinder,
     ModelPruning,
+    OnExceptionCheckpoint,
     StochasticWeightAveraging,
     WeightAveraging,
 )
@@ -59,6 +60,10 @@ CALLBACKS: dict[type[Callback], Refusal] = {
         "changes what is trained, which the method decides and the record counts before step 1: leave it out and"
         " choose another ",
         Setting("model.method"),
+    ),
+    OnExceptionCheckpoint: (
+        "makes the next run start from its file, whatever that run's settings: leave it out, and go on with ",
+        Setting("ckpt_path", "last"),
     ),
     ModelPruning: (
         "changes the weights between steps, and checkpoints hold them with masks that no other program reads: leave"

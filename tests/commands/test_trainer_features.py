@@ -43,6 +43,10 @@ def ending(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
                 ["--trainer.callbacks", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.1"],
                 ["StochasticWeightAveraging", "leave it out"],
             ),
+            (
+                ["--trainer.callbacks", "OnExceptionCheckpoint", "--trainer.callbacks.dirpath", "x"],
+                ["OnExceptionCheckpoint", "leave it out", "--ckpt_path last"],
+            ),
             (["--trainer.callbacks", "BatchSizeFinder"], ["BatchSizeFinder", "--data.batch_size"]),
             (["--trainer.callbacks", "LearningRateFinder"], ["LearningRateFinder", "--model.learning_rate"]),
             (
@@ -157,3 +161,12 @@ def test_the_docs_say_what_holds_for_every_argument_and_every_callback_of_lightn
     assert missing == []
     for refused in CALLBACKS:
         assert f"| `{refused.__name__}`" in text, refused
+
+
+def test_an_argument_that_is_a_member_of_an_enumeration_is_written_as_its_word(
+    tiny_fit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*tiny_fit, "--trainer.callbacks+=Timer", "--trainer.callbacks.duration", "00:00:01:00", "--print_config"])
+    assert not ended.value.code
+    assert "interval: step" in capsys.readouterr().out
