@@ -166,13 +166,15 @@ def check_sizes(
             f"the training split has {shared:,} rows, and n_train {wanted} and"
             f" n_val {_held(shared, n_val):,} are asked for"
         )
-        mends.append(Setting("data.n_val" if _held(shared, n_val) >= shared else "data.n_train", None))
+        without_val = _held(shared, n_val) >= shared
+        mends += [Setting("data.n_val", None), " for a tenth"] if without_val else [Setting("data.n_train", None)]
     for split, rows, name, asked in alone:
         if rows is not None and asked is not None and asked > rows:
             lacking.append(f"the {split} split has {rows:,} rows, and {name} {asked:,} is asked for")
             mends += [" ", Setting(f"data.{name}", None)] if mends else [Setting(f"data.{name}", None)]
     if lacking:
-        raise UserError(f"{'; '.join(lacking)}: say fewer, or ", *mends, " for all there are")
+        end = "" if mends[-1] == " for a tenth" else " for all there are"
+        raise UserError(f"{'; '.join(lacking)}: say fewer, or ", *mends, end)
 
 
 def _held(rows: int, n_val: int | None) -> int:

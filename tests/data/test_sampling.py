@@ -81,7 +81,7 @@ def test_validation_takes_a_tenth_of_a_small_split() -> None:
         (1001, None, "1,000 rows, and n_train 1,001 and n_val 100 are asked for.*n_train=None"),
         (950, 51, "n_train 950 and n_val 51 are asked for: say fewer, or n_train=None"),
         (950, None, "n_train 950 and n_val 100 are asked for"),
-        (None, 1000, "n_train at least 1 and n_val 1,000 are asked for: say fewer, or n_val=None"),
+        (None, 1000, "n_train at least 1 and n_val 1,000 are asked for: say fewer, or n_val=None for a tenth$"),
     ],
 )
 def test_more_than_there_is_names_the_numbers(n_train: int | None, n_val: int | None, message: str) -> None:
