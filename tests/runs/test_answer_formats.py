@@ -58,7 +58,7 @@ def test_a_table_of_several_labels_names_them_and_is_read_as_labels(name: str, t
     assert labels == ['["a, quoted", "großartig"]', '["großartig"]', "[]"]
     assert table.column("prediction_1").to_pylist() == [1, 1, 0]
     task, targets, _ = MultiLabel.find(PlainRows("train.csv", labels), None)
-    assert (task.class_names, targets.tolist()) == (("a, quoted", "großartig"), [[1, 1], [0, 1], [0, 0]])
+    assert (task.label_names, targets.tolist()) == (("a, quoted", "großartig"), [[1, 1], [0, 1], [0, 0]])
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv", "a.parquet"])
