@@ -40,7 +40,6 @@ def _run(words: list[str], owns_process: bool) -> None:
     from peft_lightning import __version__
     from peft_lightning.commands.overview import overview
     from peft_lightning.commands.registry import list_commands, load
-    from peft_lightning.commands.started_ahead import start_ahead, wait_if_ahead
     from peft_lightning.errors import Setting, UserError
     from peft_lightning.startup import importing, torchmetrics_without_extras
 
@@ -56,6 +55,8 @@ def _run(words: list[str], owns_process: bool) -> None:
     if words[0] not in known:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(known)} (--help explains them)")
     try:
+        from peft_lightning.commands.started_ahead import start_ahead, wait_if_ahead
+
         if owns_process:
             start_ahead(words)
         with importing(for_good=owns_process), torchmetrics_without_extras():
