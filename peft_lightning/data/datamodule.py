@@ -19,7 +19,16 @@ from peft_lightning.data.loader import ResumableDataLoader
 from peft_lightning.data.prediction_batches import PredictionBatches, Share, Windows
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
 from peft_lightning.data.setting_limits import require_columns_apart, require_least, require_utf8, require_windows
-from peft_lightning.data.sources import Quoting, SourceOptions, TextPairs, Texts, prepare, read_corpus, read_texts
+from peft_lightning.data.sources import (
+    Quoting,
+    SourceOptions,
+    TextPairs,
+    Texts,
+    prepare,
+    read_corpus,
+    read_texts,
+    require_used_quoting,
+)
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
 from peft_lightning.data.sources.glue import glue_settings
 from peft_lightning.data.sources.text_pairs import noun_of
@@ -50,7 +59,8 @@ class TextDataModule(LightningDataModule):
         test_split: Split to test on; by default `test`, or the validation split if that is missing or has no labels.
             The name of the training split holds out a fifth of that.
         quoting: Whether a quotation mark at the start of a field in CSV and TSV encloses the field (`minimal`) or
-            is text (`none`); `auto` finds out, and refuses a file that both would fit with other rows.
+            is text (`none`); `auto` finds out, and refuses a file that both would fit with other rows. Other sources
+            have no such marks, and take `auto` alone.
         deduplicate: Leaves out texts to train on that an earlier one is equal to, or one to validate or test on.
         n_train: Texts to train on, a stratified subset of the training split; by default all that `n_val`
             leaves.
@@ -165,6 +175,7 @@ class TextDataModule(LightningDataModule):
         require_utf8({"source": source, "cache_dir": cache_dir})
         require_windows(truncation, window_stride, text_pair_column is not None or source == PAIRS)
         require_columns_apart(text_column, text_pair_column, label_column)
+        require_used_quoting(quoting, source, predict_file)
         self._pad_token_id: int
         self._windows: TextWindows | None
         self._description: dict[str, Any] | None = None

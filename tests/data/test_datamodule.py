@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from peft_lightning.data.datamodule import TextDataModule
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import SingleLabel
 from tests.data.bag import Bag, small_trainer
 from tests.data.conftest import each
@@ -251,6 +251,39 @@ def test_how_a_predicted_file_was_written_can_be_said(make: Make, tmp_path: Path
     data = make(predict_file=str(path), quoting="none")
     data.setup("predict")
     assert len(data.predict) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({}, "DIR/reviews"),
+        ({"source": "DIR/reviews/train.parquet"}, "DIR/reviews/train.parquet"),
+        ({"source": "imdb", "predict_file": "DIR/texts.txt"}, "imdb or DIR/texts.txt"),
+        ({"source": "embedded"}, "embedded"),
+    ],
+    ids=["folder", "file", "hub", "embedded"],
+)
+def test_quotation_marks_of_a_source_that_has_none_are_refused(
+    make: Make, arguments: dict[str, str], named: str, tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    write("texts.txt", "good\n")
+    here = {name: value.replace("DIR", str(tmp_path)) for name, value in arguments.items()}
+    with pytest.raises(UserError) as refused:
+        make(**here, quoting="minimal")
+    line = "quoting 'minimal' is for CSV and TSV, and there is none in DIR: leave out --data.quoting"
+    assert refused.value.worded(Setting.as_flag) == line.replace("DIR", named).replace("DIR", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["reviews/valid.csv", "reviews/data/train/0.tsv.gz", "texts.csv", "reviews/a/b/c/d.tsv"]
+)
+def test_quotation_marks_are_spoken_of_where_one_file_has_them(
+    make: Make, name: str, tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    path = write(name, "text,label\na,b\n")
+    make(quoting="none", predict_file=str(path) if path.parent == tmp_path else None)
+    # What is missing is said where it is read.
+    make(quoting="none", source="/nowhere/reviews.parquet")
 
 
 def test_lightning_keeps_the_loaders_and_runs_all_stages(make: Make, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, 
 from peft_lightning.data.sources.embedded_sources import EMBEDDED, read_embedded
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, is_former_name, name_on_hub, read_hub
+from peft_lightning.data.sources.quoted_formats import require_quoted_format
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
 from peft_lightning.data.sources.table_columns import TABLE_SUFFIXES, table_suffix
@@ -36,6 +37,7 @@ __all__ = [
     "prepare",
     "read_corpus",
     "read_texts",
+    "require_used_quoting",
 ]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -131,6 +133,21 @@ def prepare(source: str, configuration: str | None = None) -> None:
     """
     if is_on_hub(source):
         download(source, configuration)
+
+
+def require_used_quoting(quoting: Quoting, source: str, predict_file: str | None) -> None:
+    """Refuses a word on quotation marks where no file that a command may read is a CSV or TSV.
+
+    Args:
+        quoting: What the user says of them.
+        source: As in ``read_corpus``.
+        predict_file: The file that ``predict`` reads, if there is one.
+
+    Raises:
+        UserError: If it says something, and neither is one.
+    """
+    no_path = [source] if source in EMBEDDED or is_on_hub(source) else []
+    require_quoted_format(quoting, [predict_file] if no_path else [source, predict_file], no_path)
 
 
 def _on_task(task: Task) -> list[str]:

@@ -23,7 +23,7 @@ _BYTES_AT_ONCE = 1 << 20
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 # Parquet compresses its columns itself.
 COMPRESSED_SUFFIXES = (".csv.gz", ".tsv.gz", ".jsonl.gz", ".json.gz")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _read_arrow(
         if suffix == ".parquet":
             table = _parquet(path, columns)
         else:
-            table = read_delimited(path, _DELIMITERS[suffix], columns, label_column, quoting)
+            table = read_delimited(path, DELIMITERS[suffix], columns, label_column, quoting)
             require_columns(path, columns, table.column_names)
     except (pa.ArrowException, OSError) as error:
         # The first line names the fault; the rest quotes the row, which may be a whole review.
