@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, 
 from peft_lightning.data.sources.embedded_sources import EMBEDDED, read_embedded
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, is_former_name, name_on_hub, read_hub
+from peft_lightning.data.sources.local_paths import local_path, names_a_file, near_paths
 from peft_lightning.data.sources.quoted_formats import require_quoted_format
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
@@ -107,9 +107,9 @@ def is_on_hub(source: str) -> bool:
     """
     if source == "imdb" or source in EMBEDDED:
         return source == "imdb"
-    path = Path(source).expanduser()
+    path = local_path(source)
     named = _HUB_ID.fullmatch(source) or is_former_name(source)
-    return not path.exists() and table_suffix(path) is None and bool(named)
+    return not path.exists() and not names_a_file(path) and bool(named)
 
 
 def hub_name(source: str) -> str | None:
@@ -129,9 +129,10 @@ def prepare(source: str, configuration: str | None = None) -> None:
         configuration: The dataset's configuration.
 
     Raises:
-        UserError: If the hub cannot be reached or has no such dataset.
+        UserError: If the hub cannot be reached or has no such dataset, or a path here is like it.
     """
     if is_on_hub(source):
+        _require_there(source)
         download(source, configuration)
 
 
@@ -157,10 +158,30 @@ def _on_task(task: Task) -> list[str]:
     return [f"{task.found_in}: taken for {task.problem_type} (--model.problem_type says otherwise)"]
 
 
+def _require_there(source: str) -> None:
+    """Refuses a path that is not there, also where the hub may have a dataset of that name, but here is one like it."""
+    if source in EMBEDDED or local_path(source).exists():
+        return
+    on_hub = is_on_hub(source)
+    near = [] if source == "imdb" or is_former_name(source) else near_paths(source)
+    if on_hub and near:
+        raise UserError(
+            f"data source {source} does not exist here, where there is {' and '.join(near)}: name what is meant; a"
+            " dataset of that name on the hub is read in another folder"
+        )
+    if not on_hub:
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise UserError(
+            f"data source {source} does not exist{meant}: name a folder, a file, 'imdb', 'embedded' or a hub dataset "
+            "as owner/name"
+        )
+
+
 def _find_splits(source: str, text_column: str, label_column: str | Sequence[str], options: SourceOptions) -> Splits:
+    _require_there(source)
     if is_on_hub(source):
         return read_hub(source, text_column, label_column, options.configuration, options.text_pair_column)
-    path = Path(source).expanduser()
+    path = local_path(source)
     if source not in EMBEDDED and path.is_dir():
         return read_folder(path, text_column, label_column, options)
     if options.configuration is not None:
@@ -168,11 +189,6 @@ def _find_splits(source: str, text_column: str, label_column: str | Sequence[str
     if source in EMBEDDED:
         read = partial(read_embedded, source, text_pair_column=options.text_pair_column)
         return Splits("the embedded corpus", {TRAIN: partial(read, TRAIN), TEST: partial(read, TEST)})
-    if not path.exists():
-        raise UserError(
-            f"data source {source} does not exist: name a folder, a file, 'imdb', 'embedded' or a hub dataset "
-            "as owner/name"
-        )
     if table_suffix(path) is None:
         raise UserError(f"{source} has no known format: use one of {', '.join(TABLE_SUFFIXES)}")
     table = partial(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peft_lightning.data.sources.local_paths import local_path
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.task import Regression, SingleLabel, Task
 
@@ -140,7 +141,7 @@ def _spelled_out(source: str, configuration: str | None) -> GlueTask | None:
     """Finds the task of a configuration on the hub, or of a folder with its files, by its name and its columns."""
     if source == _ON_HUB:
         return GLUE.get(configuration or "")
-    folder = Path(source).expanduser()
+    folder = local_path(source)
     folder = folder / configuration if configuration is not None else folder
     task = GLUE.get(folder.name)
     if task is None or not folder.is_dir():

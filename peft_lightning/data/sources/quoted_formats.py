@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from peft_lightning.data.sources.local_paths import local_path
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.table_columns import DELIMITERS, table_suffix
 from peft_lightning.errors import Setting, UserError
@@ -32,7 +33,7 @@ def require_quoted_format(quoting: Quoting, places: Iterable[str | None], elsewh
 
 
 def _may_be_quoted(place: str) -> bool:
-    path = Path(place).expanduser()
+    path = local_path(place)
     if not path.exists():
         return True  # that it is not there is said where it is read
     if path.is_dir():

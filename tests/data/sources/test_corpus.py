@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from peft_lightning.data import embedded
-from peft_lightning.data.sources import is_on_hub, read_corpus
+from peft_lightning.data import embedded, sources
+from peft_lightning.data.sources import is_on_hub, prepare, read_corpus
 from peft_lightning.data.sources.columns import TextColumn
 from peft_lightning.data.sources.corpus import Split, fingerprint
 from peft_lightning.errors import UserError
@@ -57,6 +57,8 @@ def test_the_embedded_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
         ("../shared/imdb", False),
         ("/data/imdb", False),
         ("data/reviews.csv", False),
+        ("data/reviews.txt", False),
+        ("~nobody/reviews", False),
         ("a/b/c", False),
     ],
 )
@@ -75,6 +77,47 @@ def test_sources_that_do_not_exist_or_have_no_format(write: Write) -> None:
         read_corpus("/nowhere/reviews", "text", "label", 0)
     with pytest.raises(UserError, match=r"reviews.xlsx has no known format"):
         read_corpus(str(write("reviews.xlsx", "x")), "text", "label", 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "meant"),
+    [
+        ("./data/review", "./data/reviews.csv"),
+        ("data/notes.txt", "data/notes_2"),
+        ("~/data/reviews.tsv", "~/data/reviews.csv"),
+        ("revews/", "reviews"),
+    ],
+)
+def test_a_path_that_is_not_there_is_answered_with_those_like_it(
+    source: str, meant: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("data/reviews.csv", rows(15))
+    write("data/notes_2/train.csv", rows(15))
+    write("reviews/train.csv", rows(15))
+    write("data/notes.md", "r")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError) as refused:
+        read_corpus(source, "text", "label", 0)
+    assert str(refused.value).startswith(f"data source {source} does not exist (did you mean {meant}?): name a folder")
+
+
+def test_the_hub_is_asked_only_where_no_path_here_is_like_it(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sources, "download", lambda source, configuration: asked.append(source))
+    write("data/reviews.csv", rows(15))
+    write("glue/cola-2/train.csv", rows(15))
+    monkeypatch.chdir(tmp_path)
+    line = r"^data source data/review does not exist here, where there is data/reviews\.csv: name what is meant; a data"
+    for ask in (prepare, lambda source: read_corpus(source, "text", "label", 0)):
+        with pytest.raises(UserError, match=line):
+            ask("data/review")
+    others = ["data/imdb", "owner/name", "imdb", "glue/cola"]
+    for source in others:
+        prepare(source)
+    assert asked == others
 
 
 def test_the_fingerprint_tells_texts_and_classes_apart() -> None:
