@@ -15,12 +15,14 @@ from peft_lightning.module.trained import calibration_in
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.directory import check_can_be_made
 from peft_lightning.runs.files import CannotWrite, write_atomically
-from peft_lightning.task import recorded
+from peft_lightning.task import Task, recorded
 from peft_lightning.task.calibration import CalibrationSettings
 from peft_lightning.task.metric import DASH, LOSS
 
 # How the note begins that says how a limit has cut what a command measures.
 _LIMIT = {"validate": "trainer.limit_val_batches", "test": "trainer.limit_test_batches"}
+# Of a figure that is printed.
+_DECIMALS = 4
 
 
 class Evaluate(Command):
@@ -60,14 +62,14 @@ class Evaluate(Command):
             result["notes"] = notes
         if folder is not None:
             write_atomically(folder / "metrics.json", (json.dumps(result, indent=2) + "\n").encode())
-            shown = {metric.key for metric in (LOSS, *self.data.task.shown())}
+            task = self.data.task
+            shown = {metric.key for metric in (LOSS, *task.shown())}
             if self.checkpoints.monitor is not None:
                 shown.add(self.checkpoints.monitor.partition("/")[2])
             for what, found in (("", metrics), ("calibrated: ", calibrated or {})):
                 some = {name: value for name, value in found.items() if name.partition("/")[2] in shown}
-                line = "  ".join(f"{name} {DASH if value is None else f'{value:.4f}'}" for name, value in some.items())
-                if line:
-                    print(what + line)
+                if some:
+                    print(what + "  ".join(f"{name} {_figure(task, name, value)}" for name, value in some.items()))
             print(f"written to {folder}")
 
     def _parent(self, checkpoint: Path) -> Path:
@@ -89,3 +91,12 @@ class Evaluate(Command):
                     return folder
         except OSError as error:
             raise CannotWrite.because(error, parent) from error
+
+
+def _figure(task: Task, name: str, value: float | None) -> str:
+    """Formats a figure by its name, such as ``test/mae``, to four decimals."""
+    if value is None:
+        return DASH
+    metric = next((one for one in (LOSS, *task.measured()) if one.key == name.partition("/")[2]), None)
+    # Those of single classes are shares.
+    return f"{value:.{_DECIMALS}f}" if metric is None else metric.plain(value, _DECIMALS)

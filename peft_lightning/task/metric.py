@@ -159,10 +159,15 @@ class Metric:
             return "0.0"
         return (text if signed else text.removeprefix("+")).replace("-", "−")
 
-    def plain(self, value: float) -> str:
-        """Formats a value as it is, a share too; an error has the unit of its labels: 0.00123, not 0.001."""
+    def plain(self, value: float, decimals: int | None = None) -> str:
+        """Formats a value as it is, a share too; an error has the unit of its labels: 0.00123, not 0.001.
+
+        Args:
+            value: The value.
+            decimals: Its decimals, which are significant digits of a small error; those of the metric by default.
+        """
         kind = "g" if self.highest == math.inf and 0 < abs(value) < 0.01 else "f"
-        return f"{value:.{self.decimals}{kind}}"
+        return f"{value:.{self.decimals if decimals is None else decimals}{kind}}"
 
     def gap(self, value: float) -> str:
         """Formats a difference with its unit: ``0.4 points``."""

@@ -118,3 +118,18 @@ def test_a_new_process_measures_the_same(finished: Path) -> None:
     assert metrics.keys() == {name for name in record(finished)["metrics"] if name.startswith("test/")}
     assert before.items() <= digests(finished).items()
     assert checkpoint(finished / "checkpoints/best.ckpt")["global_step"] > 0
+
+
+@pytest.mark.slow
+def test_an_error_in_a_small_unit_is_no_zero(tiny_fit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f'{{"text": "film {n}", "label": {n % 7 / 7e5 + 1e-7}}}\n' for n in range(64)]
+    Path("rates.jsonl").write_text("".join(rows))
+    words = list(tiny_fit)
+    words[words.index("--data.source") + 1] = "rates.jsonl"
+    main([*words, "--data.n_test", "null"])
+    run = only_run(Path())
+    capsys.readouterr()
+    main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", "best"])
+    error = record(run)["metrics"]["test/mae"]
+    assert error < 5e-5
+    assert f"test/mae {error:.4g}  " in capsys.readouterr().out

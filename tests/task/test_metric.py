@@ -25,6 +25,7 @@ def test_shares_are_shown_in_per_cent_and_other_figures_as_they_are() -> None:
     # An error has the unit of its labels; a correlation of 0.001 is none.
     assert [ERROR.words(value) for value in (0.0, 0.00123456, 1.5e-7)] == ["0.000", "0.00123", "1.5e-07"]
     assert [metric.plain(0.0056) for metric in (ACCURACY, ERROR)] == ["0.006", "0.0056"]
+    assert [ERROR.plain(value, 4) for value in (0.0, 0.91234, 0.0000412349)] == ["0.0000", "0.9123", "4.123e-05"]
     assert ERROR.span(0.00098, 0.0152) == "0.00098 – 0.015"
     assert Metric("pearson", "Pearson", lowest=-1.0, highest=1.0).words(0.00123) == "0.001"
     assert (ACCURACY.span(0.861, 0.902), ERROR.span(0.861, 0.902)) == ("86.1 – 90.2", "0.861 – 0.902")
