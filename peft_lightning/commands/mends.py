@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from peft_lightning.errors import Setting, UserError
+from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.runs.files import CannotWrite, Mend
 from peft_lightning.runs.progress import VARIABLE
 
@@ -26,8 +26,17 @@ COMPARISON = Mend(
 
 def run_mend() -> Mend:
     """Returns what a user can do if a run cannot write."""
+    return COMPARISON if _is_compared() else _RUN
+
+
+def going_on() -> Part:
+    """Returns with what a run goes on that has ended before its time."""
+    return "--resume" if _is_compared() else Setting("ckpt_path", "last")
+
+
+def _is_compared() -> bool:
     # Only a comparison asks its runs for their progress. Its user has the options of compare, not those of fit.
-    return COMPARISON if VARIABLE in os.environ else _RUN
+    return VARIABLE in os.environ
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from peft_lightning.commands.launchers import PATIENCE_S, launch
+from peft_lightning.commands.mends import going_on
 from peft_lightning.engine.sharding import is_sharded
 from peft_lightning.errors import Setting, UserError
 
@@ -169,7 +170,7 @@ def ending_its_processes(trainer: Trainer) -> Iterator[None]:
         failed = _failed(launcher)
         _end(launcher)
         if failed is not None:
-            raise UserError(_end_of(*failed), Setting("ckpt_path", "last")) from error
+            raise UserError(_end_of(*failed), going_on()) from error
         raise
     except BaseException:
         _end(launcher)

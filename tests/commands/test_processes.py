@@ -13,6 +13,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from peft_lightning.commands.processes import ending_its_processes, only_forward_sigterm
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.progress import VARIABLE
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,14 @@ from peft_lightning.errors import Setting, UserError
     ],
     ids=["exit code", "SIGKILL", "another signal"],
 )
-def test_a_run_says_how_another_of_its_processes_ended(end: str, said: str) -> None:
+@pytest.mark.parametrize("compared", [False, True], ids=["alone", "compared"])
+def test_a_run_says_how_another_of_its_processes_ended(
+    end: str, said: str, compared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if compared:
+        monkeypatch.setenv(VARIABLE, "progress.json")
+        said = said.replace("--ckpt_path last", "--resume")
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
     launcher.procs = [subprocess.Popen([sys.executable, "-c", f"import os, signal, sys; {end}"])]
     trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher), is_global_zero=True)
