@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from peft_lightning.errors import Setting, UserError
-from peft_lightning.task.label_values import NUMBER, spelled, unknown_label, whole
+from peft_lightning.errors import Part, Setting, UserError
+from peft_lightning.task.label_values import NUMBER, number_in, spelled, unknown_label, whole
 from peft_lightning.task.labelled_rows import LabelledRows
 
 # A fraction has a digit other than 0 after the point: a table with a missing label writes 1 as 1.0.
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*(?:[eE][+-]?\d+)?")
 # Up to this many different labels are taken as classes whatever the number of rows.
 MOST_UNASKED = 10
+_WHICH: tuple[Part, ...] = ("is ", Setting("data.label_column"), " right?")
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(?:\.0*)?")
 
 
@@ -70,17 +71,18 @@ def class_numbers(
 
 def _refuse_measurements(source: str, class_names: Sequence[str], rows: int, decimals: bool) -> None:
     """Refuses labels that are not classes: numbers with decimals, or different labels for most rows."""
-    mend = (
-        "is ",
-        Setting("data.label_column"),
-        " right? A score becomes a class when it is cut in two, or rounded; to predict numbers, ",
-        Setting("model.problem_type", "regression"),
-    )
+    cut = " A score becomes a class when it is cut in two, or rounded; to predict numbers, "
+    as_numbers: tuple[Part, ...] = (cut, Setting("model.problem_type", "regression"))
+    no_numbers = [name for name in class_names if number_in(name) is None]
     fraction = next((name for name in class_names if _FRACTION.fullmatch(name)), None)
-    if not decimals and fraction is not None and all(NUMBER.fullmatch(name) for name in class_names):
-        raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: ", *mend)
+    if not decimals and fraction is not None and not no_numbers:
+        raise UserError(f"the labels of {source} are numbers such as {fraction}, not classes: ", *_WHICH, *as_numbers)
     if len(class_names) > MOST_UNASKED and 2 * len(class_names) > rows:
-        raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: ", *mend)
+        if no_numbers:
+            # 41% and 4/5 are meant for numbers, n/a stands among them; titles are not.
+            meant = no_numbers[0][:1].isdigit() or 2 * len(no_numbers) < len(class_names)
+            as_numbers = (f"{cut}write them plainly: {no_numbers[0]!r} is none",) if meant else ()
+        raise UserError(f"{source} has {len(class_names):,} different labels in {rows:,} rows: ", *_WHICH, *as_numbers)
 
 
 def _spelled(split: LabelledRows, names: Sequence[str] | None, decimals: bool) -> list[str]:

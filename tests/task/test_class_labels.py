@@ -1,7 +1,8 @@
 import pytest
 
 from peft_lightning.data.sources.corpus import RawSplit
-from peft_lightning.errors import UserError
+from peft_lightning.errors import Setting, UserError
+from peft_lightning.task import find_task
 from peft_lightning.task.class_labels import class_numbers
 
 
@@ -70,6 +71,27 @@ def test_measurements_are_no_classes() -> None:
     # Stars with halves, written as words, and many classes with a few rows each are classes.
     assert len(class_numbers(split(["3.5 stars", "4 stars"]), None)[2]) == 2
     assert len(class_numbers(split([n // 2 for n in range(40)]), None)[2]) == 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "offered"),
+    [
+        ([str(n) for n in range(80)], "to predict numbers, --model.problem_type regression"),
+        ([f"{n}%" for n in range(80)], "to predict numbers, write them plainly: '0%' is none"),
+        ([*map(str, range(80)), "n/a"], "to predict numbers, write them plainly: 'n/a' is none"),
+        ([f"Title {n}" for n in range(80)], None),
+    ],
+    ids=["numbers", "shares", "a gap", "titles"],
+)
+def test_numbers_are_offered_only_where_they_would_be_read(labels: list[object], offered: str | None) -> None:
+    with pytest.raises(UserError) as refused:
+        class_numbers(split(labels), None)
+    line = refused.value.worded(Setting.as_flag)
+    which = f"train.csv has {len(labels)} different labels in {len(labels)} rows: is --data.label_column right?"
+    assert line.startswith(which)
+    assert line.endswith(offered or which)
+    if offered is not None and "regression" in offered:
+        assert find_task(split(labels), None, "regression")
 
 
 @pytest.mark.parametrize(("label", "names"), [(0.5, None), ([1], None), (-1, ["neg", "pos"]), (2, ["neg", "pos"])])
