@@ -31,7 +31,7 @@ COMPARE = compare configs/tuned_on_embedded/full.yaml configs/tuned_on_embedded/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev quickstart compare lint format type test slow test-all lock build clean
+.PHONY: help install install-dev quickstart compare lint format type test slow test-all oldest lock build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,14 @@ slow: $(DEV) ## the slow tests: killed and fresh processes, the wheel
 
 test-all: $(DEV) ## every test
 	$(PYTEST)
+
+# pip always takes the newest releases; uv can take the oldest. torch brings CUDA's libraries: some 3 GB to download.
+oldest: ## the fast tests with the oldest releases that setup.cfg allows, in an environment in build/oldest
+	rm -rf build/oldest
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet uv
+	build/oldest/bin/uv pip install --quiet --python build/oldest --resolution lowest-direct ".[dev,onnx,ray,serve]"
+	build/oldest/bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal -m "not slow"
 
 lock: ## choose the newest versions that setup.cfg allows and write both lock files
 	rm -rf build/lock
