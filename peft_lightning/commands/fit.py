@@ -25,7 +25,7 @@ from peft_lightning.commands.fit_options import add_fit_options
 from peft_lightning.commands.given_classes import explained
 from peft_lightning.commands.going_on import OtherRunsCheckpoint, unfinished_run
 from peft_lightning.commands.lightning_cli import run_lightning
-from peft_lightning.commands.mends import in_words_of_a_run
+from peft_lightning.commands.mends import going_on, in_words_of_a_run
 from peft_lightning.commands.monitors import check_monitors
 from peft_lightning.commands.out_of_memory import wording_out_of_memory
 from peft_lightning.commands.processes import ending_its_processes, share_run, shared_run
@@ -117,7 +117,7 @@ class Fit(Command):
         self.watching.users_files.check(trainer)
         try:
             checkpoint = self._enter(trainer, resumed, started_from)
-            with ending_its_processes(trainer):
+            with ending_its_processes(trainer, ("go on with ", going_on())):
                 self._train(trainer, checkpoint)
                 # The first steps of a longer run are no model to calibrate.
                 if self.watching.calibrator.asked and not self.model.rehearses:

@@ -5,7 +5,7 @@ Lightning starts them (``--trainer.devices``), or a launcher does: torchrun, or 
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -18,9 +18,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from peft_lightning.commands.launchers import PATIENCE_S, launch
-from peft_lightning.commands.mends import going_on
 from peft_lightning.engine.sharding import is_sharded
-from peft_lightning.errors import Setting, UserError
+from peft_lightning.errors import Part, Setting, UserError
 
 # The environment variable with the run's directory. Lightning starts the processes of further GPUs with this process's
 # environment, so they join its run.
@@ -146,13 +145,14 @@ def sharing_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def ending_its_processes(trainer: Trainer) -> Iterator[None]:
+def ending_its_processes(trainer: Trainer, then: Sequence[Part] = ("run it again",)) -> Iterator[None]:
     """Ends a run's further processes where this one fails: they would wait for it, on GPUs for half an hour.
 
     The other way round, Lightning ends this process within five seconds of a failure of another.
 
     Args:
         trainer: The Trainer, which starts the processes when it trains.
+        then: What there is to do once the cause is mended.
 
     Raises:
         UserError: Another process has failed, and this one only because of that.
@@ -170,7 +170,7 @@ def ending_its_processes(trainer: Trainer) -> Iterator[None]:
         failed = _failed(launcher)
         _end(launcher)
         if failed is not None:
-            raise UserError(_end_of(*failed), going_on()) from error
+            raise UserError(_end_of(*failed), *then) from error
         raise
     except BaseException:
         _end(launcher)
@@ -183,13 +183,13 @@ def _end(launcher: object) -> None:
 
 
 def _end_of(number: int, exit_code: int) -> str:
-    """Words how a process ended, and what to do before the run goes on; a negative exit code is a signal's."""
+    """Words how a process ended, and what is to be mended; a negative exit code is a signal's."""
     if exit_code > 0:
-        return f"process {number} of the run ended with exit code {exit_code}, and said why: mend that and go on with "
+        return f"process {number} of the run ended with exit code {exit_code}, and said why: mend that and "
     killed = f"process {number} of the run was killed by {Signals(-exit_code).name}"
     if -exit_code == SIGKILL:
-        return f"{killed}, most often because the machine's memory ran out: free some, then go on with "
-    return f"{killed}, without a word of this program: go on with "
+        return f"{killed}, most often because the machine's memory ran out: free some, then "
+    return f"{killed}, without a word of this program: "
 
 
 def _failed(launcher: object) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
+from peft_lightning.commands.mends import going_on
 from peft_lightning.commands.processes import ending_its_processes, only_forward_sigterm
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.progress import VARIABLE
@@ -43,9 +44,13 @@ def test_a_run_says_how_another_of_its_processes_ended(
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
     launcher.procs = [subprocess.Popen([sys.executable, "-c", f"import os, signal, sys; {end}"])]
     trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher), is_global_zero=True)
-    with pytest.raises(UserError) as raised, ending_its_processes(cast(Trainer, trainer)):
+    then = ("go on with ", going_on())
+    with pytest.raises(UserError) as raised, ending_its_processes(cast(Trainer, trainer), then):
         raise RuntimeError("Connection closed by peer")
     assert raised.value.worded(Setting.as_flag) == f"process 1 of the run {said}"
+    # A test has nothing to go on with.
+    with pytest.raises(UserError, match="run it again$"), ending_its_processes(cast(Trainer, trainer)):
+        raise RuntimeError("Connection closed by peer")
 
 
 def test_no_batch_waits_for_the_gpu_to_hear_of_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
