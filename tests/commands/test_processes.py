@@ -49,7 +49,7 @@ def test_a_run_says_how_another_of_its_processes_ended(
         raise RuntimeError("Connection closed by peer")
     assert raised.value.worded(Setting.as_flag) == f"process 1 of the run {said}"
     # A test has nothing to go on with.
-    with pytest.raises(UserError, match="run it again$"), ending_its_processes(cast(Trainer, trainer)):
+    with pytest.raises(UserError, match=r"run it again$"), ending_its_processes(cast(Trainer, trainer)):
         raise RuntimeError("Connection closed by peer")
 
 
