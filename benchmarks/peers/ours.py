@@ -25,6 +25,7 @@ def command(job: PeerJob, result: Path) -> list[str]:
             "steps": job.steps,
             "tokens_per_step": job.tokens_per_step,
             "result": str(result),
+            "saves": job.kind == "whole",
         },
     }
     settings: dict[str, Any] = {
