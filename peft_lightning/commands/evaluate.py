@@ -9,7 +9,7 @@ from peft_lightning.callbacks.calibrator import Calibrator
 from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
-from peft_lightning.commands.processes import ending_its_processes
+from peft_lightning.commands.ended_processes import ending_its_processes
 from peft_lightning.library_messages import without_what_trained
 from peft_lightning.module.trained import calibration_in
 from peft_lightning.runs.checkpoint_io import read_checkpoint

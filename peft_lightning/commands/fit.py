@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger
 from peft_lightning.commands.calibrating import as_text as calibrated_as_text
 from peft_lightning.commands.calibrating import calibrate, check_calibration
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.ended_processes import ending_its_processes
 from peft_lightning.commands.fit_callbacks import FitCallbacks
 from peft_lightning.commands.fit_options import add_fit_options
 from peft_lightning.commands.given_classes import explained
@@ -28,7 +29,7 @@ from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import going_on, in_words_of_a_run
 from peft_lightning.commands.monitors import check_monitors
 from peft_lightning.commands.out_of_memory import wording_out_of_memory
-from peft_lightning.commands.processes import ending_its_processes, share_run, shared_run
+from peft_lightning.commands.processes import share_run, shared_run
 from peft_lightning.commands.trainer_settings import refuse_long_interval
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of

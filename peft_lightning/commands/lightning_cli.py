@@ -15,13 +15,14 @@ from peft_lightning.callbacks.run_checkpoints import RunCheckpoints
 from peft_lightning.commands.calibration_options import add_calibration_options
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.command_settings import Settings
+from peft_lightning.commands.ended_processes import only_forward_sigterm
 from peft_lightning.commands.engine_options import add_engine_options, refuse_engine
 from peft_lightning.commands.given_classes import GivenClasses, Refused
 from peft_lightning.commands.meeting_port import listen_for_processes
 from peft_lightning.commands.mends import mending, run_mend
 from peft_lightning.commands.merged_files import merge_files
 from peft_lightning.commands.mistakes import explain_argument
-from peft_lightning.commands.processes import first_one_speaks, only_forward_sigterm
+from peft_lightning.commands.processes import first_one_speaks
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help

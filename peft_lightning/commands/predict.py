@@ -14,9 +14,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 from peft_lightning.callbacks.answer_collector import AnswerCollector
 from peft_lightning.callbacks.prediction_progress import PredictionProgress
 from peft_lightning.commands.command import Command
+from peft_lightning.commands.ended_processes import ending_its_processes
 from peft_lightning.commands.kept_answers import KeptAnswers, StreamedAnswers
 from peft_lightning.commands.lightning_cli import run_lightning
-from peft_lightning.commands.processes import ending_its_processes
 from peft_lightning.data.prediction_batches import Share, Windows
 from peft_lightning.data.sources import Texts
 from peft_lightning.errors import UserError

@@ -11,8 +11,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
+from peft_lightning.commands.ended_processes import ending_its_processes, only_forward_sigterm
 from peft_lightning.commands.mends import going_on
-from peft_lightning.commands.processes import ending_its_processes, only_forward_sigterm
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.progress import VARIABLE
 
