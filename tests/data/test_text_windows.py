@@ -1,12 +1,10 @@
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from packaging.version import Version
 
 from peft_lightning.data.examples import PadToLongest
 from peft_lightning.data.prediction_batches import PredictionBatches, Windows
@@ -30,7 +28,6 @@ def tokeniser(tokenizer_folder: str, tmp_path: Path) -> Callable[..., ReviewToke
     return make
 
 
-@pytest.mark.skipif(Version(version("tokenizers")) < Version("0.23.3"), reason="cuts texts into other windows")
 @pytest.mark.parametrize("stride", [0, 5, 13])
 def test_windows_are_those_that_tokenizers_make(
     stride: int, tokenizer: Any, tokeniser: Callable[..., ReviewTokeniser]
