@@ -22,7 +22,7 @@ from peft_lightning.compare.execution.registry import executor_named
 from peft_lightning.compare.execution.runner import run_jobs
 from peft_lightning.compare.plan.overrides import override, read_overrides
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, find_config, merge, read_config, recipe_name, split_arguments
+from peft_lightning.recipes import find_config, merge, read_merged, recipe_name, split_arguments
 
 RATES = {
     "full": ("2e-5", "5e-5", "1e-4", "2e-4", "5e-4"),
@@ -57,9 +57,7 @@ def trial_job(trial: Trial, words: Sequence[str], folder: Path) -> FitJob:
     place = folder / "-".join(map(str, trial))
     recipe = find_config(f"configs/tuned_on_embedded/{trial.method}.yaml")
     overlays, flags = split_arguments(list(words))
-    settings: Config = {}
-    for path in (recipe, *map(find_config, overlays)):
-        settings = merge(settings, read_config(path))
+    settings = read_merged([recipe, *map(find_config, overlays)])
     own = {
         "recipe": recipe_name(recipe),
         "seed_everything": trial.seed,

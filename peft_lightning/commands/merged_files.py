@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peft_lightning.commands.shorthands import expand
 from peft_lightning.commands.tracker_settings import flags_with_folders, with_folders
-from peft_lightning.recipes import Config, class_flags, find_config, merge, read_config, split_arguments
+from peft_lightning.recipes import class_flags, find_config, merge, read_merged, split_arguments
 
 
 def merge_files(words: Sequence[str]) -> tuple[list[str], list[Path]]:
@@ -23,9 +23,7 @@ def merge_files(words: Sequence[str]) -> tuple[list[str], list[Path]]:
     """
     named, rest = split_arguments(expand(words))
     files = [find_config(name) for name in named]
-    config: Config = {}
-    for path in files:
-        config = merge(config, read_config(path))
+    config = read_merged(files)
     config = with_folders(merge(config, class_flags(rest))) if config else config
     rest = flags_with_folders(rest, config)
     merged = ["--config", json.dumps(config, default=str)] if config else []

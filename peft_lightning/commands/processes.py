@@ -15,6 +15,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 
 from peft_lightning.commands.launchers import PATIENCE_S, launch
+from peft_lightning.commands.named_devices import named_devices
 from peft_lightning.engine.sharding import is_sharded
 from peft_lightning.errors import Setting, UserError
 
@@ -109,8 +110,7 @@ def sharing_rows(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: The ``trainer`` section of a configuration.
     """
-    devices = settings["devices"]
-    if isinstance(devices, str) and "," in devices:
-        devices = [int(number) for number in devices.split(",") if number.strip()]
+    named = named_devices(settings["devices"])
+    devices = settings["devices"] if named is None else [int(number) for number in named]
     strategy = settings["strategy"] if is_sharded(settings["strategy"]) else "auto"
     return {"devices": devices, "num_nodes": 1, "strategy": strategy}

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from peft_lightning.commands.launchers import launch
+from peft_lightning.commands.named_devices import named_devices
 from peft_lightning.commands.shorthands import expand
 from peft_lightning.errors import UserError
-from peft_lightning.recipes import Config, find_config, merge, read_config, read_flags, split_arguments
+from peft_lightning.recipes import find_config, read_flags, read_merged, split_arguments
 from peft_lightning.stop_signals import delaying_signals, end_quietly, stop_delaying
 
 if TYPE_CHECKING:
@@ -136,17 +137,15 @@ def _wanted(words: Sequence[str]) -> int:
     launched = launch() is not None or "LOCAL_RANK" in os.environ or "SLURM_JOB_ID" in os.environ
     if launched or words[0] not in _TRAINING or any(word in words for word in _NOT_A_RUN):
         return 0
-    config: Config = {}
     try:
         named, rest = split_arguments(expand(list(words[1:])))
-        for name in named:
-            config = merge(config, read_config(find_config(name)))
+        config = read_merged(map(find_config, named))
     except (UserError, OSError):  # the run will say it
         return 0
     trainer = config.get("trainer")
     settings = dict(trainer) if isinstance(trainer, Mapping) else {}
     settings |= {name.removeprefix("--trainer."): value for name, value in read_flags(rest)}
-    if str(settings.get("num_nodes", 1)) != "1" or settings.get("fast_dev_run") not in (None, False, "false"):
+    if str(settings.get("num_nodes", 1)) != "1":
         return 0
     return max(_devices(settings.get("devices")) - 1, 0)
 
@@ -155,10 +154,10 @@ def _devices(asked: object) -> int:
     """Returns how many devices a setting of the Trainer's names; 0 for those that depend on the machine."""
     if isinstance(asked, str):
         try:
-            asked = yaml.safe_load(asked if asked.startswith("[") or "," not in asked else f"[{asked}]")
+            asked = yaml.safe_load(asked)
         except yaml.YAMLError:
             return 0
-    if isinstance(asked, list):
-        return len([number for number in asked if number is not None])
+    if (named := named_devices(asked)) is not None:
+        return len(named)
     # More than a host has GPUs is a slip, which the run will name.
     return asked if isinstance(asked, int) and 1 < asked <= 16 else 0

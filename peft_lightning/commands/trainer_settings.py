@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.strategies import StrategyRegistry
 
+from peft_lightning.commands.named_devices import named_devices
 from peft_lightning.engine.sharding import FSDP2
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import limited_batches
@@ -115,18 +116,18 @@ def refuse_places(settings: Mapping[str, Any]) -> None:
             " place: use ",
             Setting("trainer.precision", "bf16-mixed"),
         )
-    if accelerator in ("auto", "gpu", "cuda") and gpus and str(devices).isdigit() and int(devices) > gpus:
+    if accelerator in ("auto", "gpu", "cuda") and gpus:
+        _refuse_gpus(devices, gpus)
+
+
+def _refuse_gpus(devices: object, gpus: int) -> None:
+    """Refuses more GPUs than there are, and numbers of GPUs that there are not or that are there twice."""
+    if str(devices).isdigit() and int(str(devices)) > gpus:
         raise UserError(
             f"trainer.devices {devices}: this machine has {gpus} GPU{'s' if gpus > 1 else ''}: say ",
             Setting("trainer.devices", gpus),
         )
-    if accelerator in ("auto", "gpu", "cuda") and gpus:
-        _refuse_numbers(devices, gpus)
-
-
-def _refuse_numbers(devices: object, gpus: int) -> None:
-    """Refuses numbers of GPUs that there are not, or that are there twice."""
-    numbers = [int(number) for number in _named(devices) or ()]
+    numbers = [int(number) for number in named_devices(devices) or ()]
     shown = ",".join(map(str, numbers))
     if any(number >= gpus for number in numbers):
         raise UserError(
@@ -148,16 +149,9 @@ def _is_foreign(strategy: str) -> bool:
 
 def _are_devices(devices: object) -> bool:
     """Tells whether Lightning can read a number of devices, or their numbers; -1 is all."""
-    if (named := _named(devices)) is not None:
+    if (named := named_devices(devices)) is not None:
         return bool(named) and all(str(number).strip().isdigit() for number in named)
     return str(devices) in ("auto", "-1") or (str(devices).isdigit() and int(str(devices)) > 0)
-
-
-def _named(devices: object) -> list[Any] | None:
-    """Returns the numbers by which devices are named; None if it is said how many."""
-    if isinstance(devices, str) and "," in devices:
-        return [part for part in devices.split(",") if part.strip()]
-    return devices if isinstance(devices, list) else None
 
 
 @contextmanager

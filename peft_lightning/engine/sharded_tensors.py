@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from peft_lightning.runs.host_copies import host_memory_like
 from peft_lightning.task.gathering import summed
 
 
@@ -105,9 +106,7 @@ def _copied(value: Tensor) -> Tensor:
     """Returns a tensor on the host, with a storage of its size: of a part of a longer one files would hold it all."""
     if value.device.type == "cpu":
         return value if value.untyped_storage().nbytes() == value.nbytes else value.clone()
-    # zeros_like touches new memory with all threads. The driver, which copies in one, touched and filled 0.9 GB a
-    # second: 80 s for the weights and moments of 7 billion parameters.
-    return torch.zeros_like(value, device="cpu", memory_format=torch.contiguous_format).copy_(value)
+    return host_memory_like(value).copy_(value)
 
 
 def _like(value: Any, parameter: Tensor) -> Any:

@@ -8,7 +8,7 @@ from peft_lightning.recipes.recipe_files import (
     recipe_name,
     recipe_of_method,
 )
-from peft_lightning.recipes.settings_files import Config, merge, method_of, read_config
+from peft_lightning.recipes.settings_files import Config, merge, method_of, read_config, read_merged
 
 __all__ = [
     "Config",
@@ -20,6 +20,7 @@ __all__ = [
     "method_of",
     "read_config",
     "read_flags",
+    "read_merged",
     "recipe_name",
     "recipe_of_method",
     "split_arguments",

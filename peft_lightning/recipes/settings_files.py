@@ -5,7 +5,7 @@ has: LoRA's ``target_modules`` would silently become IA³'s. Here files are merg
 class starts without arguments. So does another type of PEFT.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,21 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Config:
         else:
             merged[key] = value
     return merged
+
+
+def read_merged(files: Iterable[Path]) -> Config:
+    """Reads files and merges each into those before it.
+
+    Args:
+        files: The files, in order.
+
+    Raises:
+        UserError: If a file cannot be read.
+    """
+    config: Config = {}
+    for path in files:
+        config = merge(config, read_config(path))
+    return config
 
 
 def _changes_class(node: object, class_path: object) -> bool:
