@@ -5,7 +5,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from peft_lightning.engine.engine import EngineName
-from peft_lightning.engine.sharding import FSDP2, is_sharded
+from peft_lightning.engine.sharded_layers import FSDP2
+from peft_lightning.engine.sharding import is_sharded
 from peft_lightning.engine.strategies import EngineHost
 from peft_lightning.errors import Setting, UserError
 
@@ -18,7 +19,8 @@ def add_engine_options(parser: LightningArgumentParser) -> None:
         default="auto",
         help="How training steps run on a GPU: eager; graph, which captures them in CUDA graphs, so that the GPU"
         " does not wait for Python; compiled, which compiles the layers before; auto takes graph, or compiled where"
-        " the job is long enough to earn back the compiling. On a CPU steps run eager.",
+        " the job is long enough to earn back the compiling. On a CPU steps run eager; with sharded weights they are"
+        " not captured, only compiled.",
     )
     parser.add_argument(
         "--memory_limit_gib",
@@ -40,11 +42,12 @@ def refuse_engine(trainer: Trainer, engine: EngineName, memory_limit_gib: float 
     Raises:
         UserError: If one of both is asked for, and cannot be had.
     """
-    captures = engine in ("graph", "compiled")
+    shards = is_sharded(trainer.strategy)
+    captures = engine == "graph" or (engine == "compiled" and not shards)
     if isinstance(trainer.strategy, EngineHost) or not (captures or memory_limit_gib):
         return
     asked = Setting("engine", engine) if captures else Setting("memory_limit_gib", f"{memory_limit_gib:g}")
-    if not is_sharded(trainer.strategy):
+    if not shards:
         whole = Setting("trainer.strategy", "auto")
         raise UserError(asked, " is for ", whole, " or ddp: leave it out, or say one of these")
     sharded = Setting("trainer.strategy", FSDP2)

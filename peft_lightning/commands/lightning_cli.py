@@ -25,6 +25,7 @@ from peft_lightning.commands.mistakes import explain_argument
 from peft_lightning.commands.processes import first_one_speaks
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import CHECKPOINT, EARLY_STOPPING
+from peft_lightning.commands.sharded_settings import refuse_precision
 from peft_lightning.commands.shorthands import SHORT_NAMES, add_to_help
 from peft_lightning.commands.source_settings import FillingParser, fill_in
 from peft_lightning.commands.started_ahead import hand_over
@@ -160,6 +161,7 @@ class PeftLightningCLI(LightningCLI):
         trainer_settings = self._get(self.config_init, "trainer")
         require_least(trainer_settings)
         refuse_places(trainer_settings)
+        refuse_precision(trainer_settings)
         self.command = self._kind(
             self._settings(word), self.model, self.datamodule, self._get(self.config_init, CHECKPOINT)
         )

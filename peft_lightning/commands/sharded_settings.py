@@ -8,11 +8,29 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from peft_lightning.data.datamodule import TextDataModule
-from peft_lightning.engine.sharding import FSDP2, is_sharded, refuse_unshardable
+from peft_lightning.engine.sharded_layers import FSDP2, refuse_unshardable
+from peft_lightning.engine.sharding import is_sharded
 from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.module.classifier import TextClassifier
 
 SHARDED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+
+
+def refuse_precision(settings: Mapping[str, Any]) -> None:
+    """Refuses a precision that is not computed with sharded weights, for some of which Lightning makes no Trainer.
+
+    Args:
+        settings: The ``trainer`` section of the configuration.
+
+    Raises:
+        UserError: The Trainer would shard weights, and compute in such a precision.
+    """
+    # Lightning's shorter names, such as 16 and bf16, are for what is mixed.
+    precision = str(settings["precision"] or 32)
+    if is_sharded(settings["strategy"]) and precision not in (*SHARDED_PRECISIONS, "32", "bf16"):
+        raise _refusal(
+            f"trainer.precision {precision} is not computed: use ", Setting("trainer.precision", "bf16-mixed")
+        )
 
 
 def refuse_settings(trainer: Trainer, model: TextClassifier, word: str) -> None:
@@ -47,10 +65,6 @@ def refuse_settings(trainer: Trainer, model: TextClassifier, word: str) -> None:
     if trains and model.optimizer != "adamw":
         raise _refusal(
             f"{model.optimizer} packs its state and rounds by whole weights: use ", Setting("model.optimizer", "adamw")
-        )
-    if str(trainer.precision) not in SHARDED_PRECISIONS:
-        raise _refusal(
-            f"trainer.precision {trainer.precision} is not computed: use ", Setting("trainer.precision", "bf16-mixed")
         )
     if trains and model.method.batches_to_start_from and not trainer.ckpt_path:
         raise _refusal(

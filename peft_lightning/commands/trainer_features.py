@@ -25,7 +25,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from peft_lightning.commands.launch_settings import launch_misfits
 from peft_lightning.commands.sharded_settings import refuse_settings
-from peft_lightning.engine.sharding import FSDP2, ShardedStrategy
+from peft_lightning.engine.sharded_layers import FSDP2
+from peft_lightning.engine.sharding import ShardedStrategy
 from peft_lightning.errors import Part, Setting, UserError
 from peft_lightning.module.classifier import TextClassifier
 

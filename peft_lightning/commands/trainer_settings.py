@@ -9,7 +9,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.strategies import StrategyRegistry
 
 from peft_lightning.commands.named_devices import named_devices
-from peft_lightning.engine.sharding import FSDP2
+from peft_lightning.engine.sharded_layers import FSDP2
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import limited_batches
 

@@ -10,33 +10,36 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 
 from peft_lightning.backbone.precision import compute_dtype
-from peft_lightning.engine.first_values import FirstValues
+from peft_lightning.engine.attention import planned_attention
+from peft_lightning.engine.engine import EngineName
 from peft_lightning.engine.sharded_engine import ShardedEngine
+from peft_lightning.engine.sharded_layers import FSDP2
 from peft_lightning.engine.sharded_tensors import gathered_moments, gathered_weights, spread_moments, spread_weights
-from peft_lightning.errors import Part, Setting, UserError
-
-FSDP2 = "fsdp2"
-"""What ``trainer.strategy`` calls it."""
+from peft_lightning.engine.spread_network import spread_network
 
 
 class ShardedStrategy(ModelParallelStrategy):
     """Shards each layer of the network, and the rest of it together, over all devices of the run.
 
     Checkpoints are those of one process: whole weights and moments, in one file. So they load on any number of devices.
+
+    Args:
+        engine: The engine that the user asked for.
     """
 
     strategy_name = FSDP2
 
-    def __init__(self) -> None:
+    def __init__(self, engine: EngineName = "auto") -> None:
         super().__init__(save_distributed_checkpoint=False)
-        self.engine = ShardedEngine()
+        self.engine = ShardedEngine(self, engine)
 
     def setup_environment(self) -> None:
         """Starts the group of processes, with all devices in one dimension; a module need not be there yet."""
@@ -48,11 +51,6 @@ class ShardedStrategy(ModelParallelStrategy):
     def shard(self, network: nn.Module) -> None:
         """Shards a network that the first process holds whole on the host; a second call does nothing.
 
-        The others get its values one layer at a time, so that a host holds them once and not once a process.
-
-        Weights that are trained and frozen ones may be in one layer. Where all are trained, a precision of 16 bits
-        gathers and computes a layer in these. Gradients are averaged in 32 bits.
-
         Args:
             network: The network.
         """
@@ -60,18 +58,22 @@ class ShardedStrategy(ModelParallelStrategy):
             return
         self.precision_plugin.convert_module(network)
         dtype = compute_dtype(str(self.precision_plugin.precision))
-        # Adapters keep their 32 bits, which some compute with (BOFT's inverse has no kernel in 16). A frozen backbone
-        # is gathered in bf16 where it is held so. Autocast chooses the types of operations, so inputs are not cast.
-        policy = MixedPrecisionPolicy(
-            param_dtype=dtype if all(value.requires_grad for value in network.parameters()) else None,
-            reduce_dtype=torch.float32,
-            cast_forward_inputs=False,
-        )
-        values = FirstValues(self.root_device)
-        for part in (*layers_of(network), network):
-            values.give(part)
-            # The outermost part too: left whole after an evaluation, its weights would be others than the optimiser's.
-            fully_shard(part, mesh=self.device_mesh, reshard_after_forward=True, mp_policy=policy)
+        spread_network(network, self.device_mesh, self.root_device, dtype, on_one_host=self.num_nodes == 1)
+
+    def setup(self, trainer: Trainer) -> None:
+        """Sets the strategy up, and then the engine."""
+        super().setup(trainer)
+        self.engine.setup(trainer)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the loss of a batch."""
+        with self.engine.layers():
+            return super().training_step(*args, **kwargs)
+
+    def backward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Computes the gradients of a batch; checkpointed layers run once more."""
+        with self.engine.layers():
+            return super().backward(*args, **kwargs)
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:
@@ -123,6 +125,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def teardown(self) -> None:
         """Frees what only training needs: a test that follows has the memory."""
+        self.engine.teardown()
         for optimizer in self.optimizers:
             optimizer.state.clear()
             optimizer.zero_grad()
@@ -155,57 +158,10 @@ def is_sharded(strategy: object) -> bool:
     return strategy == FSDP2 or isinstance(strategy, ShardedStrategy)
 
 
-def refuse_unshardable(network: nn.Module) -> None:
-    """Refuses a network that cannot be sharded by its rows.
-
-    Args:
-        network: The network, not sharded yet.
-
-    Raises:
-        UserError: A weight is packed, belongs to several layers, or is a single number.
-    """
-    seen: dict[int, str] = {}
-    for layer in layers_of(network):
-        own = dict(layer.named_parameters())
-        for name, parameter in own.items():
-            if id(parameter) in seen:
-                raise UserError(*_unshardable(f"{name} belongs to several layers"))
-        seen |= {id(parameter): name for name, parameter in own.items()}
-    for name, parameter in network.named_parameters():
-        if not parameter.is_floating_point():
-            raise UserError(
-                *_unshardable(f"{name} is held in packed numbers, as four and eight bits are"),
-                " that packs nothing, with ",
-                Setting("model.backbone_dtype", "bfloat16"),
-            )
-        if parameter.ndim == 0:
-            raise UserError(*_unshardable(f"{name} is a single number"))
-
-
-def layers_of(network: nn.Module) -> list[nn.Module]:
-    """Returns the layers of a network that it repeats, those of an encoder and those of a decoder.
-
-    Args:
-        network: The network; layers within layers, such as experts, are not listed.
-    """
-    found: list[nn.Module] = []
-    for child in network.children():
-        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1:
-            found += list(child)
-        else:
-            found += layers_of(child)
-    return found
-
-
-def _unshardable(why: str) -> tuple[Part, ...]:
-    whole = Setting("trainer.strategy", "ddp")
-    return (f"{why}, and {FSDP2} shards weights by their rows: use ", whole, ", or another ", Setting("model.method"))
-
-
 @contextmanager
 def _gathering_for_training() -> Iterator[None]:
     """Leaves Lightning's inference mode: FSDP2 keeps the tensors that it gathers into, and trains with them later."""
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), planned_attention(False):
         yield
 
 

@@ -18,6 +18,7 @@ from peft_lightning.engine.engine import Engine, EngineName
 from peft_lightning.engine.gradient_buckets import SharedGradients
 from peft_lightning.engine.lightning_engine import LightningEngine
 from peft_lightning.engine.micro_batches import Batch
+from peft_lightning.engine.sharded_layers import FSDP2
 from peft_lightning.engine.sharding import ShardedStrategy
 from peft_lightning.engine.shared_batches import shared_loss
 from peft_lightning.engine.step_engine import StepEngine
@@ -142,7 +143,7 @@ class DDPSteps(EngineHost, DDPStrategy):
 def hosting_strategy(
     asked: Strategy | str, devices: Sequence[torch.device], engine: EngineName, num_nodes: int = 1
 ) -> Strategy | None:
-    """Makes the strategy that hosts an engine for a Trainer's settings.
+    """Makes the strategy that has an engine for a Trainer's settings.
 
     Args:
         asked: The Trainer's ``strategy`` setting.
@@ -153,8 +154,10 @@ def hosting_strategy(
     Returns:
         The strategy; None where the Trainer's own strategy steps without an engine.
     """
-    if asked not in ("auto", "ddp") or not devices:
+    if asked not in ("auto", "ddp", FSDP2) or not devices:
         return None
+    if asked == FSDP2:
+        return ShardedStrategy(engine)
     if asked == "auto" and len(devices) * num_nodes == 1:
         return SingleDeviceSteps(devices[0], engine)
     return DDPSteps(devices, engine)

@@ -15,7 +15,6 @@ from tests.samples import sampled
     sampled(
         [
             (["--engine", "graph"], ["not captured", "leave --engine graph out"]),
-            (["--engine", "compiled"], ["not captured", "leave --engine compiled out"]),
             (["--memory_limit_gib", "4"], ["leave --memory_limit_gib out", "--data.batch_size"]),
             (["--model.optimizer", "paged_adamw_8bit"], ["paged_adamw_8bit", "use --model.optimizer adamw"]),
             (["--model.optimizer", "adamw_8bit"], ["adamw_8bit", "use --model.optimizer adamw"]),
@@ -36,6 +35,7 @@ from tests.samples import sampled
                 ["--config", "configs/qlora.yaml"],
                 ["choose another method than qlora with --model.backbone_dtype bfloat16"],
             ),
+            (["--trainer.precision", "16"], ["trainer.precision 16 ", "--trainer.precision bf16-mixed"]),
             (["--trainer.precision", "16-true"], ["trainer.precision 16-true", "--trainer.precision bf16-mixed"]),
             (["--data.truncation", "windows"], ["windows", "use --data.truncation head"]),
             (["--data.eval_batch_size", "1"], ["eval_batch_size 1", "use --data.eval_batch_size 2"]),

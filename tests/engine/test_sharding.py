@@ -1,6 +1,7 @@
 """Weights sharded by FSDP2; tests/integration/test_sharded_processes.py has two processes share them."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from peft_lightning.__main__ import main
+from peft_lightning.engine import spread_network
+from peft_lightning.engine.compilation import CompiledLayers
+from peft_lightning.engine.sharded_layers import layers_of, refuse_unshardable, stacks_of
 from peft_lightning.engine.sharded_tensors import all_finite, own_part, whole
-from peft_lightning.engine.sharding import ShardedStrategy, building_device, layers_of, refuse_unshardable
+from peft_lightning.engine.sharding import ShardedStrategy, building_device
+from peft_lightning.engine.spread_network import kept_layers
 from peft_lightning.errors import UserError
 from tests.commands.test_fit import without_dropout
 from tests.integration.offline_run import checkpoint, only_run, record, same
@@ -187,3 +193,63 @@ def test_what_has_no_rows_of_its_own_is_refused() -> None:
         with pytest.raises(UserError, match=rf"{why}.*strategy='ddp'"):
             refuse_unshardable(network)
     refuse_unshardable(Network())
+
+
+def step_of(compiles: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The gradients of a sharded network's second step, and its answer afterwards."""
+    strategy, environment = ShardedStrategy(), LightningEnvironment()
+    environment.set_global_rank(dist.get_rank())
+    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * 2
+    strategy._device_mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
+    torch.manual_seed(0)
+    network = Network().requires_grad_(True)
+    strategy.shard(network)
+    tokens = torch.arange(4) + dist.get_rank()
+    layers = CompiledLayers(network)
+    for _ in range(2):
+        network.zero_grad()
+        with layers.lent() if compiles else nullcontext():
+            loss = network(tokens).square().sum()
+        with layers.lent() if compiles else nullcontext():
+            loss.backward()
+    assert layers.split_by is None
+    with torch.no_grad():
+        answer = network(tokens)
+    return {name: whole(value.grad) for name, value in network.named_parameters() if value.grad is not None}, answer
+
+
+@pytest.mark.slow
+def test_compiled_layers_compute_what_uncompiled_ones_do() -> None:
+    (eager, answer), (compiled, other) = (in_processes(2, step_of, compiles)[1] for compiles in (False, True))
+    assert len(eager) == 17
+    for name, gradient in eager.items():
+        assert torch.allclose(gradient, compiled[name], atol=1e-5), name
+    assert torch.equal(answer, other)
+
+
+def test_the_last_layers_stay_gathered_as_far_as_there_is_room(
+    strategy: ShardedStrategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(value.nbytes for value in Layer().parameters())
+    gradients = []
+    for room in (0, 2 * size, 10 * size):
+        torch.manual_seed(0)
+        network = Network().requires_grad_(True)
+        kept = kept_layers(stacks_of(network), room, None)
+        assert kept == list(network.layers)[::-1][: room // size]
+        assert kept_layers(stacks_of(network), room, torch.bfloat16) == list(network.layers)[::-1][: 2 * room // size]
+        monkeypatch.setattr(spread_network, "_room_beside", lambda *_, room=room: room)
+        strategy.shard(network)
+        before = list(network.parameters())
+        loss = network(torch.arange(4)).square().sum()
+        gathered = [layer for layer in network.layers if not isinstance(layer.trained.weight, DTensor)]
+        assert gathered == kept[::-1]
+        loss.backward()
+        # After a step and after an evaluation the weights are those that the optimiser and checkpoints have.
+        for _ in range(2):
+            assert all(one is other for one, other in zip(before, network.parameters(), strict=True))
+            with torch.no_grad():
+                network(torch.arange(4))
+        gradients.append([whole(value.grad) for value in before if value.grad is not None])
+    assert same(gradients[0], gradients[1])
+    assert same(gradients[0], gradients[2])

@@ -14,8 +14,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.multiprocessing.spawn import spawn
 
 from peft_lightning.backbone.loading import Backbone
+from peft_lightning.engine.sharded_layers import refuse_unshardable
 from peft_lightning.engine.sharded_tensors import whole
-from peft_lightning.engine.sharding import ShardedStrategy, refuse_unshardable
+from peft_lightning.engine.sharding import ShardedStrategy
 from peft_lightning.errors import UserError
 from peft_lightning.methods import IA3, PEFT, FullFineTuning, IA3LoRA, LoRA, Method
 from peft_lightning.methods.adaptation import load_adapted
