@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from peft_lightning.engine.gradient_buckets import gradients_in_buckets
+from peft_lightning.engine.bucketed_gradients import BucketedGradients, counted
+from peft_lightning.engine.casting import Lent
+from peft_lightning.engine.gradient_buckets import Ready
 from peft_lightning.engine.micro_batches import Batch, micro_batches, size_of
 from peft_lightning.engine.step_settings import StepSettings
 
+# The context of a forward and a backward pass that looks at the gradients of what was lent, and at the others.
+Watched = Callable[[Lent], AbstractContextManager[None]]
 # Bytes of gradients up to which the GPU may hold a second set for a moment.
 _SMALL = 64 * 2**20
+
+
+def _unwatched(lent: Lent) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class CapturableStep:
@@ -34,6 +44,7 @@ class CapturableStep:
         self.parameters: list[Tensor] = [value for group in optimizer.param_groups for value in group["params"]]
         self.device = self.parameters[0].device
         self._gradients: dict[Tensor, Tensor] = {}
+        self._buckets: BucketedGradients | None = None
         self.loss_out = torch.zeros((), device=self.device)
         self.gradient_norm = torch.zeros((), device=self.device)
         self.share = torch.ones((), device=self.device)
@@ -72,6 +83,14 @@ class CapturableStep:
             micro_batch_size: The number of examples in a micro-batch.
             first: Whether no gradients have been accumulated yet.
         """
+        if self._buckets is not None:
+            self.drop_gradients()
+            # Of several micro-batches the last completes the gradients: these are sent once it is through.
+            in_turn = micro_batch_size >= size_of(batch)
+            with self._buckets.filled(adds=not first):
+                self._backward(batch, micro_batch_size, self._buckets.watched if in_turn else _unwatched)
+            self.lend_gradients(first)
+            return
         kept = self._gradients
         # Adding to gradients takes a kernel for each parameter; one or two kernels copy all of them.
         copied = first and sum(gradient.nbytes for gradient in kept.values()) <= _SMALL
@@ -94,6 +113,7 @@ class CapturableStep:
         """
         kept = [parameter.grad for parameter in self.parameters]
         self.drop_gradients()
+        grown: Counter[Tensor] = Counter()
         batch = dict(batch)
         if "attention_mask" in batch:
             # A capture cannot read whether a mask masks anything, so a captured step always runs attention with a mask.
@@ -101,16 +121,18 @@ class CapturableStep:
             batch["attention_mask"] = batch["attention_mask"].clone()
             batch["attention_mask"][0, -1] = 0
         try:
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                self._backward(batch, micro_batch_size)
+            devices = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(devices):
+                self._backward(batch, micro_batch_size, partial(counted, grown, self.parameters))
             if self._settings.lends_gradients and not self._gradients:
                 # The optimiser leaves parameters without gradients alone.
                 with_gradients = [parameter for parameter in self.parameters if parameter.grad is not None]
-                self._gradients = (
-                    gradients_in_buckets(with_gradients)
-                    if self._settings.shares
-                    else {parameter: torch.zeros_like(parameter) for parameter in with_gradients}
-                )
+                if self._settings.shares:
+                    in_turn = max(grown.values(), default=0) <= -(-size_of(batch) // micro_batch_size)
+                    self._buckets = BucketedGradients(with_gradients, in_turn)
+                    self._gradients = self._buckets.gradients
+                else:
+                    self._gradients = {parameter: torch.zeros_like(parameter) for parameter in with_gradients}
         finally:
             for parameter, gradient in zip(self.parameters, kept, strict=True):
                 parameter.grad = gradient
@@ -133,7 +155,12 @@ class CapturableStep:
 
     def forget_gradients(self) -> None:
         """Frees the gradient tensors at fixed addresses."""
-        self._gradients = {}
+        self._gradients, self._buckets = {}, None
+
+    @property
+    def ready(self) -> Ready:
+        """What tells, on a GPU, that the last replay has filled a bucket of gradients."""
+        return self._buckets.ready if self._buckets is not None else {}
 
     def set_share(self, share: float) -> None:
         """Sets what the loss of the coming batch is multiplied by where several batches make a step."""
@@ -159,12 +186,12 @@ class CapturableStep:
         with self.rates_on_device(), _lent(groups, "capturable", [True] * len(groups)):
             yield
 
-    def _backward(self, batch: Batch, micro_batch_size: int) -> None:
+    def _backward(self, batch: Batch, micro_batch_size: int, watched: Watched = _unwatched) -> None:
         settings = self._settings
         whole = size_of(batch)
         total = torch.zeros_like(self.loss_out)
         for part, share in micro_batches(batch, micro_batch_size):
-            with settings.weights():
+            with settings.weights() as lent, watched(lent):
                 with settings.context():
                     loss = self._loss(part)
                 if micro_batch_size < whole:

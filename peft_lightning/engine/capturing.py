@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 
 from peft_lightning.engine.accumulation import Accumulation
 from peft_lightning.engine.captured_steps import CapturedSteps
-from peft_lightning.engine.casting import cast_together, casts_together
+from peft_lightning.engine.casting import Lent, cast_together, casts_together
 from peft_lightning.engine.compilation import CompiledLayers, CompileError, compiling_pays, repeated_layers
 from peft_lightning.engine.engine import EngineName
+from peft_lightning.engine.gradient_buckets import Ready
 from peft_lightning.engine.graph_recorder import CaptureError
 from peft_lightning.engine.job_size import JobSize
 from peft_lightning.engine.micro_batches import Batch
@@ -51,7 +52,7 @@ class Capturing:
         """Whether steps cannot run in the way that was asked for, or memory does not allow it."""
         self.steps: CapturedSteps | None = None
         self._layers: CompiledLayers | None = None
-        self._has_clipped = self._has_stepped = False
+        self._has_clipped = self._has_stepped = self._has_replayed = False
         self._drops = 0
         self._looked_ahead = False
 
@@ -70,7 +71,7 @@ class Capturing:
         Returns:
             The loss, a scalar; None where the step has to run uncaptured, which handles a lack of memory by itself.
         """
-        self._has_clipped = self._has_stepped = False
+        self._has_clipped = self._has_stepped = self._has_replayed = False
         if self.name == "eager":
             return None
         self._accumulation.batches.append(batch)
@@ -81,7 +82,7 @@ class Capturing:
         assert self.steps is not None
         done = self.steps.settings
         self._accumulation.has_gradients = True
-        self._has_clipped, self._has_stepped = done.clips, done.updates
+        self._has_clipped, self._has_stepped, self._has_replayed = done.clips, done.updates, True
         return loss
 
     def update(self, own: Callable[..., Any], optimizer: Optimizer, loss: Any) -> Any:
@@ -106,6 +107,11 @@ class Capturing:
     def gradient_norm(self) -> Tensor | None:
         """The norm of the gradients before the clipping; None where the step has not clipped them."""
         return self.steps.gradient_norm.clone() if self.steps is not None and self._has_clipped else None
+
+    @property
+    def ready(self) -> Ready:
+        """What tells that the replay under way has filled a bucket of gradients; empty where the batch ran eager."""
+        return self.steps.step.ready if self.steps is not None and self._has_replayed else {}
 
     @property
     def holds_memory(self) -> bool:
@@ -189,12 +195,12 @@ class Capturing:
             why = f"the compiler cannot follow all that a layer does ({self._layers.split_by})"
             self._notes.add(f"{why}: it compiles the parts, which saves little: --engine graph may be as fast")
 
-    def _cast_weights(self) -> AbstractContextManager[None]:
+    def _cast_weights(self) -> AbstractContextManager[Lent]:
         strategy = self._strategy
         mixed = str(strategy.precision.precision).endswith("-mixed")
         if mixed and casts_together(strategy.module, compiled=self.name == "compiled"):
             return cast_together(strategy.module, strategy.compute_dtype)
-        return nullcontext()
+        return nullcontext({})
 
     def _captured(self) -> CapturedSteps:
         """Returns the captured steps: new ones where the settings of a step have changed.

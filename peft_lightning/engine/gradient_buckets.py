@@ -1,8 +1,8 @@
-"""Gradients averaged over the processes of a run, after the backward pass and outside a captured step."""
+"""Gradients averaged over the processes of a run, outside a captured step and while its backward pass goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,12 +10,14 @@ from torch import distributed as dist
 
 from peft_lightning.task.gathering import gathered
 
-# Bytes in a bucket. torch's DistributedDataParallel sends 25 MiB at a time, while the backward pass goes on; here it is
-# through, and the more is sent at a time, the faster: roberta-base's 0.5 GB of gradients took 4.7 ms in buckets of 25
-# MiB beside a step of 7.8 ms (two H200s), three times what NVLink needs. A step outside a graph copies one at a time.
-BUCKET_BYTES = 256 * 2**20
+# Bytes in a bucket. The more is sent at a time, the faster, and the later is begun. torch's DistributedDataParallel
+# sends 25 MiB at a time: roberta-base's 0.5 GB of gradients took 4.7 ms so (two H200s, after the backward pass), three
+# times what NVLink needs. A step outside a graph copies one at a time.
+BUCKET_BYTES = 64 * 2**20
 # Elements after which a gradient starts in its bucket: kernels read aligned addresses faster.
 _ALIGNMENT = 64
+# What tells that a bucket is filled, by its address.
+Ready = Mapping[int, torch.cuda.Event]
 
 
 def buckets_of(parameters: Sequence[Tensor], most_bytes: int = BUCKET_BYTES) -> list[list[Tensor]]:
@@ -66,15 +68,21 @@ class SharedGradients:
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
         self._buckets: dict[tuple[bool, ...], list[list[Tensor]]] = {}
+        self._sends: torch.cuda.Stream | None = None
 
-    def average(self) -> None:
-        """Replaces the gradients by their mean over all processes; every process calls this in every step."""
+    def average(self, ready: Ready | None = None) -> None:
+        """Replaces the gradients by their mean over all processes; every process calls this in every step.
+
+        Args:
+            ready: For buckets that a step still fills, what tells that it has done so. They are sent then, those of the
+                last layers first.
+        """
         in_place: list[dist.Work] = []
-        for bucket in self._with_gradients():
+        for bucket in reversed(self._with_gradients()):
             gradients = [_gradient(parameter) for parameter in bucket]
             flat = _around(gradients)
             if flat is not None:
-                in_place.append(_averaging(flat))
+                in_place.append(self._averaging_once(flat, (ready or {}).get(flat.data_ptr())))
                 continue
             # Steps outside a graph: one bucket's copy at a time.
             flat = _flat(bucket)
@@ -84,6 +92,14 @@ class SharedGradients:
             torch._foreach_copy_(gradients, parts)
         for work in in_place:
             work.wait()
+
+    def _averaging_once(self, flat: Tensor, filled: torch.cuda.Event | None) -> dist.Work:
+        if filled is None:
+            return _averaging(flat)
+        self._sends = self._sends or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._sends):
+            self._sends.wait_event(filled)
+            return _averaging(flat)
 
     def _with_gradients(self) -> list[list[Tensor]]:
         """Returns buckets of the parameters that have a gradient in any process; those that lack one here get zeros.

@@ -17,6 +17,7 @@ from peft_lightning.engine.capturing import Capturing
 from peft_lightning.engine.clipping import norm_of_gradients
 from peft_lightning.engine.engine import EngineName
 from peft_lightning.engine.evaluation_steps import EvaluationSteps
+from peft_lightning.engine.gradient_buckets import Ready
 from peft_lightning.engine.job_size import job_size
 from peft_lightning.engine.micro_batches import Batch
 from peft_lightning.engine.micro_batching import MicroBatching
@@ -55,6 +56,11 @@ class StepEngine:
     def micro_batch_size(self) -> int | None:
         """The most examples in a micro-batch; None for the whole batch."""
         return self.accumulation.micro_batch_size
+
+    @property
+    def ready(self) -> Ready:
+        """What tells that the step under way has filled a bucket of gradients: see ``SharedGradients.average``."""
+        return self.capturing.ready
 
     @property
     def is_evaluating(self) -> bool:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 from torch.optim import AdamW
 
+from peft_lightning.engine.casting import Lent
 from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.strategy_view import StrategyView
 
@@ -36,7 +37,7 @@ class StepSettings:
     scale: Callable[[Tensor], Tensor]
     clips: bool
     updates: bool
-    weights: Callable[[], AbstractContextManager[None]] = nullcontext
+    weights: Callable[[], AbstractContextManager[Lent]] = lambda: nullcontext({})
     capturing: Callable[[int], AbstractContextManager[None]] = lambda micro_batch_size: nullcontext()
     shares: bool = False
 
@@ -54,7 +55,7 @@ class StepSettings:
 def trainer_settings(
     strategy: StrategyView,
     compiles: bool,
-    weights: Callable[[], AbstractContextManager[None]],
+    weights: Callable[[], AbstractContextManager[Lent]],
     capturing: Callable[[int], AbstractContextManager[None]],
 ) -> StepSettings:
     """Returns the settings of a captured step under a Trainer; they compare equal as long as nothing has changed.

@@ -102,6 +102,7 @@ class DDPSteps(EngineHost, DDPStrategy):
         # The engine has seen what kind they are; the Trainer hands out its own.
         self.parallel_devices = None
         self._shared: SharedGradients | None = None
+        self._owed: list[Callable[[], object]] = []
 
     def configure_ddp(self) -> None:
         """Gives all processes the weights of the first, and leaves the module as it is."""
@@ -113,7 +114,10 @@ class DDPSteps(EngineHost, DDPStrategy):
         loss = super().training_step(batch, *args, **kwargs)
         assert self.lightning_module is not None
         trainer = self.lightning_module.trainer
-        return shared_loss(trainer, loss, batch, max(trainer.fit_loop.batch_idx, 0))
+        self._owed.clear()
+        # A batch after which the weights are updated adds its loss behind the gradients.
+        owed = None if trainer.fit_loop._should_accumulate() else self._owed
+        return shared_loss(trainer, loss, batch, max(trainer.fit_loop.batch_idx, 0), owed)
 
     def optimizer_step(
         self,
@@ -129,7 +133,10 @@ class DDPSteps(EngineHost, DDPStrategy):
 
         def averaging() -> Any:
             loss = closure()
-            shared.average()
+            shared.average(self.engine.ready)
+            for add in self._owed:
+                add()
+            self._owed.clear()
             return loss
 
         return super().optimizer_step(optimizer, averaging, model, **kwargs)

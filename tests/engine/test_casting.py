@@ -144,6 +144,8 @@ def test_one_graph_is_compiled_for_all_layers_and_widths(monkeypatch: pytest.Mon
     plain, compiled = network(), network()
     layers = CompiledLayers(compiled)
     for width in (6, 9, 12):
+        plain.zero_grad()
+        compiled.zero_grad()
         expected, _ = step(plain, together=False, width=width)
         with layers.lent():
             loss, _ = step(compiled, together=True, width=width)

@@ -7,7 +7,7 @@ import torch
 
 import peft_lightning.engine.capturing
 import peft_lightning.engine.compilation
-from peft_lightning.engine.casting import cast_together
+from peft_lightning.engine.casting import Lent, cast_together
 from tests.engine.captured_runs import CUDA, curve, trained, uncaptured
 
 
@@ -59,7 +59,7 @@ def cast(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     """What weights are cast to together, each time they are."""
     cast: list[torch.dtype] = []
 
-    def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[None]:
+    def watched(network: torch.nn.Module, dtype: torch.dtype) -> AbstractContextManager[Lent]:
         cast.append(dtype)
         return cast_together(network, dtype)
 

@@ -59,10 +59,10 @@ def test_the_mean_is_left_wherever_the_gradients_lie(where: str, sent: list[Tens
         assert held is not None
         assert value.grad is held
         assert torch.equal(held, torch.full_like(value, number + 1.0))
-    # In all three the other process is sent the same.
-    assert [(flat.dtype, flat.numel()) for flat in sent] == [(torch.float32, 64 + 64 + 128 + 64), (torch.bfloat16, 64)]
-    assert sent[0][:15].tolist() == [0.5] * 15
-    assert sent[0][128:198].tolist() == [1.5] * 70
+    # In all three the other process is sent the same, the last layers' first.
+    assert [(flat.dtype, flat.numel()) for flat in sent] == [(torch.bfloat16, 64), (torch.float32, 64 + 64 + 128 + 64)]
+    assert sent[1][:15].tolist() == [0.5] * 15
+    assert sent[1][128:198].tolist() == [1.5] * 70
 
 
 def test_gradients_that_lie_in_buckets_are_not_copied(sent: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
