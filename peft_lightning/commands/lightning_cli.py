@@ -174,7 +174,7 @@ class PeftLightningCLI(LightningCLI):
         if word == "fit":
             refuse_engine(trainer, engine, limit)
         refuse_features(trainer, trainer_settings, self.model, word)
-        self.model.check(str(trainer.precision), building_device(trainer.strategy))
+        self.model.check(str(trainer.precision), building_device(trainer.strategy), trains=word == "fit")
         only_forward_sigterm(trainer)
         listen_for_processes(trainer)
         hand_over(trainer)

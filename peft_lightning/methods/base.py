@@ -35,6 +35,8 @@ class Method(ABC):
     """Whether ``extra_loss`` or ``after_step`` computes with weights, which then cannot be sharded over devices."""
     packs_backbone: bool = False
     """Whether it quantises the backbone itself, so that its weights cannot be sharded either."""
+    trains_backbone: bool = False
+    """Whether it trains the pretrained weights themselves, in the type that they are held in."""
 
     def __init__(self) -> None:
         """Starts without notes."""
@@ -70,6 +72,20 @@ class Method(ABC):
             UserError: The method cannot train beside weights in that form.
         """
         return backbone
+
+    def require_means(self) -> None:  # noqa: B027  most build their layers anywhere
+        """Refuses layers that cannot be built on this machine; asked before data are read, so nothing is loaded.
+
+        Raises:
+            UserError: What they need is missing here.
+        """
+
+    def refuse_recomputing(self) -> None:  # noqa: B027  most get the same gradients
+        """Refuses to train where activations are computed again in the backward pass; asked before data are read.
+
+        Raises:
+            UserError: The method would get no gradients.
+        """
 
     def load_backbone(self, backbone: Backbone, num_labels: int) -> PreTrainedModel:
         """Loads the pretrained encoder in the form that this method needs.

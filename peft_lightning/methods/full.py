@@ -19,6 +19,7 @@ class FullFineTuning(Method):
     """Trains every weight of the encoder and the head (Devlin et al. 2018, arXiv:1810.04805)."""
 
     name = "full"
+    trains_backbone = True
 
     def form_of(self, backbone: Backbone) -> Backbone:
         """Refuses quantised weights, which cannot be trained."""

@@ -28,6 +28,16 @@ class OwnPart:
         """
         return 1
 
+    def require_means(self, arguments: Mapping[str, Any]) -> None:
+        """Refuses what cannot be built on this machine; nothing is loaded.
+
+        Args:
+            arguments: The type's arguments that the user has set.
+
+        Raises:
+            UserError: If what the type's layers need is missing here.
+        """
+
     def settle(self, model: nn.Module) -> None:
         """Sets right what the type's layers are built with.
 

@@ -24,7 +24,7 @@ from peft_lightning.methods.data_start import TrainingSample
 from peft_lightning.methods.ia3 import keep_narrow
 from peft_lightning.methods.own_part import OwnPart
 from peft_lightning.methods.peft_arguments import BOOKKEEPING, check_arguments, read_words
-from peft_lightning.methods.peft_combinations import refuse_model, refuse_quantised
+from peft_lightning.methods.peft_combinations import refuse_model, refuse_quantised, refuse_recomputed
 from peft_lightning.methods.peft_types import SEEDS, configuration_class, layers_to_adapt, variant_of
 from peft_lightning.methods.plain_lora import as_plain_lora, start_in_backbone
 
@@ -102,6 +102,14 @@ class PEFT(Method):
         if backbone.quantisation is not None:
             refuse_quantised(self.peft_type, self.arguments, backbone.quantisation.bits)
         return backbone
+
+    def require_means(self) -> None:
+        """Refuses a type whose layers cannot be built here as they are asked for."""
+        self._own.require_means(self.arguments)
+
+    def refuse_recomputing(self) -> None:
+        """Refuses a type that puts tokens before the text."""
+        refuse_recomputed(self.peft_type)
 
     def adapt(self, model: PreTrainedModel) -> nn.Module:
         """Freezes the encoder and adds the type's adapters.

@@ -1,4 +1,4 @@
-"""What a type of PEFT's does not go with: quantised layers, other trained modules, some architectures."""
+"""What a type of PEFT's does not go with: quantised layers, recomputed activations, some modules and architectures."""
 
 from __future__ import annotations
 
@@ -44,6 +44,22 @@ def refuse_quantised(peft_type: str, arguments: Mapping[str, object], bits: str)
         )
 
 
+def refuse_recomputed(peft_type: str) -> None:
+    """Refuses activations that are computed again where the type gets no gradient through them.
+
+    Args:
+        peft_type: The type.
+
+    Raises:
+        UserError: If the type puts tokens of its own before the text.
+    """
+    if peft_type in PROMPTS:
+        raise UserError(
+            f"{peft_type} gets no gradient where activations are computed again: use ",
+            Setting("model.gradient_checkpointing", False),
+        )
+
+
 def refuse_model(peft_type: str, whole: Collection[str], model: PreTrainedModel) -> None:
     """Refuses a model that the type cannot adapt, and modules beside its head that are to be trained whole.
 
@@ -68,8 +84,5 @@ def refuse_model(peft_type: str, whole: Collection[str], model: PreTrainedModel)
             f"{peft_type} puts tokens before a decoder's text, and {model.config.model_type} is an encoder"
             " with a decoder, which reads the text twice: choose another type, such as LORA"
         )
-    if peft_type in PROMPTS and recomputes_activations(model):
-        raise UserError(
-            f"{peft_type} gets no gradient where activations are computed again: use ",
-            Setting("model.gradient_checkpointing", False),
-        )
+    if recomputes_activations(model):
+        refuse_recomputed(peft_type)

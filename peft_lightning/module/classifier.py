@@ -25,6 +25,7 @@ from peft_lightning.methods import IA3LoRA as IA3LoRA
 from peft_lightning.methods import LoRA as LoRA
 from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
+from peft_lightning.methods.adaptation import refuse_training
 from peft_lightning.methods.parameters import trainable_names
 from peft_lightning.module.checkpoint_keys import (
     groups_refusal,
@@ -292,17 +293,24 @@ class TextClassifier(LightningModule):
         self.val_metrics = task.metrics()
         self.test_metrics = task.metrics()
 
-    def check(self, precision: str, device: torch.device = _CPU) -> None:
-        """Refuses settings of the backbone that do not go together, before anything is read.
+    def check(self, precision: str, device: torch.device | None = _CPU, trains: bool = True) -> None:
+        """Refuses settings of the backbone and the method that do not go together, before anything is read.
 
         Args:
             precision: The Trainer's precision.
-            device: The device that the model will run on.
+            device: The device that the model will run on; None where another machine runs it, whose means are unknown.
+            trains: Whether the model is to be trained, and not only to answer.
 
         Raises:
-            UserError: The method cannot train beside weights of this form, or they cannot be had here.
+            UserError: The method cannot train beside weights of this form or as it is asked to, or they cannot be had
+                here.
         """
-        self.method.form_of(self._backbone(precision, device)).require_means()
+        backbone = self.method.form_of(self._backbone(precision, device or _CPU))
+        if trains:
+            refuse_training(self.method, backbone, precision, self.gradient_checkpointing, self.optimizer)
+        if device is not None:
+            backbone.require_means()
+            self.method.require_means()
 
     def _backbone(self, precision: str, device: torch.device) -> Backbone:
         require_autocast(self.backbone_dtype, precision)
@@ -322,7 +330,9 @@ class TextClassifier(LightningModule):
         trainer = self.trainer
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if self.model is None:
-            self.build(datamodule.task, str(trainer.precision), building_device(trainer.strategy))
+            precision, device = str(trainer.precision), building_device(trainer.strategy)
+            self.check(precision, device, trains=trainer.state.fn == TrainerFn.FITTING)
+            self.build(datamodule.task, precision, device)
         # A run that goes on has its start from the checkpoint.
         if trainer.state.fn == TrainerFn.FITTING and not trainer.ckpt_path and self.method.batches_to_start_from:
             # Lightning makes the GPU the default device here, and a loader draws its order on the CPU.

@@ -86,10 +86,6 @@ def runs() -> list[Path]:
                 ["--model.backbone_dtype", "smallest", "--trainer.precision", "bf16-true"],
                 ["backbone_dtype", "bf16-true", "--trainer.precision bf16-mixed"],
             ),
-            (
-                ["--model.method=FullFineTuning", "--model.backbone_dtype=bfloat16", "--trainer.precision=bf16-mixed"],
-                ["full", "adamw", "--model.optimizer paged_adamw_8bit"],
-            ),
             (["--model.class_names", "[a, b, c]"], ["class_names", "3", "2"]),
             (["--trainer.accelerator", "tpu"], ["--trainer", "torch_xla"]),
             (["--data.max_length", "600"], ["max_length", "600", "512"]),
@@ -161,6 +157,7 @@ def test_a_mistake_in_the_settings(
 
 
 LOHA = "{peft_type: LOHA, r: 4}"
+PROMPTS = "{peft_type: PROMPT_TUNING, num_virtual_tokens: 4}"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +173,18 @@ LOHA = "{peft_type: LOHA, r: 4}"
             (["--model.method.bias=all", "--model.quantization=nf4"], ["use --model.method.bias none"]),
             (["--model.method=QLoRA", "--model.quantize_on=gpu"], ["use --model.quantize_on cpu"]),
             (["--model.backbone_dtype", "bfloat16"], ["use --trainer.precision bf16-mixed"]),
+            (
+                ["--model.method=FullFineTuning", "--model.backbone_dtype=bfloat16", "--trainer.precision=bf16-mixed"],
+                ["--model.backbone_dtype bfloat16: full", "adamw", "use --model.optimizer paged_adamw_8bit"],
+            ),
+            (
+                ["--model.method", "PEFT", "--model.method.config", PROMPTS, "--model.gradient_checkpointing", "true"],
+                ["PROMPT_TUNING gets no gradient", "use --model.gradient_checkpointing false"],
+            ),
+            (
+                ["--model.method=FullFineTuning", "--trainer.precision=bf16-true"],
+                ["bf16-true: full trains weights in bf16", "use --trainer.precision bf16-mixed, or --model.opt"],
+            ),
         ],
         every=3,
     ),
@@ -186,6 +195,19 @@ def test_what_a_method_cannot_train_is_said_before_data_are_read(
     line = refusal([*tiny_fit, "--data.source", "nowhere/at/all", *extra], capfd)
     for word in words:
         assert word in line
+    assert runs() == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PEFT's extension may be built beside a GPU")
+def test_factors_that_peft_cannot_build_here_are_refused_before_data_are_read(
+    tiny_fit: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    boft = "{peft_type: BOFT, boft_block_size: 4, boft_n_butterfly_factor: 2}"
+    words = ["--data.source", "nowhere/at/all", "--model.method", "PEFT", "--model.method.config", boft]
+    line = refusal([*tiny_fit, *words], capfd)
+    assert line.startswith("2 butterfly factors need PEFT's CUDA extension")
+    assert line.endswith("use --model.method.config.boft_n_butterfly_factor 1")
+    assert runs() == []
 
 
 def test_a_mistake_in_a_file_names_the_file(tiny_fit: list[str], capfd: pytest.CaptureFixture[str]) -> None:

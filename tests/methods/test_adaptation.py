@@ -5,7 +5,7 @@ from peft_lightning.backbone.half_width import BackboneDtype
 from peft_lightning.backbone.loading import Backbone
 from peft_lightning.errors import UserError
 from peft_lightning.methods import FullFineTuning, LoRA
-from peft_lightning.methods.adaptation import load_adapted
+from peft_lightning.methods.adaptation import load_adapted, refuse_training
 from tests.methods.tiny_backbones import batch
 
 
@@ -38,3 +38,12 @@ def test_weights_in_bf16_are_not_trained_by_adamw(dtype: BackboneDtype, still_ba
     load_adapted(FullFineTuning(), backbone, 2, optimizer="adamw_8bit")
     # What LoRA trains is in 32 bits.
     load_adapted(LoRA(), backbone, 2)
+
+
+def test_what_is_lost_in_bf16_weights_is_refused_for_methods_that_train_them_alone(still_backbone: str) -> None:
+    backbone = Backbone(still_backbone)
+    with pytest.raises(UserError, match="precision='bf16-true': full trains weights in bf16"):
+        refuse_training(FullFineTuning(), backbone, "bf16-true", False, "adamw")
+    refuse_training(FullFineTuning(), backbone, "bf16-true", False, "adamw_8bit")
+    refuse_training(FullFineTuning(), backbone, "bf16-mixed", False, "adamw")
+    refuse_training(LoRA(), backbone, "bf16-true", False, "adamw")
