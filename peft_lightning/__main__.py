@@ -39,7 +39,7 @@ def _run(words: list[str], owns_process: bool) -> None:
     # Imported here, so that signals are handled while the modules are imported.
     from peft_lightning import __version__
     from peft_lightning.commands.overview import overview
-    from peft_lightning.commands.registry import list_commands, load
+    from peft_lightning.commands.registry import SETTINGS_CHECK, list_commands, load
     from peft_lightning.errors import Setting, UserError
     from peft_lightning.startup import importing, torchmetrics_without_extras
 
@@ -52,7 +52,7 @@ def _run(words: list[str], owns_process: bool) -> None:
         print(__version__)
         return
     known = [command.word for command in list_commands()]
-    if words[0] not in known:
+    if words[0] not in known and words[0] != SETTINGS_CHECK:
         fail(f"unknown command {words[0]!r}: the commands are {', '.join(known)} (--help explains them)")
     try:
         from peft_lightning.commands.started_ahead import start_ahead, wait_if_ahead

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from peft_lightning.commands.checked_ahead import check_settings, refuse_settings
 from peft_lightning.commands.compare_options import compare_parser, split_overrides
 from peft_lightning.commands.launchers import refuse_several
 from peft_lightning.commands.mends import COMPARISON, mending
 from peft_lightning.commands.program import program
 from peft_lightning.commands.setting_names import SECTIONS
-from peft_lightning.commands.settings_check import check_settings
 from peft_lightning.commands.shorthands import RUN_SETTINGS, expand
 from peft_lightning.compare.comparison import Options, begin, begin_sweep, go_on, pool_for
 from peft_lightning.compare.execution.executor import ExecutorOptions, require_one
@@ -67,14 +67,12 @@ def run(words: Sequence[str]) -> None:
             parts = parts_of(sweep, plans, folder) if sweep is not None else (Part(plans[0], folder),)
             _dry_run(parts, tunings, folder, options)
             return
-        if sweep is not None:
-            check_settings(plans)
         folder = new_folder(arguments.name)
         with stopping_in_order(folder, options):
             if sweep is not None:
-                finished = begin_sweep(sweep, plans, folder, tunings, options)
+                finished = begin_sweep(sweep, plans, folder, tunings, options, refuse_settings)
             else:
-                finished = begin(plans[0], folder, tunings[0], options)
+                finished = begin(plans[0], folder, tunings[0], options, refuse_settings)
     if not finished:
         sys.exit(1)
 
@@ -83,9 +81,9 @@ def _dry_run(parts: Sequence[Part], tunings: Sequence[Tuning | None], folder: Pa
     """Says what would be done, after the settings were checked as ``fit`` reads them."""
     from peft_lightning.compare.dry_run import print_dry_run
 
-    plans = [part.plan for part in parts]
-    pool = pool_for(plans, options)
-    print_dry_run(parts, tunings, folder, pool, check_settings(plans))
+    pool = pool_for([part.plan for part in parts], options)
+    devices = check_settings(parts, here=not pool.executor.elsewhere)
+    print_dry_run(parts, tunings, folder, pool, devices)
 
 
 def _planned(

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from peft_lightning import commands
 
+# What the program starts itself. It begins unlike a command, so the help leaves it out.
+SETTINGS_CHECK = "settings_check"
 # These come first in the help, in the order of a run; others follow by name.
 _FIRST = ("fit", "validate", "test", "predict", "export", "serve", "compare", "report")
 

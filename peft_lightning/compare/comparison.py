@@ -1,7 +1,7 @@
 """Carries out a comparison from its plan to its report: forecast, learning rates, runs; what is done is skipped."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from peft_lightning.compare.stages.forecast_words import print_forecast
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning, tuning_in_words
 from peft_lightning.compare.stages.tuning_runs import tune, tuning_jobs
 from peft_lightning.errors import UserError
+
+Check = Callable[[Sequence[Part], Pool], None]
+"""Refuses settings of comparisons that are about to run in a pool."""
 
 
 class _Refused(UserError):
@@ -64,7 +67,7 @@ class Options:
         return " ".join(words)
 
 
-def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> bool:
+def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options, check: Check | None = None) -> bool:
     """Begins a comparison and carries it out.
 
     Args:
@@ -72,6 +75,7 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
         folder: Its folder, which exists.
         tuning: Learning rates to try for each recipe; None to train with the recipes' own.
         options: How to carry it out.
+        check: Looks at the settings before any run starts; None where each run is to find out itself.
 
     Returns:
         Whether all runs finished and the report is whole.
@@ -81,11 +85,16 @@ def begin(plan: Plan, folder: Path, tuning: Tuning | None, options: Options) -> 
     """
     with held(folder):
         lay_out(plan, folder, tuning, options.texts)
-        return _first_carried_out([Part(plan, folder)], folder, options)
+        return _first_carried_out([Part(plan, folder)], folder, options, check)
 
 
 def begin_sweep(
-    sweep: Sweep, plans: Sequence[Plan], folder: Path, tunings: Sequence[Tuning | None], options: Options
+    sweep: Sweep,
+    plans: Sequence[Plan],
+    folder: Path,
+    tunings: Sequence[Tuning | None],
+    options: Options,
+    check: Check | None = None,
 ) -> bool:
     """Begins the comparisons of a sweep and carries them out.
 
@@ -95,6 +104,7 @@ def begin_sweep(
         folder: The sweep's folder, which exists.
         tunings: For each value, learning rates to try for each recipe; None to train with the recipes' own.
         options: How to carry it out.
+        check: As for ``begin``.
 
     Returns:
         As ``begin``.
@@ -105,13 +115,13 @@ def begin_sweep(
     parts = parts_of(sweep, plans, folder)
     with all_held(folder, parts):
         lay_out_sweep(sweep, parts, folder, tunings, options.texts)
-        return _first_carried_out(parts, folder, options)
+        return _first_carried_out(parts, folder, options, check)
 
 
-def _first_carried_out(parts: Sequence[Part], folder: Path, options: Options) -> bool:
+def _first_carried_out(parts: Sequence[Part], folder: Path, options: Options, check: Check | None) -> bool:
     """Carries out what has just been laid out; if it is refused before it has trained, nothing of it stays."""
     try:
-        return _carry_out(parts, folder, options, first=True)
+        return _carry_out(parts, folder, options, first=True, check=check)
     except UserError as error:
         if not any((has_trained if isinstance(error, _Refused) else begun)(part.folder) for part in parts):
             for place in dict.fromkeys([*(part.folder for part in parts), folder]):
@@ -141,10 +151,14 @@ def go_on(folder: Path, options: Options) -> bool:
         return _carry_out(parts, folder, options)
 
 
-def _carry_out(parts: Sequence[Part], folder: Path, options: Options, first: bool = False) -> bool:
+def _carry_out(
+    parts: Sequence[Part], folder: Path, options: Options, first: bool = False, check: Check | None = None
+) -> bool:
     pool = pool_for([part.plan for part in parts], options)
     planned = [(part, tuning) for part in parts if (tuning := read_tuning(part.folder)) is not None]
     print(f"comparison: {folder}", flush=True)
+    if check is not None:
+        check(parts, pool)
     forecast = _forecast(parts, options, pool, planned[0][1].budget if planned else 0)
     rates = {part.folder: tuning for part, tuning in planned}
     untried = [(part, tuning) for part, tuning in planned if not (tuning.complete and _tuned_for(part, tuning))]

@@ -87,6 +87,15 @@ _WRITTEN_ALIKE = {
 }
 
 
+def precision_in_full(value: object) -> str:
+    """Returns a Trainer's precision as Lightning names it.
+
+    >>> precision_in_full(16), precision_in_full("bf16"), precision_in_full(None), precision_in_full("32-true")
+    ('16-mixed', 'bf16-mixed', '32-true', '32-true')
+    """
+    return _WRITTEN_ALIKE["trainer.precision"].get(str(value), str(value))
+
+
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of a resolved configuration that a run must share with a checkpoint that it goes on from.
 

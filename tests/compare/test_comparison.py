@@ -1,5 +1,6 @@
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import yaml
 
 from peft_lightning.compare.comparison import Options, begin, go_on, pool_for, report
 from peft_lightning.compare.execution import executors
+from peft_lightning.compare.execution.executor import Pool
 from peft_lightning.compare.execution.fit_job import LOG, FitJob
 from peft_lightning.compare.execution.job import Job
 from peft_lightning.compare.execution.outcomes import ONE_LINE, Outcome, keep_failure, newest_run
@@ -78,6 +80,22 @@ def test_an_executor_that_is_registered_carries_a_comparison_to_its_report(
     assert (tmp_path / "report.html").is_file()
     with pytest.raises(UserError, match="there is no executor nowhere: choose one of local"):
         go_on(tmp_path, Options(executor="nowhere"))
+
+
+def test_settings_that_are_refused_ahead_start_nothing_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(parts: Sequence[Part], pool: Pool) -> None:
+        raise UserError(f"{parts[0].plan.recipes[0].label}: no for {pool.places}")
+
+    executor = InProcess(lambda job: 0)
+    monkeypatch.setitem(sys.modules, f"{executors.__name__}.here", SimpleNamespace(EXECUTOR=lambda options: executor))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"^full: no for \['here 0'\]$"):
+        begin(build_plan(STUDY[:2], [1], [OFFLINE]), folder, None, Options(executor="here"), refuse)
+    assert executor.commands == []
+    assert not folder.exists()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from peft_lightning.compare.execution.asked import unlike_asked
-from peft_lightning.compare.execution.job import Attempt, Job
+from peft_lightning.compare.execution.job import UNBUFFERED, Attempt, Job
 from peft_lightning.compare.execution.outcomes import (
     ATTEMPT,
     Outcome,
@@ -90,7 +90,7 @@ class FitJob(Job):
             recorded = _stamp(self.folder) != before
             return self._kept(outcome_after(self.folder, exit_code, log, recorded, wall_s), resumed)
 
-        environment = {VARIABLE: str(progress.absolute()), "PYTHONUNBUFFERED": "1"}
+        environment = {VARIABLE: str(progress.absolute()), **UNBUFFERED}
         return Attempt(("-m", "peft_lightning", *words), log, outcome, environment, progress)
 
     def _kept(self, outcome: Outcome, resumed: bool) -> Outcome:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from peft_lightning.compare.execution.outcomes import Outcome
 
+# What the process of a job writes is in its log at once. A process is forked only where Python read the same before.
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
 
 @dataclass(frozen=True)
 class Attempt:
