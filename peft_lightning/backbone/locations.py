@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from peft_lightning.errors import Placeholder, Setting, UserError
+from peft_lightning.runs.given_paths import given_path
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
@@ -42,7 +43,7 @@ def locate(name_or_path: str) -> str:
     """
     if name_or_path == EMBEDDED:
         return str(EMBEDDED_FOLDER)
-    path = Path(name_or_path).expanduser()
+    path = given_path(name_or_path)
     if path.is_dir():
         return str(path)
     if path.exists():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from threading import Thread
 from peft_lightning.backbone.weight_files import weight_files
 from peft_lightning.errors import UserError
 from peft_lightning.runs.files import CannotWrite, write_atomically
+from peft_lightning.runs.given_paths import cache_folder
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Smaller files are hashed in a twentieth of a second.
@@ -120,5 +120,4 @@ def _sha256_of_content(file: Path, state: tuple[int, ...]) -> str:
 def _memory_of(file: Path, state: tuple[int, ...]) -> Path:
     """Returns the file that remembers the hash of a file in one state."""
     key = hashlib.sha256(json.dumps([str(file), *state]).encode("utf-8", "surrogatepass")).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "peft_lightning" / "weights" / f"{key}.json"
+    return cache_folder() / "weights" / f"{key}.json"

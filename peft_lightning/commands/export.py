@@ -12,6 +12,7 @@ from peft_lightning.commands.launchers import refuse_several
 from peft_lightning.commands.one_line_parser import OneLineParser
 from peft_lightning.commands.program import program
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.stop_signals import may_raise
 
 
@@ -43,12 +44,7 @@ def run(words: Sequence[str]) -> None:
     request = Request(asked.format, asked.dtype, asked.quantize, asked.with_base)
     if asked.push is not None:
         name = read_run(asked.run)[1]["model"]["model_name_or_path"]
-        if (
-            request.form == "adapter"
-            and not request.with_base
-            and name != EMBEDDED
-            and Path(name).expanduser().is_dir()
-        ):
+        if request.form == "adapter" and not request.with_base and name != EMBEDDED and given_path(name).is_dir():
             raise UserError(
                 f"others do not have the backbone in {name}: upload it beside the adapter with ",
                 Setting("with_base"),

@@ -26,6 +26,7 @@ from peft_lightning.runs.answer_file import AnswerFile, sha256_of
 from peft_lightning.runs.answer_formats import format_for
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.environment import software_versions
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.runs.output_file import OutputFile
 from peft_lightning.task import Task
 
@@ -150,8 +151,8 @@ class Predict(Command):
 
     def _inputs(self, checkpoint: Path) -> list[Path]:
         """Returns the files that are read, and those that the run keeps."""
-        read = [Path(str(self.data.predict_file)).expanduser(), *self.settings.files]
-        backbone = Path(self.model.model_name_or_path)
+        read = [given_path(str(self.data.predict_file)), *self.settings.files]
+        backbone = given_path(self.model.model_name_or_path)
         kept = [path for pattern in BACKBONE_FILES for path in backbone.glob(pattern)]
         run = checkpoint.parent.parent
         kept += [run / name for name in ("results.json", "config.yaml", "history.csv", "predictions.parquet")]

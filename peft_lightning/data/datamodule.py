@@ -1,7 +1,6 @@
 """The data module: finds, samples, tokenises and batches labelled texts."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.text_windows import TextWindows
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.task import Baseline, Task
 
 
@@ -313,7 +313,7 @@ class TextDataModule(LightningDataModule):
         """
         if self.predict_file is None:
             raise UserError("predict needs texts: name their file with ", Setting("data.predict_file", "texts.txt"))
-        path = Path(self.predict_file).expanduser()
+        path = given_path(self.predict_file)
         if not path.exists():
             raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
         if not path.is_file():

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -21,17 +19,13 @@ from peft_lightning.data.tokenisation import TokenisedTexts, token_batches, toke
 from peft_lightning.data.truncation import Truncation
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.files import write_atomically
+from peft_lightning.runs.given_paths import cache_folder, given_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # JSON of a million rows of 30 words, which the fingerprint is the hash of, takes a second and a half.
 _MANY_ROWS = 20_000
-
-
-def default_cache_dir() -> Path:
-    """Returns ``$XDG_CACHE_HOME/peft_lightning``, or ``~/.cache/peft_lightning``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "peft_lightning"
 
 
 class TokenCache:
@@ -48,7 +42,7 @@ class TokenCache:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", folder: str | None = None) -> None:
         self._tokenizer = tokenizer
         self._may_fail = folder is None
-        self._folder = Path(folder).expanduser() if folder else default_cache_dir()
+        self._folder = given_path(folder) if folder else cache_folder()
 
     def tokenise(
         self,

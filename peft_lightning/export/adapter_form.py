@@ -15,6 +15,7 @@ from peft_lightning.backbone.weight_files import weight_files
 from peft_lightning.export.loading_code import LoadingCode, adapter_code
 from peft_lightning.export.model_files import describe_task
 from peft_lightning.module.classifier import TextClassifier
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.task import Task
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_adapter(module: TextClassifier, task: Task, folder: Path, with_base: b
     config.save_pretrained(str(folder))
     name, revision = module.model_name_or_path, module.backbone_identity["revision"]
     packed = packed_as(network)
-    local = Path(name).expanduser()
+    local = given_path(name)
     beside = name == EMBEDDED or (with_base and local.is_dir()) or _embeddings_are_packed(module)
     notes: list[str] = []
     if beside:
@@ -94,7 +95,7 @@ def _write_base(module: TextClassifier, task: Task, config: PretrainedConfig, fo
             plain.save_pretrained(str(folder))
         return
     folder.mkdir()
-    source = EMBEDDED_FOLDER if module.model_name_or_path == EMBEDDED else Path(module.model_name_or_path).expanduser()
+    source = EMBEDDED_FOLDER if module.model_name_or_path == EMBEDDED else given_path(module.model_name_or_path)
     index = [file for file in source.glob("*.index.json") if file.is_file()]
     for file in {*weight_files(source), *index}:
         shutil.copyfile(file, folder / file.name)

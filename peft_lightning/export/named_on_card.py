@@ -7,6 +7,7 @@ from pathlib import Path
 from peft_lightning.data.sources import hub_name
 from peft_lightning.data.sources.embedded_sources import EMBEDDED
 from peft_lightning.recipes import Config
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.task import Metric, Task
 
@@ -19,11 +20,7 @@ def measured(task: Task, record: RunRecord) -> list[tuple[Metric, float]]:
 
 def hub_base(record: RunRecord) -> str | None:
     """Returns the backbone's name where it is one on the hub."""
-    if (
-        record.backbone is None
-        or record.backbone.name == "embedded"
-        or Path(record.backbone.name).expanduser().exists()
-    ):
+    if record.backbone is None or record.backbone.name == "embedded" or given_path(record.backbone.name).exists():
         return None
     return record.backbone.name
 

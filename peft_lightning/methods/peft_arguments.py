@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from peft_lightning.errors import Placeholder, Setting, UserError
 from peft_lightning.methods.peft_types import PROMPTS, did_you_mean
+from peft_lightning.runs.given_paths import given_path
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -43,7 +44,7 @@ def read_words(config: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
     Raises:
         UserError: If the file cannot be read, or names no type.
     """
-    words = dict(config) if isinstance(config, Mapping) else _read_file(Path(config).expanduser())
+    words = dict(config) if isinstance(config, Mapping) else _read_file(given_path(config))
     # The parser (jsonargparse 4.53) makes a text of the null in `--model.method.config.NAME null`.
     words = {name: None if value == "None" else value for name, value in words.items()}
     peft_type = words.pop("peft_type", None)

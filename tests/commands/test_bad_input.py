@@ -75,6 +75,7 @@ def runs() -> list[Path]:
             (["--data.n_test", "33"], ["n_test", "33", "32"]),
             (["--data.text_column", "body"], ["body", "text", "label"]),
             (["--data.source", "nowhere/at/all"], ["nowhere/at/all"]),
+            (["--model.model_name_or_path", "~no-such-user/model"], ["~no-such-user/model: no such folder"]),
             (["--data.configuration", "sst2"], ["has no configurations: leave out --data.configuration"]),
             (["--data.test_split", "dev"], ["no split 'dev' (it has test, train)", "--data.test_split"]),
             (["--data.quoting", "some"], ["--data.quoting some: it takes one of auto, minimal, none"]),

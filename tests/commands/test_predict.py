@@ -99,6 +99,7 @@ def test_what_cannot_be_predicted_is_refused(finished: Path, capfd: pytest.Captu
     for extra, hint in (
         ([], "--data.predict_file"),
         (["--data.predict_file", "nowhere.txt"], "nowhere.txt"),
+        (["--data.predict_file", "~no-such-user/a.txt"], "predict_file ~no-such-user/a.txt does not exist"),
         (["--data.predict_file", "."], "predict_file . is no plain file: name a text file or a table"),
         (["--data.predict_file", "empty.txt"], "empty.txt"),
     ):

@@ -10,7 +10,7 @@ import torch
 
 from peft_lightning.data import token_cache
 from peft_lightning.data.sources import Split, fingerprint
-from peft_lightning.data.token_cache import TokenCache, default_cache_dir
+from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.errors import UserError
 
 TEXTS = ["the film was good", "a dull plot", "never " * 50]
@@ -74,13 +74,6 @@ def test_a_full_disk_leaves_no_half_written_file(
     with pytest.raises(UserError, match="No space left on device"):
         TokenCache(tokenizer, str(tmp_path)).tokenise(TEXTS, 12)
     assert files(tmp_path) == []
-
-
-def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_cache_dir() == Path("/somewhere/peft_lightning")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache_dir() == Path("~/.cache/peft_lightning").expanduser()
 
 
 def test_the_fingerprint_of_many_rows_is_computed_once(

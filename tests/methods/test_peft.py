@@ -41,6 +41,7 @@ def backbone(tiny_backbone: GetBackbone) -> Backbone:
         ({"peft_type": "LORA", "init_lora_weights": "loftq"}, "loftq is refused: PEFT computes it on a GPU alone"),
         ({"peft_type": "PVERA", "generator_seed": 1}, "generator_seed would make a run that cannot be resumed"),
         ("nowhere.json", "cannot read nowhere.json"),
+        ("~no-such-user/adapter", "cannot read ~no-such-user/adapter"),
     ],
 )
 def test_a_wrong_configuration_is_refused_before_a_model_is_loaded(config: Any, line: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from peft_lightning.compare.plan.plan import Plan
 from peft_lightning.errors import UserError
+from peft_lightning.runs.given_paths import given_path
 
 # The settings that name files that a run reads, each with the values that are never a path. Caches are not among them.
 _SOURCES = ("imdb", "embedded", "embedded/multi_label", "embedded/regression", "embedded/pairs")
@@ -46,6 +47,6 @@ def _relative_paths(plan: Plan) -> Iterator[tuple[str, Path]]:
             if value is None or value in words:
                 continue
             # YAML reads the name of a folder 2024 as a number.
-            path = Path(str(value)).expanduser()
+            path = given_path(str(value))
             if not path.is_absolute():
                 yield f"{section}.{key}", path

@@ -14,7 +14,7 @@ from peft_lightning.data.sources.corpus import Corpus, Origin, RawSplit, Split, 
 from peft_lightning.data.sources.embedded_sources import EMBEDDED, read_embedded
 from peft_lightning.data.sources.folder import read_folder
 from peft_lightning.data.sources.hub import download, is_former_name, name_on_hub, read_hub
-from peft_lightning.data.sources.local_paths import local_path, names_a_file, near_paths
+from peft_lightning.data.sources.local_paths import names_a_file, near_paths
 from peft_lightning.data.sources.quoted_formats import require_quoted_format
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
@@ -22,6 +22,7 @@ from peft_lightning.data.sources.table_columns import TABLE_SUFFIXES, table_suff
 from peft_lightning.data.sources.tables import read_table, read_texts
 from peft_lightning.data.sources.text_pairs import TextPairs, Texts
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.task import Task, find_task
 
 __all__ = [
@@ -107,7 +108,7 @@ def is_on_hub(source: str) -> bool:
     """
     if source == "imdb" or source in EMBEDDED:
         return source == "imdb"
-    path = local_path(source)
+    path = given_path(source)
     named = _HUB_ID.fullmatch(source) or is_former_name(source)
     return not path.exists() and not names_a_file(path) and bool(named)
 
@@ -160,7 +161,7 @@ def _on_task(task: Task) -> list[str]:
 
 def _require_there(source: str) -> None:
     """Refuses a path that is not there, also where the hub may have a dataset of that name, but here is one like it."""
-    if source in EMBEDDED or local_path(source).exists():
+    if source in EMBEDDED or given_path(source).exists():
         return
     on_hub = is_on_hub(source)
     near = [] if source == "imdb" or is_former_name(source) else near_paths(source)
@@ -181,7 +182,7 @@ def _find_splits(source: str, text_column: str, label_column: str | Sequence[str
     _require_there(source)
     if is_on_hub(source):
         return read_hub(source, text_column, label_column, options.configuration, options.text_pair_column)
-    path = local_path(source)
+    path = given_path(source)
     if source not in EMBEDDED and path.is_dir():
         return read_folder(path, text_column, label_column, options)
     if options.configuration is not None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft_lightning.data.sources.local_paths import local_path
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.given_paths import given_path
 from peft_lightning.task import Regression, SingleLabel, Task
 
 _FORMER_NAME = "glue"
@@ -141,7 +141,7 @@ def _spelled_out(source: str, configuration: str | None) -> GlueTask | None:
     """Finds the task of a configuration on the hub, or of a folder with its files, by its name and its columns."""
     if source == _ON_HUB:
         return GLUE.get(configuration or "")
-    folder = local_path(source)
+    folder = given_path(source)
     folder = folder / configuration if configuration is not None else folder
     task = GLUE.get(folder.name)
     if task is None or not folder.is_dir():

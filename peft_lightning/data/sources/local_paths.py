@@ -5,18 +5,10 @@ import os
 from pathlib import Path
 
 from peft_lightning.data.sources.table_columns import table_suffix
+from peft_lightning.runs.given_paths import given_path
 
 # Ends of names that files have and a dataset on the hub has not.
 _OF_FILES = (".txt", ".gz", ".zip", ".xlsx", ".arrow")
-
-
-def local_path(source: str) -> Path:
-    """Returns the path of a source; an unknown user's ``~name`` stays as it is.
-
-    Args:
-        source: The source's name.
-    """
-    return Path(os.path.expanduser(source))
 
 
 def names_a_file(path: Path) -> bool:
@@ -36,7 +28,7 @@ def near_paths(source: str) -> list[str]:
     """
     folder, name = os.path.split(source.rstrip("/"))
     try:
-        there = [path for path in local_path(folder).iterdir() if path.is_dir() or table_suffix(path) is not None]
+        there = [path for path in given_path(folder).iterdir() if path.is_dir() or table_suffix(path) is not None]
     except OSError:
         return []
     # A name that is not UTF-8 is one that no record could hold.

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from peft_lightning.data.sources.local_paths import local_path
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.table_columns import DELIMITERS, table_suffix
 from peft_lightning.errors import Setting, UserError
+from peft_lightning.runs.given_paths import given_path
 
 # Splits lie so deep at most, as CONFIGURATION/SPLIT/FILE. ``**`` finds what a README names; it follows no links.
 _DEPTHS = ("*", "*/*", "*/*/*", "**/*")
@@ -33,7 +33,7 @@ def require_quoted_format(quoting: Quoting, places: Iterable[str | None], elsewh
 
 
 def _may_be_quoted(place: str) -> bool:
-    path = local_path(place)
+    path = given_path(place)
     if not path.exists():
         return True  # that it is not there is said where it is read
     if path.is_dir():

@@ -35,6 +35,7 @@ def begin(*overrides: str) -> Path:
         (["--data.source", "../project/reviews/.."], None),  # the same from its neighbour
         (["--model.model_name_or_path", "backbones/small"], "model.model_name_or_path backbones/small is"),
         (["--model.model_name_or_path", "roberta-base", "--data.source", "imdb"], None),
+        (["--model.model_name_or_path", "~no-such-user/model"], None),  # the run says that it is nowhere
         ([], None),
     ],
 )
