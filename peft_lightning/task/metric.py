@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ class Metric:
         highest: Largest possible value.
         adjective: Word for a model with a good value, such as ``accurate``; empty if there is no such word.
         decimals: Decimals of a value that is not shown in per cent.
+        correlates: What it is a correlation of, ``numbers`` or their ``ranks``; None if it is none.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Metric:
     highest: float = math.inf
     adjective: str = ""
     decimals: int = 3
+    correlates: Literal["numbers", "ranks"] | None = None
 
     @property
     def validation(self) -> str:

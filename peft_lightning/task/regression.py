@@ -52,11 +52,11 @@ class Regression(Task):
     headline: ClassVar[Metric] = Metric("mae", "mean absolute error", higher_is_better=False, lowest=0.0)
     others: ClassVar[tuple[Metric, ...]] = (
         Metric("rmse", "RMSE", higher_is_better=False, lowest=0.0),
-        Metric("pearson", "Pearson", lowest=-1.0, highest=1.0),
+        Metric("pearson", "Pearson", lowest=-1.0, highest=1.0, correlates="numbers"),
     )
     further: ClassVar[tuple[Metric, ...]] = (
         Metric("r2", "R²", highest=1.0),
-        Metric("spearman", "Spearman", lowest=-1.0, highest=1.0),
+        Metric("spearman", "Spearman", lowest=-1.0, highest=1.0, correlates="ranks"),
     )
     why_undefined: ClassVar[str] = "which all have the same label"
     takes: ClassVar[frozenset[str]] = frozenset(("huber_delta",))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from peft_lightning.compare.plan.folder_names import visible
 from peft_lightning.compare.report.study import Study
-from peft_lightning.compare.statistics import Interval
+from peft_lightning.compare.statistics import Correlation, Interval
 from peft_lightning.errors import UserError
 from peft_lightning.runs.predictions import Answers
 from peft_lightning.task import Metric, metric_problem
@@ -78,5 +78,7 @@ def ends_of(study: Study) -> Interval | None:
     """Returns the least and the greatest mean of these scores; None for those of the headline."""
     if study.chosen is None:
         return None
+    if study.chosen.correlates is not None:
+        return Correlation(ranks=study.chosen.correlates == "ranks")
     ends = sorted(map(study.chosen.oriented, (study.chosen.lowest, study.chosen.highest)))
     return Interval(*ends)

@@ -74,10 +74,12 @@ K is the kurtosis of the pseudo-values, instead of N − 1. That takes the place
 is no share has no size for. The seeds' part has no more degrees of freedom than its moderated variances leave it:
 otherwise two methods whose three seeds happen to agree have many, and of 30 methods some do. The interval of a single
 metric is computed on the scale on which its ends are infinitely far, Fisher's z for a correlation, the logit for a
-share, the logarithm for an error, because estimates near an end are skewed. Differences are not: their intervals are
-plain. A mean of right and wrong answers keeps its own corrections, by whatever name it is asked for. The expected
-calibration error is left out: its bias is as large as what it is to tell apart. How often all this is wrong for each
-metric, benchmarks/statistics_simulation.py measures.
+share, the logarithm for an error, because estimates near an end are skewed. Within two imagined examples of an end a
+share, and Matthews' coefficient too, has the error that a share has there. A correlation of numbers has its own error
+up to the end, with N − 3 for N − 1 (correlations.py). Differences are not skewed: their intervals are plain. A mean of
+right and wrong answers keeps its own corrections, by whatever name it is asked for. The expected calibration error is
+left out: its bias is as large as what it is to tell apart. How often all this is wrong for each metric,
+benchmarks/statistics_simulation.py measures.
 
 Whether methods differ more at one value of a setting than at another is a question about differences of differences:
 (method - baseline) at one value minus the same at the other. If the test reviews are the same at both values, all four
@@ -90,6 +92,7 @@ imported in functions only.
 """
 
 from peft_lightning.compare.statistics.against_baseline import against
+from peft_lightning.compare.statistics.correlations import Correlation
 from peft_lightning.compare.statistics.interactions import Change, Gap, changes_of_gaps, gaps_to
 from peft_lightning.compare.statistics.interval import Interval
 from peft_lightning.compare.statistics.letter_groups import letter, letter_groups, letters
@@ -99,6 +102,7 @@ from peft_lightning.compare.statistics.verdict import compared_by, verdict, verd
 
 __all__ = [
     "Change",
+    "Correlation",
     "Difference",
     "Gap",
     "Interval",

@@ -30,8 +30,8 @@ def bounded(centre: float, half: float, least: float, most: float) -> Interval:
 def between_ends(value: float, half: float, ends: Interval, examples: int) -> Interval:
     """Returns the interval of a metric, computed on the scale on which its ends are infinitely far.
 
-    It is the logit for a metric between two ends, which for correlations is Fisher's (1915) z, and the logarithm of the
-    distance from the only end. Near an end intervals are longer towards the middle, and none passes the end.
+    It is the logit for a metric between two ends, and the logarithm of the distance from the only end. Near an end
+    intervals are longer towards the middle, and none passes the end. ``correlations.py`` has those of numbers.
 
     Args:
         value: The metric's value.

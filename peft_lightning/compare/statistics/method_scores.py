@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peft_lightning.compare.statistics.components import Components
+from peft_lightning.compare.statistics.correlations import Correlation
 from peft_lightning.compare.statistics.interval import Interval, between_ends, bounded
 from peft_lightning.compare.statistics.t_distribution import half_of_interval
 from peft_lightning.compare.statistics.variances import shrunk_mean, variance_of_means
@@ -84,13 +85,16 @@ def mean_scores(
     """
     variance = variance_of_means(components)
     centre = shrunk_mean(components)
-    half = half_of_interval(np.sqrt(variance.total), variance.df)
+    of_sample = variance.reviews
+    if isinstance(limits, Correlation):
+        of_sample = of_sample * limits.widened(components.reviews)
+    half = half_of_interval(np.sqrt(of_sample + variance.seeds), variance.df)
     places = np.arange(len(answers))
     of_reviews = components.df_of_reviews(places, places)
     df = components.reviews - 1 if of_reviews is None else of_reviews
-    sample_half = half_of_interval(np.sqrt(variance.reviews), df)
+    sample_half = half_of_interval(np.sqrt(of_sample), df)
     ends = ends_of_means(components, limits)
-    scaled = limits is not None and not components.binary
+    scale = None if components.binary else limits
     methods = []
     for number, (name, scores) in enumerate(answers.items()):
         seeds, mean = len(scores), float(components.mean[number])
@@ -103,8 +107,8 @@ def mean_scores(
                 method=name,
                 seeds=seeds,
                 mean=mean,
-                interval=_of_mean(centre[number], half[number], ends, scaled, components.reviews),
-                sample_interval=_of_mean(centre[number], sample_half[number], ends, scaled, components.reviews),
+                interval=_of_mean(centre[number], half[number], ends, scale, components.reviews),
+                sample_interval=_of_mean(centre[number], sample_half[number], ends, scale, components.reviews),
                 seed_interval=over_seeds,
                 seed_sd=sd,
             )
@@ -112,10 +116,12 @@ def mean_scores(
     return tuple(methods)
 
 
-def _of_mean(centre: float, half: float, ends: tuple[float, float], scaled: bool, reviews: int) -> Interval:
-    if scaled:
-        return between_ends(float(centre), float(half), Interval(*ends), reviews)
-    return bounded(centre, half, *ends)
+def _of_mean(centre: float, half: float, ends: tuple[float, float], scale: Interval | None, reviews: int) -> Interval:
+    if scale is None:
+        return bounded(centre, half, *ends)
+    if isinstance(scale, Correlation):
+        return scale.interval(float(centre), float(half), reviews)
+    return between_ends(float(centre), float(half), scale, reviews)
 
 
 def checked_scores(scores: Mapping[str, npt.ArrayLike], pseudo: bool = False) -> dict[str, npt.NDArray[Any]]:

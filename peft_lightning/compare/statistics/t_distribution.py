@@ -12,12 +12,12 @@ Floats = npt.NDArray[np.float64]
 Numbers = TypeVar("Numbers", float, Floats)
 
 
-def half_of_interval(error: Numbers, df: Floats | int) -> Numbers:
+def half_of_interval(error: Numbers, df: Floats | float) -> Numbers:
     """Returns half the length of 95 % intervals.
 
     Args:
         error: Standard errors, shape (P,), or a single one.
-        df: Their degrees of freedom, shape (P,), or the same for all.
+        df: Their degrees of freedom, shape (P,), or the same for all; infinite for the normal distribution.
     """
     from scipy import special
 

@@ -14,10 +14,11 @@ import pytest
 
 from peft_lightning.compare.plan.plan import read_plan
 from peft_lightning.compare.report import write_report
+from peft_lightning.compare.report.chosen_metric import ends_of
 from peft_lightning.compare.report.figures import summarise
 from peft_lightning.compare.report.findings import find
 from peft_lightning.compare.report.reading import read_study
-from peft_lightning.compare.statistics import verdict
+from peft_lightning.compare.statistics import Correlation, Interval, verdict
 from peft_lightning.errors import UserError
 from peft_lightning.runs.predictions import Answers, read_answers, write_answers
 from peft_lightning.task import Regression, Task
@@ -145,6 +146,13 @@ def test_a_metric_of_another_task_is_refused_by_a_report_and_said_by_a_compariso
     (note,) = study.notes
     assert note.startswith("--metric pearson is no metric that recipes can be compared by: single_label")
     assert note.endswith("So accuracy is compared.")
+
+
+@pytest.mark.parametrize(("key", "ends"), [("pearson", Correlation()), ("spearman", Correlation(ranks=True))])
+def test_correlations_have_the_intervals_of_correlations(key: str, ends: Interval, tmp_path: Path) -> None:
+    numbers(comparison(tmp_path, RECIPES, (1,), 60))
+    with_figures(tmp_path, ("pearson", "spearman"))
+    assert ends_of(read_study(tmp_path, metric=key)) == ends
 
 
 def test_an_undefined_metric_is_a_dash_and_is_said(tmp_path: Path) -> None:
