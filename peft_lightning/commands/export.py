@@ -14,6 +14,7 @@ from peft_lightning.commands.program import program
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.given_paths import given_path
 from peft_lightning.stop_signals import may_raise
+from peft_lightning.task import headline_with
 
 
 def run(words: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ def run(words: Sequence[str]) -> None:
             )
         require_access(asked.push)
     report = export(asked.run, asked.to, request, asked.max_flips, asked.examples, asked.source, asked.push)
-    print(_in_words(report, asked.to))
+    print(in_words(report, asked.to))
     if asked.push is not None:
         print(f"uploaded: {upload(asked.to, asked.push, asked.public)}")
 
@@ -123,17 +124,20 @@ def _at_least(word: str, least: int) -> int:
     return value
 
 
-def _in_words(report: dict[str, Any], folder: Path) -> str:
+def in_words(report: dict[str, Any], folder: Path) -> str:
+    """Says what an export's proof has shown, in a line, and its notes.
+
+    Args:
+        report: The content of ``export.json``.
+        folder: The export.
+    """
     ties = f" ({report['near_ties']} near ties)" if report["near_ties"] else ""
+    metric = headline_with(report["metric"])
     line = (
         f"{folder}: {report['examples']:,} answers replayed, {report['flips']} flips{ties}, greatest change"
-        f" {report['greatest_change']:.1e}, {report['metric']} {_figure(report['before'])} ->"
-        f" {_figure(report['after'])};"
+        f" {report['greatest_change']:.1e}, {metric.name} {metric.words(report['before'])} ->"
+        f" {metric.words(report['after'])};"
         f" {report['bytes'] / 2**20:.1f} MiB, one text {report['latency_ms']:.1f} ms, {report['texts_per_s']:.0f}"
         f" texts/s ({report['device']})"
     )
     return "\n".join([line, *(f"note: {note}" for note in report["notes"])])
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -170,7 +170,8 @@ def _proof(report: dict[str, Any], task: Task) -> str:
         + (f" by more than {report['greatest_change']:.1e}" if report["greatest_change"] else "")
     )
     if metric_before is not None and metric_after is not None:
-        text += f", and {task.headline.name} was {metric_after:.4f} after {metric_before:.4f}"
+        headline = task.headline
+        text += f", and {headline.name} was {headline.words(metric_after)} after {headline.words(metric_before)}"
     text += (
         f". One text took {report['latency_ms']:.1f} ms, many went at {report['texts_per_s']:.0f} a second"
         f" ({report['device']}, {report['machine']}). `export.json` has the rest."

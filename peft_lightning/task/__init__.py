@@ -27,6 +27,7 @@ __all__ = [
     "SingleLabel",
     "Task",
     "find_task",
+    "headline_with",
     "metric_problem",
     "problem_type_in",
     "recorded",
@@ -77,6 +78,15 @@ def task_named(problem_type: str) -> type[Task]:
             f" {', '.join(TASKS)}): use the version that made the run"
         )
     return TASKS[problem_type]
+
+
+def headline_with(key: str) -> Metric:
+    """Returns the headline metric of a task by its key; no two tasks' headlines have one key.
+
+    >>> headline_with("acc").words(0.5625), headline_with("mae").words(0.00123)
+    ('56.2 %', '0.00123')
+    """
+    return next(kind.headline for kind in TASKS.values() if kind.headline.key == key)
 
 
 def metric_problem(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from peft_lightning.__main__ import main
+from peft_lightning.commands.export import in_words
 from tests.export.conftest import Trained
 from tests.export.conftest import trained as trained
 
@@ -48,3 +49,18 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_read(
     with pytest.raises(SystemExit):
         main(["export", "nowhere", "--to", str(reviews)])
     assert "is not empty, and an export replaces nothing: name another folder with --to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after", "words"),
+    [
+        ("acc", 0.5625, 0.5, "accuracy 56.2 % -> 50.0 %"),
+        ("mae", 0.00123, None, "mean absolute error 0.00123 -> –"),
+    ],
+)
+def test_figures_are_written_as_everywhere_else(metric: str, before: float, after: float | None, words: str) -> None:
+    report = {"examples": 2000, "flips": 1, "near_ties": 0, "greatest_change": 1.2e-7, "bytes": 2**20, "notes": ["so"]}
+    measured = {"latency_ms": 48.2, "texts_per_s": 58.0, "device": "cpu"}
+    shown = in_words({**report, **measured, "metric": metric, "before": before, "after": after}, Path("mine"))
+    assert f"greatest change 1.2e-07, {words}; 1.0 MiB, one text 48.2 ms" in shown
+    assert shown.endswith("\nnote: so")

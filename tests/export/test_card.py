@@ -96,6 +96,8 @@ def test_a_reader_learns_what_it_is_how_good_and_what_not_for(trained: Trained, 
     assert "## What it is not for" in text
     assert "Anything but trying the tool" in text
     assert "16 texts of the run's test again: 0 decisions were others" in text
+    assert report["before"] == report["after"]
+    assert f", and accuracy was {100 * report['after']:.1f} % after {100 * report['before']:.1f} %." in text
     for line in report["load"]:
         assert line.replace("FOLDER", "mine") in text
 
