@@ -5,14 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from peft_lightning.stop_signals import (
-    READER_GONE,
-    exit_code_after,
-    is_reader_gone,
-    listening,
-    reader_may_be_gone,
-    received,
-)
+from peft_lightning.gone_reader import READER_GONE, is_reader_gone, reader_may_be_gone
+from peft_lightning.stop_signals import exit_code_after, listening, received
 
 
 def fail(message: str) -> NoReturn:

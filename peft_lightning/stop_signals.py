@@ -15,10 +15,8 @@ job again, stays Lightning's.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,8 +26,6 @@ from typing import Any
 
 # Those that the platform has.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-# The exit code where standard output's reader has gone, as in `| head`: that of SIGPIPE.
-READER_GONE = 141
 # One request can arrive twice: `timeout` signals its child and then its group, and a closing terminal sends SIGHUP from
 # the kernel and from the shell. Nobody presses Ctrl-C again so soon.
 SAME_REQUEST_S = 1.0
@@ -208,21 +204,6 @@ def exit_code_after(stop: BaseException | None) -> int:
     """
     stop = received() or stop
     return stop.exit_code if isinstance(stop, Stopped) else 128 + signal.SIGINT
-
-
-def is_reader_gone(error: BaseException) -> bool:
-    """Tells whether an error comes from the pipe or the terminal of standard output: it names no file."""
-    return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO) and error.filename is None
-
-
-@contextmanager
-def reader_may_be_gone() -> Iterator[None]:
-    """Ignores that standard output is closed, and redirects it: Python would report the error at exit."""
-    try:
-        yield
-    except OSError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_if_never_handled(number: int) -> None:

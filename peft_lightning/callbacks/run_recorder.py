@@ -13,6 +13,7 @@ from peft_lightning.callbacks.measuring import Measuring
 from peft_lightning.callbacks.run_checkpoints import RunCheckpoints, checkpoint_bytes
 from peft_lightning.callbacks.run_notes import RunNotes
 from peft_lightning.callbacks.shown_figures import show_figures, show_settings
+from peft_lightning.gone_reader import is_reader_gone
 from peft_lightning.runs.checkpoint_io import settle
 from peft_lightning.runs.directory import RunDirectory
 from peft_lightning.runs.environment import describe_environment
@@ -27,7 +28,7 @@ from peft_lightning.runs.record import (
     Status,
     TimeFigures,
 )
-from peft_lightning.stop_signals import is_reader_gone, listen_again, received
+from peft_lightning.stop_signals import listen_again, received
 from peft_lightning.task import Metric, recorded
 
 

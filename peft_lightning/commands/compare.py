@@ -26,7 +26,8 @@ from peft_lightning.compare.plan.sweep import Part, Sweep, parts_of, plan_sweep,
 from peft_lightning.compare.stages.tuning import Tuning, read_tuning
 from peft_lightning.compare.stages.tuning_runs import plan_tuning
 from peft_lightning.errors import UserError
-from peft_lightning.stop_signals import READER_GONE, exit_code_after, is_reader_gone, listening, reader_may_be_gone
+from peft_lightning.gone_reader import READER_GONE, is_reader_gone, reader_may_be_gone
+from peft_lightning.stop_signals import exit_code_after, listening
 
 
 @mending(COMPARISON)

@@ -34,6 +34,7 @@ from peft_lightning.commands.trainer_settings import refuse_long_interval
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
 from peft_lightning.errors import UserError
+from peft_lightning.gone_reader import reader_may_be_gone
 from peft_lightning.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint, settle
 from peft_lightning.runs.directory import RunDirectory, check_can_be_made
 from peft_lightning.runs.files import write_atomically
@@ -41,7 +42,7 @@ from peft_lightning.runs.history import History
 from peft_lightning.runs.record import RunRecord
 from peft_lightning.runs.row import as_text, chosen_by
 from peft_lightning.runs.tensorboard import RunTensorBoard
-from peft_lightning.stop_signals import exit_code_after, reader_may_be_gone
+from peft_lightning.stop_signals import exit_code_after
 
 
 class Fit(Command):

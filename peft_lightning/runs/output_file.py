@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from peft_lightning.errors import Setting
+from peft_lightning.gone_reader import is_reader_gone
 from peft_lightning.runs.files import ANYWHERE, CannotWrite, Mend, atomic_file
 from peft_lightning.runs.output_check import OutputCheck
 from peft_lightning.runs.output_place import OutputPlace
-from peft_lightning.stop_signals import is_reader_gone
 
 
 class OutputFile:
