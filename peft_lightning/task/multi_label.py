@@ -15,6 +15,7 @@ from peft_lightning.task.baselines import Baseline, baseline_of_sets
 from peft_lightning.task.calibration import Calibration, CalibrationSettings, ThresholdMetric
 from peft_lightning.task.class_weights import weights_of_labels
 from peft_lightning.task.classification import Classification
+from peft_lightning.task.decisions import LabelDecision
 from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     AUROC,
@@ -151,7 +152,7 @@ class MultiLabel(Classification):
             {},
             deciding.answer,
             figures=lambda logits, answers, targets: set_figures(
-                logits, targets, deciding.decided(answers), deciding.score(answers, targets), self.class_names
+                logits, targets, deciding.decision.of(answers), deciding.score(answers, targets), self.class_names
             ),
             keys=[metric.key for metric in (*self.measured(), *self.of_labels)],
             scaled=self.scaling,
@@ -161,15 +162,10 @@ class MultiLabel(Classification):
         """Computes the probability of each label, shape (batch, labels)."""
         return self.tempered(logits).sigmoid()
 
-    def decided(self, answers: Array) -> npt.NDArray[np.bool_]:
-        """Returns which labels each text gets: those that are more probable than not, or than was fitted.
-
-        Args:
-            answers: Probabilities, shape (n, labels).
-        """
-        least = HALF if self.thresholds is None else np.array(self.thresholds, dtype=answers.dtype)
-        chosen: npt.NDArray[np.bool_] = answers > least
-        return chosen
+    @property
+    def decision(self) -> LabelDecision:
+        """Which labels a text gets: those that are more probable than not, or than was fitted."""
+        return LabelDecision(self.thresholds)
 
     def confidences(self, answers: Array, targets: Targets) -> tuple[Array, Array]:
         """Returns for each label of each example how probable it is to be there or to be absent, and which is right."""
@@ -183,7 +179,7 @@ class MultiLabel(Classification):
 
     def score(self, answers: Array, targets: Targets) -> Array:
         """Computes the F1 of each text's set of labels, 1 where both sets are empty."""
-        chosen, true = self.decided(answers), targets.astype(bool)
+        chosen, true = self.decision.of(answers), targets.astype(bool)
         hits = (chosen & true).sum(axis=1)
         size = chosen.sum(axis=1) + true.sum(axis=1)
         scores: Array = np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0)
@@ -195,16 +191,16 @@ class MultiLabel(Classification):
 
         if key == self.headline.key:
             return super().pseudo_values(key, answers, targets)
-        return pseudo_values_of_sets(key, answers, targets, self.decided(answers), self.class_names)
+        return pseudo_values_of_sets(key, answers, targets, self.decision.of(answers), self.class_names)
 
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns whether each label is answered, and its probability."""
-        chosen = self.decided(answers).astype(np.int8)
+        chosen = self.decision.of(answers).astype(np.int8)
         return numbered("prediction", chosen) | numbered("probability", answers)
 
     def answer_columns(self, answers: Array) -> dict[str, Array]:
         """Returns the names of the answered labels, a JSON list, before the columns that number them."""
-        names, chosen = np.asarray(self.class_names, dtype=object), self.decided(answers)
+        names, chosen = np.asarray(self.class_names, dtype=object), self.decision.of(answers)
         labels = [json.dumps(names[row].tolist(), ensure_ascii=False) for row in chosen]
         return {"labels": np.asarray(labels, dtype=np.str_), **self.columns(answers)}
 
@@ -221,10 +217,9 @@ class MultiLabel(Classification):
 
     def line(self, answer: Any) -> dict[str, Any]:
         """Returns the labels that are answered, and the probabilities of all."""
-        least = self.thresholds or (HALF,) * len(self.class_names)
-        chosen = zip(self.class_names, answer, least, strict=True)
+        chosen = zip(self.class_names, self.decision.of_one(answer), strict=True)
         return {
-            "labels": [name for name, value, threshold in chosen if value > threshold],
+            "labels": [name for name, has in chosen if has],
             "probabilities": self.named_probabilities(answer),
         }
 
@@ -251,7 +246,7 @@ class MultiLabel(Classification):
 
     def answer_in_words(self, answer: Any) -> str:
         """Returns the names of the labels that are answered."""
-        return self.label_in_words(self.decided(np.asarray(answer)[np.newaxis])[0])
+        return self.label_in_words(self.decision.of(np.asarray(answer)[np.newaxis])[0])
 
     def support(self, targets: Targets) -> npt.NDArray[np.int64]:
         """Counts the texts that have each label."""
@@ -265,5 +260,5 @@ class MultiLabel(Classification):
 
     def label_counts(self, answers: Array, targets: Targets) -> LabelCounts:
         """Counts the hits of each label."""
-        chosen, true = self.decided(answers), targets.astype(bool)
+        chosen, true = self.decision.of(answers), targets.astype(bool)
         return LabelCounts((chosen & true).sum(axis=0), true.sum(axis=0), chosen.sum(axis=0))

@@ -18,6 +18,7 @@ from peft_lightning.task.class_figures import confusion_counts
 from peft_lightning.task.class_labels import class_numbers
 from peft_lightning.task.class_weights import weights_of_classes
 from peft_lightning.task.classification import Classification
+from peft_lightning.task.decisions import ClassDecision
 from peft_lightning.task.label_counts import LabelCounts
 from peft_lightning.task.label_metrics import (
     AUROC,
@@ -158,7 +159,7 @@ class SingleLabel(Classification):
         from peft_lightning.task.class_metrics import MacroAUROC, MacroF1
         from peft_lightning.task.evaluation_metrics import EvaluationMetrics
 
-        classes = len(self.class_names)
+        classes, decision = len(self.class_names), self.decision
         return EvaluationMetrics(
             lambda logits, targets: F.cross_entropy(logits, targets, reduction="none"),
             {
@@ -166,7 +167,9 @@ class SingleLabel(Classification):
                 "f1": MacroF1(classes),
             },
             # A temperature alone changes no decision, whatever its rounding; a threshold decides by itself.
-            self._decided_shares if self.threshold is not None else partial(softmax, dim=-1),
+            partial(softmax, dim=-1)
+            if decision.threshold is None
+            else lambda logits: decision.shares(self.answer(logits)),
             {"auroc": MacroAUROC(classes)},
             partial(class_figures, names=self.class_names),
             [metric.key for metric in (*self.further, *self.of_labels)],
@@ -178,24 +181,13 @@ class SingleLabel(Classification):
         return self.tempered(logits).softmax(dim=-1)
 
     @property
-    def threshold(self) -> float | None:
-        """The probability of the second of two classes above which it is answered; None for the most probable class."""
-        return None if self.thresholds is None else self.thresholds[0]
-
-    def decided(self, answers: Array) -> npt.NDArray[np.int64]:
-        """Returns the class that each text gets: the most probable one, unless a threshold was fitted.
-
-        Args:
-            answers: Probabilities, shape (n, classes).
-        """
-        decided: npt.NDArray[np.int64] = (
-            answers.argmax(axis=-1) if self.threshold is None else (answers[:, 1] > self.threshold).astype(np.int64)
-        )
-        return decided
+    def decision(self) -> ClassDecision:
+        """Which class a text gets: the most probable one, unless a threshold was fitted."""
+        return ClassDecision(None if self.thresholds is None else self.thresholds[0])
 
     def score(self, answers: Array, targets: Targets) -> Array:
         """Tells for each answer whether its class is right."""
-        right: Array = self.decided(answers) == targets
+        right: Array = self.decision.of(answers) == targets
         return right
 
     def confidences(self, answers: Array, targets: Targets) -> tuple[Array, Array]:
@@ -217,7 +209,7 @@ class SingleLabel(Classification):
 
     def columns(self, answers: Array) -> dict[str, Array]:
         """Returns the predicted class, and the probability of each class."""
-        columns: dict[str, Array] = {"prediction": self.decided(answers)}
+        columns: dict[str, Array] = {"prediction": self.decision.of(answers)}
         return columns | numbered("probability", answers)
 
     def answer_columns(self, answers: Array) -> dict[str, Array]:
@@ -245,10 +237,7 @@ class SingleLabel(Classification):
 
     def line(self, answer: Any) -> dict[str, Any]:
         """Returns the predicted class, and the probabilities of all classes."""
-        place = (
-            max(range(len(answer)), key=answer.__getitem__) if self.threshold is None else answer[1] > self.threshold
-        )
-        label = self.class_names[place]
+        label = self.class_names[self.decision.of_one(answer)]
         return {"label": label, "probabilities": self.named_probabilities(answer)}
 
     def label_in_words(self, target: Any) -> str:
@@ -257,7 +246,7 @@ class SingleLabel(Classification):
 
     def confusion(self, answers: Array, targets: Targets) -> npt.NDArray[np.int64]:
         """Computes the confusion matrix."""
-        return confusion_counts(targets, self.decided(answers), answers.shape[1])
+        return confusion_counts(targets, self.decision.of(answers), answers.shape[1])
 
     def check_calibration(self, asked: CalibrationSettings, targets: Targets) -> None:
         """Refuses thresholds of three or more classes, and of validation rows of one class."""
@@ -274,14 +263,8 @@ class SingleLabel(Classification):
 
     def named_thresholds(self) -> dict[str, float]:
         """Returns the threshold by the name of the second class."""
-        return {} if self.threshold is None else {self.class_names[1]: self.threshold}
-
-    def _decided_shares(self, logits: Tensor) -> Tensor:
-        """Returns 1 for the class that is answered and 0 for the other, shape (batch, 2)."""
-        import torch
-
-        second = self.answer(logits)[:, 1] > self.threshold  # type: ignore[operator]
-        return torch.stack([~second, second], dim=-1).float()
+        threshold = self.decision.threshold
+        return {} if threshold is None else {self.class_names[1]: threshold}
 
     def support(self, targets: Targets) -> npt.NDArray[np.int64]:
         """Counts the texts of each class."""

@@ -153,7 +153,7 @@ def test_thresholds_are_chosen_on_the_probabilities_that_the_temperature_gives()
     both = LABELS.fit_calibration(CalibrationSettings(True, "f1"), logits, targets).calibration
     alone = LABELS.fit_calibration(CalibrationSettings(thresholds="f1"), logits, targets).calibration
     chosen, chosen_alone = (
-        LABELS.calibrated(found).decided(LABELS.calibrated(found).answer(torch.from_numpy(logits)).numpy())
+        LABELS.calibrated(found).decision.of(LABELS.calibrated(found).answer(torch.from_numpy(logits)).numpy())
         for found in (both, alone)
     )
     assert both.thresholds != alone.thresholds
