@@ -118,26 +118,6 @@ def weights_refusal(checkpoint: Mapping[str, Any], shapes: Mapping[str, tuple[in
     return None
 
 
-def groups_refusal(before: int | None, here: int) -> UserError | None:
-    """Checks that the optimiser has the learning rates of the one that wrote a checkpoint, each for its own weights.
-
-    Args:
-        before: Number of the checkpoint's groups of weights; None where no training goes on.
-        here: Number of the optimiser's groups.
-
-    Returns:
-        The error to raise, or None if the state can be restored.
-    """
-    if before in (None, here):
-        return None
-    return UserError(
-        "the checkpoint is of an older version, which trained the head's last layer at another learning rate where"
-        " numbers have a spread below 1: leave out ",
-        Setting("ckpt_path"),
-        " to train anew",
-    )
-
-
 def _differing(before: object, here: object) -> tuple[object, object]:
     """Returns two values without what they share, if they are mappings."""
     if not (isinstance(before, Mapping) and isinstance(here, Mapping)):

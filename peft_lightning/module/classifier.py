@@ -27,13 +27,7 @@ from peft_lightning.methods import Method
 from peft_lightning.methods import QLoRA as QLoRA
 from peft_lightning.methods.adaptation import refuse_training
 from peft_lightning.methods.parameters import trainable_names
-from peft_lightning.module.checkpoint_keys import (
-    groups_refusal,
-    identity_of,
-    identity_refusal,
-    in_present_words,
-    weights_refusal,
-)
+from peft_lightning.module.checkpoint_keys import identity_of, identity_refusal, in_present_words, weights_refusal
 from peft_lightning.module.head_rate import rate_in_unit
 from peft_lightning.module.mean_logits import logits_of
 from peft_lightning.module.metric_logging import log_metrics
@@ -41,9 +35,9 @@ from peft_lightning.module.model_source import ModelSource
 from peft_lightning.module.setting_ranges import require_names_apart, require_ranges
 from peft_lightning.module.text_settings import TextSettings
 from peft_lightning.module.trained import read_trained
+from peft_lightning.module.training_plan import TrainingPlan
 from peft_lightning.module.training_start import start_from_batches
 from peft_lightning.optim.optimizers import build_optimizer, build_schedule
-from peft_lightning.optim.restored_rates import follow_own_schedule
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.task import Task
 
@@ -173,9 +167,7 @@ class TextClassifier(LightningModule):
         """Whether these are the first steps of a longer run, whose schedule the method's own is taken from."""
         self._precision: str | None = None
         self._optimizer_notes: list[str] = []
-        self._planned_steps: int | None = None
-        self._restored_plan: int | None = None
-        self._restored_groups: int | None = None
+        self._plan = TrainingPlan()
 
     @classmethod
     def load_trained(cls, run: str | Path, checkpoint: str = "best", plain: bool = False) -> TextClassifier:
@@ -424,12 +416,10 @@ class TextClassifier(LightningModule):
                 self.method.rate_factor(name.removeprefix("model."), parameter) * in_unit(parameter)
             ),
         )
-        if refusal := groups_refusal(self._restored_groups, len(optimizer.param_groups)):
-            raise refusal
+        self._plan.begin(steps, optimizer)
         self._optimizer_notes = [note] if note else []
         length = max(steps, self.method.least_steps) if self.rehearses else steps
         self.method.before_training(self._built(), length)
-        self._planned_steps = steps
         scheduler = build_schedule(
             self.schedule, optimizer, warmup_steps=math.ceil(self.warmup_ratio * steps), total_steps=steps
         )
@@ -440,14 +430,8 @@ class TextClassifier(LightningModule):
         super().backward(engine_of(self.trainer).weighed(self.trainer, loss), *args, **kwargs)
 
     def on_train_start(self) -> None:
-        """Sets the learning rate of a schedule that is another than the checkpoint's, because the run is longer.
-
-        The optimiser's state holds the rate that the checkpoint's own schedule had: 0 at its end.
-        """
-        if self._restored_plan in (None, self._planned_steps):
-            return
-        for config in self.trainer.lr_scheduler_configs:
-            follow_own_schedule(config.scheduler)
+        """Sets the learning rate of a schedule that is another than the checkpoint's, because the run is longer."""
+        self._plan.follow(config.scheduler for config in self.trainer.lr_scheduler_configs)
 
     def optimizer_step(
         self,
@@ -470,7 +454,7 @@ class TextClassifier(LightningModule):
         names = {f"model.{name}" for name in trainable_names(self._built())}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in names}
-        checkpoint["peft_lightning"] = {**self._identity(), "planned_steps": self._planned_steps}
+        checkpoint["peft_lightning"] = {**self._identity(), **self._plan.state()}
         if state := self.method.state(self._built()):
             checkpoint["peft_lightning"]["method_state"] = state
 
@@ -496,10 +480,7 @@ class TextClassifier(LightningModule):
             raise refusal
         if state:
             self.method.restore(self._built(), state)
-        self._restored_plan = checkpoint["peft_lightning"].get("planned_steps")
-        # Where training goes on, the weights come before the optimiser that takes its state up.
-        states = checkpoint.get("optimizer_states")
-        self._restored_groups = len(states[0]["param_groups"]) if states else None
+        self._plan.restore(checkpoint)
 
     def _evaluate(self, batch: Batch, metrics: EvaluationMetrics) -> Batch:
         logits = self(batch).float()

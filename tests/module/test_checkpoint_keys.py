@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from peft_lightning.module.checkpoint_keys import groups_refusal, identity_refusal, weights_refusal
+from peft_lightning.module.checkpoint_keys import identity_refusal, weights_refusal
 
 IDENTITY: dict[str, Any] = {
     "schema": 1,
@@ -98,8 +98,3 @@ def test_other_weights_are_named(change: str) -> None:
     assert reason is not None
     assert "1 differ" in str(reason)
     assert ("model.bias" if change == "extra" else "model.head") in str(reason)
-
-
-def test_an_optimizer_of_other_groups_is_refused_in_a_line() -> None:
-    assert groups_refusal(None, 3) is groups_refusal(2, 2) is None
-    assert "older version" in str(groups_refusal(2, 4))
