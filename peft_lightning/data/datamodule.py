@@ -25,17 +25,15 @@ from peft_lightning.data.sources import (
     Texts,
     prepare,
     read_corpus,
-    read_texts,
     require_used_quoting,
 )
 from peft_lightning.data.sources.embedded_sources import PAIRS, SECOND_COLUMN
 from peft_lightning.data.sources.glue import glue_settings
+from peft_lightning.data.sources.predict_file import read_predict_file
 from peft_lightning.data.sources.text_pairs import noun_of
 from peft_lightning.data.subsets import choose_subsets
 from peft_lightning.data.text_windows import TextWindows
 from peft_lightning.data.truncation import Truncation
-from peft_lightning.errors import Setting, UserError
-from peft_lightning.runs.given_paths import given_path
 from peft_lightning.task import Baseline, Task
 
 
@@ -311,14 +309,8 @@ class TextDataModule(LightningDataModule):
         Raises:
             UserError: The file cannot be read, or has a row without a text.
         """
-        if self.predict_file is None:
-            raise UserError("predict needs texts: name their file with ", Setting("data.predict_file", "texts.txt"))
-        path = given_path(self.predict_file)
-        if not path.exists():
-            raise UserError(f"predict_file {self.predict_file} does not exist: check the path")
-        if not path.is_file():
-            raise UserError(f"predict_file {self.predict_file} is no plain file: name a text file or a table")
-        return read_texts(path, *self._predict_columns())
+        text_pair_column = SECOND_COLUMN if self.source == PAIRS else self.text_pair_column
+        return read_predict_file(self.predict_file, self.text_column, self.quoting, text_pair_column)
 
     def prediction_batches(self, windows: Windows, on_gpu: bool, share: Callable[[], Share]) -> PredictionBatches:
         """Returns batches of texts that are tokenised while they are predicted, similar lengths together.
@@ -334,10 +326,6 @@ class TextDataModule(LightningDataModule):
         tokeniser = self._tokeniser()
         collate = tokeniser.collate(width_multiple(self.pad_to_multiple_of, on_gpu), self.eval_batch_size)
         return PredictionBatches(windows, tokeniser, collate, self.eval_batch_size, self.max_length, share)
-
-    def _predict_columns(self) -> tuple[str, Quoting, str | None]:
-        pair = SECOND_COLUMN if self.source == PAIRS else self.text_pair_column
-        return self.text_column, self.quoting, pair
 
     def _tokeniser(self) -> ReviewTokeniser:
         tokeniser = ReviewTokeniser(

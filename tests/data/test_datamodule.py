@@ -100,19 +100,6 @@ def test_predict_reads_its_file_alone_in_the_files_order(make: Make, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("predict_file", "message"),
-    [
-        (None, "predict_file='texts.txt'"),
-        ("/nowhere/a.txt", "predict_file /nowhere/a.txt does not exist"),
-        ("~no-such-user/a.txt", "predict_file ~no-such-user/a.txt does not exist"),
-    ],
-)
-def test_predict_without_a_file(make: Make, predict_file: str | None, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        make(predict_file=predict_file).setup("predict")
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"n_train": 0}, "n_train 0 is too small: n_train takes 1 or more"),

@@ -15,9 +15,10 @@ import torch
 from peft_lightning.data.duplicates import count_duplicates
 from peft_lightning.data.examples import PadToLongest
 from peft_lightning.data.review_tokeniser import ReviewTokeniser
-from peft_lightning.data.sources import read_corpus, read_texts
+from peft_lightning.data.sources import read_corpus
 from peft_lightning.data.sources.corpus import Split, fingerprint
 from peft_lightning.data.sources.splits import SourceOptions
+from peft_lightning.data.sources.tables import read_texts
 from peft_lightning.data.sources.text_pairs import TextPairs, in_one
 from peft_lightning.data.token_cache import TokenCache
 from peft_lightning.data.token_key import tokenised_key

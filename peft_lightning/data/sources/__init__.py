@@ -19,7 +19,7 @@ from peft_lightning.data.sources.quoted_formats import require_quoted_format
 from peft_lightning.data.sources.quoting import Quoting
 from peft_lightning.data.sources.splits import TEST, TRAIN, SourceOptions, Splits, choose_splits
 from peft_lightning.data.sources.table_columns import TABLE_SUFFIXES, table_suffix
-from peft_lightning.data.sources.tables import read_table, read_texts
+from peft_lightning.data.sources.tables import read_table
 from peft_lightning.data.sources.text_pairs import TextPairs, Texts
 from peft_lightning.errors import Setting, UserError
 from peft_lightning.runs.given_paths import given_path
@@ -37,7 +37,6 @@ __all__ = [
     "is_on_hub",
     "prepare",
     "read_corpus",
-    "read_texts",
     "require_used_quoting",
 ]
 
