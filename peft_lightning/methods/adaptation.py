@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from peft_lightning.task.base import HeadStart
 
 
-_ROUNDED_STOCHASTICALLY = (Setting("model.optimizer", "paged_adamw_8bit"), " or adamw_8bit")
+# The first holds wherever weights are; the others round stochastically, and not where weights are sharded.
+_KEEPS_STEPS = (
+    Setting("model.backbone_dtype", "float32"),
+    ", or ",
+    Setting("model.optimizer", "paged_adamw_8bit"),
+    " or adamw_8bit",
+)
 
 
 def load_adapted(
@@ -78,7 +84,7 @@ def refuse_training(
         method.refuse_recomputing()
     if method.trains_backbone and optimizer == "adamw":
         if backbone.dtype != "float32":
-            raise _loses_steps(method, Setting("model.backbone_dtype", backbone.dtype), *_ROUNDED_STOCHASTICALLY)
+            raise _loses_steps(method, Setting("model.backbone_dtype", backbone.dtype), *_KEEPS_STEPS)
         # Lightning then holds all weights in bf16, where a step of 2e-5 is lost in every weight above 0.008. From 320
         # reviews the embedded backbone learned 58.3 % so, and 65.1 % with adamw_8bit. Adapters take longer steps.
         if precision == "bf16-true":
@@ -118,7 +124,7 @@ def _adapted(
         hold_in_float32(pretrained)
     model = method.adapt(pretrained)
     if backbone.dtype != "float32" and optimizer == "adamw" and _trains_in_bf16(model):
-        raise _loses_steps(method, Setting("model.backbone_dtype", backbone.dtype), *_ROUNDED_STOCHASTICALLY)
+        raise _loses_steps(method, Setting("model.backbone_dtype", backbone.dtype), *_KEEPS_STEPS)
     # from_pretrained leaves all modules in eval mode, of which Lightning warns.
     return model.train()
 

@@ -176,7 +176,11 @@ PROMPTS = "{peft_type: PROMPT_TUNING, num_virtual_tokens: 4}"
             (["--model.backbone_dtype", "bfloat16"], ["use --trainer.precision bf16-mixed"]),
             (
                 ["--model.method=FullFineTuning", "--model.backbone_dtype=bfloat16", "--trainer.precision=bf16-mixed"],
-                ["--model.backbone_dtype bfloat16: full", "adamw", "use --model.optimizer paged_adamw_8bit"],
+                [
+                    "--model.backbone_dtype bfloat16: full",
+                    "adamw",
+                    "use --model.backbone_dtype float32, or --model.optimizer paged_adamw_8bit",
+                ],
             ),
             (
                 ["--model.method", "PEFT", "--model.method.config", PROMPTS, "--model.gradient_checkpointing", "true"],
