@@ -70,6 +70,14 @@ def tiny_fit(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tiny_fit_words(reviews)
 
 
+@pytest.fixture
+def unlaunched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails a test whose run would start its further processes: they would be pytest once more."""
+    from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+    monkeypatch.setattr(_SubprocessScriptLauncher, "_call_children_scripts", lambda self: pytest.fail("not refused"))
+
+
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """Leaves in the working directory what `tiny_fit` with these further words leaves there, which is trained once."""

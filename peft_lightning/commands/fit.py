@@ -103,6 +103,8 @@ class Fit(Command):
         ckpt_path = self.settings.ckpt_path
         started_from = None if ckpt_path is None or ckpt_path == "last" else OtherRunsCheckpoint(ckpt_path)
         self.set_up_data("fit")
+        # Lightning tells the data its Trainer, and so how many processes share an epoch, only when training begins.
+        self.data.trainer = trainer
         if started_from is not None:
             started_from.check(self.settings.config, self.data, trainer)
         refuse_long_interval(trainer, self.data.batches_per_epoch())

@@ -70,9 +70,11 @@ class OtherRunsCheckpoint:
             trainer: The Trainer, for the run's length.
 
         Raises:
-            UserError: If its state would override settings or data of the run, or the run ends before its step.
+            UserError: If its state would override settings or data of the run, if its epochs have another number of
+                batches, or if the run ends before its step.
         """
         self._check_goes_on(config, data)
+        self._check_epochs(trainer, data)
         self._check_is_longer(trainer, data)
 
     def as_first(self, trainer: Trainer, data: TextDataModule) -> tuple[dict[str, Any], str]:
@@ -107,6 +109,23 @@ class OtherRunsCheckpoint:
         refusal = refusal_to_go_on(self._path, changed, same_texts)
         if refusal is not None:
             raise refusal
+
+    def _check_epochs(self, trainer: Trainer, data: TextDataModule) -> None:
+        """Refuses another number of processes, whose epochs the loader would refuse once the run has a folder."""
+        processes = len(self.content["callbacks"].get("RNGState", {}).get("processes", ())) or 1
+        loops = self.content.get("loops", {}).get("fit_loop", {}).get("state_dict", {})
+        before = [state["batches_per_epoch"] for state in loops.get("combined_loader", ())]
+        now = data.batches_per_epoch()
+        if processes == trainer.world_size or before in ([], [now]):
+            return
+        raise UserError(
+            f"{self._path} was trained by {processes} {'process' if processes == 1 else 'processes'} in {before[0]:,}"
+            f" batches an epoch, and {trainer.world_size} would take {now:,}: go on with ",
+            Setting("trainer.devices", max(processes // trainer.num_nodes, 1)),
+            ", or leave ",
+            Setting("ckpt_path"),
+            " out to train anew",
+        )
 
     def _check_is_longer(self, trainer: Trainer, data: TextDataModule) -> None:
         """Refuses a checkpoint of a step that the run would not reach: its record would state too few epochs."""

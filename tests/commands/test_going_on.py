@@ -65,6 +65,17 @@ def test_a_run_that_is_shorter_than_its_checkpoint_is_refused(
     assert f"{file} is of step 8, and this run ends with step 4: raise --trainer.max_epochs" in line
 
 
+def test_a_checkpoint_of_another_number_of_processes_is_refused_before_a_folder_is_made(
+    tiny_fit: list[str], unlaunched: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    main(tiny_fit)
+    file = only_run(Path()) / "checkpoints/last.ckpt"
+    longer = [*tiny_fit, "--trainer.max_epochs", "4", "--trainer.devices", "2", "--ckpt_path", str(file)]
+    line = refusal(longer, capfd)
+    assert f"{file} was trained by 1 process in 4 batches an epoch, and 2 would take 2" in line
+    assert "go on with --trainer.devices 1, or leave --ckpt_path out" in line
+
+
 @pytest.mark.slow
 def test_last_names_what_the_unfinished_run_has_otherwise(
     tiny_fit: list[str], capfd: pytest.CaptureFixture[str]

@@ -97,6 +97,16 @@ def test_a_command_ends_with_that_line(
     assert not Path("lightning_logs").exists()
 
 
+def test_an_interval_is_measured_by_the_batches_of_one_of_several_processes(
+    tiny_fit: list[str], unlaunched: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*tiny_fit, "--trainer.devices", "2", "--trainer.val_check_interval", "3"])
+    assert ended.value.code == 2
+    assert "val_check_interval is 3 batches, and an epoch has 2" in capsys.readouterr().err
+    assert not Path("lightning_logs").exists()
+
+
 @pytest.mark.parametrize(("limit", "batches"), [(1.0, 4), (2, 2), (0.5, 2)])
 def test_an_interval_longer_than_an_epoch_names_what_is_possible(limit: float, batches: int) -> None:
     def refused(**settings: Any) -> str:
