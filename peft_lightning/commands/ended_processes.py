@@ -3,14 +3,16 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from signal import SIGKILL, Signals
+from signal import SIGKILL
 from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from torch import distributed as dist
 
-from peft_lightning.commands.launchers import PATIENCE_S
+from peft_lightning.commands.launchers import PATIENCE_S, launch
+from peft_lightning.commands.watched_processes import failed_process, how_it_ended, watching_processes
 from peft_lightning.errors import Part, UserError
 
 
@@ -43,7 +45,7 @@ def only_forward_sigterm(trainer: Trainer) -> None:
 def ending_its_processes(trainer: Trainer, then: Sequence[Part] = ("run it again",)) -> Iterator[None]:
     """Ends a run's further processes where this one fails: they would wait for it, on GPUs for half an hour.
 
-    The other way round, Lightning ends this process within five seconds of a failure of another.
+    The other way round, and where the first one is gone, a process ends as ``watching_processes`` says.
 
     Args:
         trainer: The Trainer, which starts the processes when it trains.
@@ -54,7 +56,14 @@ def ending_its_processes(trainer: Trainer, then: Sequence[Part] = ("run it again
     """
     launcher = trainer.strategy.launcher
     try:
-        yield
+        with watching_processes(trainer, then):
+            try:
+                yield
+            except Exception as error:
+                if is_of_another(error) and not trainer.is_global_zero:
+                    # Whoever has started this one, or the watch, ends it meanwhile.
+                    time.sleep(3 * PATIENCE_S)
+                raise
     except UserError:
         if not trainer.is_global_zero:
             # The first process usually has the same error, says it, and ends this one meanwhile.
@@ -62,29 +71,46 @@ def ending_its_processes(trainer: Trainer, then: Sequence[Part] = ("run it again
         _end(launcher)
         raise
     except Exception as error:
-        failed = _failed(launcher)
+        better = explained_by_another(error, trainer, then)
         _end(launcher)
-        if failed is not None:
-            raise UserError(_end_of(*failed), *then) from error
+        if better is not error:
+            raise better from error
         raise
     except BaseException:
         _end(launcher)
         raise
 
 
+def is_of_another(error: BaseException) -> bool:
+    """Tells whether an error is that another process cannot be reached, most often because it is gone.
+
+    Args:
+        error: What was raised.
+    """
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
+def explained_by_another(error: Exception, trainer: Trainer, then: Sequence[Part]) -> Exception:
+    """Returns the ``UserError`` of another process that has failed and so brought about an error; else the error.
+
+    Args:
+        error: What this process has raised.
+        trainer: The Trainer.
+        then: What there is to do once the cause is mended.
+    """
+    failed = _failed(trainer.strategy.launcher)
+    if failed is not None:
+        return UserError(how_it_ended(*failed), *then)
+    found = launch()
+    if found is not None and is_of_another(error):
+        ended = f"another process of the run has ended, and {found.launcher} says how"
+        return UserError(f"{ended}: mend that and ", *then)
+    return error
+
+
 def _end(launcher: object) -> None:
     if isinstance(launcher, _SubprocessScriptLauncher):
         launcher.kill(SIGKILL)
-
-
-def _end_of(number: int, exit_code: int) -> str:
-    """Words how a process ended, and what is to be mended; a negative exit code is a signal's."""
-    if exit_code > 0:
-        return f"process {number} of the run ended with exit code {exit_code}, and said why: mend that and "
-    killed = f"process {number} of the run was killed by {Signals(-exit_code).name}"
-    if -exit_code == SIGKILL:
-        return f"{killed}, most often because the machine's memory ran out: free some, then "
-    return f"{killed}, without a word of this program: "
 
 
 def _failed(launcher: object) -> tuple[int, int] | None:
@@ -93,8 +119,7 @@ def _failed(launcher: object) -> tuple[int, int] | None:
         return None
     ended = time.monotonic() + PATIENCE_S
     while time.monotonic() < ended:
-        for number, process in enumerate(launcher.procs, start=1):
-            if process.poll():
-                return number, int(process.returncode)
+        if (failed := failed_process(launcher.procs)) is not None:
+            return failed
         time.sleep(0.05)
     return None

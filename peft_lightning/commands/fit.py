@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import Logger
 from peft_lightning.commands.calibrating import as_text as calibrated_as_text
 from peft_lightning.commands.calibrating import calibrate, check_calibration
 from peft_lightning.commands.command import Command
-from peft_lightning.commands.ended_processes import ending_its_processes
+from peft_lightning.commands.ended_processes import ending_its_processes, explained_by_another, is_of_another
 from peft_lightning.commands.fit_callbacks import FitCallbacks
 from peft_lightning.commands.fit_options import add_fit_options
 from peft_lightning.commands.given_classes import explained
@@ -80,7 +80,10 @@ class Fit(Command):
         return self.watching.every
 
     def _describe(self, error: BaseException) -> str:
-        return in_words_of_a_run(explained(error, self.model.trainer))
+        better = explained(error, self._trainer)
+        if isinstance(better, Exception) and is_of_another(better):
+            better = explained_by_another(better, self._trainer, self._then)
+        return in_words_of_a_run(better)
 
     def loggers(self) -> list[Logger]:
         """Returns TensorBoard, unless the user turned logging off, and the history."""
@@ -91,6 +94,7 @@ class Fit(Command):
 
     def run(self, trainer: Trainer) -> None:
         """Trains and tests; mistakes of the user are found before a directory is made."""
+        self._trainer, self._then = trainer, ("go on with ", going_on())
         self.model.rehearses = self.settings.options["rehearsal"]
         resumed = None
         if self.settings.ckpt_path == "last" and trainer.is_global_zero:
@@ -121,7 +125,7 @@ class Fit(Command):
         self.watching.users_files.check(trainer)
         try:
             checkpoint = self._enter(trainer, resumed, started_from)
-            with ending_its_processes(trainer, ("go on with ", going_on())):
+            with ending_its_processes(trainer, self._then):
                 self._train(trainer, checkpoint)
                 # The first steps of a longer run are no model to calibrate.
                 if self.watching.calibrator.asked and not self.model.rehearses:

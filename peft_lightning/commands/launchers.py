@@ -9,6 +9,8 @@ from peft_lightning.errors import UserError
 # Longer than the first of several processes takes to say what is wrong, after which its launcher ends the others; and
 # shorter than the five seconds in which Lightning looks after its processes.
 PATIENCE_S = 2.0
+# Who has started this process, as long as that one is there.
+PARENT = os.getppid()
 
 
 @dataclass(frozen=True)
