@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lightning.pytorch import Trainer
 
-from peft_lightning.commands.launchers import left_over, processes_here
+from peft_lightning.commands.launchers import is_nobodys, left_over, processes_here
 from peft_lightning.commands.processes import launched_processes
 from peft_lightning.errors import Part, Setting
 
@@ -56,4 +56,9 @@ def _of_its_own_processes(trainer: Trainer, wanted: int) -> Iterator[tuple[Part,
             f"the environment says LOCAL_RANK and WORLD_SIZE {others}, so this is one of a launcher's processes, and"
             f" trainer.devices asks for {trainer.num_devices}: unset both, or say ",
             Setting("trainer.devices", others),
+        )
+    elif wanted > 1 and is_nobodys():
+        yield (
+            "the environment says LOCAL_RANK, so a launcher has started this process, and that is neither torchrun nor"
+            " srun: unset LOCAL_RANK, or start the run with one of them",
         )

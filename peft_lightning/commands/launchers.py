@@ -11,6 +11,8 @@ from peft_lightning.errors import UserError
 PATIENCE_S = 2.0
 # Who has started this process, as long as that one is there.
 PARENT = os.getppid()
+# The environment variable that tells a further process that a run has started it.
+OF_A_RUN = "PEFT_LIGHTNING_OF_A_RUN"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def refuse_several(word: str, does: str, instead: str = "") -> None:
 def left_over() -> int | None:
     """Returns the number of processes of which a launcher has told this one; None if it has told none."""
     return (_number("WORLD_SIZE", 0) or None) if "LOCAL_RANK" in os.environ else None
+
+
+def is_nobodys() -> bool:
+    """Tells whether the environment numbers this process, and neither a launcher nor a run has started it."""
+    return "LOCAL_RANK" in os.environ and OF_A_RUN not in os.environ
 
 
 def processes_here() -> int | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from peft_lightning.commands.launchers import launch
+from peft_lightning.commands.launchers import OF_A_RUN, launch
 from peft_lightning.commands.named_devices import named_devices
 from peft_lightning.commands.shorthands import expand
 from peft_lightning.errors import UserError
@@ -84,6 +84,8 @@ def hand_over(trainer: Trainer) -> None:
     from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher, subprocess_script
 
     launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        os.environ[OF_A_RUN] = "1"
     if not _waiting or not isinstance(launcher, _SubprocessScriptLauncher):
         _dismiss()
         return
