@@ -43,6 +43,7 @@ class RNGState(Callback):
             ],
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda_device": torch.cuda.current_device() if torch.cuda.is_available() else None,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -77,3 +78,6 @@ class RNGState(Callback):
         torch.set_rng_state(state["torch"])
         if state["cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
+            # A process may have another device than before, as the fifth of one machine that was another's first.
+            if (device := state.get("cuda_device")) is not None:
+                torch.cuda.set_rng_state(state["cuda"][device])

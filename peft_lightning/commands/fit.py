@@ -177,6 +177,8 @@ class Fit(Command):
             self.directory.release()
             raise UserError(f"the data of {path} has changed since it started: leave --ckpt_path out to train anew")
         self.record.run_id, self.record.recipe = earlier.run_id, earlier.recipe
+        # That of its config.yaml, which may spell the same processes otherwise.
+        self.record.config_sha256 = earlier.config_sha256
         self.watching.rewind.collect_leftovers()
         if not self.directory.last.exists():
             self.watching.rewind.rewind({})

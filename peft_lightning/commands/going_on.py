@@ -16,7 +16,7 @@ from peft_lightning.errors import Setting, UserError
 from peft_lightning.optim.steps import planned_steps
 from peft_lightning.runs.checkpoint_io import read_checkpoint
 from peft_lightning.runs.continuation import changed_settings, refusal_to_go_on, settings_of, unlike_the_newest
-from peft_lightning.runs.identity import config_sha256
+from peft_lightning.runs.identity import config_sha256, spelled_otherwise
 from peft_lightning.runs.run_search import find_newest, find_unfinished
 
 
@@ -31,14 +31,16 @@ def unfinished_run(runs: Path, former_runs: Sequence[Path], config: dict[str, An
     Raises:
         UserError: If there is none; the line says in which settings the newest one differs.
     """
-    sha256 = config_sha256(config)
-    try:
-        return find_unfinished(runs, sha256)
-    except UserError as error:
-        for former in former_runs:
+    hashes = [config_sha256(one) for one in (config, *spelled_otherwise(config))]
+    for folder in (runs, *former_runs):
+        for sha256 in hashes:
             with suppress(UserError):
-                return find_unfinished(former, sha256)
-        if find_newest(runs, sha256) is not None:  # it has finished
+                return find_unfinished(folder, sha256)
+    finished = next((sha256 for sha256 in hashes if find_newest(runs, sha256) is not None), None)
+    try:
+        return find_unfinished(runs, finished or hashes[0])
+    except UserError as error:
+        if finished is not None:
             raise
         raise UserError(*error.args, *unlike_the_newest(runs, config)) from error
 

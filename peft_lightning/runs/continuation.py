@@ -84,6 +84,7 @@ _WRITTEN_ALIKE = {
     "trainer.gradient_clip_val": {"None": "0", "0.0": "0"},
     "trainer.limit_train_batches": {"None": "1.0"},
     "trainer.overfit_batches": {"0.0": "0"},
+    "trainer.devices": {},  # a number of a file, text of a flag
 }
 
 

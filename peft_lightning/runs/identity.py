@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from peft_lightning.task import FIRST
@@ -61,6 +61,30 @@ def config_sha256(config: Mapping[str, Any]) -> str:
             }
         kept[section] = value
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def spelled_otherwise(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields a configuration in the other ways to ask for its processes: they train the same, so a run may go on.
+
+    A file's ``devices: 2`` is a number and a flag's is text. Two machines of four devices deal out batches as one of
+    eight does.
+
+    Args:
+        config: The resolved configuration.
+    """
+    trainer = config.get("trainer")
+    if not isinstance(trainer, Mapping):
+        return
+    here, machines = (str(trainer.get(name)) for name in ("devices", "num_nodes"))
+    if not (here.isdecimal() and machines.isdecimal()):
+        return
+    processes = int(here) * int(machines)
+    for number in range(1, processes + 1):
+        if processes % number:
+            continue
+        for devices in (processes // number, str(processes // number)):
+            if (devices, number) != (trainer["devices"], trainer["num_nodes"]):
+                yield {**config, "trainer": {**trainer, "devices": devices, "num_nodes": number}}
 
 
 def first_value(name: str) -> Any:

@@ -63,3 +63,19 @@ def test_a_new_run_keeps_the_streams_it_has() -> None:
     fresh.on_train_start(trainer, trainer)  # type: ignore[arg-type]
     fresh.state_dict()
     assert draws() == expected
+
+
+@pytest.mark.usefixtures("streams")
+def test_a_process_that_has_another_gpu_than_before_draws_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The fifth of eight processes: the first GPU of the second machine, then the fifth of one.
+    own = torch.zeros(1, dtype=torch.uint8)
+    saved = RNGState().state_dict() | {"cuda": [own, own + 1], "cuda_device": 0}
+    drawn_from: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda states: None)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", drawn_from.append)  # of the current device
+    resumed, trainer = RNGState(), None
+    resumed.load_state_dict(saved)
+    resumed.on_fit_start(trainer, trainer)  # type: ignore[arg-type]
+    assert drawn_from == [own]

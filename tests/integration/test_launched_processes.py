@@ -39,6 +39,29 @@ def torchrun(cwd: Path, *words: str, start: tuple[str, ...] = PROGRAM[1:], die_a
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+def two_machines(cwd: Path, *words: str, start: tuple[str, ...] = PROGRAM[1:], die_at: str = "nowhere") -> int:
+    """Starts a process on each of what torchrun takes for two machines, and returns the first one's exit code."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(cwd / "cache")}
+    environment |= {"DIE_AT": die_at, "DIE_RANK": "1"}
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1")
+    meeting = ("--master_addr", "127.0.0.1", "--master_port", port)
+    started = [
+        subprocess.Popen(
+            [*launcher, *meeting, "--node_rank", str(number), *start, *words, *("--trainer.num_nodes", "2")],
+            cwd=cwd,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for number in range(2)
+    ]
+    first, _ = (process.wait(timeout=240) for process in started)
+    return first
+
+
 def srun(cwd: Path, *words: str) -> list[Outcome]:
     """Starts two processes with what SLURM tells those of a step of two tasks on one node."""
     with socket.socket() as free:
@@ -101,6 +124,19 @@ def test_a_run_of_which_one_process_is_killed_goes_on_with_the_same_bits(tmp_pat
     assert lost.code != 0
     assert "[rank0]: Traceback" not in lost.err
     resumed = torchrun(killed, *FIT, *TWO, "--ckpt_path", "last")
+    assert resumed.code == 0, resumed.err
+    assert "resuming" in resumed.out
+    assert_same_runs(only_run(alone), only_run(killed))
+
+
+def test_what_two_machines_have_begun_as_many_devices_of_one_go_on_with(tmp_path: Path) -> None:
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    alone.mkdir()
+    killed.mkdir()
+    assert run([*FIT, *TWO], alone, timeout_s=240).code == 0
+    one = (*FIT, "--trainer.devices", "1")
+    assert two_machines(killed, *one, start=(str(KILLER),), die_at="in_step:3") != 0
+    resumed = run([*FIT, *TWO, "--ckpt_path", "last"], killed, timeout_s=240)
     assert resumed.code == 0, resumed.err
     assert "resuming" in resumed.out
     assert_same_runs(only_run(alone), only_run(killed))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from peft_lightning.runs.hyperparameters import hyperparameters
-from peft_lightning.runs.identity import config_sha256, first_value
+from peft_lightning.runs.identity import config_sha256, first_value, spelled_otherwise
 from tests.test_recipes import parsed
 
 WATCHED = {
@@ -102,3 +102,12 @@ def test_settings_shown_beside_the_figures_have_the_same_names_for_every_method(
         assert all(isinstance(value, bool | int | float | str) for value in settings.values())
     assert seen[1]["learning_rate"] == config["model"]["learning_rate"]
     assert Path(str(seen[1]["source"])).name == "imdb"
+
+
+def test_the_same_processes_are_spelled_in_every_way_that_they_can_be_asked_for() -> None:
+    config = {"seed_everything": 1, "trainer": {"devices": "4", "num_nodes": 2, "max_epochs": 3}}
+    found = [(one["trainer"]["devices"], one["trainer"]["num_nodes"]) for one in spelled_otherwise(config)]
+    assert found == [(8, 1), ("8", 1), (4, 2), (2, 4), ("2", 4), (1, 8), ("1", 8)]
+    assert all(one["seed_everything"] == 1 and one["trainer"]["max_epochs"] == 3 for one in spelled_otherwise(config))
+    assert list(spelled_otherwise({"trainer": {"devices": "auto", "num_nodes": 1}})) == []
+    assert list(spelled_otherwise({"trainer": {"devices": [0, 1], "num_nodes": 1}})) == []
