@@ -10,6 +10,7 @@ from peft_lightning.callbacks.limits import limit_notes
 from peft_lightning.callbacks.prediction_writer import Predictions
 from peft_lightning.commands.command import Command
 from peft_lightning.commands.ended_processes import ending_its_processes
+from peft_lightning.commands.processes import refuse_other_data
 from peft_lightning.library_messages import without_what_trained
 from peft_lightning.module.trained import calibration_in
 from peft_lightning.runs.checkpoint_io import read_checkpoint
@@ -45,6 +46,7 @@ class Evaluate(Command):
         self.model.on_load_checkpoint(content)
         self.calibrator.use(calibration_in(content))
         self.require_rows(trainer)
+        refuse_other_data(trainer, self.data.description()["fingerprint"])
         # Further processes answer their share of the rows; this one writes.
         folder = self._make_folder(checkpoint) if trainer.is_global_zero else None
         if folder is not None:

@@ -29,7 +29,7 @@ from peft_lightning.commands.lightning_cli import run_lightning
 from peft_lightning.commands.mends import going_on, in_words_of_a_run
 from peft_lightning.commands.monitors import check_monitors
 from peft_lightning.commands.out_of_memory import wording_out_of_memory
-from peft_lightning.commands.processes import share_run, shared_run
+from peft_lightning.commands.processes import refuse_other_data, share_run, shared_run
 from peft_lightning.commands.trainer_settings import refuse_long_interval
 from peft_lightning.engine.memory_limit import limited_memory
 from peft_lightning.engine.strategies import engine_of
@@ -165,6 +165,7 @@ class Fit(Command):
             self.place_trackers(trainer, self.directory.path)
             self.watching.users_files.begin(trainer)
             share_run(trainer, self.directory.path)
+        refuse_other_data(trainer, self.data.description()["fingerprint"])
         self.checkpoints.write_to(self.directory)
         self.watching.predictions.write_to(self.directory.path / "predictions.parquet")
         return self.directory.last if self.directory.last.exists() else None

@@ -93,6 +93,23 @@ def shared_run(trainer: Trainer) -> Path:
     return path
 
 
+def refuse_other_data(trainer: Trainer, fingerprint: str) -> None:
+    """Refuses a process whose rows are not the first one's: their shares would be of different epochs.
+
+    Args:
+        trainer: The Trainer; every process calls this at the same place.
+        fingerprint: The hash of this process's data.
+
+    Raises:
+        UserError: In a process that has read other data.
+    """
+    if launched_processes(trainer) is not None and _meet(trainer, fingerprint) != fingerprint:
+        raise UserError(
+            f"process {trainer.global_rank} of the run has read other texts or labels than the first one: give all"
+            " machines the same files"
+        )
+
+
 def _meet(trainer: Trainer, said: str) -> str:
     """Returns what the first of a launcher's processes says; nothing where the run starts its own afterwards."""
     if launched_processes(trainer) is None:
