@@ -75,15 +75,19 @@ def how_it_ended(number: int, exit_code: int) -> str:
         number: The process's number in the run.
         exit_code: Its exit code; a negative one is a signal's.
     """
-    # One of ours that a signal asks to stop ends in order, with the code that shells give to it.
-    if exit_code - 128 in (SIGINT, SIGTERM, SIGHUP):
-        return f"process {number} of the run was stopped by {Signals(exit_code - 128).name}: "
+    if (stop := _stopped_by(exit_code)) is not None:
+        return f"process {number} of the run was stopped by {stop.name}: "
     if exit_code > 0:
         return f"process {number} of the run ended with exit code {exit_code}, and said why: mend that and "
     killed = f"process {number} of the run was killed by {Signals(-exit_code).name}"
     if -exit_code == SIGKILL:
         return f"{killed}, {_OUT_OF_MEMORY}"
     return f"{killed}, without a word of this program: "
+
+
+def _stopped_by(exit_code: int) -> Signals | None:
+    """Returns the signal that has asked a process to stop: one of ours then ends in order, with the shells' code."""
+    return Signals(exit_code - 128) if exit_code - 128 in (SIGINT, SIGTERM, SIGHUP) else None
 
 
 def _watch_others(
@@ -95,18 +99,19 @@ def _watch_others(
         if failed is None or left.wait(PATIENCE_S) or trainer.interrupted:
             continue
         launcher.kill(SIGKILL)
-        _end_with(how_it_ended(*failed), then)
+        # Ctrl-C reaches all of them; this one is deaf to it where it waits for the others to come.
+        _end_with(how_it_ended(*failed), then, failed[1] if _stopped_by(failed[1]) else 2)
 
 
 def _watch_first(then: Sequence[Part], left: threading.Event) -> None:
     while not left.wait(_LOOK_S):
         # It may have ended in order, a moment before this one does.
         if os.getppid() != PARENT and not left.wait(PATIENCE_S):
-            _end_with(f"the first process of the run was killed, {_OUT_OF_MEMORY}", then)
+            _end_with(f"the first process of the run was killed, {_OUT_OF_MEMORY}", then, 2)
 
 
-def _end_with(said: str, then: Sequence[Part]) -> None:
+def _end_with(said: str, then: Sequence[Part], exit_code: int) -> None:
     """Ends this process from a thread: the main one waits where no exception reaches it."""
     line = UserError(said, *then).worded(Setting.as_flag)
     print(f"peft_lightning: error: {line}", file=sys.stderr, flush=True)
-    os._exit(2)
+    os._exit(exit_code)

@@ -23,7 +23,7 @@ WAITING = textwrap.dedent(
     is_first = sys.argv[1] == "first"
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
     if is_first:
-        launcher.procs = [subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])]
+        launcher.procs = [subprocess.Popen([sys.executable, "-c", sys.argv[2]])]
     trainer = SimpleNamespace(
         strategy=SimpleNamespace(launcher=launcher if is_first else None),
         is_global_zero=is_first,
@@ -46,13 +46,19 @@ def start(*words: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.slow
-def test_the_first_process_does_not_wait_for_one_that_was_killed() -> None:
-    waiting = start(sys.executable, "-c", WAITING, "first")
-    _, said = waiting.communicate(timeout=40)
-    assert (waiting.returncode, said) == (
-        2,
-        f"peft_lightning: error: process 1 of the run was killed by SIGKILL, {OUT_OF_MEMORY}\n",
-    )
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", 2, f"was killed by SIGKILL, {OUT_OF_MEMORY}"),
+        # Ctrl-C, to which both are asked to listen, and the first is deaf.
+        ("raise SystemExit(130)", 130, "was stopped by SIGINT: go on with --ckpt_path last"),
+    ],
+    ids=["SIGKILL", "Ctrl-C"],
+)
+def test_the_first_process_does_not_wait_for_one_that_is_gone(end: str, code: int, said: str) -> None:
+    waiting = start(sys.executable, "-c", WAITING, "first", end)
+    _, error = waiting.communicate(timeout=40)
+    assert (waiting.returncode, error) == (code, f"peft_lightning: error: process 1 of the run {said}\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="who has started a process is not told there")
