@@ -117,7 +117,7 @@ class Fit(Command):
         check_calibration(trainer, self.watching.calibrator.asked, self.data.task, self.data.val.labels)
         self.build_model(trainer, self.data.task)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            with self._one_line_endings(trainer):
+            with ending_its_processes(trainer), self._one_line_endings(trainer):
                 trainer.fit(self.model, datamodule=self.data)
             return
         if started_from is not None:

@@ -144,8 +144,10 @@ def _of_processes(trainer: Trainer, settings: Mapping[str, Any]) -> Iterator[Ref
     strategy = trainer.strategy
     started_here = isinstance(strategy, DDPStrategy) and strategy._start_method == "popen"
     if not (started_here or isinstance(strategy, SingleDeviceStrategy | ShardedStrategy)):
+        asked = settings["strategy"]
+        name = f"trainer.strategy {asked}" if isinstance(asked, str) else type(strategy).__name__
         yield (
-            f"{type(strategy).__name__} spreads a run in a way whose weights and answers are not gathered here: use ",
+            f"{name} spreads a run in a way whose weights and answers are not gathered here: use ",
             Setting("trainer.strategy", "ddp"),
             ", ",
             Setting("trainer.strategy", FSDP2),

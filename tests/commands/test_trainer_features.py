@@ -65,7 +65,10 @@ def ending(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
                 ["model.schedule", "nothing limits them", "--trainer.max_epochs"],
             ),
             (["--trainer.strategy", "fsdp"], ["--trainer.strategy fsdp2"]),
-            (["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2"], ["DDPStrategy", "--trainer.strategy ddp"]),
+            (
+                ["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2"],
+                ["strategy ddp_spawn spreads", "--trainer.strategy ddp"],
+            ),
             (["--trainer.num_nodes", "2"], ["torchrun or srun on each", "--trainer.num_nodes 1"]),
             (
                 ["--trainer.devices", "2", "--trainer.use_distributed_sampler", "true"],

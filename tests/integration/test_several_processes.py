@@ -160,6 +160,15 @@ def test_an_error_of_all_processes_is_one_line(backbone: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_an_error_of_all_processes_is_one_line_in_a_trial_too(backbone: str, tmp_path: Path) -> None:
+    words = fit_words(write_reviews(tmp_path / "reviews"), backbone, tmp_path, 2)
+    trial = ("--trainer.fast_dev_run", "3", "--model.learning_rate", "1e30")
+    done = run([*words, *trial], tmp_path, timeout_s=240)
+    assert done.code == 2
+    assert len([line for line in done.err.splitlines() if "error:" in line]) == 1
+
+
+@pytest.mark.slow
 def test_each_run_of_a_comparison_has_the_devices_that_it_was_given(tmp_path: Path) -> None:
     recipes = ("configs/tuned_on_embedded/lora.yaml", "configs/tuned_on_embedded/ia3.yaml")
     tiny = ("--data.n_train", "16", "--data.n_val", "8", "--data.n_test", "8", "--data.max_length", "32")
