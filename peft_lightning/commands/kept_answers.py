@@ -40,7 +40,7 @@ class KeptAnswers:
         name = self._file.path
         if self._file.changed:
             what = ", ".join(self._file.changed)
-            print(f"starting anew: the answers in {name} were made with another {what}", file=sys.stderr)
+            print(f"starting anew: the answers in {name} differ in their {what}", file=sys.stderr)
         elif dropped and not self.done:
             print(f"starting anew: the answers in {name} are to other texts", file=sys.stderr)
         elif self.done:

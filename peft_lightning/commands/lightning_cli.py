@@ -121,7 +121,7 @@ class PeftLightningCLI(LightningCLI):
             # The first two words after the command's own are --config and the merged files.
             words = args[3:] if args[1:2] == ["--config"] else args[1:]
             known = [*(action.dest for action in self._parser(self._word)._actions), *SHORT_NAMES]
-            raise UserError(explain_argument(str(error), self._files, words, known)) from error
+            raise UserError(explain_argument(str(error), self._files, words, known, self._word)) from error
         if (config := self.config.get(self._word)) is not None:
             self._fill_in(config)
 

@@ -38,7 +38,9 @@ _RANGES = {
 }
 
 
-def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], known: Iterable[str]) -> str:
+def explain_argument(
+    message: str, files: Sequence[Path], words: Sequence[str], known: Iterable[str], command: str
+) -> str:
     """Returns what is wrong with a setting, and what would be right.
 
     Args:
@@ -46,6 +48,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
         files: The ``--config`` files.
         words: The command line without them.
         known: The dotted names of all settings.
+        command: The command, whose help lists them.
     """
     lines = message
     message = " ".join(message.split())
@@ -53,7 +56,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
     if is_lacking and "model.method" in message:
         return "no method: name a recipe, such as --method lora or --config configs/lora.yaml"
     if message.startswith("unrecognized arguments: "):
-        return _explain_unknown(message.removeprefix("unrecognized arguments: "), known)
+        return _explain_unknown(message.removeprefix("unrecognized arguments: "), known, command)
     key = ".".join(_KEY.findall(message))
     value = _VALUE.match(message) or _OUT_OF_RANGE.search(message)
     unknown = _UNKNOWN_ARGUMENT.search(message)
@@ -74,7 +77,7 @@ def explain_argument(message: str, files: Sequence[Path], words: Sequence[str], 
         return f"{_explain_class(unknown['path'], unknown['name'])}{where}"
     if (unaccepted := _UNACCEPTED.search(message)) is not None:
         name = ".".join(part for part in unaccepted.groups() if part)
-        return f"{_explain_unknown(f'--{name}', known)}{where}"
+        return f"{_explain_unknown(f'--{name}', known, command)}{where}"
     taken = _taken(value["expected"]) if value is not None else ""
     if value is None or not key or not taken:
         return f"{message}{where}"
@@ -85,13 +88,13 @@ def _methods() -> str:
     return ", ".join(name for name in methods.__all__ if name != methods.Method.__name__)
 
 
-def _explain_unknown(rest: str, known: Iterable[str]) -> str:
+def _explain_unknown(rest: str, known: Iterable[str], command: str) -> str:
     word = rest.split()[0]
     if word.endswith((".yaml", ".yml")):
         return f"{word} belongs to no option: say --config before every file, --config {word}"
     name = word.partition("=")[0]
     near = difflib.get_close_matches(name.removeprefix("--"), list(known), 1)
-    return f"there is no {name}: {f'did you mean --{near[0]}?' if near else 'fit --help lists the settings'}"
+    return f"there is no {name}: {f'did you mean --{near[0]}?' if near else f'{command} --help lists the settings'}"
 
 
 def _explain_class(path: str, name: str) -> str:

@@ -310,6 +310,11 @@ def test_a_command_that_says_too_little(words: list[str], capfd: pytest.CaptureF
     assert any(hint in line for hint in ("fit, validate, test, predict", "--config", "--ckpt_path"))
 
 
+def test_a_word_of_no_setting_names_the_command_whose_help_has_them(capfd: pytest.CaptureFixture[str]) -> None:
+    line = refusal(["predict", "--config", "configs/lora.yaml", "--qqqqqqqqqqqqqqqq"], capfd)
+    assert line == "there is no --qqqqqqqqqqqqqqqq: predict --help lists the settings"
+
+
 def damage(reviews: Path, what: str) -> None:
     """Makes the training file, or the test file, of a folder of reviews bad."""
     train, test = reviews / "train.jsonl", reviews / "test.jsonl"

@@ -212,7 +212,7 @@ def test_what_was_predicted_is_kept_unless_the_settings_or_the_texts_change(
     Path("out.csv.unfinished").write_bytes(begun)
     main(predict_words(finished, "out.csv", *batches, "--data.max_length", "16"))
     assert "starting anew: " in (line := capfd.readouterr().err)
-    assert "data settings" in line
+    assert "differ in their data settings" in line
 
     Path("out.csv.unfinished").write_bytes(begun)
     Path("reviews.txt").write_text("\n".join(["another", *texts[1:]]) + "\n")
