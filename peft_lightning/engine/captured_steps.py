@@ -139,12 +139,13 @@ class CapturedSteps:
             with self.settings.capturing(micro_batch_size):
                 if not is_warm:
                     self.step.warm_up(batch, micro_batch_size)
+                before = [parameter.grad for parameter in self.step.parameters]
                 try:
                     recorded = self._graphs[key] = self._capture(batch, micro_batch_size, first)
-                except RuntimeError:
-                    if self.settings.updates or first:  # the gradients that the capture left were never computed
-                        self.step.drop_gradients()
-                    raise
+                finally:
+                    # What a capture leaves was never computed; the gradients of earlier batches were.
+                    for parameter, gradient in zip(self.step.parameters, before, strict=True):
+                        parameter.grad = gradient
         return recorded
 
     def _capture(self, batch: Batch, micro_batch_size: int, first: bool) -> _Recorded:

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from peft_lightning.engine.step_settings import StepSettings
 from peft_lightning.module.classifier import TextClassifier
 from tests.engine.captured_runs import CUDA, Recorded, curve, trained, uncaptured
 from tests.engine.scarce import ScarceMemory
-from tests.integration.offline_run import checkpoint, only_run
+from tests.integration.offline_run import checkpoint, only_run, same
 
 
 @pytest.mark.parametrize(
@@ -335,3 +336,49 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_why(
     assert "not permitted when stream is capturing" in note
     for name, weight in plain["state_dict"].items():
         assert torch.allclose(weight, fallen_back["state_dict"][name], atol=2e-5), name
+
+
+@pytest.mark.parametrize("shares", [False, True], ids=["alone", "shared"])
+@pytest.mark.parametrize("ahead", [False, True], ids=["in its turn", "ahead"])
+def test_a_capture_that_fails_leaves_the_gradients_of_the_batches_before(
+    shares: bool, ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = torch.nn.Linear(16, 4)
+    optimizer = torch.optim.AdamW(network.parameters())
+    batch = {"x": torch.randn(8, 16), "labels": torch.zeros(8)}
+    network(batch["x"]).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+    class SecondFails(Recorded):
+        made = 0
+
+        def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
+            type(self).made += 1
+            if self.made == 1:
+                return super().__call__(step)
+            # As far as a capture gets: gradients that were never computed.
+            for parameter in network.parameters():
+                parameter.grad = torch.full_like(parameter, 1e6)
+            raise CaptureError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(peft_lightning.engine.captured_steps, "GraphRecorder", SecondFails)
+    settings = StepSettings(
+        clipping=Clipping(None),
+        accumulate=2,
+        context=nullcontext,
+        scale=lambda loss: loss,
+        clips=False,
+        updates=False,
+        shares=shares,
+    )
+    steps = CapturedSteps(lambda part: network(part["x"]).square().mean(), optimizer, settings)
+    if not ahead:
+        assert steps.run(batch, 8, True) is not None
+    before = [None if value.grad is None else value.grad.clone() for value in network.parameters()]
+    assert all(gradient is None for gradient in before) == ahead
+    captures = partial(steps.capture, [(batch, 8)]) if ahead else partial(steps.run, batch, 8, False)
+    with pytest.raises(CaptureError):
+        captures()
+    for value, gradient in zip(network.parameters(), before, strict=True):
+        assert same(value.grad, gradient)
