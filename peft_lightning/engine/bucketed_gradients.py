@@ -24,12 +24,13 @@ class BucketedGradients:
         in_turn: Whether the backward pass computes each gradient at once: no layer is computed again for a part of it.
 
     Attributes:
+        in_turn: See above.
         gradients: The gradient of each parameter.
         ready: On a GPU, what tells that a bucket is filled, by the address of the bucket.
     """
 
     def __init__(self, parameters: Sequence[Tensor], in_turn: bool) -> None:
-        self._in_turn = in_turn
+        self.in_turn = in_turn
         self._adds = False
         self._missing: list[int] = []
         self._buckets = buckets_of(parameters)
@@ -74,10 +75,16 @@ class BucketedGradients:
             if not self._missing[number]:
                 self._fill(number, lent)
 
-        with _hooked(list(parameter_of) if self._in_turn else [], count):
+        with _hooked(list(parameter_of) if self.in_turn else [], count):
             yield
         if any(left < 0 for left in self._missing):
             raise RuntimeError("a gradient grew after its bucket had been filled")
+
+    def all_filled(self) -> None:
+        """Tells that all buckets are filled, by a backward pass that added each gradient to its place."""
+        for event in self._events:
+            if event is not None:
+                event.record()
 
     def _fill(self, number: int, lent: Lent) -> None:
         bucket, event = self._buckets[number], self._events[number]
@@ -86,10 +93,13 @@ class BucketedGradients:
         fresh = [
             torch.zeros_like(place) if h.grad is None else h.grad for h, place in zip(holders, places, strict=True)
         ]
-        if self._adds:
-            torch._foreach_add_(places, fresh)
-        else:
-            torch._foreach_copy_(places, fresh)
+        fill = torch._foreach_add_ if self._adds else torch._foreach_copy_
+        # One kernel takes gradients of one type: of several types each would take a kernel of its own.
+        for dtype in dict.fromkeys(gradient.dtype for gradient in fresh):
+            alike = [
+                (place, gradient) for place, gradient in zip(places, fresh, strict=True) if gradient.dtype == dtype
+            ]
+            fill([place for place, _ in alike], [gradient for _, gradient in alike])
         for holder in holders:
             holder.grad = None
         if event is not None:

@@ -83,17 +83,18 @@ class CapturableStep:
             micro_batch_size: The number of examples in a micro-batch.
             first: Whether no gradients have been accumulated yet.
         """
-        if self._buckets is not None:
+        kept, buckets = self._gradients, self._buckets
+        small = sum(gradient.nbytes for gradient in kept.values()) <= _SMALL
+        # Of several micro-batches the last completes the gradients: these are sent once it is through.
+        in_turn = buckets is not None and buckets.in_turn and micro_batch_size >= size_of(batch)
+        if buckets is not None and (in_turn or small):
             self.drop_gradients()
-            # Of several micro-batches the last completes the gradients: these are sent once it is through.
-            in_turn = micro_batch_size >= size_of(batch)
-            with self._buckets.filled(adds=not first):
-                self._backward(batch, micro_batch_size, self._buckets.watched if in_turn else _unwatched)
+            with buckets.filled(adds=not first):
+                self._backward(batch, micro_batch_size, buckets.watched if in_turn else _unwatched)
             self.lend_gradients(first)
             return
-        kept = self._gradients
         # Adding to gradients takes a kernel for each parameter; one or two kernels copy all of them.
-        copied = first and sum(gradient.nbytes for gradient in kept.values()) <= _SMALL
+        copied = first and small
         if copied:
             self.drop_gradients()
         elif first:
@@ -103,6 +104,8 @@ class CapturableStep:
             fresh = [torch.zeros_like(p) if p.grad is None else p.grad for p in kept]
             torch._foreach_copy_(list(kept.values()), fresh)
             self.lend_gradients(first)
+        if buckets is not None:
+            buckets.all_filled()
 
     def warm_up(self, batch: Batch, micro_batch_size: int) -> None:
         """Runs a step's forward and backward pass on a batch, and restores the gradients and the random state.

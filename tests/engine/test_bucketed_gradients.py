@@ -101,6 +101,27 @@ def test_gradients_that_another_pass_left_out_are_zero(network: Network) -> None
     assert not any((buckets.gradients[parameter] == 7).any() for parameter in used(network))
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_kernel_fills_a_bucket_with_gradients_of_one_type(adds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = Network()
+    buckets = BucketedGradients(used(network), in_turn=True)  # all of them in one
+    name = "_foreach_add_" if adds else "_foreach_copy_"
+    fill, seen = getattr(torch, name), []
+
+    def look(places: list[Tensor], fresh: list[Tensor]) -> None:
+        seen.append([gradient.dtype for gradient in fresh])
+        fill(places, fresh)
+
+    with buckets.filled(adds), cast_together(network, torch.bfloat16) as lent, buckets.watched(lent):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = network(torch.arange(4))
+        monkeypatch.setattr(torch, name, look)
+        loss.backward()
+    # The layers' weights and biases are lent, the words' are not. GPUs add or copy each of mixed types by itself.
+    assert sorted(seen, key=len) == [[torch.float32], [torch.bfloat16] * 4]
+
+
 def test_how_often_a_gradient_grows_is_counted(network: Network) -> None:
     grown: Counter[Tensor] = Counter()
     trained = used(network)
