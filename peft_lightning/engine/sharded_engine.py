@@ -93,10 +93,15 @@ class ShardedEngine(LightningEngine):
         # Where the choice was ours, a layer that cannot be compiled runs eager: the compiler says so. Half-way through
         # a pass, with one layer's weights gathered, there is no way back.
         with torch._dynamo.config.patch(suppress_errors=self._asked == "auto"):
+            through = False
             try:
                 with self._layers.lent():
                     yield
+                    through = True
             except CompileError as error:
+                if through and self._asked == "auto":
+                    self._layers = None  # no layer hands gradients on, so none was compiled: a head alone is trained
+                    return
                 raise UserError(f"the layers cannot be compiled ({error}): use ", Setting("engine", "eager")) from error
 
     def gradient_norm(self, optimizer: Optimizer) -> Tensor:

@@ -54,7 +54,9 @@ def stacks_of(network: nn.Module) -> list[list[nn.Module]]:
     """
     found: list[list[nn.Module]] = []
     for child in network.children():
-        if isinstance(child, nn.ModuleList) and len(child) > 1 and len({type(layer) for layer in child}) == 1:
+        kinds: set[type[nn.Module]] = set(map(type, child)) if isinstance(child, nn.ModuleList) else set()
+        # Funnel's blocks are lists of layers.
+        if isinstance(child, nn.ModuleList) and len(child) > 1 and len(kinds) == 1 and nn.ModuleList not in kinds:
             found.append(list(child))
         else:
             found += stacks_of(child)

@@ -23,7 +23,7 @@ from peft_lightning.engine.engine import EngineName
 from peft_lightning.engine.sharded_engine import ShardedEngine
 from peft_lightning.engine.sharded_layers import FSDP2
 from peft_lightning.engine.sharded_tensors import gathered_moments, gathered_weights, spread_moments, spread_weights
-from peft_lightning.engine.spread_network import spread_network
+from peft_lightning.engine.spread_network import drop_gathered, spread_network
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -117,6 +117,7 @@ class ShardedStrategy(ModelParallelStrategy):
         """Takes this process's part of the weights of a checkpoint."""
         assert self.lightning_module is not None
         spread_weights(self.lightning_module, checkpoint["state_dict"])
+        drop_gathered(self.lightning_module)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Takes this process's part of the optimiser's state of a checkpoint."""

@@ -62,6 +62,21 @@ def spread_network(
                 module.set_custom_reduce_scatter(GradientExchange(dtype))
 
 
+def drop_gathered(network: nn.Module) -> None:
+    """Drops what was gathered ahead for layers that have not run since, where other weights have come.
+
+    FSDP2 does so after a backward pass. After an evaluation it waits for the layer's next turn: of layers that run in
+    another order than they are listed in, one would take the weights of before.
+
+    Args:
+        network: The network, or a module around it; every process must call this.
+    """
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.unshard()
+            module.reshard()
+
+
 def kept_layers(stacks: Sequence[Sequence[nn.Module]], room: int, dtype: torch.dtype | None) -> list[nn.Module]:
     """Returns the layers that stay gathered between the forward and the backward pass, which else gathers them again.
 

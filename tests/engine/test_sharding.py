@@ -17,6 +17,8 @@ from torch.distributed.tensor import DTensor
 from peft_lightning.__main__ import main
 from peft_lightning.engine import spread_network
 from peft_lightning.engine.compilation import CompiledLayers
+from peft_lightning.engine.engine import EngineName
+from peft_lightning.engine.sharded_engine import ShardedEngine
 from peft_lightning.engine.sharded_layers import layers_of, refuse_unshardable, stacks_of
 from peft_lightning.engine.sharded_tensors import all_finite, own_part, whole
 from peft_lightning.engine.sharding import ShardedStrategy, building_device
@@ -153,6 +155,14 @@ def test_layers_are_sharded_one_by_one_and_the_rest_together(strategy: ShardedSt
     assert all(one is other for one, other in zip(before, network.parameters(), strict=True))
 
 
+def test_of_lists_within_a_list_the_innermost_hold_the_layers(strategy: ShardedStrategy) -> None:
+    network = Network()
+    blocks = [[Layer(), Layer()] for _ in range(3)]
+    network.blocks = nn.ModuleList([nn.ModuleList(block) for block in blocks])
+    assert stacks_of(network) == [list(network.layers), *blocks]
+    strategy.shard(network)  # FSDP2 takes no lists
+
+
 def test_layers_within_layers_are_no_parts_of_their_own() -> None:
     network = Network()
     network.layers[0].experts = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
@@ -216,6 +226,27 @@ def step_of(compiles: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     with torch.no_grad():
         answer = network(tokens)
     return {name: whole(value.grad) for name, value in network.named_parameters() if value.grad is not None}, answer
+
+
+@pytest.mark.parametrize("asked", ["auto", "compiled"])
+def test_where_no_layer_hands_gradients_on_none_is_compiled(strategy: ShardedStrategy, asked: EngineName) -> None:
+    network = Network().requires_grad_(False)
+    network.head.requires_grad_(True)
+    engine = ShardedEngine(strategy, asked)
+    engine._layers = CompiledLayers(network)
+
+    def step() -> None:
+        with engine.layers():
+            loss = network(torch.arange(4)).sum()
+        with engine.layers():
+            loss.backward()
+
+    if asked == "compiled":
+        with pytest.raises(UserError, match="no layer hands gradients on"):
+            step()
+    else:
+        step()
+        assert engine.figures(8).name == "eager"
 
 
 @pytest.mark.slow
