@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from peft_lightning.engine.casting import Lent
+from peft_lightning.engine.casting import Lent, cast
 from peft_lightning.engine.gradient_buckets import Ready, buckets_of, gradients_in_buckets
 
 
@@ -93,13 +93,14 @@ class BucketedGradients:
         fresh = [
             torch.zeros_like(place) if h.grad is None else h.grad for h, place in zip(holders, places, strict=True)
         ]
-        fill = torch._foreach_add_ if self._adds else torch._foreach_copy_
-        # One kernel takes gradients of one type: of several types each would take a kernel of its own.
+        # One kernel copies gradients of one type, or adds those of the bucket's: others would take a kernel each.
         for dtype in dict.fromkeys(gradient.dtype for gradient in fresh):
-            alike = [
-                (place, gradient) for place, gradient in zip(places, fresh, strict=True) if gradient.dtype == dtype
-            ]
-            fill([place for place, _ in alike], [gradient for _, gradient in alike])
+            alike = [gradient for gradient in fresh if gradient.dtype == dtype]
+            into = [place for place, gradient in zip(places, fresh, strict=True) if gradient.dtype == dtype]
+            if self._adds:
+                torch._foreach_add_(into, alike if dtype == into[0].dtype else cast(alike, into[0].dtype))
+            else:
+                torch._foreach_copy_(into, alike)
         for holder in holders:
             holder.grad = None
         if event is not None:

@@ -40,7 +40,7 @@ def cast_together(network: nn.Module, dtype: torch.dtype) -> Iterator[Lent]:
     # A weight that several layers share is cast once.
     weights = list({id(weight): weight for _, _, weight in places}.values())
     # Leaves: the backward pass computes a cast's gradient last of all, when it could have been on its way for long.
-    lent: Lent = {w: c.requires_grad_() for w, c in zip(weights, _cast(weights, dtype), strict=True)}
+    lent: Lent = {w: c.requires_grad_() for w, c in zip(weights, cast(weights, dtype), strict=True)}
     for parameters, name, weight in places:
         parameters[name] = lent[weight]
     try:
@@ -66,17 +66,23 @@ def casts_together(network: nn.Module, compiled: bool) -> bool:
 
 def _give_gradients(computed: Mapping[Tensor, Tensor]) -> None:
     """Casts gradients to 32 bits, and adds them to those that their weights have."""
-    cast = _cast(list(computed.values()), torch.float32)
-    grown = [(weight.grad, more) for weight, more in zip(computed, cast, strict=True) if weight.grad is not None]
+    wide = cast(list(computed.values()), torch.float32)
+    grown = [(weight.grad, more) for weight, more in zip(computed, wide, strict=True) if weight.grad is not None]
     if grown:
         torch._foreach_add_([gradient for gradient, _ in grown], [more for _, more in grown])
-    for weight, more in zip(computed, cast, strict=True):
+    for weight, more in zip(computed, wide, strict=True):
         weight.grad = more if weight.grad is None else weight.grad
 
 
 @torch.no_grad()
-def _cast(values: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    cast = [torch.empty_like(value, dtype=dtype, requires_grad=False) for value in values]
-    if cast:
-        torch._foreach_copy_(cast, list(values))
-    return cast
+def cast(values: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Returns tensors of one type in another, cast by one or two kernels.
+
+    Args:
+        values: The tensors.
+        dtype: The other type.
+    """
+    others = [torch.empty_like(value, dtype=dtype, requires_grad=False) for value in values]
+    if others:
+        torch._foreach_copy_(others, list(values))
+    return others
