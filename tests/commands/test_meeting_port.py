@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lightning.fabric.plugins.environments import lightning
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import distributed as dist
 
 from peft_lightning.__main__ import main
@@ -14,8 +15,9 @@ from tests.integration.offline_run import only_run, record
 
 
 @pytest.fixture(autouse=True)
-def without_processes() -> Iterator[None]:
-    """Ends the group of one process that a run has started."""
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ends the group of one process that a run has started, and the number that Lightning took for this process."""
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
     yield
     if dist.is_initialized():
         dist.destroy_process_group()
