@@ -59,7 +59,7 @@ class BucketedGradients:
 
     @contextmanager
     def watched(self, lent: Lent) -> Iterator[None]:
-        """Fills each bucket in the backward pass within the context, as soon as its gradients are there.
+        """Fills each bucket in a backward pass that computes in turn, as soon as its gradients are there.
 
         Args:
             lent: What stands for parameters in the pass.
@@ -75,7 +75,7 @@ class BucketedGradients:
             if not self._missing[number]:
                 self._fill(number, lent)
 
-        with _hooked(list(parameter_of) if self.in_turn else [], count):
+        with _hooked(list(parameter_of), count):
             yield
         if any(left < 0 for left in self._missing):
             raise RuntimeError("a gradient grew after its bucket had been filled")

@@ -1,6 +1,7 @@
 """Runs whose steps are captured, by a GPU or by what stands for one, and what they leave."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from peft_lightning.__main__ import main
+from peft_lightning.engine.clipping import Clipping
+from peft_lightning.engine.step_settings import StepSettings
 from tests.integration.offline_run import checkpoint, history, only_run, record
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -27,6 +30,19 @@ class Recorded:
             step()
 
         return replay
+
+
+def gradients_alone(accumulate: int, shares: bool) -> StepSettings:
+    """The settings of a step that computes gradients, and neither clips nor updates."""
+    return StepSettings(
+        clipping=Clipping(None),
+        accumulate=accumulate,
+        context=nullcontext,
+        scale=lambda loss: loss,
+        clips=False,
+        updates=False,
+        shares=shares,
+    )
 
 
 def uncaptured(graphs: list[str]) -> list[str]:

@@ -1,13 +1,10 @@
-from contextlib import nullcontext
-
 import pytest
 import torch
 
 import peft_lightning.engine.capturable_step
 from peft_lightning.engine.capturable_step import CapturableStep
-from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.micro_batches import Batch
-from peft_lightning.engine.step_settings import StepSettings
+from tests.engine.captured_runs import gradients_alone
 
 
 @pytest.mark.parametrize("micro_batch_size", [8, 2])
@@ -17,15 +14,7 @@ def test_large_gradients_that_processes_average_have_no_second_set(
     monkeypatch.setattr(peft_lightning.engine.capturable_step, "_SMALL", 0)
     network = torch.nn.Linear(16, 4)
     batch = {"x": torch.randn(8, 16), "labels": torch.zeros(8)}
-    settings = StepSettings(
-        clipping=Clipping(None),
-        accumulate=1,
-        context=nullcontext,
-        scale=lambda loss: loss,
-        clips=False,
-        updates=False,
-        shares=True,
-    )
+    settings = gradients_alone(accumulate=1, shares=True)
     held: list[set[int]] = []
 
     def loss(part: Batch) -> torch.Tensor:

@@ -17,7 +17,7 @@ from peft_lightning.engine.clipping import Clipping
 from peft_lightning.engine.graph_recorder import CaptureError
 from peft_lightning.engine.step_settings import StepSettings
 from peft_lightning.module.classifier import TextClassifier
-from tests.engine.captured_runs import CUDA, Recorded, curve, trained, uncaptured
+from tests.engine.captured_runs import CUDA, Recorded, curve, gradients_alone, trained, uncaptured
 from tests.engine.scarce import ScarceMemory
 from tests.integration.offline_run import checkpoint, only_run, same
 
@@ -363,15 +363,7 @@ def test_a_capture_that_fails_leaves_the_gradients_of_the_batches_before(
             raise CaptureError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(peft_lightning.engine.captured_steps, "GraphRecorder", SecondFails)
-    settings = StepSettings(
-        clipping=Clipping(None),
-        accumulate=2,
-        context=nullcontext,
-        scale=lambda loss: loss,
-        clips=False,
-        updates=False,
-        shares=shares,
-    )
+    settings = gradients_alone(accumulate=2, shares=shares)
     steps = CapturedSteps(lambda part: network(part["x"]).square().mean(), optimizer, settings)
     if not ahead:
         assert steps.run(batch, 8, True) is not None
