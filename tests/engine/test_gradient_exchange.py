@@ -1,14 +1,11 @@
 """Gradients of 16 bits that processes send each other, and average in 32."""
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.plugins import MixedPrecision
 from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 
 from peft_lightning.engine.sharded_tensors import whole
-from peft_lightning.engine.sharding import ShardedStrategy
-from tests.engine.test_sharding import Network
+from tests.engine.test_sharding import Network, of_this_process
 from tests.processes import in_processes
 
 PROCESSES = 3  # which divides none of the network's rows
@@ -16,10 +13,7 @@ PROCESSES = 3  # which divides none of the network's rows
 
 def averaged() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """A process's own gradients, and those that all processes are left with."""
-    strategy, environment = ShardedStrategy(), LightningEnvironment()
-    environment.set_global_rank(dist.get_rank())
-    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * PROCESSES
-    strategy._device_mesh = init_device_mesh("cpu", (PROCESSES,), mesh_dim_names=("data_parallel",))
+    strategy = of_this_process()
     strategy.precision_plugin = MixedPrecision("bf16-mixed", "cpu")
     tokens = torch.arange(4) + dist.get_rank()
     found = []

@@ -111,12 +111,18 @@ class Sharing(Network):
         self.tied.weight = self.embedding.weight
 
 
+def of_this_process() -> ShardedStrategy:
+    """The strategy of one of several processes, which have joined a group."""
+    strategy, environment, processes = ShardedStrategy(), LightningEnvironment(), dist.get_world_size()
+    environment.set_global_rank(dist.get_rank())
+    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * processes
+    strategy._device_mesh = init_device_mesh("cpu", (processes,), mesh_dim_names=("data_parallel",))
+    return strategy
+
+
 def share_out(folder: Path) -> tuple[str, dict[str, torch.Tensor], list[bool]]:
     """What a process builds its network for, and of the sharded network the whole values and what is trained."""
-    strategy, environment = ShardedStrategy(), LightningEnvironment()
-    environment.set_global_rank(dist.get_rank())
-    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * 2
-    strategy._device_mesh = init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=("data_parallel",))
+    strategy = of_this_process()
     device = building_device(strategy)
     torch.manual_seed(dist.get_rank())
     with device:
@@ -207,10 +213,7 @@ def test_what_has_no_rows_of_its_own_is_refused() -> None:
 
 def step_of(compiles: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """The gradients of a sharded network's second step, and its answer afterwards."""
-    strategy, environment = ShardedStrategy(), LightningEnvironment()
-    environment.set_global_rank(dist.get_rank())
-    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * 2
-    strategy._device_mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
+    strategy = of_this_process()
     torch.manual_seed(0)
     network = Network().requires_grad_(True)
     strategy.shard(network)

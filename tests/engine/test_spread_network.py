@@ -1,13 +1,9 @@
 """Layers that are gathered ahead of their turn."""
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import LightningModule
-from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 
-from peft_lightning.engine.sharding import ShardedStrategy
-from tests.engine.test_sharding import Network
+from tests.engine.test_sharding import Network, of_this_process
 from tests.processes import in_processes
 
 
@@ -24,10 +20,7 @@ class Backwards(Network):
 
 def answers_with_other_weights() -> list[torch.Tensor]:
     """The answers of a sharded and a whole network that has read weights between two evaluations."""
-    strategy, environment = ShardedStrategy(), LightningEnvironment()
-    environment.set_global_rank(dist.get_rank())
-    strategy.cluster_environment, strategy.parallel_devices = environment, [torch.device("cpu")] * 2
-    strategy._device_mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("data_parallel",))
+    strategy = of_this_process()
     torch.manual_seed(0)
     network, other, module = Backwards(), Backwards(), LightningModule()
     module.model = network
