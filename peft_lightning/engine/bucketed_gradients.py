@@ -35,7 +35,7 @@ class BucketedGradients:
         self._missing: list[int] = []
         self._buckets = buckets_of(parameters)
         self._bucket_of = {parameter: number for number, bucket in enumerate(self._buckets) for parameter in bucket}
-        self.gradients = gradients_in_buckets(parameters)
+        self.gradients = gradients_in_buckets(self._buckets)
         starts = [self.gradients[bucket[0]] for bucket in self._buckets]
         self._events = [_external_event() if start.is_cuda else None for start in starts]
         self.ready: Ready = {

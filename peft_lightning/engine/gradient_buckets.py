@@ -42,18 +42,18 @@ def buckets_of(parameters: Sequence[Tensor], most_bytes: int = BUCKET_BYTES) -> 
     return buckets
 
 
-def gradients_in_buckets(parameters: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+def gradients_in_buckets(buckets: Sequence[Sequence[Tensor]]) -> dict[Tensor, Tensor]:
     """Makes gradients of zeros that lie beside each other, so that they are averaged where they lie.
 
     Args:
-        parameters: The parameters.
+        buckets: The parameters of each bucket, as ``buckets_of`` returns them.
 
     Returns:
         The gradient of each parameter.
     """
     return {
         parameter: gradient
-        for bucket in buckets_of(parameters)
+        for bucket in buckets
         for parameter, gradient in zip(bucket, _parts(_flat(bucket), bucket), strict=True)
     }
 

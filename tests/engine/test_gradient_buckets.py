@@ -46,7 +46,7 @@ def test_a_bucket_has_one_type_and_a_limit() -> None:
 @pytest.mark.parametrize("where", ["in buckets", "anywhere", "one elsewhere"])
 def test_the_mean_is_left_wherever_the_gradients_lie(where: str, sent: list[Tensor]) -> None:
     values = parameters()
-    fixed = gradients_in_buckets(values)
+    fixed = gradients_in_buckets(buckets_of(values))
     for number, value in enumerate(values):
         gradient = torch.full_like(value, number + 1.0)
         if where == "in buckets" or (where == "one elsewhere" and number != 1):
@@ -67,7 +67,7 @@ def test_the_mean_is_left_wherever_the_gradients_lie(where: str, sent: list[Tens
 
 def test_gradients_that_lie_in_buckets_are_not_copied(sent: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     values = parameters()
-    for value, gradient in gradients_in_buckets(values).items():
+    for value, gradient in gradients_in_buckets(buckets_of(values)).items():
         value.grad = gradient
     shared = SharedGradients(values)
     monkeypatch.setattr(torch, "_foreach_copy_", None)
